@@ -1,0 +1,5 @@
+"""`python -m histosynth`: the command line."""
+
+from histosynth.cli import main
+
+main()

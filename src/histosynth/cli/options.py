@@ -1,0 +1,25 @@
+"""Options that several verbs share."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def settings_options(command: F) -> F:
+    """Add `--config` (a preset's name or a TOML path) and `--set section.key=value`."""
+    command = click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one setting; may be given several times.")(command)  # fmt: skip
+    return click.option("--config", metavar="PRESET|TOML", help="A preset (demo, paper) or a TOML file. Default: the built-in settings.")(command)  # fmt: skip
+
+
+def json_option(command: F) -> F:
+    """Add `--json`: the result as JSON on standard output, for machines."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
+
+
+def show(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    """Print the result: `text` for people, `result` for machines."""
+    click.echo(json.dumps(result, ensure_ascii=False) if as_json else text)

@@ -1,0 +1,255 @@
+"""Settings: frozen, validated, written in TOML, overridden by `a.b=c`. An unknown key is an error with the nearest name.
+
+Each section belongs to one step of the way from slide to report. The defaults are the ones we recommend; `presets/` holds
+the two named sets, `demo` (minutes on a laptop) and `paper` (ADM-128 after Azadi Moghadam et al. 2023).
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from histosynth.errors import HistosynthError
+from histosynth.registry import nearest
+
+
+class Section(BaseModel):
+    """One table of the TOML file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class PatchSettings(Section):
+    """`histosynth patches`: which regions become patches, and how they are scaled and normalized."""
+
+    region_px: int = Field(512, ge=8)
+    """Side of the region read, in pixels of `region_mpp`."""
+    region_mpp: float = Field(0.25, gt=0)
+    """Microns per pixel that `region_px` refers to: the field of view is `region_px * region_mpp` on every slide."""
+    patch_px: int = Field(128, ge=8)
+    """Side of the stored patch: the region is scaled to it by area averaging."""
+    stride: float = Field(1.0, gt=0)
+    """Step of the grid in sides of a region: 1 tiles without overlap, 0.5 overlaps by half."""
+    cap: int = Field(100, ge=1)
+    """At most so many patches a slide, drawn at random (seeded) from all that pass."""
+    tumor_class: str = "Tumor"
+    """Name of the outlined class, as the annotation tool wrote it; case does not matter."""
+    min_tumor: float = Field(0.9, ge=0, le=1)
+    """Least share of the region inside the outline."""
+    min_tissue: float = Field(0.5, ge=0, le=1)
+    """Least share of the region that is tissue."""
+    stain: Literal["macenko", "none"] = "macenko"
+    """Stain normalization, fitted once a slide on its pooled tissue pixels."""
+    held_out: float = Field(0.2, ge=0, lt=1)
+    """Share of patients kept from training, drawn by hash within each label."""
+    seed: int = Field(0, ge=0)
+    """Seed of the draw of patches and of the split."""
+
+
+class ModelSettings(Section):
+    """The U-Net of Dhariwal & Nichol (2021). Its image size and number of labels come from the store."""
+
+    channels: int = Field(128, ge=8)
+    """Channels of the first level."""
+    channel_mult: tuple[int, ...] = (1, 1, 2, 3, 4)
+    """Channels of each level, as multiples of `channels`."""
+    blocks: int = Field(2, ge=1)
+    """Residual blocks a level."""
+    attention_px: tuple[int, ...] = (32, 16, 8)
+    """Feature-map sides at which attention acts."""
+    heads: int = Field(4, ge=1)
+    """Attention heads, where `head_channels` is 0."""
+    head_channels: int = Field(0, ge=0)
+    """Channels a head; 0 leaves it to `heads`."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout inside the residual blocks."""
+    stem: int = Field(1, ge=1)
+    """Side of the pixel block folded into channels before the first convolution (1: none)."""
+    checkpoint: bool = False
+    """Recompute activations in the backward pass: less memory, a third more time."""
+
+
+class DiffusionSettings(Section):
+    """The process and what the network learns of it."""
+
+    process: Literal["ddpm", "edm"] = "ddpm"
+    """`ddpm`: discrete time, the network predicts the noise. `edm`: continuous sigma, preconditioned (Karras et al. 2022)."""
+    schedule: Literal["linear", "cosine"] = "linear"
+    """Noise schedule of `ddpm`."""
+    timesteps: int = Field(1000, ge=2)
+    """Number of training timesteps of `ddpm`."""
+    weighting: Literal["p2", "uniform"] = "p2"
+    """Loss weights of `ddpm`. `edm` has its own."""
+    p2_k: float = Field(1.0, gt=0)
+    """k of the P2 weighting."""
+    p2_gamma: float = Field(0.5, ge=0)
+    """Gamma of the P2 weighting; 0 switches it off."""
+    sigma_data: float = Field(0.5, gt=0)
+    """Standard deviation of the pixels in [-1, 1], for `edm`."""
+    log_sigma_mean: float = -1.2
+    """Mean of log sigma in training, for `edm`."""
+    log_sigma_std: float = Field(1.2, gt=0)
+    """Standard deviation of log sigma in training, for `edm`."""
+
+
+class TrainSettings(Section):
+    """`histosynth train`. Every length is counted in images seen, so that the batch size changes nothing else."""
+
+    images: int = Field(10_000_000, ge=1)
+    """Training stops after so many images."""
+    batch: int = Field(32, ge=1)
+    """Images a step."""
+    lr: float = Field(1e-4, gt=0)
+    """Learning rate of AdamW after warm-up."""
+    lr_decay: Literal["none", "cosine"] = "none"
+    """`cosine` lowers the learning rate to zero at the end of training."""
+    warmup: int = Field(10_000, ge=0)
+    """Images over which the learning rate rises from zero."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Weight decay of AdamW."""
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    ema_halflife: int = Field(500_000, ge=1)
+    """Half-life of the averaged weights, in images; a tenth of the images seen where that is less."""
+    label_drop: float = Field(0.1, ge=0, lt=1)
+    """Share of labels replaced by the null label, so that sampling can be guided."""
+    flips: bool = True
+    """Show each patch flipped and turned at random: histology has no up."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Autocast type; `auto` takes bf16 where the device computes it natively."""
+    checkpoint_every: int = Field(250_000, ge=1)
+    """Images between two checkpoints."""
+    samples_every: int = Field(250_000, ge=1)
+    """Images between two sample grids."""
+    split: Literal["train", "all"] = "train"
+    """Patients to train on. `all` includes the held-out ones: no later figure is honest then."""
+    seed: int = Field(0, ge=0)
+    """Seed of the weights, the order, the noise."""
+
+
+class SampleSettings(Section):
+    """`histosynth sample`."""
+
+    sampler: str = "ddim"
+    """`ddpm`, `ddim`, `heun`, or a registered one."""
+    steps: int = Field(50, ge=1)
+    """Steps from noise to image."""
+    guidance: float = Field(1.0, ge=0)
+    """Classifier-free guidance: 1 is the plain conditional model, 0 the unconditional one."""
+    batch: int = Field(16, ge=1)
+    """Images at a time; it changes the speed, never an image."""
+
+
+class EvaluateSettings(Section):
+    """`histosynth evaluate`."""
+
+    extractor: str = "efficientnet-lite0"
+    """Feature extractor."""
+    neighbors: int = Field(3, ge=1)
+    """k of improved precision and recall."""
+    batch: int = Field(32, ge=1)
+    """Images at a time through the extractor."""
+    grid: int = Field(24, ge=1)
+    """Images a label and side shown in the report."""
+
+
+class Settings(Section):
+    """All settings of one way from slide to report."""
+
+    patches: PatchSettings = PatchSettings()
+    model: ModelSettings = ModelSettings()
+    diffusion: DiffusionSettings = DiffusionSettings()
+    train: TrainSettings = TrainSettings()
+    sample: SampleSettings = SampleSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+
+    def to_toml(self) -> str:
+        """The settings as TOML; `load_settings` reads them back unchanged."""
+        return tomli_w.dumps(self.model_dump(mode="json"))
+
+
+def presets() -> list[str]:
+    """Names of the presets that come with the package."""
+    return sorted(
+        p.name.removesuffix(".toml") for p in files("histosynth.presets").iterdir() if p.name.endswith(".toml")
+    )
+
+
+def load_settings(config: str | Path | None = None, *, overrides: Iterable[str] = ()) -> Settings:
+    """Read settings from a preset's name or a TOML path (`None`: the defaults), then apply overrides `section.key=value`.
+
+    Raises:
+        HistosynthError: no such preset or file, broken TOML, an unknown key, a value out of range.
+    """
+    where = f"config '{config}'" if config is not None else "settings"
+    tree: dict[str, Any] = _read(config) if config is not None else {}
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        parts = key.strip().split(".")
+        if not separator or len(parts) != 2:
+            raise HistosynthError(f"--set {override}: write it as section.key=value, such as --set patches.cap=50")
+        section = tree.setdefault(parts[0], {})
+        if not isinstance(section, dict):
+            raise HistosynthError(f"{where}: '{parts[0]}' must be a table")
+        section[parts[1]] = _parse(text.strip())
+    return _validate(tree, where)
+
+
+def settings_from_toml(text: str, *, where: str) -> Settings:
+    """Read settings from TOML text; `where` names its origin in errors."""
+    return _validate(_loads(text, where), where)
+
+
+def _read(config: str | Path) -> dict[str, Any]:
+    name = str(config)
+    if name in presets():
+        return _loads(files("histosynth.presets").joinpath(f"{name}.toml").read_text("utf-8"), f"preset '{name}'")
+    path = Path(config)
+    if not path.is_file():
+        known = presets()
+        raise HistosynthError(
+            f"no preset and no file '{name}'{nearest(name, known)}; presets: {', '.join(known)}; or give the path of a TOML file"
+        )
+    try:
+        return _loads(path.read_text("utf-8"), f"config '{path}'")
+    except UnicodeDecodeError as error:
+        raise HistosynthError(f"config '{path}' is not UTF-8 text: {error.reason} at byte {error.start}") from error
+
+
+def _loads(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise HistosynthError(f"{where} is not valid TOML: {error}") from error
+
+
+def _parse(text: str) -> Any:
+    """A TOML value, or the bare text where it is none (`--set sample.sampler=ddim` needs no quotes)."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _validate(tree: Mapping[str, Any], where: str) -> Settings:
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise HistosynthError(f"{where}: unknown setting '{key}'{_hint(first['loc'])}") from error
+        found = repr(first["input"])
+        raise HistosynthError(f"{where}: {key} = {found[:60]}: {first['msg'].lower()}") from error
+
+
+def _hint(location: tuple[int | str, ...]) -> str:
+    """The nearest known name beside the unknown one, and all there are where none is near."""
+    known = list(Settings.model_fields)
+    if len(location) > 1:
+        known = list(getattr(Settings(), str(location[0])).__class__.model_fields)
+    return nearest(str(location[-1]), known) or f"; known here: {', '.join(known)}"

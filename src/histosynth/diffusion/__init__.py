@@ -1,0 +1,1 @@
+"""The diffusion model: schedule, process, network, samplers. Tensors in, tensors out."""

@@ -1,0 +1,1 @@
+"""Measures on features and images, never on models."""

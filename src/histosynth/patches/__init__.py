@@ -1,0 +1,1 @@
+"""From slides and outlines to a patch store."""

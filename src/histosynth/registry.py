@@ -1,0 +1,46 @@
+"""Names for interchangeable parts. A third party adds its own through an entry point of the group `histosynth.<kind>`."""
+
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from histosynth.errors import HistosynthError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A tail for an error message: ` (did you mean 'x'?)`, or nothing where no known name is near."""
+    found = get_close_matches(name, known, n=1)
+    return f" (did you mean '{found[0]}'?)" if found else ""
+
+
+class Registry(Generic[T]):
+    """Maps a name to a part of type `T`: what is registered here, then the entry points `histosynth.<kind>`."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._items: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator: makes the part known under `name`."""
+
+        def add(item: T) -> T:
+            self._items[name] = item
+            return item
+
+        return add
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._items, *(e.name for e in entry_points(group=f"histosynth.{self.kind}"))}))
+
+    def __getitem__(self, name: str) -> T:
+        if name in self._items:
+            return self._items[name]
+        for entry in entry_points(group=f"histosynth.{self.kind}"):
+            if entry.name == name:
+                item: T = entry.load()
+                return item
+        known = list(self)
+        raise HistosynthError(f"unknown {self.kind} '{name}'{nearest(name, known)}; known: {', '.join(known)}")

@@ -1,0 +1,1 @@
+"""The report: figures, tables and their provenance in one file."""

@@ -1,0 +1,99 @@
+"""What a step leaves on disk: files that are whole or absent, and a manifest that says where they came from."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, Any
+
+from histosynth.errors import HistosynthError
+
+MANIFEST = "manifest.json"
+_PACKAGES = ("histosynth", "numpy", "pillow", "pyarrow", "openslide-python", "openslide-bin", "torch")
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside `path`, and rename it over `path` once it is written and on disk.
+
+    Whatever goes wrong in between (an exception, a kill, a full disk), `path` keeps its old content or stays absent. The
+    temporary name is fixed, so what a killed process left is overwritten by the next.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as indented JSON, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(content.encode())
+
+
+def read_manifest(directory: Path, *, kind: str) -> dict[str, Any]:
+    """The manifest of a store, run or report.
+
+    Raises:
+        HistosynthError: it is absent, torn, or says that the directory is something other than `kind`.
+    """
+    path = directory / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise HistosynthError(f"{directory} is no {kind}: it has no {MANIFEST}") from None
+    except ValueError as error:
+        raise HistosynthError(f"{path} is damaged ({error}); make the {kind} anew") from error
+    if manifest.get("kind") != kind:
+        raise HistosynthError(f"{directory} is a {manifest.get('kind', 'directory of another program')}, not a {kind}")
+    return manifest
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a result."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def git_revision() -> str | None:
+    """Revision of the source tree that this package runs from, with `+changes` where it has some; None if installed."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(["git", "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"],
+                              cwd=here, capture_output=True, text=True, timeout=10, check=True)  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip()
+
+
+def provenance() -> dict[str, Any]:
+    """What made this: versions, source revision, command line, machine. It differs between runs, so stores leave it out."""
+    return {
+        "versions": versions(),
+        "git_revision": git_revision(),
+        "argv": sys.argv,
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+    }

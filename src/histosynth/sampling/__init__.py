@@ -1,0 +1,1 @@
+"""From a run to synthetic patches."""

@@ -1,0 +1,1 @@
+"""Slides, regions and outlines: readers, tissue, and drawn phantoms."""

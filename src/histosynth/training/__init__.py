@@ -1,0 +1,1 @@
+"""One linear loop, counted in images; the same command resumes it."""
