@@ -1,26 +1,29 @@
-"""Settings: frozen, validated, written in TOML, overridden by `a.b=c`. An unknown key is an error with the nearest name.
+"""Settings: frozen, validated, written in TOML, overridden by `section.key=value`. Unknown keys name the nearest one.
 
-Each section belongs to one step of the way from slide to report. The defaults are the ones we recommend; `presets/` holds
-the two named sets, `demo` (minutes on a laptop) and `paper` (ADM-128 after Azadi Moghadam et al. 2023).
+Each section belongs to one step of the way from slide to report. The defaults are the ones we recommend; `presets/`
+holds the named sets: `demo` (minutes on a laptop) and `paper` (ADM-128 after Azadi Moghadam et al. 2023).
 """
 
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from histosynth.errors import HistosynthError
-from histosynth.registry import nearest
+from histosynth.errors import HistosynthError, nearest
+
+Sizes = tuple[Annotated[int, Field(ge=1)], ...]
 
 
 class Section(BaseModel):
     """One table of the TOML file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class PatchSettings(Section):
@@ -55,11 +58,11 @@ class ModelSettings(Section):
 
     channels: int = Field(128, ge=8)
     """Channels of the first level."""
-    channel_mult: tuple[int, ...] = (1, 1, 2, 3, 4)
+    channel_mult: Sizes = Field((1, 1, 2, 3, 4), min_length=1, strict=False)
     """Channels of each level, as multiples of `channels`."""
     blocks: int = Field(2, ge=1)
     """Residual blocks a level."""
-    attention_px: tuple[int, ...] = (32, 16, 8)
+    attention_px: Sizes = Field((32, 16, 8), strict=False)
     """Feature-map sides at which attention acts."""
     heads: int = Field(4, ge=1)
     """Attention heads, where `head_channels` is 0."""
@@ -77,7 +80,7 @@ class DiffusionSettings(Section):
     """The process and what the network learns of it."""
 
     process: Literal["ddpm", "edm"] = "ddpm"
-    """`ddpm`: discrete time, the network predicts the noise. `edm`: continuous sigma, preconditioned (Karras et al. 2022)."""
+    """`ddpm`: discrete time, the network predicts the noise. `edm`: continuous sigma, preconditioned (Karras 2022)."""
     schedule: Literal["linear", "cosine"] = "linear"
     """Noise schedule of `ddpm`."""
     timesteps: int = Field(1000, ge=2)
@@ -180,7 +183,11 @@ def presets() -> list[str]:
 
 
 def load_settings(config: str | Path | None = None, *, overrides: Iterable[str] = ()) -> Settings:
-    """Read settings from a preset's name or a TOML path (`None`: the defaults), then apply overrides `section.key=value`.
+    """Read settings from a preset's name or a TOML path (`None`: the defaults), then apply the overrides.
+
+    Args:
+        config: keys that it leaves out keep their defaults.
+        overrides: `section.key=value` each, the value as TOML (`model.channel_mult=[1, 2]`) or as bare text.
 
     Raises:
         HistosynthError: no such preset or file, broken TOML, an unknown key, a value out of range.
@@ -212,7 +219,7 @@ def _read(config: str | Path) -> dict[str, Any]:
     if not path.is_file():
         known = presets()
         raise HistosynthError(
-            f"no preset and no file '{name}'{nearest(name, known)}; presets: {', '.join(known)}; or give the path of a TOML file"
+            f"no preset and no file '{name}'{nearest(name, known)}; give a TOML file or one of: {', '.join(known)}"
         )
     try:
         return _loads(path.read_text("utf-8"), f"config '{path}'")
@@ -243,13 +250,13 @@ def _validate(tree: Mapping[str, Any], where: str) -> Settings:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise HistosynthError(f"{where}: unknown setting '{key}'{_hint(first['loc'])}") from error
-        found = repr(first["input"])
-        raise HistosynthError(f"{where}: {key} = {found[:60]}: {first['msg'].lower()}") from error
+        message = first["msg"][:1].lower() + first["msg"][1:]
+        raise HistosynthError(f"{where}: {key} = {first['input']!r:.60}: {message}") from error
 
 
 def _hint(location: tuple[int | str, ...]) -> str:
     """The nearest known name beside the unknown one, and all there are where none is near."""
     known = list(Settings.model_fields)
     if len(location) > 1:
-        known = list(getattr(Settings(), str(location[0])).__class__.model_fields)
+        known = list(type(getattr(Settings(), str(location[0]))).model_fields)
     return nearest(str(location[-1]), known) or f"; known here: {', '.join(known)}"

@@ -1,19 +1,12 @@
-"""Names for interchangeable parts. A third party adds its own through an entry point of the group `histosynth.<kind>`."""
+"""Names for interchangeable parts. Third parties add theirs through entry points of the group `histosynth.<kind>`."""
 
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from histosynth.errors import HistosynthError
+from histosynth.errors import HistosynthError, nearest
 
 T = TypeVar("T")
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """A tail for an error message: ` (did you mean 'x'?)`, or nothing where no known name is near."""
-    found = get_close_matches(name, known, n=1)
-    return f" (did you mean '{found[0]}'?)" if found else ""
 
 
 class Registry(Generic[T]):

@@ -14,15 +14,18 @@ from typing import IO, Any
 from histosynth.errors import HistosynthError
 
 MANIFEST = "manifest.json"
-_PACKAGES = ("histosynth", "numpy", "pillow", "pyarrow", "openslide-python", "openslide-bin", "torch")
+_PACKAGES = (
+    "histosynth", "imagecodecs", "numpy", "openslide-bin", "openslide-python", "pillow", "pyarrow", "scipy", "shapely",
+    "tifffile", "torch",
+)  # fmt: skip
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file beside `path`, and rename it over `path` once it is written and on disk.
 
-    Whatever goes wrong in between (an exception, a kill, a full disk), `path` keeps its old content or stays absent. The
-    temporary name is fixed, so what a killed process left is overwritten by the next.
+    Whatever goes wrong in between (an exception, a kill, a full disk), `path` keeps its old content or stays absent.
+    The temporary name is fixed, so what a killed process left is overwritten by the next.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -79,17 +82,22 @@ def versions() -> dict[str, str]:
 
 def git_revision() -> str | None:
     """Revision of the source tree that this package runs from, with `+changes` where it has some; None if installed."""
-    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+        )
+        return done.stdout.strip()
+
     try:
-        head = subprocess.run(["git", "describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*"],
-                              cwd=here, capture_output=True, text=True, timeout=10, check=True)  # fmt: skip
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # else: a .venv inside somebody else's repository
+        return git("describe", "--always", "--abbrev=40", "--dirty=+changes", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
-    return head.stdout.strip()
 
 
 def provenance() -> dict[str, Any]:
-    """What made this: versions, source revision, command line, machine. It differs between runs, so stores leave it out."""
+    """What made this: versions, source revision, command line, machine. It differs between runs, so stores lack it."""
     return {
         "versions": versions(),
         "git_revision": git_revision(),

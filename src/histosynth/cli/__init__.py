@@ -1,16 +1,17 @@
 """The command line: one file a verb, loaded when the verb is called."""
 
 import errno
-import os
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
 from histosynth import __version__
-from histosynth.errors import HistosynthError
+from histosynth.errors import HistosynthError, nearest
 
 VERBS = ("demo", "patches", "train", "sample", "evaluate", "info", "doctor")
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class Verbs(click.Group):
@@ -20,10 +21,10 @@ class Verbs(click.Group):
         """The verbs in the order of use."""
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """The command of `histosynth.cli.<verb>`."""
         if cmd_name not in VERBS:
-            return None
+            ctx.fail(f"no verb '{cmd_name}'{nearest(cmd_name, VERBS)}; there are: {', '.join(VERBS)}")
         command: click.Command = import_module(f"histosynth.cli.{cmd_name}").command
         return command
 
@@ -31,7 +32,7 @@ class Verbs(click.Group):
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="histosynth")
 def histosynth() -> None:
-    """Synthetic histology by genotype: slides and outlines in; a diffusion model, synthetic patches and the evidence out.
+    """Synthetic histology by genotype: from slides and outlines to a diffusion model, its patches and the evidence.
 
     \b
     Start with `histosynth demo`. With slides of your own:
@@ -46,29 +47,24 @@ def main() -> None:
     """Run the command line. A user's mistake ends in one line and exit code 2, never in a traceback."""
     try:
         histosynth(prog_name="histosynth", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        _say("stopped; the same command goes on where this one left off")
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "histosynth"
+        _stop(f"{error.format_message().rstrip('.')}; see `{where} --help`")
+    except (click.ClickException, HistosynthError) as error:
+        _stop(str(error))
+    except click.Abort:
+        print("histosynth: stopped; the same command goes on where this one left off", file=sys.stderr)
         sys.exit(130)
-    except HistosynthError as error:
-        _say(f"error: {error}")
-        sys.exit(2)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno not in _DISK_ERRORS:
             raise
-        place = f" at {error.filename}" if error.filename else ""
-        _say(
-            f"error: cannot write{place}: {error.strerror}; nothing half-written was left, so mend that and run the same command again"
-        )
-        sys.exit(2)
+        place = f"{error.filename}: " if error.filename else ""
+        _stop(f"{place}{error.strerror}; nothing half-written was left: mend that and run the same command again")
 
 
-def _say(text: str) -> None:
-    print(f"histosynth: {text}", file=sys.stderr)
+def _stop(text: str) -> NoReturn:
+    print(f"histosynth: error: {' '.join(text.split())}", file=sys.stderr)
+    sys.exit(2)

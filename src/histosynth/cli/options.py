@@ -11,8 +11,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def settings_options(command: F) -> F:
     """Add `--config` (a preset's name or a TOML path) and `--set section.key=value`."""
-    command = click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one setting; may be given several times.")(command)  # fmt: skip
-    return click.option("--config", metavar="PRESET|TOML", help="A preset (demo, paper) or a TOML file. Default: the built-in settings.")(command)  # fmt: skip
+    config = click.option(
+        "--config", metavar="PRESET|TOML", help="A preset (demo, paper) or a TOML file. Default: the built-in settings."
+    )
+    override = click.option(
+        "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable."
+    )
+    return config(override(command))
 
 
 def json_option(command: F) -> F:

@@ -1,0 +1,41 @@
+# `make demo` and `make test` each work alone on a fresh machine with Python 3.11 or newer; the rest serves developers.
+PYTHONS := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14)
+BIN := .venv/bin
+
+.PHONY: demo test lint types contracts check docs clean help
+
+demo: .venv/installed  ## draw phantom slides and take them all the way to a report in demo/
+	$(BIN)/histosynth demo --out demo
+
+test: .venv/installed  ## run all tests, with branch coverage
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+lint: .venv/installed  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed  ## mypy --strict
+	$(BIN)/mypy
+
+contracts: .venv/installed  ## import-linter: who may import whom
+	$(BIN)/lint-imports
+
+check: lint types contracts  ## lint, types and contracts
+
+docs: .venv/installed  ## write docs/reference anew from the code
+	$(BIN)/python docs/reference/generate.py
+
+clean:  ## remove .venv and every cache
+	rm -rf .venv .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*##/make \1:/p' $(MAKEFILE_LIST)
+
+# pip shows its progress to a person and keeps quiet in a log. The stamp comes last, so a broken install is done again.
+.venv/installed: pyproject.toml
+	@for python in $(PYTHONS); do \
+		$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec $$python -m venv .venv; \
+	done; echo "error: no Python >= 3.11 with venv found; install one (Debian: python3-venv) or name it: make PYTHON=/path/to/python" >&2; exit 1
+	@echo "installing into .venv (the first time several GB: PyTorch and its libraries)"
+	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) --editable '.[dev]'
+	@touch $@
