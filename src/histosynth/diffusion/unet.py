@@ -1,0 +1,201 @@
+"""The U-Net of ADM (Dhariwal & Nichol 2021, "Diffusion models beat GANs on image synthesis"), given a label.
+
+Residual blocks that also do the down- and upsampling (after BigGAN), self-attention on the coarse feature maps, time
+and label embedding entering through adaptive group norm. Two additions: one more label, the null label, for
+classifier-free guidance (Ho & Salimans 2022); and an optional stem that folds blocks of pixels into channels (space to
+depth), which makes small-budget training several times faster.
+
+With equal weights and `stem=1` the output equals guided-diffusion's `UNetModel` (`resblock_updown`,
+`use_scale_shift_norm`, legacy attention order).
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+class UNet(nn.Module):
+    """Maps (B, 3, S, S) images, (B,) times and (B,) labels to (B, out_channels, S, S).
+
+    Args:
+        image_px: side S; must be a multiple of `stem` times 2 ** (levels - 1).
+        labels: number of labels K; label K is the null label.
+        channels: channels of the first level.
+        channel_mult: channels of each level as multiples of `channels`.
+        blocks: residual blocks a level on the way down (one more on the way up).
+        attention_px: sides of the feature maps at which attention acts; the middle always has it.
+        heads: attention heads, unless `head_channels` > 0 says how many channels each has.
+        dropout: dropout before the last convolution of a block.
+        stem: side of the pixel block folded into channels.
+        out_channels: 3, or 6 for a learned variance.
+        checkpointing: recompute the blocks in the backward pass to save memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_px: int,
+        labels: int,
+        channels: int = 128,
+        channel_mult: Sequence[int] = (1, 1, 2, 3, 4),
+        blocks: int = 2,
+        attention_px: Sequence[int] = (32, 16, 8),
+        heads: int = 4,
+        head_channels: int = 0,
+        dropout: float = 0.0,
+        stem: int = 1,
+        out_channels: int = 3,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if image_px % (stem * 2 ** (len(channel_mult) - 1)):
+            raise ValueError(f"image side {image_px} is no multiple of stem {stem} x 2^{len(channel_mult) - 1}")
+        self.channels, self.stem, self.null_label = channels, stem, labels
+        embedding = 4 * channels
+        self.time_embed = nn.Sequential(nn.Linear(channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+        self.label_embed = nn.Embedding(labels + 1, embedding)
+
+        def residual(inputs: int, outputs: int, scale: float = 1.0) -> ResidualBlock:
+            return ResidualBlock(inputs, outputs, embedding, dropout, scale=scale, checkpointing=checkpointing)
+
+        def level_block(inputs: int, outputs: int, side: int) -> Stage:
+            stage = Stage([residual(inputs, outputs)])
+            if side in attention_px:
+                stage.append(Attention(outputs, heads, head_channels))
+            return stage
+
+        side, width = image_px // stem, channel_mult[0] * channels
+        self.input = nn.Conv2d(3 * stem**2, width, 3, padding=1)
+        self.down = nn.ModuleList()
+        skips = [width]
+        for level, multiplier in enumerate(channel_mult):
+            for _ in range(blocks):
+                self.down.append(level_block(width, multiplier * channels, side))
+                width = multiplier * channels
+                skips.append(width)
+            if level < len(channel_mult) - 1:
+                self.down.append(Stage([residual(width, width, 0.5)]))
+                skips.append(width)
+                side //= 2
+        self.middle = Stage([residual(width, width), Attention(width, heads, head_channels), residual(width, width)])
+        self.up = nn.ModuleList()
+        for level, multiplier in reversed(list(enumerate(channel_mult))):
+            for block in range(blocks + 1):
+                stage = level_block(width + skips.pop(), multiplier * channels, side)
+                width = multiplier * channels
+                if level and block == blocks:
+                    stage.append(residual(width, width, 2.0))
+                    side *= 2
+                self.up.append(stage)
+        self.output = nn.Sequential(
+            norm(width), nn.SiLU(), zeroed(nn.Conv2d(width, out_channels * stem**2, 3, padding=1))
+        )
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
+        """Run the network: `x` (B, 3, S, S), `time` (B,) of any real scale, `label` (B,) in [0, K], K for null."""
+        embedding = self.time_embed(sinusoids(time, self.channels).to(x.dtype)) + self.label_embed(label)
+        embedding = F.silu(embedding)
+        h = self.input(F.pixel_unshuffle(x, self.stem))
+        skips = [h]
+        for stage in self.down:
+            h = stage(h, embedding)
+            skips.append(h)
+        h = self.middle(h, embedding)
+        for stage in self.up:
+            h = stage(torch.cat([h, skips.pop()], dim=1), embedding)
+        out: Tensor = F.pixel_shuffle(self.output(h), self.stem)
+        return out
+
+
+class Stage(nn.ModuleList):
+    """Residual and attention blocks one after the other; the embedding goes to those that take it."""
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """`x` (B, C, H, W), `embedding` (B, E)."""
+        for block in self:
+            x = block(x, embedding) if isinstance(block, ResidualBlock) else block(x)
+        return x
+
+
+class ResidualBlock(nn.Module):
+    """Norm, SiLU, (resize,) convolution; adaptive norm (scale, shift), SiLU, convolution; plus the input."""
+
+    def __init__(
+        self, inputs: int, outputs: int, embedding: int, dropout: float, *, scale: float, checkpointing: bool
+    ) -> None:
+        super().__init__()
+        self.scale, self.dropout, self.checkpointing = scale, dropout, checkpointing
+        self.norm1 = norm(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * outputs)
+        self.norm2 = norm(outputs)
+        self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """`x` (B, C, H, W), `embedding` (B, E) after its SiLU -> (B, C', H * scale, W * scale)."""
+        if self.checkpointing and torch.is_grad_enabled():
+            recomputed: Tensor = checkpoint(self._forward, x, embedding, use_reentrant=False)
+            return recomputed
+        return self._forward(x, embedding)
+
+    def _forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        h = self.conv1(resize(F.silu(self.norm1(x)), self.scale))
+        scale, shift = self.modulation(embedding)[:, :, None, None].chunk(2, dim=1)
+        h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
+        h = self.conv2(F.dropout(h, self.dropout, self.training))
+        out: Tensor = self.skip(resize(x, self.scale)) + h
+        return out
+
+
+class Attention(nn.Module):
+    """Self-attention over the positions of a feature map, plus the input."""
+
+    def __init__(self, channels: int, heads: int, head_channels: int) -> None:
+        super().__init__()
+        self.heads = max(channels // head_channels, 1) if head_channels else heads
+        if channels % (head_channels or heads):
+            raise ValueError(f"{channels} channels do not divide among attention heads ({heads=}, {head_channels=})")
+        self.norm = norm(channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` (B, C, H, W) -> the same shape."""
+        batch, channels, height, width = x.shape
+        qkv = self.qkv(self.norm(x)).reshape(batch, self.heads, 3, channels // self.heads, height * width)
+        q, k, v = qkv.transpose(-1, -2).unbind(dim=2)
+        h = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(batch, channels, height, width)
+        out: Tensor = x + self.out(h)
+        return out
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """Group norm with ADM's 32 groups, or the most that divide the channels."""
+    return nn.GroupNorm(math.gcd(32, channels), channels)
+
+
+def zeroed(module: nn.Conv2d) -> nn.Conv2d:
+    """The convolution with its weights set to zero: each block starts as the identity."""
+    nn.init.zeros_(module.weight)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+    return module
+
+
+def resize(x: Tensor, scale: float) -> Tensor:
+    """Average pooling by two (scale 0.5), nearest neighbor by two (2), or nothing (1)."""
+    if scale == 1:
+        return x
+    return F.avg_pool2d(x, 2) if scale < 1 else F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def sinusoids(time: Tensor, size: int) -> Tensor:
+    """Embed (B,) times as (B, size) cosines and sines of wavelengths 2π to 2π · 10,000 (Vaswani et al. 2017)."""
+    frequencies = torch.exp(-math.log(10_000) / (size // 2) * torch.arange(size // 2, device=time.device))
+    angles = time[:, None].float() * frequencies
+    return F.pad(torch.cat([angles.cos(), angles.sin()], dim=-1), (0, size % 2))
