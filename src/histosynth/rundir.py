@@ -59,14 +59,15 @@ def read_manifest(directory: Path, *, kind: str) -> dict[str, Any]:
     """
     path = directory / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        manifest = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise HistosynthError(f"{directory} is no {kind}: it has no {MANIFEST}") from None
     except ValueError as error:
         raise HistosynthError(f"{path} is damaged ({error}); make the {kind} anew") from error
-    if manifest.get("kind") != kind:
-        raise HistosynthError(f"{directory} is a {manifest.get('kind', 'directory of another program')}, not a {kind}")
-    return manifest
+    found = manifest.get("kind") if isinstance(manifest, dict) else None
+    if found != kind:
+        raise HistosynthError(f"{directory} is a {found or 'directory of another program'}, not a {kind}")
+    return dict(manifest)
 
 
 def versions() -> dict[str, str]:

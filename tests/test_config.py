@@ -1,0 +1,160 @@
+"""Settings: what is written reads back the same, and every mistake is one line that names its mend."""
+
+import re
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import annotated_types
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from histosynth.config import PatchSettings, Settings, load_settings, presets, settings_from_toml
+from histosynth.errors import HistosynthError
+
+
+def values(field: FieldInfo) -> st.SearchStrategy[Any]:
+    """Every value that the type and the bounds of a field allow."""
+    bounds = {type(m).__name__: m for m in field.metadata}
+    low = getattr(bounds.get("Ge"), "ge", None) or getattr(bounds.get("Gt"), "gt", None)
+    if field.annotation is bool:
+        return st.booleans()
+    if field.annotation is int:
+        return st.integers(low or 0, 2**40)
+    if field.annotation is float:
+        high = getattr(bounds.get("Le"), "le", None) or getattr(bounds.get("Lt"), "lt", None)
+        return st.floats(low or 0.0, high, exclude_min="Gt" in bounds, exclude_max="Lt" in bounds, allow_infinity=False)
+    if field.annotation is str:
+        return st.text()
+    if get_origin(field.annotation) is tuple:
+        least = next((m.min_length for m in field.metadata if isinstance(m, annotated_types.MinLen)), 0)
+        return st.lists(st.integers(1, 512), min_size=least, max_size=6).map(tuple)
+    return st.sampled_from(get_args(field.annotation))
+
+
+def sections() -> dict[str, dict[str, FieldInfo]]:
+    return {name: type(getattr(Settings(), name)).model_fields for name in Settings.model_fields}
+
+
+any_settings = st.builds(
+    Settings,
+    **{
+        name: st.builds(type(getattr(Settings(), name)), **{key: values(field) for key, field in fields.items()})
+        for name, fields in sections().items()
+    },
+)
+
+
+@given(any_settings)
+def test_toml_reads_back_unchanged(settings: Settings) -> None:
+    assert settings_from_toml(settings.to_toml(), where="test") == settings
+
+
+def test_every_setting_says_what_it_means() -> None:
+    missing = [f"{s}.{k}" for s, fields in sections().items() for k, field in fields.items() if not field.description]
+    assert not missing
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        PatchSettings().cap = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", presets())
+def test_presets_load(name: str) -> None:
+    assert load_settings(name) == settings_from_toml(load_settings(name).to_toml(), where=name)
+
+
+def test_the_paper_preset_spells_out_every_setting_and_its_origin() -> None:
+    text = files("histosynth.presets").joinpath("paper.toml").read_text("utf-8")
+    tree = tomllib.loads(text)
+    assert {section: set(keys) for section, keys in tree.items()} == {s: set(f) for s, f in sections().items()}
+    unmarked = [line for line in text.splitlines() if " = " in line and not re.search(r"\S\s+# (paper|ours)\b", line)]
+    assert not unmarked
+    paper = load_settings("paper")
+    assert (paper.patches.region_px, paper.patches.patch_px, paper.patches.cap) == (512, 128, 100)
+    assert (paper.diffusion.process, paper.diffusion.weighting) == ("ddpm", "p2")
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("patches.cap=50", "patches", "cap", 50),
+        ("train.lr = 3e-4", "train", "lr", 3e-4),
+        ("train.images=1_000", "train", "images", 1000),
+        ("model.channel_mult=[1,2]", "model", "channel_mult", (1, 2)),
+        ("model.attention_px=[]", "model", "attention_px", ()),
+        ("sample.sampler=heun", "sample", "sampler", "heun"),
+        ('patches.tumor_class="Tumor = core"', "patches", "tumor_class", "Tumor = core"),
+        ("patches.tumor_class=a=b", "patches", "tumor_class", "a=b"),
+        ("train.flips=false", "train", "flips", False),
+    ],
+)
+def test_overrides(override: str, section: str, key: str, value: object) -> None:
+    settings = load_settings("paper", overrides=["patches.cap=7", override])
+    assert getattr(getattr(settings, section), key) == value
+    rest = load_settings("paper", overrides=["patches.cap=7"]).model_dump()
+    rest[section][key] = value
+    assert settings.model_dump() == rest
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["patchs.cap=1"], "settings: unknown setting 'patchs' (did you mean 'patches'?)"),
+        (["patches.capp=1"], "settings: unknown setting 'patches.capp' (did you mean 'cap'?)"),
+        (["qqq.x=1"], "known here: patches, model, diffusion, train, sample, evaluate"),
+        (["patches.cap"], "--set patches.cap: write it as section.key=value, such as --set patches.cap=50"),
+        (["cap=5"], "write it as section.key=value"),
+        (["patches.cap=0"], "settings: patches.cap = 0: input should be greater than or equal to 1"),
+        (["patches.cap=many"], "patches.cap = 'many': input should be a valid integer"),
+        (["patches.cap=true"], "patches.cap = True: input should be a valid integer"),
+        (["patches.cap=2.5"], "patches.cap = 2.5: input should be a valid integer"),
+        (["train.lr=inf"], "train.lr = inf: input should be a finite number"),
+        (["train.lr=nan"], "train.lr = nan: input should be"),
+        (["diffusion.schedule=quadratic"], "input should be 'linear' or 'cosine'"),
+        (["model.channel_mult=[]"], "model.channel_mult = []: "),
+        (["model.channel_mult=[1, 0]"], "model.channel_mult.1 = 0: input should be greater than or equal to 1"),
+    ],
+)
+def test_mistakes_in_overrides(overrides: list[str], message: str) -> None:
+    with pytest.raises(HistosynthError) as caught:
+        load_settings(overrides=overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[patches]\ncap = ", "is not valid TOML"),
+        (b"\xff\xfe", "is not UTF-8 text"),
+        (b"patches = 3", "patches = 3"),
+        (b"[patches]\nstian = 'none'", "unknown setting 'patches.stian' (did you mean 'stain'?)"),
+    ],
+)
+def test_mistakes_in_a_file(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "own.toml"
+    path.write_bytes(content)
+    with pytest.raises(HistosynthError) as caught:
+        load_settings(path)
+    assert message in str(caught.value)
+    assert "own.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_override_into_a_section_that_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text("patches = 3")
+    with pytest.raises(HistosynthError, match="'patches' must be a table"):
+        load_settings(tmp_path / "own.toml", overrides=["patches.cap=1"])
+
+
+def test_an_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(
+        HistosynthError, match=r"'papr' \(did you mean 'paper'\?\); give a TOML file or one of: demo, paper"
+    ):
+        load_settings("papr")

@@ -1,0 +1,141 @@
+"""What a step leaves on disk is whole or absent, whatever happens in between."""
+
+import errno
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from histosynth import rundir
+from histosynth.errors import HistosynthError
+from histosynth.rundir import atomic_write, git_revision, provenance, read_manifest, versions, write_json, write_text
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_whole_file_replaces_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    write_text(path, "neu µ")
+    assert path.read_bytes() == "neu µ".encode()
+    assert names(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("mistake", [RuntimeError(), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
+@pytest.mark.parametrize("old", ["old", None])
+def test_a_broken_write_leaves_what_was_there(tmp_path: Path, mistake: BaseException, old: str | None) -> None:
+    path = tmp_path / "a.txt"
+    if old is not None:
+        path.write_text(old)
+
+    def broken() -> None:
+        with atomic_write(path) as file:
+            file.write(b"half")
+            raise mistake
+
+    with pytest.raises(type(mistake)):
+        broken()
+    assert names(tmp_path) == (["a.txt"] if old else [])
+    assert old is None or path.read_text() == old
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    """A real limit of the operating system: no file may grow over 4 KiB."""
+    program = (
+        "import resource, signal, sys; from pathlib import Path; from histosynth.rundir import write_text\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: write_text(Path(sys.argv[1]), 'x' * 100_000)\n"
+        "except OSError as error: sys.exit(error.errno)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.txt")], check=False)
+    assert done.returncode == errno.EFBIG
+    assert names(tmp_path) == []
+
+
+def test_a_kill_leaves_the_old_file_and_the_next_write_mends(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    program = (
+        "import os, signal, sys; from pathlib import Path; from histosynth.rundir import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "a.json", {"fd": float("nan")})
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is no run: it has no manifest.json"),
+        ("{", "is damaged"),
+        ("[1]", "is a directory of another program, not a run"),
+        ('{"name": "a web page"}', "is a directory of another program, not a run"),
+        ('{"kind": "patch store"}', "is a patch store, not a run"),
+    ],
+)
+def test_a_manifest_of_something_else(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(HistosynthError, match=message):
+        read_manifest(tmp_path, kind="run")
+
+
+def test_a_manifest_reads_back(tmp_path: Path) -> None:
+    content = {"kind": "run", "labels": ["ä", "b"]}
+    write_json(tmp_path / "manifest.json", content)
+    assert read_manifest(tmp_path, kind="run") == content
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "slide.svs").touch()
+    with pytest.raises(HistosynthError, match="is no run"):
+        read_manifest(tmp_path / "slide.svs", kind="run")
+
+
+def test_provenance_is_json_and_names_what_can_change_a_result() -> None:
+    found = json.loads(json.dumps(provenance()))
+    assert set(found) == {"versions", "git_revision", "argv", "platform", "cpus"}
+    assert {"python", "histosynth", "numpy", "torch", "openslide-bin"} <= set(found["versions"])
+    assert "absent" not in found["versions"].values()
+
+
+def test_an_absent_package_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rundir, "_PACKAGES", ("no-such-package",))
+    assert versions()["no-such-package"] == "absent"
+
+
+def test_the_revision_is_the_source_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy installed inside somebody else's repository must not pass that one's revision off as its own."""
+
+    def git(*words: str) -> str:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+        done = subprocess.run(["git", *identity, *words], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    copy = tmp_path / "rundir.py"
+    copy.write_text("")
+    monkeypatch.setattr(rundir, "__file__", str(copy))
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message", "theirs")
+    assert git_revision() is None
+    git("add", "rundir.py")
+    git("commit", "--quiet", "--message", "ours")
+    assert git_revision() == git("rev-parse", "HEAD")
+    copy.write_text("changed")
+    assert git_revision() == git("rev-parse", "HEAD") + "+changes"
