@@ -1,0 +1,103 @@
+"""One phantom: brain, a tumor within an outline, stained and scanned. Pure: a generator in, arrays out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histosynth.errors import HistosynthError
+from histosynth.registry import nearest
+from histosynth.slides.phantom.fields import Blob, Field, Frame, noise
+from histosynth.slides.phantom.nuclei import KINDS, Nuclei, at, stamp
+from histosynth.slides.phantom.optics import Stain, optical_density, transmit
+from histosynth.slides.phantom.tissue import TUMORS, Tissue, brain
+
+GENOTYPES = tuple(TUMORS)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What was drawn: every nucleus (table of `NUCLEUS`, red cells left out), the stain, the outlines."""
+
+    nuclei: Nuclei
+    stain: Stain
+    tissue: NDArray[np.float64]
+    """Ring (N, 2) of the whole section, x and y in level-0 pixels."""
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A slide in memory."""
+
+    image: NDArray[np.uint8]
+    """(height, width, 3)."""
+    outline: NDArray[np.float64]
+    """Ring (N, 2) around the tumor, x and y in level-0 pixels, not closed."""
+    truth: Truth
+
+
+def draw(genotype: str, *, width_px: int, height_px: int, mpp: float, rng: np.random.Generator) -> Phantom:
+    """Draw a phantom of `genotype` (one of `GENOTYPES`).
+
+    Raises:
+        HistosynthError: an unknown genotype, or a slide too small to hold a tumor (less than 100 microns).
+    """
+    if genotype not in TUMORS:
+        raise HistosynthError(
+            f"no phantom of '{genotype}'{nearest(genotype, list(GENOTYPES))}; drawn are: {', '.join(GENOTYPES)}"
+        )
+    if min(width_px, height_px) * mpp < 100:
+        raise HistosynthError(
+            f"a phantom of {width_px} x {height_px} px at {mpp} um/px is too small for a tumor; make it 100 um at least"
+        )
+    frame = Frame(width_px=width_px, height_px=height_px, mpp=mpp)
+    stain = Stain.draw(rng)
+    section = _blob(frame, 0.455, 0.01, rng)
+    margin = _blob(frame, 0.385, 0.02, rng)
+    tissue_depth, tumor_depth = section.depth(frame), margin.depth(frame)
+    normal, tumor = brain(frame, rng), TUMORS[genotype](frame, tumor_depth, rng)
+
+    frayed = tumor_depth + 4.0 * noise(frame, scale_um=20.0, rng=rng)
+    share = np.clip(frayed / 24.0 + 0.5, 0.0, 1.0)
+    edge = np.clip((tissue_depth + 3.0 * noise(frame, scale_um=15.0, rng=rng)) / 3.0, 0.0, 1.0)
+    table = np.concatenate([_where(tumor, frayed > 0.0), _where(normal, frayed <= 0.0)])
+    table = table[at(tissue_depth, np.stack([table["x"], table["y"]], 1)) > 8.0]
+
+    hematoxylin, eosin = _stained(frame, normal, tumor, share, table, rng)
+    density = optical_density(hematoxylin * edge, eosin * edge, stain)
+    density += (0.002 * noise(frame, scale_um=200.0, rng=rng))[..., None]
+    light = transmit(density)
+    light += rng.standard_normal(light.shape, np.float32) * np.float32(1.2)
+    image = np.clip(np.rint(light), 0, 255).astype(np.uint8)
+    cells = table[table["kind"] != KINDS.index("red_cell")]
+    return Phantom(image, margin.polygon(), Truth(cells, stain, section.polygon()))
+
+
+def _blob(frame: Frame, radius: float, wander: float, rng: np.random.Generator) -> Blob:
+    """An outline of mean `radius` near the middle, both as shares of the sides."""
+    x, y = 0.5 + rng.uniform(-wander, wander, 2)
+    width, height = frame.width_px, frame.height_px
+    return Blob.draw(x=x * width, y=y * height, radius_x=radius * width, radius_y=radius * height, rng=rng)
+
+
+def _where(tissue: Tissue, mask: NDArray[np.bool_]) -> Nuclei:
+    """The nuclei of a tissue whose centers lie in the mask."""
+    table = tissue.nuclei
+    return table[mask[table["y"].astype(int), table["x"].astype(int)]]
+
+
+def _stained(
+    frame: Frame, normal: Tissue, tumor: Tissue, share: Field, table: Nuclei, rng: np.random.Generator
+) -> tuple[Field, Field]:
+    """Concentrations of hematoxylin and eosin: the two grounds mixed by `share`, then nuclei and red cells upon them."""
+    softness = max(frame.px(0.6), 1.0)
+    texture = noise(frame, scale_um=1.1, rng=rng)
+    hematoxylin = normal.hematoxylin + share * (tumor.hematoxylin - normal.hematoxylin)
+    eosin = normal.eosin + share * (tumor.eosin - normal.eosin)
+    red = table["kind"] == KINDS.index("red_cell")
+    body = np.zeros(frame.shape, np.float32)
+    stamp(eosin, body, table[red], texture=texture, softness_px=softness)
+    body[:] = 0.0
+    stamp(hematoxylin, body, table[~red], texture=texture, softness_px=softness)
+    eosin *= 1.0 - 0.65 * body
+    return hematoxylin, eosin

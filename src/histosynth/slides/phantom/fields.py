@@ -1,0 +1,122 @@
+"""Random fields and shapes that tissue is drawn from: smooth noise, fibers along a direction, closed smooth outlines."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Field = NDArray[np.float32]
+
+_FIBER_TILE = 512
+_FIBER_DIRECTIONS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """The pixel grid that is drawn on."""
+
+    width_px: int
+    height_px: int
+    mpp: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of every field on this frame."""
+        return self.height_px, self.width_px
+
+    def px(self, microns: float) -> float:
+        """A length in pixels."""
+        return microns / self.mpp
+
+
+def stretch(coarse: Field, shape: tuple[int, int]) -> Field:
+    """Enlarge a coarse field to `shape` by cubic interpolation."""
+    return np.asarray(Image.fromarray(coarse).resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
+
+
+def noise(frame: Frame, *, scale_um: float, rng: np.random.Generator) -> Field:
+    """Smooth noise of about zero mean and unit variance whose grains measure `scale_um`."""
+    scale = max(frame.px(scale_um), 1.0)
+    height, width = frame.shape
+    rows, columns = math.ceil(height / scale) + 3, math.ceil(width / scale) + 3
+    coarse = Image.fromarray(rng.standard_normal((rows, columns), np.float32))
+    box = (1.0, 1.0, 1.0 + width / scale, 1.0 + height / scale)
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC, box=box))
+
+
+def fibers(frame: Frame, direction: Field, *, length_um: float, width_um: float, rng: np.random.Generator) -> Field:
+    """Noise of unit variance drawn out along `direction`: the felt of glial processes.
+
+    One tile of white noise is smeared along eight directions, and each place shows the mixture of the two or three next
+    to its own direction (steerable in the sense of Freeman & Adelson 1991).
+
+    Args:
+        frame: the pixel grid.
+        direction: coarse field of any shape, in radians; stretched over the frame.
+        length_um: reach of a fiber along its direction.
+        width_um: its thickness.
+        rng: source of the noise.
+    """
+    n = _FIBER_TILE
+    spectrum = np.fft.rfft2(rng.standard_normal((n, n)))
+    fy, fx = np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None, :]
+    total, power = np.zeros(frame.shape, np.float32), np.zeros(direction.shape)
+    repeats = (math.ceil(frame.height_px / n), math.ceil(frame.width_px / n))
+    weights = []
+    for k in range(_FIBER_DIRECTIONS):
+        weight = np.cos(direction - math.pi * k / _FIBER_DIRECTIONS) ** 16
+        weights.append(weight)
+        power += weight
+    for k, weight in enumerate(weights):
+        cos, sin = math.cos(math.pi * k / _FIBER_DIRECTIONS), math.sin(math.pi * k / _FIBER_DIRECTIONS)
+        along, across = fx * cos + fy * sin, fy * cos - fx * sin
+        reach = (frame.px(length_um) * along) ** 2 + (frame.px(width_um) * across) ** 2
+        tile = np.fft.irfft2(spectrum * np.exp(-2.0 * reach), s=(n, n)).astype(np.float32)
+        tile /= tile.std()
+        share = stretch((weight / power).astype(np.float32), frame.shape)
+        total += share * np.tile(tile, repeats)[: frame.height_px, : frame.width_px]
+    return total
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A closed smooth outline around a center: a rounded rectangle whose radius wavers with the angle."""
+
+    x: float
+    y: float
+    radius_x: float
+    radius_y: float
+    amplitudes: NDArray[np.float64]
+    phases: NDArray[np.float64]
+
+    @classmethod
+    def draw(cls, *, x: float, y: float, radius_x: float, radius_y: float, rng: np.random.Generator) -> "Blob":
+        """An outline that wavers by some per cent about its mean radius."""
+        orders = np.arange(2, 8)
+        amplitudes = rng.uniform(0.4, 1.0, len(orders)) * 0.07 / orders
+        return cls(x, y, radius_x, radius_y, amplitudes, rng.uniform(0.0, 2.0 * math.pi, len(orders)))
+
+    def radius(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Radius at the angle `theta`, as a multiple of the mean radius."""
+        square = (np.abs(np.cos(theta)) ** 3 + np.abs(np.sin(theta)) ** 3) ** (-1.0 / 3.0)
+        orders = np.arange(2, 2 + len(self.amplitudes))
+        waver = np.cos(theta[..., None] * orders + self.phases) @ self.amplitudes
+        return np.asarray(square * (1.0 + waver) / 1.06)
+
+    def polygon(self, vertices: int = 160) -> NDArray[np.float64]:
+        """The outline as a ring of (x, y), not closed."""
+        theta = np.linspace(0.0, 2.0 * math.pi, vertices, endpoint=False)
+        radius = self.radius(theta)
+        return np.stack([self.x + self.radius_x * radius * np.cos(theta),
+                         self.y + self.radius_y * radius * np.sin(theta)], axis=1)  # fmt: skip
+
+    def depth(self, frame: Frame) -> Field:
+        """How deep each pixel lies inside the outline, in microns (negative outside), good near the outline."""
+        shape = (frame.height_px // 8 + 1, frame.width_px // 8 + 1)
+        y = (np.arange(shape[0])[:, None] + 0.5) * frame.height_px / shape[0]
+        x = (np.arange(shape[1])[None, :] + 0.5) * frame.width_px / shape[1]
+        u, v = (x - self.x) / self.radius_x, (y - self.y) / self.radius_y
+        inside = self.radius(np.arctan2(v, u)) - np.hypot(u, v)
+        return stretch((inside * math.sqrt(self.radius_x * self.radius_y) * frame.mpp).astype(np.float32), frame.shape)
