@@ -1,0 +1,77 @@
+"""Plain images as slides: a region saved as PNG, JPEG or TIFF. It is read whole, once, and has one level."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from histosynth.errors import HistosynthError
+from histosynth.slides.reader import Box, SlideReader, on_white, plausible_mpp, slide_id_of
+
+_OPAQUE_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "YCbCr"})
+_ALPHA_MODES = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
+_MICRONS_PER_INCH = 25_400
+
+
+class ImageReader(SlideReader):
+    """A plain image. Transparent pixels become white; gray and palette images become RGB.
+
+    Raises:
+        HistosynthError: no PNG, JPEG or TIFF; damaged; of several pages; more than 8 bits a channel; or too large to be
+            read whole (Pillow's limit, 179 million pixels).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.slide_id = slide_id_of(path)
+        self._pixels, self.mpp = _load(path)
+        self.height_px, self.width_px = self._pixels.shape[:2]
+
+    def read(self, box: Box) -> NDArray[np.uint8]:
+        """The pixels of `box`, (height, width, 3), white outside the image."""
+        out = np.full((box.height, box.width, 3), 255, np.uint8)
+        left, top = max(box.x, 0), max(box.y, 0)
+        inside = self._pixels[top : max(box.y + box.height, 0), left : max(box.x + box.width, 0)]
+        out[top - box.y :, left - box.x :][: inside.shape[0], : inside.shape[1]] = inside
+        return out
+
+    def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
+        """The whole image, (h, w, 3), longest side at most `max_px`."""
+        downsample = max(1.0, max(self.width_px, self.height_px) / max_px)
+        size = max(1, round(self.width_px / downsample)), max(1, round(self.height_px / downsample))
+        return np.asarray(Image.fromarray(self._pixels).resize(size, Image.Resampling.BOX))
+
+    def close(self) -> None:
+        """Free the pixels."""
+        self._pixels = np.empty((0, 0, 3), np.uint8)
+
+
+def _load(path: Path) -> tuple[NDArray[np.uint8], float | None]:
+    """Pixels (H, W, 3) and, where the file states a plausible one, microns per pixel."""
+    try:
+        # Pillow warns of large images and of odd metadata, neither of which changes a pixel.
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=("PNG", "JPEG", "TIFF")) as image:
+            if getattr(image, "n_frames", 1) > 1 and image.format == "TIFF":
+                raise HistosynthError(f"image {path} has several pages; save the one you mean as a file of its own")
+            if image.mode not in _OPAQUE_MODES | _ALPHA_MODES:
+                raise HistosynthError(f"image {path} has pixels of type {image.mode}; save it as 8-bit RGB")
+            has_alpha = image.mode in _ALPHA_MODES or "transparency" in image.info
+            pixels = on_white(np.asarray(image.convert("RGBA"))) if has_alpha else np.asarray(image.convert("RGB"))
+            return pixels, _stated_mpp(image)
+    except Image.DecompressionBombError as error:
+        raise HistosynthError(
+            f"image {path} is too large to be read whole ({error}); save it as a pyramidal TIFF"
+        ) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        reason = "the file is empty" if path.stat().st_size == 0 else str(error)
+        raise HistosynthError(f"image {path} cannot be read ({reason}); save it anew or leave it out") from error
+
+
+def _stated_mpp(image: Image.Image) -> float | None:
+    """From the resolution in the file. Most programs write that of a screen or a printer, which is no slide's."""
+    x, y = image.info.get("dpi", (0, 0))
+    if x <= 0 or abs(x - y) > 0.01 * x:
+        return None
+    return plausible_mpp(_MICRONS_PER_INCH / float(x))

@@ -1,0 +1,101 @@
+"""Where a slide has tissue: a mask at low resolution.
+
+Glass is bright in every channel, and every stain is dark in at least one. So the measure of a pixel is its largest
+optical density over the channels, relative to the glass, and Otsu's threshold (1979) splits it in two. Otsu finds a
+split even where there is none: it counts only if the brighter class is glass and the darker is not; otherwise a fixed
+threshold decides, so that a region that is all tissue stays whole and a blank slide stays empty.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from histosynth.slides.reader import Box, SlideReader
+
+_MAX_PX = 1024
+_MIN_DOWNSAMPLE = 8  # finer than this, the pale space between nuclei would count as glass
+_GLASS_DENSITY = 0.12  # the largest mean density that glass may have
+_DENSITY_RANGE = 0.6  # ink and folds are darker; clipped, they do not move the threshold
+_LOWEST_THRESHOLD = 0.06
+_DIMMEST_GLASS = 200
+_SMALL = 2e-4  # specks and holes below this share of the slide are closed
+
+
+@dataclass(frozen=True)
+class TissueMask:
+    """Tissue of a slide. `downsample_x` and `downsample_y` are level-0 pixels per mask pixel.
+
+    Attributes:
+        mask: (h, w), True where there is tissue.
+    """
+
+    mask: NDArray[np.bool_]
+    downsample_x: float
+    downsample_y: float
+
+    def fraction(self, box: Box) -> float:
+        """Share of the box that is tissue, in [0, 1]; exact for the mask, pixels cut by the edge count in part.
+
+        What lies outside the slide is no tissue.
+        """
+        rows, row_weights = _overlap(box.y / self.downsample_y, box.height / self.downsample_y, self.mask.shape[0])
+        columns, column_weights = _overlap(box.x / self.downsample_x, box.width / self.downsample_x, self.mask.shape[1])
+        return float(row_weights @ self.mask[rows, columns] @ column_weights)
+
+
+def tissue_mask(slide: SlideReader) -> TissueMask:
+    """Find the tissue of a slide on a thumbnail of at most 1024 pixels, and at most an eighth of its size."""
+    longest = max(slide.width_px, slide.height_px)
+    image = slide.thumbnail(max(1, min(_MAX_PX, longest // _MIN_DOWNSAMPLE)))
+    mask = _find(image)
+    return TissueMask(mask, slide.width_px / mask.shape[1], slide.height_px / mask.shape[0])
+
+
+def _find(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """The mask (h, w) of an image (h, w, 3)."""
+    glass = np.clip(np.percentile(image, 99, axis=(0, 1)), _DIMMEST_GLASS, 255)
+    smooth = ndimage.gaussian_filter(image.astype(np.float32), (1, 1, 0))
+    density = np.log((glass + 1) / (smooth + 1)).max(axis=2)
+    mask = density > _threshold(density)
+    smallest = max(4, round(_SMALL * mask.size))
+    return ~_without_small(~_without_small(mask, smallest), smallest)
+
+
+def _threshold(density: NDArray[np.floating]) -> float:
+    clipped = np.clip(density, 0, _DENSITY_RANGE)
+    threshold = otsu(clipped)
+    bright, dark = clipped[clipped <= threshold], clipped[clipped > threshold]
+    if bright.size and dark.size and bright.mean() < _GLASS_DENSITY < dark.mean():
+        return max(threshold, _LOWEST_THRESHOLD)
+    return _GLASS_DENSITY
+
+
+def otsu(values: NDArray[np.floating], *, bins: int = 256) -> float:
+    """The threshold with the largest variance between the classes below and above it (Otsu 1979)."""
+    counts, edges = np.histogram(values, bins)
+    centers = (edges[:-1] + edges[1:]) / 2
+    below, sum_below = np.cumsum(counts), np.cumsum(counts * centers)
+    above = below[-1] - below
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = sum_below / below - (sum_below[-1] - sum_below) / above
+    between = np.nan_to_num(below * above * difference**2)
+    return float(edges[1 + between.argmax()])
+
+
+def _without_small(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
+    """Clear the connected parts of fewer than `smallest` pixels."""
+    labels, _ = ndimage.label(mask)
+    keep = np.bincount(labels.ravel()) >= smallest
+    keep[0] = False
+    kept: NDArray[np.bool_] = keep[labels]
+    return kept
+
+
+def _overlap(start: float, length: float, size: int) -> tuple[slice, NDArray[np.float64]]:
+    """Which of `size` unit cells the interval covers, and how much of the interval lies in each."""
+    cells = np.arange(max(0, int(np.floor(start))), max(0, min(size, int(np.ceil(start + length)))))
+    covered = np.minimum(cells + 1, start + length) - np.maximum(cells, start)
+    first = int(cells[0]) if cells.size else 0
+    return slice(first, first + cells.size), covered / length

@@ -1,0 +1,110 @@
+"""Macenko stain normalization (Macenko et al., "A method for normalizing histology slides ...", ISBI 2009).
+
+In optical density a pixel is a mixture c_H h + c_E e. The pixels with stain span a plane, that of the two largest
+principal axes of their densities; within it the stains are the extreme directions, taken robustly as the 1st and 99th
+percentile of the angle. Concentrations follow by least squares. Scaling their 99th percentiles to those of a target and
+mixing with the target's vectors is linear, so that one 3x3 matrix in optical density normalizes an image:
+
+    od' = od @ M,   M = pinv(S) @ diag(m_target / m) @ S_target,   rows of S: h, e.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histosynth.stain.normalizer import StainError, StainFit, normalizers
+from histosynth.stain.optical_density import to_density, to_rgb
+
+BETA = 0.15
+"""Least optical density, in every channel, of a pixel with stain."""
+ALPHA = 1.0
+"""Percentile of the angle that counts as extreme."""
+MIN_PIXELS = 200
+"""Least number of pixels with stain."""
+MIN_ANGLE_DEG = 5.0
+"""Stain vectors nearer than this are one stain; hematoxylin and eosin of the target are 22 degrees apart."""
+_BLACK_DENSITY = 3.0  # about 11 of 255
+_MIN_SPREAD = 1e-3
+
+TARGET = StainFit(
+    stains=((0.5626, 0.7201, 0.4062), (0.2159, 0.8012, 0.5581)),
+    max_concentrations=(1.9705, 1.0308),
+    pixels=0,
+    angle_deg=22.4,
+    residual=0.0,
+)
+"""The reference of M. Veta's `staining-normalization`, the usual target: HERef and maxCRef as printed in its source."""
+
+
+@dataclass(frozen=True)
+class Macenko:
+    """Macenko normalization to a target fit."""
+
+    target: StainFit = TARGET
+
+    def estimate(self, pixels: NDArray[np.uint8]) -> StainFit:
+        """Fit the stains of a slide from its pooled tissue pixels.
+
+        Args:
+            pixels: (N, 3). Those with stain give the vectors; all of them give the concentrations.
+
+        Raises:
+            StainError: `too-few-pixels`, `black`, `uniform` or `one-stain`.
+        """
+        density = to_density(pixels)
+        stained = density[(density >= BETA).all(axis=1)]
+        if len(stained) < MIN_PIXELS:
+            raise StainError("too-few-pixels")
+        if (stained.min(axis=1) > _BLACK_DENSITY).mean() > 0.5:
+            raise StainError("black")
+        stains, angle = _directions(stained)
+        concentrations = density @ np.linalg.pinv(stains)
+        residual = density - concentrations @ stains
+        maxima = np.percentile(concentrations, 99, axis=0)
+        if maxima.min() <= 0:
+            raise StainError("one-stain")
+        return StainFit(
+            stains=_rows(stains),
+            max_concentrations=(float(maxima[0]), float(maxima[1])),
+            pixels=len(stained),
+            angle_deg=angle,
+            residual=float(np.sqrt(np.mean(np.square(residual, dtype=np.float64)))),
+        )
+
+    def apply(self, image: NDArray[np.uint8], fit: StainFit | None) -> NDArray[np.uint8]:
+        """The image, (H, W, 3), in the colors of the target; unchanged where `fit` is None."""
+        if fit is None:
+            return image
+        scale = np.divide(self.target.max_concentrations, fit.max_concentrations)
+        matrix = np.linalg.pinv(np.array(fit.stains)) @ (scale[:, None] * np.array(self.target.stains))
+        return to_rgb(to_density(image) @ matrix.astype(np.float32))
+
+
+normalizers.register("macenko")(Macenko())
+
+
+def _directions(stained: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """Unit stain vectors as rows, (2, 3), hematoxylin first, and the angle between them in degrees."""
+    mean = stained.mean(axis=0, dtype=np.float64)
+    variances, vectors = np.linalg.eigh(np.cov(stained, rowvar=False, dtype=np.float64))
+    if variances[2] < _MIN_SPREAD**2:
+        raise StainError("uniform")
+    plane = vectors[:, 1:]
+    # Angles are counted from the mean color: there they never wrap, whatever the signs of the axes.
+    forward = plane @ (plane.T @ mean)
+    forward /= np.linalg.norm(forward)
+    side = np.cross(forward, vectors[:, 0])
+    angles = np.arctan2(stained @ side.astype(np.float32), stained @ forward.astype(np.float32))
+    extremes = np.percentile(angles, [ALPHA, 100 - ALPHA])
+    if np.degrees(extremes[1] - extremes[0]) < MIN_ANGLE_DEG:
+        raise StainError("one-stain")
+    stains = np.cos(extremes)[:, None] * forward + np.sin(extremes)[:, None] * side
+    # Hematoxylin absorbs more red than eosin does.
+    stains = stains[np.argsort(-stains[:, 0])]
+    return stains.astype(np.float32), float(np.degrees(extremes[1] - extremes[0]))
+
+
+def _rows(stains: NDArray[np.float32]) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    (a, b, c), (d, e, f) = stains.tolist()
+    return (a, b, c), (d, e, f)

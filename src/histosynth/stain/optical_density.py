@@ -1,0 +1,23 @@
+"""Optical density: light is absorbed exponentially, so stains add up in OD = -ln((I + 1) / I0) (Beer and Lambert).
+
+I0 = 240 is the light that passes through glass, the customary value of Macenko implementations; the 1 keeps black
+finite. Brighter pixels have a slightly negative density.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+I0 = 240.0
+_DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / np.float32(I0))
+
+
+def to_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Optical density of 8-bit pixels of any shape; between -0.06 (white) and 5.48 (black)."""
+    density: NDArray[np.float32] = _DENSITY[rgb]
+    return density
+
+
+def to_rgb(density: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The 8-bit pixels nearest to a density: the exact inverse of `to_density`, clipped at black and white."""
+    light = np.float32(I0) * np.exp(-density) - 1
+    return np.clip(np.rint(light), 0, 255).astype(np.uint8)
