@@ -1,0 +1,193 @@
+"""What is this? Tells slides, outlines, labels, stores, runs, weights, reports and settings apart, and sums each up."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from histosynth.config import load_settings, presets
+from histosynth.errors import HistosynthError, nearest
+from histosynth.rundir import MANIFEST, read_manifest
+
+Facts = dict[str, Any]
+"""What `histosynth info` prints; `kind` comes first. Plain JSON values."""
+
+KNOWN = "a slide, a folder of slides, outlines, labels, a patch store, a run, a weights file, a report, or settings"
+REPORT = "report.json"
+
+
+def describe(path: Path) -> Facts:
+    """What the file, folder or preset is, and what it holds.
+
+    Raises:
+        HistosynthError: nothing is there, it is damaged, or it is nothing that histosynth knows.
+    """
+    if path.is_file() and path.name in (MANIFEST, REPORT, "report.html"):
+        path = path.parent
+    if path.is_dir():
+        return _directory(path)
+    if str(path) in presets() or path.suffix == ".toml":
+        return _settings(path)
+    if not path.exists():
+        raise HistosynthError(f"nothing at '{path}'{nearest(str(path), presets())}; name {KNOWN}")
+    suffix = path.suffix.lower()
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix](path)
+    return _slide(path)
+
+
+def _directory(path: Path) -> Facts:
+    if (path / REPORT).is_file():
+        return _report(path)
+    if (path / MANIFEST).is_file():
+        for kind, facts in (("patch store", _store), ("run", _run)):
+            try:
+                manifest = read_manifest(path, kind=kind)
+            except HistosynthError:
+                continue
+            return facts(path, manifest)
+        read_manifest(path, kind="store, run or report")
+    return _folder(path)
+
+
+def _store(path: Path, manifest: Facts) -> Facts:
+    from histosynth.patches.store import Store
+
+    store = Store(path)
+    mpp = {round(value, 4) for value in store.column("mpp") if value is not None}
+    return {
+        "kind": "sample store" if manifest.get("synthetic") else "patch store",
+        "patches": len(store),
+        "side_px": store.patch_px,
+        "mpp": sorted(mpp),
+        "labels": _counts(store, "label"),
+        "split": _counts(store, "split"),
+        "source": _counts(store, "source"),
+        "slides": _counts(store, "slide_id"),
+        "patients": len(_counts(store, "patient_id")),
+        "content_hash": store.content_hash(),
+        "settings": manifest.get("settings"),
+    }
+
+
+def _counts(store: Any, column: str) -> dict[str, int]:
+    counts = Counter("none" if value is None else value for value in store.column(column))
+    return {} if set(counts) == {"none"} else dict(sorted(counts.items()))
+
+
+def _run(path: Path, manifest: Facts) -> Facts:
+    log = path / "stats.jsonl"
+    lines = log.read_text("utf-8").splitlines() if log.is_file() else []
+    keys = ("status", "images", "total_images", "labels", "image_px", "mpp", "data_hash")
+    return {
+        "kind": "run",
+        **{key: manifest[key] for key in keys if key in manifest},
+        "last": _last(lines),
+        "weights": sorted(file.name for file in (path / "weights").glob("*.safetensors")),
+    }
+
+
+def _last(lines: list[str]) -> Facts | None:
+    """The newest line of a log; its last one may be torn by a kill."""
+    for line in reversed(lines):
+        try:
+            newest: Facts = json.loads(line)
+        except ValueError:
+            continue
+        return newest
+    return None
+
+
+def _report(path: Path) -> Facts:
+    try:
+        content: Facts = json.loads((path / REPORT).read_text("utf-8"))
+    except ValueError as error:
+        raise HistosynthError(f"{path / REPORT} is damaged ({error}); run the evaluation again") from error
+    return {"kind": "report", **content}
+
+
+def _weights(path: Path) -> Facts:
+    from histosynth.training.checkpoint import read_origin
+
+    origin = read_origin(path)
+    return {
+        "kind": "weights",
+        "images": origin.images,
+        "labels": origin.labels,
+        "image_px": origin.image_px,
+        "mpp": origin.mpp,
+        "run": origin.run,
+        "data_hash": origin.data_hash,
+        "settings": origin.settings.model_dump(mode="json"),
+    }
+
+
+def _settings(path: Path) -> Facts:
+    return {"kind": "settings", **load_settings(path).model_dump(mode="json")}
+
+
+def _labels(path: Path) -> Facts:
+    from histosynth.patches.labels import read_labels
+
+    table = read_labels(path)
+    return {
+        "kind": "labels",
+        "column": table.column,
+        "labels": dict(sorted(Counter(row.label for row in table.rows).items())),
+        "patients": len({row.patient for row in table.rows}),
+        "unlabeled": table.unlabeled,
+    }
+
+
+def _outlines(path: Path) -> Facts:
+    from histosynth.slides.annotations import outlined_classes
+
+    return {"kind": "outlines", "classes": outlined_classes(path)}
+
+
+def _folder(path: Path) -> Facts:
+    from histosynth.slides.reader import find_slides
+
+    if outlines := sorted(file.name for file in path.glob("*.geojson")):
+        return {"kind": "folder of outlines", "outlines": outlines}
+    try:
+        slides = find_slides([path])
+    except HistosynthError as error:
+        raise HistosynthError(
+            f"the folder '{path}' is nothing that histosynth knows ({error}); name {KNOWN}"
+        ) from error
+    return {"kind": "folder of slides", "slides": [slide.name for slide in slides]}
+
+
+def _slide(path: Path) -> Facts:
+    import openslide
+
+    from histosynth.slides.reader import IMAGE_SUFFIXES, SLIDE_SUFFIXES, TIFF_SUFFIXES, open_slide
+    from histosynth.slides.tissue import tissue_mask
+
+    vendor = openslide.OpenSlide.detect_format(path)
+    if vendor is None and path.suffix.lower() not in IMAGE_SUFFIXES | SLIDE_SUFFIXES | TIFF_SUFFIXES:
+        raise HistosynthError(f"'{path}' is nothing that histosynth knows; name {KNOWN}")
+    with open_slide(path) as slide:
+        facts: Facts = {
+            "kind": "slide" if vendor else "image",
+            "slide_id": slide.slide_id,
+            "width_px": slide.width_px,
+            "height_px": slide.height_px,
+            "mpp": slide.mpp,
+            "tissue": round(float(tissue_mask(slide).mask.mean()), 3),
+        }
+    if vendor:
+        with openslide.OpenSlide(path) as opened:
+            facts |= {"vendor": vendor, "level_downsamples": [round(d, 3) for d in opened.level_downsamples]}
+    return facts
+
+
+_BY_SUFFIX: dict[str, Callable[[Path], Facts]] = {
+    ".safetensors": _weights,
+    ".geojson": _outlines,
+    ".json": _outlines,
+    ".csv": _labels,
+    ".tsv": _labels,
+}
