@@ -153,10 +153,8 @@ def _folder(path: Path) -> Facts:
         return {"kind": "folder of outlines", "outlines": outlines}
     try:
         slides = find_slides([path])
-    except HistosynthError as error:
-        raise HistosynthError(
-            f"the folder '{path}' is nothing that histosynth knows ({error}); name {KNOWN}"
-        ) from error
+    except HistosynthError:
+        raise HistosynthError(f"the folder '{path}' holds nothing that histosynth knows; name {KNOWN}") from None
     return {"kind": "folder of slides", "slides": [slide.name for slide in slides]}
 
 

@@ -112,19 +112,19 @@ def read_outlines(path: Path, *, tumor_class: str) -> Outlines:
     return Outlines(tumor=tumor, counts={key: count for key, count in sorted(counts.items()) if count})
 
 
-def outlined_classes(path: Path) -> dict[str, dict[str, float]]:
+def outlined_classes(path: Path) -> dict[str, dict[str, int]]:
     """What a file outlines: for each class the number of areas, and their sum in square level-0 pixels.
 
     Raises:
         HistosynthError: not GeoJSON, or broken coordinates.
     """
-    classes: dict[str, dict[str, float]] = {}
+    classes: dict[str, dict[str, int]] = {}
     for number, feature in enumerate(_features(path), start=1):
         parts = _parts(feature.get("geometry"), f"outlines {path}, feature {number}")
         for area in (part for part in parts if isinstance(part, Polygon)):
-            found = classes.setdefault(_class_of(feature.get("properties") or {}), {"areas": 0, "area_px2": 0.0})
+            found = classes.setdefault(_class_of(feature.get("properties") or {}), {"areas": 0, "area_px2": 0})
             found["areas"] += 1
-            found["area_px2"] += area.area
+            found["area_px2"] += round(area.area)
     return dict(sorted(classes.items()))
 
 
