@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from histosynth.errors import HistosynthError
-from histosynth.registry import nearest
+from histosynth.errors import HistosynthError, nearest
 from histosynth.slides.phantom.fields import Blob, Field, Frame, noise
 from histosynth.slides.phantom.nuclei import KINDS, Nuclei, at, stamp
 from histosynth.slides.phantom.optics import Stain, optical_density, transmit
-from histosynth.slides.phantom.tissue import TUMORS, Tissue, brain
+from histosynth.slides.phantom.tissue import Tissue, brain
+from histosynth.slides.phantom.tumors import TUMORS
 
 GENOTYPES = tuple(TUMORS)
 
@@ -52,14 +52,15 @@ def draw(genotype: str, *, width_px: int, height_px: int, mpp: float, rng: np.ra
         )
     frame = Frame(width_px=width_px, height_px=height_px, mpp=mpp)
     stain = Stain.draw(rng)
-    section = _blob(frame, 0.455, 0.01, rng)
-    margin = _blob(frame, 0.385, 0.02, rng)
+    section = Blob.draw(frame, radius=0.45, rng=rng)
+    margin = _margin(frame, section, rng)
     tissue_depth, tumor_depth = section.depth(frame), margin.depth(frame)
     normal, tumor = brain(frame, rng), TUMORS[genotype](frame, tumor_depth, rng)
 
-    frayed = tumor_depth + 4.0 * noise(frame, scale_um=20.0, rng=rng)
+    frayed = tumor_depth + 5.0 * noise(frame, scale_um=25.0, rng=rng)
     share = np.clip(frayed / 24.0 + 0.5, 0.0, 1.0)
-    edge = np.clip((tissue_depth + 3.0 * noise(frame, scale_um=15.0, rng=rng)) / 3.0, 0.0, 1.0)
+    ragged = 3.0 * noise(frame, scale_um=40.0, rng=rng) + 1.2 * noise(frame, scale_um=5.0, rng=rng)
+    edge = np.clip((tissue_depth + ragged) / 3.0, 0.0, 1.0)
     table = np.concatenate([_where(tumor, frayed > 0.0), _where(normal, frayed <= 0.0)])
     table = table[at(tissue_depth, np.stack([table["x"], table["y"]], 1)) > 8.0]
 
@@ -73,17 +74,19 @@ def draw(genotype: str, *, width_px: int, height_px: int, mpp: float, rng: np.ra
     return Phantom(image, margin.polygon(), Truth(cells, stain, section.polygon()))
 
 
-def _blob(frame: Frame, radius: float, wander: float, rng: np.random.Generator) -> Blob:
-    """An outline of mean `radius` near the middle, both as shares of the sides."""
-    x, y = 0.5 + rng.uniform(-wander, wander, 2)
-    width, height = frame.width_px, frame.height_px
-    return Blob.draw(x=x * width, y=y * height, radius_x=radius * width, radius_y=radius * height, rng=rng)
+def _margin(frame: Frame, section: Blob, rng: np.random.Generator) -> Blob:
+    """The outline of the tumor: drawn again until brain surrounds it on all sides."""
+    while True:
+        margin = Blob.draw(frame, radius=0.385, rng=rng)
+        if section.inside(*margin.polygon().T).min() > 0.04:
+            return margin
 
 
 def _where(tissue: Tissue, mask: NDArray[np.bool_]) -> Nuclei:
     """The nuclei of a tissue whose centers lie in the mask."""
     table = tissue.nuclei
-    return table[mask[table["y"].astype(int), table["x"].astype(int)]]
+    within: Nuclei = table[mask[table["y"].astype(int), table["x"].astype(int)]]
+    return within
 
 
 def _stained(

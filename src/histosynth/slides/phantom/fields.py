@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating]
 
 _FIBER_TILE = 512
 _FIBER_DIRECTIONS = 8
@@ -92,31 +92,42 @@ class Blob:
     phases: NDArray[np.float64]
 
     @classmethod
-    def draw(cls, *, x: float, y: float, radius_x: float, radius_y: float, rng: np.random.Generator) -> "Blob":
-        """An outline that wavers by some per cent about its mean radius."""
-        orders = np.arange(2, 8)
-        amplitudes = rng.uniform(0.4, 1.0, len(orders)) * 0.07 / orders
-        return cls(x, y, radius_x, radius_y, amplitudes, rng.uniform(0.0, 2.0 * math.pi, len(orders)))
+    def draw(cls, frame: Frame, *, radius: float, rng: np.random.Generator) -> "Blob":
+        """An outline near the middle of the frame; `radius` is its mean radius as a share of the sides."""
+        orders = np.arange(2, 9)
+        x, y = 0.5 + rng.uniform(-0.012, 0.012, 2)
+        return cls(
+            x=x * frame.width_px,
+            y=y * frame.height_px,
+            radius_x=radius * frame.width_px,
+            radius_y=radius * frame.height_px,
+            amplitudes=rng.uniform(0.4, 1.0, len(orders)) * 0.13 / orders,
+            phases=rng.uniform(0.0, 2.0 * math.pi, len(orders)),
+        )
 
-    def radius(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
+    def radius(self, theta: NDArray[np.floating]) -> NDArray[np.float64]:
         """Radius at the angle `theta`, as a multiple of the mean radius."""
-        square = (np.abs(np.cos(theta)) ** 3 + np.abs(np.sin(theta)) ** 3) ** (-1.0 / 3.0)
+        square = (np.abs(np.cos(theta)) ** 2.5 + np.abs(np.sin(theta)) ** 2.5) ** (-1.0 / 2.5)
         orders = np.arange(2, 2 + len(self.amplitudes))
         waver = np.cos(theta[..., None] * orders + self.phases) @ self.amplitudes
-        return np.asarray(square * (1.0 + waver) / 1.06)
+        return np.asarray(square * (1.0 + waver) / 1.04)
+
+    def inside(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
+        """How deep points lie inside, as a share of the mean radius (negative outside); good near the outline."""
+        u, v = (x - self.x) / self.radius_x, (y - self.y) / self.radius_y
+        return np.asarray(self.radius(np.arctan2(v, u)) - np.hypot(u, v))
 
     def polygon(self, vertices: int = 160) -> NDArray[np.float64]:
         """The outline as a ring of (x, y), not closed."""
         theta = np.linspace(0.0, 2.0 * math.pi, vertices, endpoint=False)
         radius = self.radius(theta)
-        return np.stack([self.x + self.radius_x * radius * np.cos(theta),
-                         self.y + self.radius_y * radius * np.sin(theta)], axis=1)  # fmt: skip
+        x, y = self.x + self.radius_x * radius * np.cos(theta), self.y + self.radius_y * radius * np.sin(theta)
+        return np.stack([x, y], axis=1)
 
     def depth(self, frame: Frame) -> Field:
-        """How deep each pixel lies inside the outline, in microns (negative outside), good near the outline."""
-        shape = (frame.height_px // 8 + 1, frame.width_px // 8 + 1)
-        y = (np.arange(shape[0])[:, None] + 0.5) * frame.height_px / shape[0]
-        x = (np.arange(shape[1])[None, :] + 0.5) * frame.width_px / shape[1]
-        u, v = (x - self.x) / self.radius_x, (y - self.y) / self.radius_y
-        inside = self.radius(np.arctan2(v, u)) - np.hypot(u, v)
-        return stretch((inside * math.sqrt(self.radius_x * self.radius_y) * frame.mpp).astype(np.float32), frame.shape)
+        """How deep each pixel lies inside the outline, in microns (negative outside); good near the outline."""
+        rows, columns = frame.height_px // 8 + 1, frame.width_px // 8 + 1
+        y = (np.arange(rows)[:, None] + 0.5) * frame.height_px / rows
+        x = (np.arange(columns)[None, :] + 0.5) * frame.width_px / columns
+        microns = math.sqrt(self.radius_x * self.radius_y) * frame.mpp
+        return stretch((self.inside(x, y) * microns).astype(np.float32), frame.shape)

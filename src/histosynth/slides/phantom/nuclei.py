@@ -37,12 +37,13 @@ stain: concentration inside; waver: of the outline; chromatin: contrast of its t
 than the middle; seed: phase of the outline."""
 
 Nuclei = NDArray[np.void]
+Points = NDArray[np.floating]
 
 _CHUNK = 128
 
 
 def nuclei(
-    xy: NDArray[np.floating],
+    xy: Points,
     *,
     kind: str,
     radius: NDArray[np.floating],
@@ -85,16 +86,17 @@ def lattice(frame: Frame, *, spacing_um: float, jitter: float, rng: np.random.Ge
     return kept
 
 
-def at(field: Field, xy: NDArray[np.floating]) -> Field:
+def at(field: Field, xy: Points) -> Field:
     """Values of a field (H, W) at points (N, 2)."""
-    return field[xy[:, 1].astype(int), xy[:, 0].astype(int)]
+    values: Field = field[xy[:, 1].astype(int), xy[:, 0].astype(int)]
+    return values
 
 
 def _windows(
     x: NDArray[np.floating], y: NDArray[np.floating], half: NDArray[np.floating], shape: tuple[int, int]
 ) -> Iterator[tuple[NDArray[np.intp], Field, Field, list[tuple[slice, slice, slice, slice]]]]:
     """Square windows around points, some at a time, nearly equal in size: indices, offsets dx and dy, and where they lie."""
-    order = np.argsort(half, kind="stable")
+    order = np.argsort(-half, kind="stable")
     for start in range(0, len(order), _CHUNK):
         index = order[start : start + _CHUNK]
         reach = math.ceil(float(half[index].max()))
@@ -113,7 +115,7 @@ def _windows(
 
 
 def stamp(canvas: Field, body: Field, cells: Nuclei, *, texture: Field, softness_px: float) -> None:
-    """Draw `cells` into `canvas` (concentrations) and `body` (0 outside, 1 inside); where two overlap, the darker one shows.
+    """Draw `cells` into `canvas` (concentrations) and `body` (0 outside, 1 inside); a thin pale line parts those that touch.
 
     Args:
         canvas: (H, W), changed in place.
@@ -122,7 +124,7 @@ def stamp(canvas: Field, body: Field, cells: Nuclei, *, texture: Field, softness
         texture: (H, W), noise of unit variance: the chromatin.
         softness_px: width of the fading membrane.
     """
-    half = cells["major"] * (1.0 + 2.0 * cells["waver"]) + softness_px
+    half = cells["major"] * (1.0 + 2.0 * cells["waver"]) + 1.5 * softness_px
     for index, dx, dy, places in _windows(cells["x"], cells["y"], half, canvas.shape):
         c = {name: cells[name][index][:, None, None] for name in NUCLEUS.names or ()}
         cos, sin = np.cos(c["angle"]), np.sin(c["angle"])
@@ -130,18 +132,20 @@ def stamp(canvas: Field, body: Field, cells: Nuclei, *, texture: Field, softness
         theta = np.arctan2(v, u)
         outline = 1.0 + c["waver"] * (np.cos(2.0 * theta + c["seed"]) + np.cos(3.0 * theta + 7.0 * c["seed"]))
         rho = np.hypot(u, v) / outline
-        edge = np.clip((1.0 - rho) * (np.sqrt(c["major"] * c["minor"]) / softness_px) + 0.5, 0.0, 1.0)
+        within = (1.0 - rho) * (np.sqrt(c["major"] * c["minor"]) / softness_px)
+        edge, moat = np.clip(within + 0.5, 0.0, 1.0), np.clip(within + 1.3, 0.0, 1.0)
         middle = c["stain"] * (1.0 - c["rim"] * (1.0 - np.minimum(rho, 1.0) ** 2))
         for i, (rows, columns, inner_rows, inner_columns) in enumerate(places):
             cover = edge[i, inner_rows, inner_columns]
             grain = np.clip(1.0 + c["chromatin"][i, 0, 0] * texture[rows, columns], 0.35, 1.8)
+            canvas[rows, columns] *= 1.0 - 0.6 * moat[i, inner_rows, inner_columns]
             np.maximum(
                 canvas[rows, columns], cover * middle[i, inner_rows, inner_columns] * grain, out=canvas[rows, columns]
             )
             np.maximum(body[rows, columns], cover, out=body[rows, columns])
 
 
-def distances(frame: Frame, xy: NDArray[np.floating], *, reach_um: float) -> tuple[Field, Field]:
+def distances(frame: Frame, xy: Points, *, reach_um: float) -> tuple[Field, Field]:
     """Distance in microns to the nearest and to the second nearest of `xy` (N, 2), up to `reach_um`.
 
     Their difference vanishes on the walls between cells: Worley's noise (1996).

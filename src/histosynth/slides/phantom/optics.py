@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating]
 
 # Unit vectors near those of scanned H&E (Macenko et al. 2009, the reference of their published code).
 HEMATOXYLIN = (0.5626, 0.7201, 0.4062)
