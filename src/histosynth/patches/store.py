@@ -5,6 +5,7 @@ column is the layout that `datasets.load_dataset("parquet", …)` shows as an im
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -76,27 +77,52 @@ def part_path(directory: Path, name: str) -> Path:
     return directory / f"part-{name}.parquet"
 
 
-def write_part(path: Path, patches: Iterable[Patch], *, fingerprint: str) -> None:
-    """Write the patches of one slide, whole or not at all. `fingerprint` identifies what they were made from."""
+def write_part(
+    path: Path, patches: Iterable[Patch], *, fingerprint: str, record: Mapping[str, Any] | None = None
+) -> None:
+    """Write the patches of one slide, whole or not at all.
+
+    Args:
+        path: `part_path(...)`.
+        patches: the rows; none is allowed.
+        fingerprint: identifies what they were made from; a resumed command keeps the part where it is the same.
+        record: what the manifest will say of this part; kept beside the rows, so that a resumed command says the same.
+    """
     rows: list[dict[str, Any]] = []
     for patch in patches:
         row: dict[str, Any] = {field.name: getattr(patch, field.name) for field in SCHEMA}
         row["image"] = {"bytes": encode_png(patch.image), "path": f"{patch.patch_id}.png"}
         rows.append(row)
-    schema = SCHEMA.with_metadata({"histosynth.fingerprint": fingerprint})
+    record_json = json.dumps(record or {}, ensure_ascii=False, allow_nan=False)
+    schema = SCHEMA.with_metadata({"histosynth.fingerprint": fingerprint, "histosynth.record": record_json})
     with atomic_write(path) as file:
         # PNG does not compress further; small row groups keep memory flat for whoever streams the store.
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), file, compression="zstd", row_group_size=256)
+        pq.write_table(
+            pa.Table.from_pylist(rows, schema=schema),
+            file,
+            compression="zstd",
+            row_group_size=256,
+            write_page_checksum=True,
+        )
 
 
 def part_fingerprint(path: Path) -> str | None:
     """The fingerprint that a whole part was written with; None where there is no readable part."""
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowInvalid):
-        return None
-    found = metadata.get(b"histosynth.fingerprint")
+    found = _metadata(path).get(b"histosynth.fingerprint")
     return found.decode() if found is not None else None
+
+
+def part_record(path: Path) -> dict[str, Any]:
+    """The record that a whole part was written with; empty where there is none."""
+    record: dict[str, Any] = json.loads(_metadata(path).get(b"histosynth.record", b"{}"))
+    return record
+
+
+def _metadata(path: Path) -> dict[bytes, bytes]:
+    try:
+        return pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return {}
 
 
 def write_manifest(directory: Path, content: Mapping[str, Any]) -> None:
@@ -121,8 +147,8 @@ class Store:
         tables = []
         for part in parts:
             try:
-                tables.append(pq.read_table(part, schema=SCHEMA))
-            except (OSError, pa.ArrowInvalid, pa.ArrowTypeError, KeyError) as error:
+                tables.append(pq.read_table(part, schema=SCHEMA, page_checksum_verification=True))
+            except (OSError, pa.ArrowException, KeyError) as error:
                 raise HistosynthError(
                     f"{part} cannot be read ({error}); delete it and run the same command again"
                 ) from error
@@ -166,7 +192,7 @@ class Store:
         with ThreadPoolExecutor() as pool:
             try:
                 decoded = list(pool.map(lambda cell: decode_png(cell["bytes"]), cells))
-            except OSError as error:
+            except (OSError, SyntaxError, ValueError, TypeError) as error:
                 raise HistosynthError(
                     f"the store {self.path} holds a damaged image ({error}); make the store anew"
                 ) from error
