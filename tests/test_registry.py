@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from histosynth import registry
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError
 from histosynth.registry import Registry
 
 
@@ -47,8 +47,3 @@ def test_register_hands_the_part_back() -> None:
     class Part: ...
 
     assert parts["x"] is Part
-
-
-@pytest.mark.parametrize(("name", "tail"), [("trian", " (did you mean 'train'?)"), ("zzz", "")])
-def test_nearest(name: str, tail: str) -> None:
-    assert nearest(name, ["train", "sample"]) == tail

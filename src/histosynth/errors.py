@@ -7,6 +7,9 @@ from difflib import get_close_matches
 class HistosynthError(Exception):
     """A mistake in the input, the settings or the files named. Its text is one line; the command line exits with 2."""
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().split())  # libraries' messages, quoted inside, may have several lines
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A tail for an error message: ` (did you mean 'x'?)`, or nothing where no known name is near."""

@@ -1,0 +1,250 @@
+"""The store gives back exactly what was written, or says in one line why it cannot."""
+
+import errno
+import signal
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from histosynth.errors import HistosynthError
+from histosynth.patches.store import (
+    SCHEMA,
+    Patch,
+    Store,
+    decode_png,
+    encode_png,
+    part_fingerprint,
+    part_path,
+    part_record,
+    write_manifest,
+    write_part,
+)
+
+# The table of the architecture, written down once more: whoever changes a column changes a file format.
+COLUMNS = {
+    "patch_id": "string",
+    "slide_id": "string",
+    "patient_id": "string",
+    "label": "string",
+    "x": "int32",
+    "y": "int32",
+    "extent": "int32",
+    "mpp": "float",
+    "tissue": "float",
+    "split": "string",
+    "source": "string",
+    "image": "struct<bytes: binary, path: string>",
+}
+
+
+def patch(number: int, *, side_px: int = 8, **changes: Any) -> Patch:
+    """A patch whose every fact follows from its number."""
+    facts: dict[str, Any] = {
+        "patch_id": f"s_{number}_0",
+        "image": np.random.default_rng(number).integers(0, 256, (side_px, side_px, 3), dtype=np.uint8),
+        "source": "real",
+        "label": "ab"[number % 2],
+        "slide_id": "s",
+        "patient_id": "p",
+        "x": number,
+        "y": 0,
+        "extent": 512,
+        "mpp": 0.25,
+        "tissue": 0.5,
+        "split": "held_out" if number % 3 == 0 else "train",
+    }
+    return Patch(**facts | changes)
+
+
+def write(directory: Path, parts: dict[str, list[Patch]]) -> Path:
+    directory.mkdir()
+    for name, patches in parts.items():
+        write_part(part_path(directory, name), patches, fingerprint="f")
+    write_manifest(directory, {})
+    return directory
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.randoms(use_true_random=False))
+def test_png_is_lossless_and_bare(height: int, width: int, random: Any) -> None:
+    image = np.frombuffer(random.randbytes(height * width * 3), np.uint8).reshape(height, width, 3)
+    data = encode_png(image)
+    assert (decode_png(data) == image).all()
+    chunks, at = [], 8
+    while at < len(data):
+        chunks.append(data[at + 4 : at + 8])
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    assert set(chunks) == {b"IHDR", b"IDAT", b"IEND"}
+
+
+def test_everything_reads_back(tmp_path: Path) -> None:
+    patches = [patch(0), patch(1, label=None, mpp=None), patch(2)]
+    store = Store(write(tmp_path / "store", {"s": patches}))
+    assert len(store) == 3
+    assert store.patch_px == 8
+    assert store.labels == ["a"]
+    for name in set(COLUMNS) - {"image"}:
+        assert store.column(name) == [getattr(p, name) for p in patches], name
+    assert (store.images([2, 0]) == np.stack([patches[2].image, patches[0].image])).all()
+
+
+def test_the_file_has_the_columns_of_the_format(tmp_path: Path) -> None:
+    """Seen by pyarrow alone, without our code; the image column is what `datasets` shows as an image."""
+    directory = write(tmp_path / "store", {"s": [patch(0)]})
+    table = pq.read_table(directory / "part-s.parquet")
+    assert {field.name: str(field.type) for field in table.schema} == COLUMNS
+    assert {field.name for field in table.schema if not field.nullable} == {"patch_id", "source", "image"}
+    cell = table["image"][0].as_py()
+    assert cell["path"] == "s_0_0.png"
+    assert (np.asarray(Image.open(BytesIO(cell["bytes"]))) == patch(0).image).all()
+
+
+def test_synthetic_patches_have_no_place(tmp_path: Path) -> None:
+    made = Patch(patch_id="run_1", image=patch(0).image, source="run", label="a")
+    store = Store(write(tmp_path / "samples", {"0": [made]}))
+    for name in ("slide_id", "patient_id", "x", "y", "extent", "split", "tissue", "mpp"):
+        assert store.column(name) == [None]
+
+
+def test_the_same_patches_give_the_same_bytes(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", {"s": [patch(0), patch(1)]})
+    two = write(tmp_path / "two", {"s": [patch(0), patch(1)]})
+    assert part_path(one, "s").read_bytes() == part_path(two, "s").read_bytes()
+
+
+def test_select_by_split_and_label(tmp_path: Path) -> None:
+    patches = [patch(n) for n in range(12)]
+    store = Store(write(tmp_path / "store", {"s": patches}))
+    for split in ("train", "held_out", None):
+        for label in ("a", "b", "c", None):
+            wanted = [n for n, p in enumerate(patches) if split in (p.split, None) and label in (p.label, None)]
+            assert store.select(split=split, label=label).tolist() == wanted
+
+
+def test_parts_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+    store = Store(write(tmp_path / "store", {"b": [patch(1)], "a": [patch(0)], "c": []}))
+    assert store.column("patch_id") == ["s_0_0", "s_1_0"]
+
+
+def test_the_hash_sees_content_and_not_files(tmp_path: Path) -> None:
+    whole = Store(write(tmp_path / "whole", {"s": [patch(0), patch(1)]})).content_hash()
+    assert whole == Store(write(tmp_path / "split", {"1": [patch(0)], "2": [patch(1)]})).content_hash()
+    other = patch(1).image.copy()
+    other[3, 3, 1] ^= 1
+    for number, changes in enumerate([{"image": other}, {"label": "c"}, {"split": "x"}, {"source": "run"}]):
+        changed = write(tmp_path / f"changed{number}", {"s": [patch(0), patch(1, **changes)]})
+        assert whole != Store(changed).content_hash(), changes
+
+
+def test_fingerprint_and_record_ride_in_the_part(tmp_path: Path) -> None:
+    path = part_path(tmp_path, "s")
+    assert part_fingerprint(path) is None
+    assert part_record(path) == {}
+    write_part(path, [patch(0)], fingerprint="abc", record={"patches": 1, "stain": "macenko µ"})
+    assert part_fingerprint(path) == "abc"
+    assert part_record(path) == {"patches": 1, "stain": "macenko µ"}
+    path.write_bytes(path.read_bytes()[:-20])
+    assert part_fingerprint(path) is None
+
+
+def test_a_directory_without_a_manifest_is_no_store(tmp_path: Path) -> None:
+    write_part(part_path(tmp_path, "s"), [patch(0)], fingerprint="f")
+    with pytest.raises(HistosynthError, match=r"is no patch store: it has no manifest\.json"):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize("parts", [{}, {"s": []}])
+def test_an_empty_store_points_at_its_manifest(tmp_path: Path, parts: dict[str, list[Patch]]) -> None:
+    with pytest.raises(HistosynthError, match=r"holds no patch; its manifest\.json says why"):
+        Store(write(tmp_path / "store", parts))
+
+
+def test_no_flipped_bit_passes_for_a_fact(tmp_path: Path) -> None:
+    """Damage anywhere in a part is an error or changes nothing that is read; it is never a wrong pixel or label."""
+    patches = [patch(n) for n in range(4)]
+    directory = write(tmp_path / "store", {"s": patches})
+    whole = part_path(directory, "s").read_bytes()
+    truth = (Store(directory).table.drop_columns("image"), np.stack([p.image for p in patches]))
+    found = 0
+    for at in range(0, len(whole), 17):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << at % 8
+        part_path(directory, "s").write_bytes(damaged)
+        try:
+            store = Store(directory)
+            images = store.images(range(len(store)))
+        except HistosynthError:
+            found += 1
+            continue
+        assert store.table.drop_columns("image").equals(truth[0])
+        assert (images == truth[1]).all()
+    assert found > 100
+
+
+@pytest.mark.parametrize("kept", [0, 3, 0.5, -1])
+def test_a_torn_part_names_itself(tmp_path: Path, kept: float) -> None:
+    directory = write(tmp_path / "store", {"a": [patch(0)], "s": [patch(1)]})
+    path = part_path(directory, "s")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole)) if isinstance(kept, float) else kept])
+    with pytest.raises(HistosynthError, match=r"part-s\.parquet cannot be read .* run the same command again"):
+        Store(directory)
+
+
+def test_a_part_of_another_program_is_an_error(tmp_path: Path) -> None:
+    directory = write(tmp_path / "store", {})
+    pq.write_table(pa.table({"image": [1, 2]}), part_path(directory, "s"))
+    with pytest.raises(HistosynthError, match=r"part-s\.parquet cannot be read"):
+        Store(directory)
+
+
+@pytest.mark.parametrize("content", [b"no image", b"", None, encode_png(patch(0).image)[:-40]])
+def test_a_damaged_image_is_an_error(tmp_path: Path, content: bytes | None) -> None:
+    directory = write(tmp_path / "store", {})
+    row = {field.name: getattr(patch(0), field.name) for field in SCHEMA} | {"image": {"bytes": content, "path": "x"}}
+    pq.write_table(pa.Table.from_pylist([row], schema=SCHEMA), part_path(directory, "s"))
+    with pytest.raises(HistosynthError, match="holds a damaged image"):
+        Store(directory).images([0])
+
+
+def test_mixed_sizes_are_an_error(tmp_path: Path) -> None:
+    store = Store(write(tmp_path / "store", {"s": [patch(0), patch(1, side_px=16)]}))
+    assert store.images([1]).shape == (1, 16, 16, 3)
+    with pytest.raises(HistosynthError, match=r"mixes patch sizes .*; make one store of each"):
+        store.images([0, 1])
+
+
+@pytest.mark.parametrize(
+    ("limit", "exit_code"),
+    [("resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))", errno.EFBIG), ("KILL", -signal.SIGKILL)],
+)
+def test_a_full_disk_or_a_kill_leaves_no_part(tmp_path: Path, limit: str, exit_code: int) -> None:
+    program = f"""
+import os, resource, signal, sys
+from pathlib import Path
+import numpy as np
+from histosynth.patches import store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+def patches():
+    for n in range(9):
+        if n == 8:
+            {"os.kill(os.getpid(), signal.SIGKILL)" if limit == "KILL" else limit}
+        image = np.random.default_rng(n).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        yield store.Patch(patch_id=str(n), image=image, source="real")
+try:
+    store.write_part(Path(sys.argv[1]), patches(), fingerprint="f")
+except OSError as error:
+    sys.exit(error.errno)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(part_path(tmp_path, "s"))], check=False)
+    assert done.returncode == exit_code
+    assert list(tmp_path.iterdir()) == []

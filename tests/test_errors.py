@@ -1,0 +1,17 @@
+"""Errors that a user can mend: one line, whatever they quote."""
+
+import pickle
+
+import pytest
+
+from histosynth.errors import HistosynthError, nearest
+
+
+def test_the_text_is_one_line_also_after_a_way_through_a_process_pool() -> None:
+    error = HistosynthError("part-a.parquet cannot be read (thrift:\n  no type\n); delete it")
+    assert str(pickle.loads(pickle.dumps(error))) == "part-a.parquet cannot be read (thrift: no type ); delete it"
+
+
+@pytest.mark.parametrize(("name", "tail"), [("trian", " (did you mean 'train'?)"), ("zzz", "")])
+def test_nearest(name: str, tail: str) -> None:
+    assert nearest(name, ["train", "sample"]) == tail
