@@ -1,0 +1,100 @@
+"""`histosynth patches`: slides, outlines and labels into a patch store."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from histosynth.cli.options import json_option, settings_options, show
+
+if TYPE_CHECKING:
+    from histosynth.patches.extract import ExtractionResult
+
+_PATH = click.Path(path_type=Path)
+_NAMED = 5
+
+
+@click.command("patches", short_help="Slides, outlines and labels into a patch store.")
+@click.argument("slides", nargs=-1, required=True, type=_PATH, metavar="SLIDE_OR_FOLDER...")
+@click.option("--out", required=True, type=_PATH, metavar="STORE", help="Directory of the patch store.")
+@click.option(
+    "--outlines", type=_PATH, metavar="DIR", help="QuPath GeoJSON files, named as the slides. Default: tissue."
+)
+@click.option("--labels", type=_PATH, metavar="CSV", help="Labels by slide_id or patient_id. Default: no labels.")
+@click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for slides that state none.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes. Default: one a core.")
+@click.option("--skip-bad-slides", is_flag=True, help="Go on without unusable slides; the manifest names them.")
+@settings_options
+@json_option
+def command(
+    slides: tuple[Path, ...],
+    out: Path,
+    outlines: Path | None,
+    labels: Path | None,
+    mpp: float | None,
+    workers: int | None,
+    skip_bad_slides: bool,
+    config: str | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Cut patches from slides: a grid inside the outlines, a seeded draw, stain normalization, a split by patient.
+
+    The same command run again finishes a store that was interrupted.
+
+    \b
+      histosynth patches slides/ --outlines outlines/ --labels labels.csv --out store
+      histosynth patches region.png --mpp 0.5 --out store --set patches.cap=20
+    """
+    from histosynth.config import load_settings
+    from histosynth.patches.extract import extract
+
+    result = extract(
+        slides,
+        out=out,
+        settings=load_settings(config, overrides=overrides).patches,
+        outlines=outlines,
+        labels=labels,
+        mpp=mpp,
+        workers=workers,
+        skip_bad_slides=skip_bad_slides,
+    )
+    for note in _notes(result):
+        click.echo(f"histosynth: {note}", err=True)
+    show({**asdict(result), "store": str(out)}, _table(result), as_json=as_json)
+
+
+def _notes(result: "ExtractionResult") -> Iterator[str]:
+    """What must not pass unseen."""
+    if result.slides_resumed:
+        yield f"{result.slides_resumed} slide(s) were done already"
+    if result.slides_remade:
+        yield f"{result.slides_remade} slide(s) were made anew: their settings or inputs have changed"
+    if result.slides_skipped:
+        yield f"{len(result.slides_skipped)} slide(s) were skipped:"
+    for slide_id, reason in result.slides_skipped.items():
+        yield f"  {slide_id}: {reason}"
+    if unused := result.labels_without_slide:
+        more = ", …" if len(unused) > _NAMED else ""
+        yield f"{len(unused)} label(s) without a slide: {', '.join(unused[:_NAMED])}{more} (the manifest names all)"
+
+
+def _table(result: "ExtractionResult") -> str:
+    """Patches by label and split, why places of the grid fell away, and what to do next."""
+    width = max(len(label) for label in ("label", *result.patches_by_label))
+    rejected = ", ".join(f"{count} {reason}" for reason, count in result.rejected.items() if count)
+    rows = [
+        f"{label:<{width}}  {split['train']:>7}  {split['held_out']:>8}"
+        for label, split in result.patches_by_label.items()
+    ]
+    return "\n".join(
+        [
+            f"{'label':<{width}}  {'train':>7}  {'held out':>8}",
+            *rows,
+            f"{result.patches} patches of {result.slides_done} slide(s) in {result.store}; "
+            f"left out: {rejected or 'nothing'}",
+            f"next: histosynth train {result.store} --out RUN",
+        ]
+    )

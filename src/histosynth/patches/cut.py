@@ -1,0 +1,169 @@
+"""One slide into one part of the store: propose regions, draw, read, scale, normalize the stain, write.
+
+The stain is fitted and applied after scaling. Area averaging adds up light, as a weaker objective would, so the
+scaled patch is what the microscope would have shown at that resolution; fit and use then see the same pixels, at a
+fraction of the cost.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from histosynth.config import PatchSettings
+from histosynth.errors import HistosynthError
+from histosynth.patches.grid import Regions, draw, lay_regions, region_extent
+from histosynth.patches.scale import area_average
+from histosynth.patches.store import Patch, write_part
+from histosynth.slides.annotations import read_outlines
+from histosynth.slides.reader import Box, SlideReader, open_slide
+from histosynth.slides.tissue import TissueMask, tissue_mask
+from histosynth.stain import StainError, normalizers
+from histosynth.stain.optical_density import to_density
+
+_FIT_PIXELS = 1_000_000
+_GLASS_DENSITY = 0.15  # paler than this in every channel is glass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One slide to cut: all that its part depends on, checked beforehand. It travels to a worker process."""
+
+    slide: Path
+    slide_id: str
+    patient_id: str
+    label: str | None
+    split: str
+    mpp: float
+    outline: Path | None
+    settings: PatchSettings
+    part: Path
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TumorArea:
+    """Where patches may come from, in level-0 pixels, and what is to be told about it."""
+
+    polygons: shapely.MultiPolygon
+    slide: shapely.Polygon
+    record: Mapping[str, Any] | None
+
+
+def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, tumor_class: str) -> TumorArea:
+    """The outlined tumour on this slide; the whole slide where there is no outline.
+
+    Raises:
+        HistosynthError: the outline is unreadable, lacks the class, or lies outside the slide.
+    """
+    bounds = shapely.box(0, 0, slide.width_px, slide.height_px)
+    if outline is None:
+        return TumorArea(polygons=shapely.MultiPolygon([bounds]), slide=bounds, record=None)
+    found = read_outlines(outline, tumor_class=tumor_class)
+    pieces = [part for part in shapely.get_parts(shapely.intersection(found.tumor, bounds)) if part.area > 0]
+    if not pieces:
+        left, top, right, bottom = found.tumor.bounds
+        raise HistosynthError(
+            f"outline {outline} lies outside slide {slide.slide_id}: it spans x {left:.0f} to {right:.0f}, "
+            f"y {top:.0f} to {bottom:.0f}, the slide {slide.width_px} x {slide.height_px} px; "
+            "export it in full-resolution pixels of this very slide"
+        )
+    polygons = shapely.MultiPolygon(pieces)
+    record = {
+        **found.counts,
+        "tumor_mm2": round(polygons.area * (mpp / 1000) ** 2, 4),
+        "share_outside_slide": round(max(0.0, 1 - polygons.area / found.tumor.area), 4),
+    }
+    return TumorArea(polygons=polygons, slide=bounds, record=record)
+
+
+def cut(job: Job) -> None:
+    """Cut one slide and write its part, whole or not at all.
+
+    Raises:
+        HistosynthError: the slide or its outline cannot be read.
+        OSError: the part cannot be written.
+    """
+    settings = job.settings
+    extent = region_extent(settings, mpp=job.mpp)
+    with open_slide(job.slide, mpp=job.mpp) as slide:
+        area = tumor_area(slide, job.outline, mpp=job.mpp, tumor_class=settings.tumor_class)
+        regions = lay_regions(
+            area.polygons,
+            bounds=area.slide,
+            extent=extent,
+            step=max(1, round(settings.stride * extent)),
+            min_share=settings.min_tumor,
+        )
+        boxes, tissue, rejected = _choose(regions, tissue_mask(slide), extent=extent, job=job)
+        images = [area_average(slide.read(box), side_px=settings.patch_px) for box in boxes]
+    images, stain = _normalize(images, name=settings.stain)
+    patches = [
+        Patch(
+            patch_id=f"{job.slide_id}_{box.x}_{box.y}",
+            image=image,
+            source="real",
+            label=job.label,
+            slide_id=job.slide_id,
+            patient_id=job.patient_id,
+            x=box.x,
+            y=box.y,
+            extent=extent,
+            mpp=settings.region_px * settings.region_mpp / settings.patch_px,
+            tissue=share,
+            split=job.split,
+        )
+        for box, share, image in zip(boxes, tissue, images, strict=True)
+    ]
+    record = {
+        "slide_id": job.slide_id,
+        "status": "done",
+        "reason": None,
+        "file": job.slide.name,
+        "patient_id": job.patient_id,
+        "label": job.label,
+        "split": job.split,
+        "mpp": job.mpp,
+        "extent_px": extent,
+        "outlines": area.record,
+        "candidates": regions.candidates,
+        "rejected": rejected,
+        "patches": len(patches),
+        "stain": stain,
+    }
+    write_part(job.part, patches, fingerprint=job.fingerprint, record=record)
+
+
+def _choose(
+    regions: Regions, mask: TissueMask, *, extent: int, job: Job
+) -> tuple[list[Box], list[float], dict[str, int]]:
+    """Regions with enough tissue, at most `cap` of them: boxes, their tissue shares, and why the others fell away."""
+    boxes = [Box(x=int(x), y=int(y), width=extent, height=extent) for x, y in regions.corners]
+    tissue = [mask.fraction(box) for box in boxes]
+    passed = [i for i, share in enumerate(tissue) if share >= job.settings.min_tissue]
+    taken = [passed[i] for i in draw(len(passed), cap=job.settings.cap, seed=job.settings.seed, slide_id=job.slide_id)]
+    rejected = {
+        **regions.rejected,
+        "too_little_tissue": len(boxes) - len(passed),
+        "over_cap": len(passed) - len(taken),
+    }
+    return [boxes[i] for i in taken], [tissue[i] for i in taken], rejected
+
+
+def _normalize(images: list[NDArray[np.uint8]], *, name: str) -> tuple[list[NDArray[np.uint8]], dict[str, Any]]:
+    """Fit once on the tissue pixels of all images, apply to each: the images, and what the manifest says of the fit."""
+    normalizer = normalizers[name]
+    pixels = np.concatenate([image.reshape(-1, 3) for image in images]) if images else np.empty((0, 3), np.uint8)
+    pixels = pixels[:: max(1, -(-len(pixels) // _FIT_PIXELS))]
+    pixels = pixels[to_density(pixels).max(axis=1, initial=0) >= _GLASS_DENSITY]
+    try:
+        fit = normalizer.estimate(pixels)
+    except StainError as error:
+        return images, {"method": name, "status": f"skipped:{error}"}
+    if fit is None:
+        return images, {"method": name, "status": "raw colors"}
+    return [normalizer.apply(image, fit) for image in images], {"method": name, "status": "fitted", **fit.to_dict()}

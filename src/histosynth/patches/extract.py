@@ -1,0 +1,157 @@
+"""From slides, outlines and labels to a patch store: plan, cut each slide in a process of its own, then the manifest.
+
+A slide is done or it is not: its part is renamed into place whole, and carries a fingerprint of all it was made from.
+The same command run again keeps what is done and goes on; the manifest comes last and holds no clock and no command
+line, so a store that was interrupted ends up with the same bytes as one that was not.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from histosynth.config import PatchSettings
+from histosynth.errors import HistosynthError
+from histosynth.patches.labels import read_labels
+from histosynth.patches.manifest import describe
+from histosynth.patches.plan import Skip, plan, refuse_bad
+from histosynth.patches.store import KIND, part_fingerprint, part_path, part_record, write_manifest
+from histosynth.patches.workers import run_jobs
+from histosynth.rundir import MANIFEST, read_manifest
+from histosynth.slides.reader import find_slides, slide_id_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractionResult:
+    """What `extract` did."""
+
+    store: Path
+    patches: int
+    slides_done: int
+    slides_resumed: int
+    """Of `slides_done`, those whose part was there already."""
+    slides_remade: int
+    """Parts found that were made from other settings or inputs, and so were made anew."""
+    slides_skipped: Mapping[str, str]
+    """Reason by slide id."""
+    labels_without_slide: tuple[str, ...]
+    patches_by_label: Mapping[str, Mapping[str, int]]
+    """Patches by label (`null` where there is none) and split."""
+    rejected: Mapping[str, int]
+    """Places of the grid that became no patch, by reason."""
+
+
+def extract(
+    slides: Sequence[Path],
+    *,
+    out: Path,
+    settings: PatchSettings,
+    outlines: Path | None = None,
+    labels: Path | None = None,
+    mpp: float | None = None,
+    workers: int | None = None,
+    skip_bad_slides: bool = False,
+    progress: bool = True,
+) -> ExtractionResult:
+    """Make a patch store, or finish one that was begun.
+
+    Args:
+        slides: slide files, or folders of them.
+        out: directory of the store; made if absent.
+        settings: what to cut.
+        outlines: folder of QuPath GeoJSON files, one a slide; None takes tissue anywhere on the slide.
+        labels: CSV of labels by slide or patient; None leaves every label null.
+        mpp: microns per pixel of the full resolution, used where a slide states none.
+        workers: processes; None takes one a core. More than 1 needs the caller's script to guard `__main__`.
+        skip_bad_slides: name an unusable slide in the manifest and go on, instead of raising.
+        progress: show bars on stderr.
+
+    Raises:
+        HistosynthError: bad input (see the text), or nothing to cut.
+        OSError: the store cannot be written; what is finished stays, and the same call goes on.
+    """
+    paths = {slide_id_of(path): path for path in find_slides(slides)}
+    table = read_labels(labels) if labels is not None else None
+    if outlines is not None and not outlines.is_dir():
+        raise HistosynthError(f"no folder of outlines '{outlines}'; check --outlines")
+    refuse_foreign(out, slide_ids=set(paths))
+    planned = plan(paths, out=out, settings=settings, outlines=outlines, labels=table, mpp=mpp, progress=progress)
+    if not skip_bad_slides:
+        refuse_bad(planned.skips)
+    if not planned.jobs:
+        raise HistosynthError(_nothing_to_cut(planned.skips))
+
+    out.mkdir(parents=True, exist_ok=True)
+    todo = [job for job in planned.jobs if part_fingerprint(job.part) != job.fingerprint]
+    kept = {job.part for job in planned.jobs} - {job.part for job in todo}
+    remade = sum(part not in kept for part in out.glob("part-*.parquet"))
+    for stale in {out / MANIFEST, *out.glob("part-*.parquet")} - kept:
+        stale.unlink(missing_ok=True)
+    skips = list(planned.skips)
+    try:
+        for job, error in run_jobs(todo, workers=workers, progress=progress):
+            if error is not None:
+                skips.append(Skip(slide_id=job.slide_id, reason=str(error), bad=True))
+                if not skip_bad_slides:
+                    raise error
+    finally:
+        for torn in out.glob(".*.tmp"):
+            torn.unlink(missing_ok=True)
+
+    skipped = {skip.slide_id: skip for skip in sorted(skips, key=lambda skip: skip.slide_id)}
+    done = [job for job in planned.jobs if job.slide_id not in skipped]
+    records = [part_record(job.part) for job in done]
+    if not any(record["patches"] for record in records):
+        raise HistosynthError(_no_patch(records))
+    manifest = describe(records, list(skipped.values()), settings=settings, outlined=outlines is not None, table=table)
+    write_manifest(out, manifest)
+    return ExtractionResult(
+        store=out,
+        patches=manifest["totals"]["patches"],
+        slides_done=len(done),
+        slides_resumed=len(kept),
+        slides_remade=remade,
+        slides_skipped={slide_id: skip.reason for slide_id, skip in skipped.items()},
+        labels_without_slide=tuple(manifest["labels_table"]["without_slide"]) if table else (),
+        patches_by_label=manifest["labels"],
+        rejected=manifest["totals"]["rejected"],
+    )
+
+
+def refuse_foreign(out: Path, *, slide_ids: set[str]) -> None:
+    """Raise unless `out` is absent, empty, or a store whose every part belongs to one of these slides."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise HistosynthError(f"--out {out} is a file; name a directory")
+    parts = {part.name for part in out.glob("part-*.parquet")}
+    if (out / MANIFEST).exists():
+        read_manifest(out, kind=KIND)
+    elif not parts and (found := sorted(entry.name for entry in out.iterdir() if not entry.name.startswith("."))):
+        raise HistosynthError(
+            f"--out {out} is no patch store and not empty (it holds {found[0]}); name another directory"
+        )
+    if unnamed := sorted(parts - {part_path(out, slide_id).name for slide_id in slide_ids}):
+        raise HistosynthError(
+            f"the store {out} holds {len(unnamed)} part(s) of slides that this command does not name, such as "
+            f"{unnamed[0]}; name those slides too, or choose another --out"
+        )
+
+
+def _nothing_to_cut(skips: Sequence[Skip]) -> str:
+    reasons = Counter("unusable" if skip.bad else skip.reason for skip in skips)
+    told = ", ".join(f"{count} of {len(skips)}: {reason}" for reason, count in reasons.most_common())
+    return (
+        f"no slide is left to cut ({told}; the first is {skips[0].slide_id}: {skips[0].reason}); "
+        "outlines and labels are found by slide id, the file name without its suffix"
+    )
+
+
+def _no_patch(records: Sequence[Mapping[str, Any]]) -> str:
+    rejected = sum((Counter(record["rejected"]) for record in records), Counter[str]())
+    told = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common() if count)
+    return (
+        f"no region became a patch on {len(records)} slide(s) ({told or 'no candidate'}); "
+        "lower patches.min_tumor, patches.min_tissue or patches.region_px"
+    )

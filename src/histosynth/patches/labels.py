@@ -1,0 +1,193 @@
+"""Labels: which genotype a slide has, and whose slide it is. A table joined on the slide, else on the patient.
+
+The patient is the unit of every split. He comes from the table, else from the barcode (the first 12 characters of
+`TCGA-DB-5270-01Z-00-DX1`: project, tissue source site, participant), else a slide is a patient of its own.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from histosynth.errors import HistosynthError
+from histosynth.slides.reader import slide_id_of
+
+SLIDE_COLUMNS = ("slide_id", "slide", "slide_name", "filename", "file_name", "file", "image", "image_id")
+PATIENT_COLUMNS = (
+    "patient_id",
+    "patient",
+    "case_id",
+    "case",
+    "case_submitter_id",
+    "submitter_id",
+    "participant",
+    "barcode",
+)
+LABEL_COLUMNS = ("label", "genotype", "idh_codel_subtype", "subtype", "class", "diagnosis", "idh")
+_NOTHING = {"", "na", "n/a", "nan", "none", "null", "[not available]"}
+_BARCODE = re.compile(r"[A-Z0-9]{4}-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One labelled row of the table; `line` counts from 1, the header included."""
+
+    line: int
+    slide: str | None
+    patient: str | None
+    label: str
+
+    @property
+    def name(self) -> str:
+        """The slide, or the patient in a table of patients."""
+        return self.slide or self.patient or ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What the table says of one slide. `label` is None where it says nothing."""
+
+    label: str | None
+    patient_id: str
+    row: Row | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """A checked table: no slide and no patient has two labels."""
+
+    path: Path
+    column: str
+    rows: tuple[Row, ...]
+    unlabeled: int
+    """Rows whose label is empty or NA."""
+    _by_slide: Mapping[str, Row] = field(repr=False)
+    _by_patient: Mapping[str, Row] = field(repr=False)
+
+    def assign(self, slide_id: str) -> Assignment:
+        """Label and patient of a slide: on its id, on its id up to the first dot (GDC file names), on its patient."""
+        row = self._by_slide.get(slide_id) or self._by_slide.get(slide_id.split(".")[0])
+        if row is None:
+            row = self._by_patient.get(slide_id) or self._by_patient.get(patient_of(slide_id))
+        if row is None:
+            return Assignment(label=None, patient_id=patient_of(slide_id))
+        return Assignment(label=row.label, patient_id=row.patient or patient_of(slide_id), row=row)
+
+    def describe(self, slide_ids: Sequence[str]) -> dict[str, Any]:
+        """What the manifest says of the table, with the slides (or patients) in it that none of these slides used."""
+        used = {row.name for row in (self.assign(slide_id).row for slide_id in slide_ids) if row is not None}
+        return {
+            "file": self.path.name,
+            "column": self.column,
+            "rows": len(self.rows),
+            "unlabeled_rows": self.unlabeled,
+            "without_slide": sorted({row.name for row in self.rows} - used),
+        }
+
+
+def patient_of(slide_id: str) -> str:
+    """The first 12 characters of a barcode such as TCGA-DB-5270-01Z-00-DX1; any other id is its own patient."""
+    return slide_id[:12] if _BARCODE.match(slide_id) else slide_id
+
+
+def read_labels(path: Path) -> Labels:
+    """Read a table with a header: comma, semicolon or tab separated, UTF-8; lines that begin with `#` are left out.
+
+    Raises:
+        HistosynthError: unreadable; no label column; neither a slide nor a patient column; a slide or patient in two
+            labels.
+    """
+    header, lines = _read(path)
+    label = _find(header, LABEL_COLUMNS)
+    slide, patient = _find(header, SLIDE_COLUMNS), _find(header, PATIENT_COLUMNS)
+    if label is None:
+        raise HistosynthError(
+            f"labels {path}: no label column among {_list(header)}; name it one of {_list(LABEL_COLUMNS)}"
+        )
+    if slide is None and patient is None:
+        raise HistosynthError(
+            f"labels {path}: neither a slide_id nor a patient_id column among {_list(header)}; add one"
+        )
+    rows: list[Row] = []
+    unlabeled = 0
+    for number, cells in lines:
+        text = _cell(cells, label)
+        slide_id = slide_id_of(Path(_cell(cells, slide) or "")) or None
+        patient_id = _cell(cells, patient) or (patient_of(slide_id) if slide_id else None)
+        if slide_id is None and patient_id is None:
+            raise HistosynthError(
+                f"labels {path}, line {number}: names neither a slide nor a patient; add it or delete the line"
+            )
+        if text is None:
+            unlabeled += 1
+        else:
+            rows.append(Row(line=number, slide=slide_id, patient=patient_id, label=text))
+    if not rows:
+        raise HistosynthError(
+            f"labels {path}: column '{header[label]}' labels no row; fill it in, or leave --labels out"
+        )
+    return Labels(
+        path=path,
+        column=header[label],
+        rows=tuple(rows),
+        unlabeled=unlabeled,
+        _by_slide=_index(rows, "slide", path=path),
+        _by_patient=_index(rows, "patient", path=path),
+    )
+
+
+def _index(rows: Sequence[Row], key: str, *, path: Path) -> dict[str, Row]:
+    """Rows by slide or by patient; two rows of one key must agree in the label, and for slides in the patient."""
+    index: dict[str, Row] = {}
+    for row in rows:
+        name = row.slide if key == "slide" else row.patient
+        if name is None:
+            continue
+        first = index.setdefault(name, row)
+        if first.label != row.label:
+            raise HistosynthError(
+                f"labels {path}: {key} {name} is '{first.label}' in line {first.line} and '{row.label}' in line "
+                f"{row.line}; a {key} has one label, so correct one of them"
+            )
+        if key == "slide" and first.patient != row.patient:
+            raise HistosynthError(
+                f"labels {path}: slide {name} belongs to patient {first.patient} in line {first.line} and to "
+                f"{row.patient} in line {row.line}; correct one of them"
+            )
+    return index
+
+
+def _read(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Header and numbered rows."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HistosynthError(f"labels {path} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from error
+    except OSError as error:
+        raise HistosynthError(f"labels {path} cannot be read: {error.strerror}; give the path of a CSV file") from error
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise HistosynthError(f"labels {path} is empty; it needs a header such as slide_id,patient_id,label")
+    delimiter = max(",\t;", key=lines[0][1].count)
+    try:
+        table = [(n, next(csv.reader([line], delimiter=delimiter, strict=True))) for n, line in lines]
+    except csv.Error as error:
+        raise HistosynthError(f"labels {path} is no CSV table: {error}") from error
+    return [name.strip() for name in table[0][1]], iter(table[1:])
+
+
+def _find(header: Sequence[str], names: Sequence[str]) -> int | None:
+    """Index of the first of `names` that the header has; case, blanks, dots and dashes do not matter."""
+    known = [re.sub(r"[\s.\-/]+", "_", name.lower()) for name in header]
+    return next((known.index(name) for name in names if name in known), None)
+
+
+def _cell(cells: Sequence[str], column: int | None) -> str | None:
+    text = cells[column].strip() if column is not None and column < len(cells) else ""
+    return None if text.lower() in _NOTHING else text
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,60 @@
+"""What a patch store says of itself: settings, versions, what became of every slide and of every place of the grid.
+
+It depends on what the command was given, not on when, how often or with how many processes it ran.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from histosynth.config import PatchSettings
+from histosynth.patches.labels import Labels
+from histosynth.patches.plan import Skip
+from histosynth.patches.split import HELD_OUT, TRAIN
+from histosynth.rundir import versions
+
+TISSUE_ONLY = "none: tissue only"
+
+
+def describe(
+    records: Sequence[Mapping[str, Any]],
+    skips: Sequence[Skip],
+    *,
+    settings: PatchSettings,
+    outlined: bool,
+    table: Labels | None,
+) -> dict[str, Any]:
+    """The manifest of a store, from the records of its parts and the slides that have none.
+
+    Args:
+        records: one a part, as `cut` wrote it.
+        skips: the other slides.
+        settings: what was cut.
+        outlined: whether outlines were given.
+        table: the labels, where given.
+    """
+    rejected: Counter[str] = Counter()
+    labels: dict[str, dict[str, int]] = {}
+    patients: dict[str, set[str]] = {TRAIN: set(), HELD_OUT: set()}
+    for record in records:
+        rejected.update(record["rejected"])
+        labels.setdefault(record["label"] or "null", {TRAIN: 0, HELD_OUT: 0})[record["split"]] += record["patches"]
+        patients[record["split"]].add(record["patient_id"])
+    slides = [*records, *(skip.record for skip in skips)]
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "versions": versions(),
+        "outlines": f"class {settings.tumor_class}" if outlined else TISSUE_ONLY,
+        "labels_table": table.describe([slide["slide_id"] for slide in slides]) if table else None,
+        "totals": {
+            "slides_done": len(records),
+            "slides_skipped": len(skips),
+            "patients": len(patients[TRAIN] | patients[HELD_OUT]),
+            "patches": sum(record["patches"] for record in records),
+            "candidates": sum(record["candidates"] for record in records),
+            "rejected": dict(rejected),
+        },
+        "labels": dict(sorted(labels.items())),
+        "patients": {split: sorted(names) for split, names in patients.items()},
+        "slides": sorted(slides, key=lambda slide: str(slide["slide_id"])),
+    }

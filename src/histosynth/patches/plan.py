@@ -1,0 +1,161 @@
+"""What will happen to each slide, found out before the first patch is cut: a job, or the reason why there is none.
+
+All that is cheap is checked here for every slide (it opens, states its microns per pixel, is large enough, its
+outline is valid and lies on it, it has one label), so that an error comes in the first seconds and not after hours.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from histosynth import __version__
+from histosynth.config import PatchSettings
+from histosynth.errors import HistosynthError
+from histosynth.patches.cut import Job, tumor_area
+from histosynth.patches.grid import region_extent
+from histosynth.patches.labels import Assignment, Labels, patient_of
+from histosynth.patches.split import split_patients
+from histosynth.patches.store import part_path
+from histosynth.slides.annotations import find_outlines
+from histosynth.slides.reader import open_slide, require_mpp
+
+_HASHED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skip:
+    """A slide that yields no part. `bad`: something is wrong with it, and only --skip-bad-slides lets it pass."""
+
+    slide_id: str
+    reason: str
+    bad: bool
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the manifest says of it."""
+        return {"slide_id": self.slide_id, "status": "skipped", "reason": self.reason, "patches": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Jobs and skips, each in the order of the slides."""
+
+    jobs: tuple[Job, ...]
+    skips: tuple[Skip, ...]
+
+
+def plan(
+    slides: Mapping[str, Path],
+    *,
+    out: Path,
+    settings: PatchSettings,
+    outlines: Path | None = None,
+    labels: Labels | None = None,
+    mpp: float | None = None,
+    progress: bool = False,
+) -> Plan:
+    """Check every slide, split the patients, and say what each part will be made from.
+
+    Args:
+        slides: path of each slide id.
+        out: the store.
+        settings: what to cut.
+        outlines: folder of outline files; None: tissue only.
+        labels: the table of labels; None: no slide has one.
+        mpp: microns per pixel where a slide states none.
+        progress: show a bar on stderr.
+    """
+    jobs: list[Job] = []
+    skips: list[Skip] = []
+    for slide_id, path in tqdm(
+        slides.items(), desc="checking", unit="slide", delay=1, leave=False, disable=not progress
+    ):
+        assigned = labels.assign(slide_id) if labels else Assignment(label=None, patient_id=patient_of(slide_id))
+        try:
+            outline = find_outlines(outlines, slide_id) if outlines is not None else None
+            if labels is not None and assigned.label is None:
+                skips.append(Skip(slide_id=slide_id, reason=f"no label in {labels.path.name}", bad=False))
+            elif outlines is not None and outline is None:
+                skips.append(Skip(slide_id=slide_id, reason="no outline file", bad=False))
+            else:
+                found = _check(path, slide_id, outline, settings=settings, mpp=mpp)
+                job = Job(
+                    slide=path,
+                    slide_id=slide_id,
+                    patient_id=assigned.patient_id,
+                    label=assigned.label,
+                    split="",
+                    mpp=found,
+                    outline=outline,
+                    settings=settings,
+                    part=part_path(out, slide_id),
+                    fingerprint="",
+                )
+                jobs.append(job)
+        except HistosynthError as error:
+            skips.append(Skip(slide_id=slide_id, reason=str(error), bad=True))
+    patients = {job.patient_id: job.label for job in jobs}
+    split = split_patients(patients, fraction=settings.held_out, seed=settings.seed)
+    return Plan(jobs=tuple(_seal(replace(job, split=split[job.patient_id])) for job in jobs), skips=tuple(skips))
+
+
+def _check(path: Path, slide_id: str, outline: Path | None, *, settings: PatchSettings, mpp: float | None) -> float:
+    """Microns per pixel of a slide that can be cut; all that is wrong with it raises."""
+    with open_slide(path, mpp=mpp) as slide:
+        found = require_mpp(slide)
+        try:
+            extent = region_extent(settings, mpp=found)
+        except HistosynthError as error:
+            raise HistosynthError(f"slide {slide_id}: {error}") from None
+        if extent > min(slide.width_px, slide.height_px):
+            raise HistosynthError(
+                f"slide {slide_id} is {slide.width_px} x {slide.height_px} px, smaller than one region of {extent} x "
+                f"{extent} px ({extent * found:g} microns); lower patches.region_px, or leave the slide out"
+            )
+        tumor_area(slide, outline, mpp=found, tumor_class=settings.tumor_class)
+    return found
+
+
+def _seal(job: Job) -> Job:
+    """The job with the SHA-256 of all that its part depends on.
+
+    Of a slide that is its size and its first and last MiB: reading gigabytes to resume would cost more than it saves.
+    """
+    made_from = {
+        "version": __version__,
+        # the share held out matters through the job's split alone
+        "settings": job.settings.model_dump(mode="json", exclude={"held_out"}),
+        "slide": [job.slide_id, job.slide.name, _ends(job.slide)],
+        "outline": hashlib.sha256(job.outline.read_bytes()).hexdigest() if job.outline else None,
+        "patient": [job.patient_id, job.label, job.split],
+        "mpp": job.mpp,
+    }
+    return replace(job, fingerprint=hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest())
+
+
+def _ends(path: Path) -> str:
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_HASHED_BYTES))
+        file.seek(max(0, size - _HASHED_BYTES))
+        digest.update(file.read())
+    return digest.hexdigest()
+
+
+def refuse_bad(skips: Sequence[Skip]) -> None:
+    """Raise the first bad slide's error, with the number of the others."""
+    bad = [skip for skip in skips if skip.bad]
+    if len(bad) == 1:
+        raise HistosynthError(bad[0].reason)
+    if bad:
+        raise HistosynthError(
+            f"{len(bad)} slides cannot be used, the first of them: {bad[0].reason} "
+            f"(the others: {', '.join(skip.slide_id for skip in bad[1:6])}{' …' if len(bad) > 6 else ''}); "
+            "mend them, or pass --skip-bad-slides to leave them out"
+        )
