@@ -21,8 +21,8 @@ class Truth:
 
     nuclei: Nuclei
     stain: Stain
-    tissue: NDArray[np.float64]
-    """Ring (N, 2) of the whole section, x and y in level-0 pixels."""
+    section: NDArray[np.float64]
+    """Ring (N, 2) around all tissue, x and y in level-0 pixels."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _where(tissue: Tissue, mask: NDArray[np.bool_]) -> Nuclei:
 def _stained(
     frame: Frame, normal: Tissue, tumor: Tissue, share: Field, table: Nuclei, rng: np.random.Generator
 ) -> tuple[Field, Field]:
-    """Concentrations of hematoxylin and eosin: the two grounds mixed by `share`, then nuclei and red cells upon them."""
+    """Concentrations of hematoxylin and eosin: the grounds mixed by `share`, then nuclei and red cells upon them."""
     softness = max(frame.px(0.6), 1.0)
     texture = noise(frame, scale_um=1.1, rng=rng)
     hematoxylin = normal.hematoxylin + share * (tumor.hematoxylin - normal.hematoxylin)

@@ -1,4 +1,4 @@
-"""Random fields and shapes that tissue is drawn from: smooth noise, fibers along a direction, closed smooth outlines."""
+"""Random fields and shapes that tissue is drawn from: smooth noise, fibers along a direction, closed outlines."""
 
 import math
 from dataclasses import dataclass

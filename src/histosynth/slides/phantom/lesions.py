@@ -11,7 +11,7 @@ from histosynth.slides.phantom.tissue import population
 
 
 def capillaries(frame: Frame, depth: Field, *, per_mm2: float, rng: np.random.Generator) -> tuple[Field, Nuclei]:
-    """Thin wandering vessels, each with a branch: distance to their axis in microns; nuclei of their lining, red cells."""
+    """Thin wandering vessels, each with a branch: distance to their axis in microns; their nuclei and red cells."""
     steps, step = 200, frame.px(1.5)
     start = lattice(frame, spacing_um=1000.0 / math.sqrt(0.866 * per_mm2), jitter=0.25, rng=rng)
     count = len(start)
@@ -49,8 +49,11 @@ def _walk(start: Points, heading: NDArray[np.floating], step: float) -> NDArray[
 
 
 def necrosis(frame: Frame, depth: Field, rng: np.random.Generator) -> tuple[Field, Field]:
-    """Two foci, together some hundredths of the tumor: distance to the nearest rim in microns (negative within), and the
-    direction away from it in radians."""
+    """Two foci, some hundredths of the tumor together.
+
+    Returns:
+        Distance to the nearest rim in microns (negative within), and the direction away from it in radians.
+    """
     reach = float(depth.max())
     y, x = np.ogrid[: frame.height_px, : frame.width_px]
     places = np.argwhere((depth[::16, ::16] > 0.35 * reach) & (depth[::16, ::16] < 0.8 * reach)) * 16
@@ -81,8 +84,8 @@ def glomeruli(frame: Frame, centers: Points, rng: np.random.Generator) -> Nuclei
     turn = rng.uniform(0.0, 2.0 * math.pi, (len(centers), each))
     xy = centers[:, None] + np.stack([radius * np.cos(turn), radius * np.sin(turn)], -1)
     lumen = centers[:, None] + rng.normal(0.0, frame.px(6.0), (len(centers), 10, 2))
-    lining = population(frame, xy.reshape(-1, 2), kind="endothelium", radius_um=2.4, spread=0.15, elongation=2.4, stain=0.75,
-                    rim=0.2, angle=turn.reshape(-1) + math.pi / 2.0, rng=rng)  # fmt: skip
+    lining = population(frame, xy.reshape(-1, 2), kind="endothelium", radius_um=2.4, spread=0.15, elongation=2.4,
+                        stain=0.75, rim=0.2, angle=turn.reshape(-1) + math.pi / 2.0, rng=rng)  # fmt: skip
     red = population(frame, lumen.reshape(-1, 2), kind="red_cell", radius_um=2.4, spread=0.1, elongation=1.2, stain=1.0,
                  chromatin=0.0, rng=rng)  # fmt: skip
     return np.concatenate([lining, red])

@@ -1,6 +1,6 @@
 """Nuclei: where they lie, what they look like, and how they are stamped into a concentration map.
 
-A nucleus is an ellipse whose radius wavers with the angle. In its own frame, with u along the major and v along the minor axis,
+A nucleus is an ellipse whose radius wavers with the angle. In its own frame, u along the major and v the minor axis,
 
     rho = hypot(u, v) / (1 + w cos(2 t + p) + w cos(3 t + q)),    t = atan2(v, u)
 
@@ -33,8 +33,8 @@ NUCLEUS = np.dtype(
     ]
 )
 """x, y: center, and major, minor: radii, all in pixels; angle: of the major axis, in radians; kind: index of `KINDS`;
-stain: concentration inside; waver: of the outline; chromatin: contrast of its texture; rim: how much darker the membrane is
-than the middle; seed: phase of the outline."""
+stain: concentration at the membrane; rim: by what share the middle is paler; waver: share by which the outline wavers;
+seed: phase of the outline; chromatin: contrast of the texture."""
 
 Nuclei = NDArray[np.void]
 Points = NDArray[np.floating]
@@ -67,7 +67,7 @@ def nuclei(
 
 
 def lattice(frame: Frame, *, spacing_um: float, jitter: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Points (N, 2) in pixels, about `spacing_um` apart: a turned hexagonal lattice, each point moved by `jitter` spacings.
+    """Points (N, 2) in pixels, about `spacing_um` apart: a turned hexagonal lattice, points moved by `jitter` spacings.
 
     Cells keep their distance; independent points would clump and leave holes.
     """
@@ -95,7 +95,7 @@ def at(field: Field, xy: Points) -> Field:
 def _windows(
     x: NDArray[np.floating], y: NDArray[np.floating], half: NDArray[np.floating], shape: tuple[int, int]
 ) -> Iterator[tuple[NDArray[np.intp], Field, Field, list[tuple[slice, slice, slice, slice]]]]:
-    """Square windows around points, some at a time, nearly equal in size: indices, offsets dx and dy, and where they lie."""
+    """Square windows around points, some of nearly equal size at a time: indices, offsets dx and dy, where they lie."""
     order = np.argsort(-half, kind="stable")
     for start in range(0, len(order), _CHUNK):
         index = order[start : start + _CHUNK]
@@ -115,7 +115,7 @@ def _windows(
 
 
 def stamp(canvas: Field, body: Field, cells: Nuclei, *, texture: Field, softness_px: float) -> None:
-    """Draw `cells` into `canvas` (concentrations) and `body` (0 outside, 1 inside); a thin pale line parts those that touch.
+    """Draw `cells` into `canvas` (concentrations) and `body` (1 inside); a thin pale line parts those that touch.
 
     Args:
         canvas: (H, W), changed in place.

@@ -67,7 +67,7 @@ def transmit(density: Field) -> Field:
 
 
 def unmix(image: NDArray[np.uint8], stain: Stain) -> Field:
-    """Concentrations (H, W, 2) of hematoxylin and eosin by least squares from an image (H, W, 3): what `transmit` undoes."""
+    """Concentrations (H, W, 2) of hematoxylin and eosin in an image (H, W, 3), by least squares: undoes the drawing."""
     density = -np.log10(np.maximum(image, 1) / 255.0) - np.array(stain.glass)
     vectors = np.array([stain.hematoxylin, stain.eosin])
     strengths = np.array([stain.hematoxylin_strength, stain.eosin_strength])

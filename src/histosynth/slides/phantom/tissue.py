@@ -1,4 +1,4 @@
-"""What every tissue is made of: concentration maps of the ground, populations of nuclei; and the brain around the tumor."""
+"""What every tissue is made of, a ground of two stains and populations of nuclei; and the brain around the tumor."""
 
 import math
 from dataclasses import dataclass

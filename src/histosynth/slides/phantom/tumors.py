@@ -1,8 +1,8 @@
 """The tumor of each genotype, as a neuropathologist reads it (WHO Classification of CNS Tumours, 2021).
 
-IDH-mutant, 1p/19q-codeleted oligodendroglioma: round alike nuclei in clear halos, fine branching capillaries. IDH-mutant,
-non-codeleted astrocytoma: irregular elongated nuclei in a fibrillary felt. IDH-wildtype glioblastoma: crowded pleomorphic dark
-nuclei, mitoses, vascular tufts, necrosis behind palisades of nuclei.
+- IDH-mutant, 1p/19q-codeleted oligodendroglioma: round alike nuclei in clear halos, fine branching capillaries.
+- IDH-mutant, non-codeleted astrocytoma: irregular elongated nuclei in a fibrillary felt.
+- IDH-wildtype glioblastoma: crowded pleomorphic dark nuclei, mitoses, vascular tufts, necrosis behind palisades.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from histosynth.slides.phantom.tissue import Tissue, fiber_direction, population
 
 
 def codeleted(frame: Frame, depth: Field, rng: np.random.Generator) -> Tissue:
-    """IDHmut-codel: a honeycomb of clear cells around round nuclei ("fried eggs"), crossed by chicken-wire capillaries."""
+    """IDHmut-codel: a honeycomb of clear cells with round nuclei ("fried eggs"), chicken-wire capillaries."""
     vessel, lining = capillaries(frame, depth, per_mm2=26.0, rng=rng)
     xy = lattice(frame, spacing_um=13.5, jitter=0.13, rng=rng)
     xy = xy[(at(vessel, xy) > 6.0) & (rng.random(len(xy)) < 0.97)]
@@ -39,7 +39,8 @@ def non_codeleted(frame: Frame, depth: Field, rng: np.random.Generator) -> Tissu
     across = fibers(frame, direction + 1.0, length_um=8.0, width_um=0.8, rng=rng)
     cloud = noise(frame, scale_um=30.0, rng=rng)
     vessel, lining = capillaries(frame, depth, per_mm2=6.0, rng=rng)
-    eosin = np.maximum(0.36 + 0.09 * felt + 0.08 * across + 0.03 * cloud, 0.05)
+    hole = np.clip(2.0 * noise(frame, scale_um=4.0, rng=rng) - 2.4, 0.0, 1.0)
+    eosin = np.maximum(0.36 + 0.07 * felt + 0.06 * across + 0.03 * cloud, 0.05) * (1.0 - 0.7 * hole)
     eosin = np.maximum(eosin, 0.55 * np.exp(-(((vessel - 2.4) / 1.0) ** 2)))
     xy = lattice(frame, spacing_um=17.5, jitter=0.26, rng=rng)
     xy = xy[at(vessel, xy) > 5.0]
@@ -69,7 +70,7 @@ def wildtype(frame: Frame, depth: Field, rng: np.random.Generator) -> Tissue:
                chromatin=0.28, waver=0.06, rng=rng),
         population(frame, xy[giant], kind="tumor", radius_um=6.0, spread=0.12, elongation=1.35, stain=0.8, rim=0.35,
                chromatin=0.35, waver=0.06, rng=rng),
-        population(frame, xy[dividing], kind="mitosis", radius_um=2.8, spread=0.1, elongation=2.6, stain=1.6, rim=0.0,
+        population(frame, xy[dividing], kind="mitosis", radius_um=2.8, spread=0.1, elongation=2.6, stain=1.3, rim=0.0,
                chromatin=0.1, waver=0.06, rng=rng),
         population(frame, fence_xy, kind="tumor", radius_um=3.3, spread=0.15, elongation=2.2, stain=1.05,
                chromatin=0.22, waver=0.03, angle=at(outward, fence_xy) + rng.normal(0.0, 0.2, len(fence_xy)), rng=rng),
@@ -82,7 +83,9 @@ def wildtype(frame: Frame, depth: Field, rng: np.random.Generator) -> Tissue:
     grain, clump = noise(frame, scale_um=1.8, rng=rng), noise(frame, scale_um=7.0, rng=rng)
     felt = fibers(frame, fiber_direction(frame, rng), length_um=7.0, width_um=1.0, rng=rng)
     eosin = (0.24 + 0.04 * felt + 0.04 * clump) * pale
-    eosin += dead * (0.16 + 0.07 * clump + 0.06 * grain - 0.04 * felt) + glomerulus * (0.3 + 0.08 * clump)
+    eosin += dead * (0.16 + 0.07 * clump + 0.06 * grain - 0.04 * felt) + glomerulus * (
+        0.24 + 0.1 * clump + 0.06 * grain
+    )
     hematoxylin = (0.15 + 0.03 * grain + 0.04 * clump) * pale * (1.0 - 0.75 * np.maximum(dead, glomerulus))
     return Tissue(hematoxylin, np.maximum(eosin, 0.03), np.concatenate(cells))
 
