@@ -59,6 +59,12 @@ def test_every_setting_says_what_it_means() -> None:
     assert not missing
 
 
+def test_overrides_apply_to_settings_that_are_there_already() -> None:
+    paper = load_settings("paper")
+    assert load_settings(paper) == paper
+    assert load_settings(paper, overrides=["patches.cap=3"]) == load_settings("paper", overrides=["patches.cap=3"])
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         PatchSettings().cap = 3  # type: ignore[misc]

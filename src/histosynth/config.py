@@ -182,18 +182,20 @@ def presets() -> list[str]:
     )
 
 
-def load_settings(config: str | Path | None = None, *, overrides: Iterable[str] = ()) -> Settings:
-    """Read settings from a preset's name or a TOML path (`None`: the defaults), then apply the overrides.
+def load_settings(config: str | Path | Settings | None = None, *, overrides: Iterable[str] = ()) -> Settings:
+    """Read settings, then apply the overrides.
 
     Args:
-        config: keys that it leaves out keep their defaults.
+        config: a preset's name, a TOML path, or settings that are there already; what it leaves out keeps its default.
         overrides: `section.key=value` each, the value as TOML (`model.channel_mult=[1, 2]`) or as bare text.
 
     Raises:
         HistosynthError: no such preset or file, broken TOML, an unknown key, a value out of range.
     """
-    where = f"config '{config}'" if config is not None else "settings"
-    tree: dict[str, Any] = _read(config) if config is not None else {}
+    if isinstance(config, str | Path):
+        where, tree = f"config '{config}'", _read(config)
+    else:
+        where, tree = "settings", (config or Settings()).model_dump()
     for override in overrides:
         key, separator, text = override.partition("=")
         parts = key.strip().split(".")

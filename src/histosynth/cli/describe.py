@@ -77,26 +77,15 @@ def _counts(store: Any, column: str) -> dict[str, int]:
 
 
 def _run(path: Path, manifest: Facts) -> Facts:
-    log = path / "stats.jsonl"
-    lines = log.read_text("utf-8").splitlines() if log.is_file() else []
+    from histosynth.training.log import read_stats
+
     keys = ("status", "images", "total_images", "labels", "image_px", "mpp", "data_hash")
     return {
         "kind": "run",
         **{key: manifest[key] for key in keys if key in manifest},
-        "last": _last(lines),
+        "last": next(reversed(read_stats(path)), None),
         "weights": sorted(file.name for file in (path / "weights").glob("*.safetensors")),
     }
-
-
-def _last(lines: list[str]) -> Facts | None:
-    """The newest line of a log; its last one may be torn by a kill."""
-    for line in reversed(lines):
-        try:
-            newest: Facts = json.loads(line)
-        except ValueError:
-            continue
-        return newest
-    return None
 
 
 def _report(path: Path) -> Facts:
