@@ -1,0 +1,63 @@
+"""`histosynth evaluate`: how far are the synthetic patches from real ones?"""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from histosynth.cli.options import json_option, settings_options, show
+from histosynth.config import load_settings
+
+_COLUMNS = ("n", "FD held-out", "FD train", "FD real-real", "precision", "recall")
+
+
+@click.command()
+@click.option("--real", required=True, type=click.Path(path_type=Path), help="Patch store of real patches.")
+@click.option("--fake", required=True, type=click.Path(path_type=Path), help="Sample store.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The report; an older one is replaced.")
+@settings_options
+@click.option("--device", help="cpu, cuda, cuda:1, mps … Default: the best there is.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@json_option
+def command(
+    real: Path,
+    fake: Path,
+    out: Path,
+    config: str | None,
+    overrides: tuple[str, ...],
+    device: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Measure synthetic against real patches, per label and overall, and write a report.
+
+    Held-out patients are the test; training patients and the distance between real patients stand beside it. All sides
+    of a comparison have equally many patches.
+
+    \b
+      histosynth evaluate --real stores/lgg --fake samples/lgg --out reports/lgg
+    """
+    settings = load_settings(config, overrides=overrides).evaluate
+    from histosynth.patches.store import Store
+    from histosynth.report.build import PAGE, evaluate
+
+    report = evaluate(real=Store(real), fake=Store(fake), out=out, settings=settings, device=device, progress=not quiet)
+    text = "\n".join([_table(report), "", *report["verdict"], *(f"! {c['text']}" for c in report["cautions"])])
+    show(report, f"{text}\n\nreport   {out / PAGE}", as_json=as_json)
+
+
+def _table(report: dict[str, Any]) -> str:
+    """The figures against held-out patients (against training patients where none is held out)."""
+    rows = {"overall": report["overall"], **report["labels"]}
+    width = max(map(len, rows))
+    lines = [" " * width + "".join(f"{title:>14}" for title in _COLUMNS)]
+    for name, row in rows.items():
+        main = row["fake_vs_held_out"] if row["fake_vs_held_out"]["n"] else row["fake_vs_train"]
+        distances = [_cell(row[key], "frechet_distance", ".1f") for key in ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out")]  # fmt: skip
+        cells = [f"{main['n']:,}", *distances, *(_cell(main, key, ".2f") for key in ("precision", "recall"))]
+        lines.append(f"{name:<{width}}" + "".join(f"{cell:>14}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _cell(comparison: dict[str, Any], key: str, form: str) -> str:
+    return comparison["note"] or format(comparison[key], form)

@@ -1,0 +1,93 @@
+"""The pictures of a report. Whatever shows synthetic patches says so in the PNG itself (a tEXt chunk `synthetic`)."""
+
+from collections.abc import Mapping
+from io import BytesIO
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from histosynth.report.comparison import PAIRS, Comparison, Matrix
+from histosynth.report.sides import SIDE_TITLES
+
+GAP_PX = 4
+INK, MUTED, ACCENT = "#1d2125", "#8b9096", "#a3265e"
+
+
+def patch_png(image: NDArray[np.uint8], *, synthetic: str | None) -> bytes:
+    """Lossless PNG of an (H, W, 3) image; `synthetic` is the statement it carries where the image is no tissue."""
+    info = PngInfo()
+    if synthetic is not None:
+        info.add_text("synthetic", synthetic)
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def shown_px(patch_px: int) -> int:
+    """Side at which a patch is shown: the least whole multiple of 80 pixels or more, so that pixels stay square."""
+    return patch_px * -(-80 // patch_px)
+
+
+def grid(images: NDArray[np.uint8], *, columns: int) -> NDArray[np.uint8]:
+    """(N, H, W, 3) patches enlarged by pixel repetition on a white sheet of that many columns."""
+    factor = shown_px(images.shape[1]) // images.shape[1]
+    large = images.repeat(factor, axis=1).repeat(factor, axis=2)
+    step = large.shape[1] + GAP_PX
+    rows = -(-len(large) // columns)
+    sheet = np.full((rows * step - GAP_PX, columns * step - GAP_PX, 3), 255, dtype=np.uint8)
+    for i, image in enumerate(large):
+        y, x = i // columns * step, i % columns * step
+        sheet[y : y + image.shape[0], x : x + image.shape[1]] = image
+    return sheet
+
+
+def distance_chart(rows: Mapping[str, Mapping[str, Comparison]]) -> bytes:
+    """PNG: for each set (a row), its three Fréchet distances on one axis."""
+    figure = Figure(figsize=(7, 0.8 + 0.42 * len(rows)), dpi=200, layout="constrained")
+    axes = figure.add_subplot()
+    styles = {"train_vs_held_out": ("o", "white", INK), "fake_vs_train": ("D", MUTED, MUTED), "fake_vs_held_out": ("o", ACCENT, ACCENT)}  # fmt: skip
+    for key, (marker, face, edge) in styles.items():
+        points = [
+            (c[key].frechet_distance, y) for y, c in enumerate(rows.values()) if c[key].frechet_distance is not None
+        ]
+        x, y = zip(*points, strict=True) if points else ((), ())
+        title = " – ".join(SIDE_TITLES[side] for side in PAIRS[key])
+        axes.scatter(x, y, marker=marker, facecolor=face, edgecolor=edge, label=title, zorder=3)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set(xlabel="Fréchet distance", ylim=(len(rows) - 0.5, -0.5), xlim=(0, None))
+    axes.grid(axis="y", color="#e4e4e4")
+    axes.spines[["top", "left", "right"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False, fontsize="small")
+    return _png(figure)
+
+
+def matrix_chart(matrices: Mapping[str, Matrix]) -> bytes:
+    """PNG: the matrices of distances between labels, side by side on one color scale."""
+    labels = next(iter(matrices.values())).labels
+    side = 1.2 + 0.75 * len(labels)
+    figure = Figure(figsize=(side * len(matrices), side), dpi=200, layout="constrained")
+    values = {key: np.array(m.frechet_distance, dtype=np.float64) for key, m in matrices.items()}
+    low, high = (float(f(np.concatenate([v.ravel() for v in values.values()]))) for f in (np.nanmin, np.nanmax))
+    for index, (key, value) in enumerate(values.items(), start=1):
+        axes = figure.add_subplot(1, len(matrices), index)
+        axes.imshow(value, cmap="RdPu_r", vmin=low, vmax=high + 0.35 * (high - low))
+        for (i, j), cell in np.ndenumerate(value):
+            dark = cell < low + 0.5 * (high - low)
+            axes.text(j, i, "–" if np.isnan(cell) else f"{cell:.1f}", ha="center", va="center", color="white" if dark else INK, fontsize="small")  # fmt: skip
+        row_side, column_side = PAIRS[key]
+        axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize="small")
+        axes.set_yticks(range(len(labels)), labels, fontsize="small")
+        axes.set_ylabel(SIDE_TITLES[row_side])
+        axes.set_title(SIDE_TITLES[column_side], fontsize="medium")
+        axes.tick_params(length=0)
+    return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,108 @@
+"""The three sides that a report compares (real held-out, real train, synthetic), and how many patches of each enter.
+
+The Fréchet distance, precision and recall all depend on the number of images, so every comparison of a label takes
+equally many from each side: as many as the smallest side has. A side's patches of a label are put in one random order,
+and every comparison takes the first n of it; the report's grids show the first few of the same order: nothing is picked.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histosynth.errors import HistosynthError
+from histosynth.patches.store import Store
+
+SideName = Literal["held_out", "train", "fake"]
+SIDES: tuple[SideName, ...] = ("held_out", "train", "fake")
+SIDE_TITLES: Mapping[SideName, str] = {"held_out": "real, held-out", "train": "real, training", "fake": "synthetic"}
+UNLABELED = "all patches"
+SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """Patches of one side, by label, each label in its random order."""
+
+    name: SideName
+    store: Store
+    rows: Mapping[str, NDArray[np.int64]]  # label -> row numbers in the store
+
+    def patients(self, label: str | None = None) -> int:
+        """Number of patients behind the patches of that label (None: of all); 0 where the store names none."""
+        return len(patients_of(self.store, np.concatenate([r for k, r in self.rows.items() if label in (None, k)])))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is compared with what, and at which n."""
+
+    sides: Mapping[SideName, Side]
+    labels: list[str]
+    n: Mapping[str, int]  # label -> patches of each side that enter; 0 where fewer than two sides have enough
+    least: int  # fewer patches than this give no figure
+
+    def usable(self, side: SideName, label: str) -> bool:
+        """Whether that side has enough patches of the label."""
+        return len(self.sides[side].rows[label]) >= self.least
+
+    @property
+    def present(self) -> list[SideName]:
+        """The sides with enough patches of at least one label."""
+        return [side for side in SIDES if any(self.usable(side, label) for label in self.labels)]
+
+    @property
+    def pooled(self) -> list[str]:
+        """The labels that every present side has enough of: overall figures pool these, equally mixed on each side."""
+        return [label for label in self.labels if self.n[label] and all(self.usable(s, label) for s in self.present)]
+
+
+def plan(*, real: Store, fake: Store, neighbors: int) -> Plan:
+    """Sort the patches of both stores into sides and labels, and settle n.
+
+    Raises:
+        HistosynthError: no label in common, or too few patches for any figure.
+    """
+    labeled = bool(real.labels) and bool(fake.labels)
+    labels = sorted({*real.labels, *fake.labels}) if labeled else [UNLABELED]
+    if labeled and not {*real.labels} & {*fake.labels}:
+        raise HistosynthError(
+            f"no label in common: {real.path} has {', '.join(real.labels)}; {fake.path} has {', '.join(fake.labels)}; "
+            "evaluate against the store that the model was trained on"
+        )
+    if not len(real.select(split="train")) and not len(real.select(split="held_out")):
+        raise HistosynthError(
+            f"no patch of {real.path} is of the split train or held_out; make it with `histosynth patches`"
+        )
+    sides: dict[SideName, Side] = {}
+    for name in SIDES:
+        store, split = (fake, None) if name == "fake" else (real, name)
+        rows = {k: store.select(split=split, label=k if labeled else None) for k in labels}
+        sides[name] = Side(name=name, store=store, rows={k: _shuffled(r, f"{name}/{k}") for k, r in rows.items()})
+    least = neighbors + 1
+    n = {}
+    for label in labels:
+        enough = [count for side in sides.values() if (count := len(side.rows[label])) >= least]
+        n[label] = min(enough) if len(enough) > 1 else 0
+    if not any(n[k] and len(sides["fake"].rows[k]) >= least for k in labels):
+        found = "; ".join(
+            f"{k}: " + ", ".join(f"{len(s.rows[k])} {SIDE_TITLES[s.name]}" for s in sides.values()) for k in labels
+        )
+        raise HistosynthError(
+            f"too few patches: a figure needs {least} synthetic and {least} real ones of a label "
+            f"(evaluate.neighbors + 1), found {found}; sample more with --per-label"
+        )
+    return Plan(sides=sides, labels=labels, n=n, least=least)
+
+
+def patients_of(store: Store, rows: NDArray[np.int64]) -> set[str]:
+    """The patients that these rows name."""
+    patients = store.column("patient_id")
+    return {patients[row] for row in rows if patients[row] is not None}
+
+
+def _shuffled(rows: NDArray[np.int64], key: str) -> NDArray[np.int64]:
+    return np.random.default_rng([SEED, zlib.crc32(key.encode())]).permutation(rows)
