@@ -67,7 +67,7 @@ def _store(path: Path, manifest: Facts) -> Facts:
         "slides": _counts(store, "slide_id"),
         "patients": len(_counts(store, "patient_id")),
         "content_hash": store.content_hash(),
-        "settings": manifest.get("settings"),
+        **{key: manifest[key] for key in ("outlines", "totals", "settings", "made_with") if key in manifest},
     }
 
 
@@ -90,10 +90,18 @@ def _run(path: Path, manifest: Facts) -> Facts:
 
 def _report(path: Path) -> Facts:
     try:
-        content: Facts = json.loads((path / REPORT).read_text("utf-8"))
-    except ValueError as error:
-        raise HistosynthError(f"{path / REPORT} is damaged ({error}); run the evaluation again") from error
-    return {"kind": "report", **content}
+        content = json.loads((path / REPORT).read_text("utf-8"))
+        stores = {side: content["stores"][side]["path"] for side in ("real", "fake")}
+        cautions = [caution["text"] for caution in content["cautions"]]
+        return {
+            "kind": "report",
+            **stores,
+            "labels": list(content["labels"]),
+            "verdict": content["verdict"],
+            "cautions": cautions,
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise HistosynthError(f"{path / REPORT} is damaged, or no report of histosynth; evaluate again") from error
 
 
 def _weights(path: Path) -> Facts:
@@ -108,7 +116,7 @@ def _weights(path: Path) -> Facts:
         "mpp": origin.mpp,
         "run": origin.run,
         "data_hash": origin.data_hash,
-        "settings": origin.settings.model_dump(mode="json"),
+        "settings": origin.settings.model_dump(mode="json", include={"model", "diffusion", "train"}),
     }
 
 

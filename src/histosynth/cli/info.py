@@ -31,7 +31,9 @@ def as_lines(facts: dict[str, Any], *, indent: int = 2) -> str:
     lines = []
     for key, value in facts.items():
         if isinstance(value, dict) and value:
-            lines.append(f"{' ' * indent}{key}\n{as_lines(value, indent=indent + 2)}")
+            lines += [f"{' ' * indent}{key}", as_lines(value, indent=indent + 2)]
+        elif isinstance(value, list) and any(isinstance(item, str) and " " in item for item in value):
+            lines += [f"{' ' * indent}{key}", *(f"{' ' * indent}  {sentence}" for sentence in value)]
         else:
             lines.append(f"{' ' * indent}{key:<{width}}  {_plain(value)}")
     return "\n".join(lines)
