@@ -45,8 +45,8 @@ class PatchSettings(Section):
     """Least share of the region inside the outline."""
     min_tissue: float = Field(0.5, ge=0, le=1)
     """Least share of the region that is tissue."""
-    stain: Literal["macenko", "none"] = "macenko"
-    """Stain normalization, fitted once a slide on its pooled tissue pixels."""
+    stain: str = "macenko"
+    """Stain normalization, fitted once a slide on its pooled tissue pixels: `macenko`, `none`, or a registered one."""
     held_out: float = Field(0.2, ge=0, lt=1)
     """Share of patients kept from training, drawn by hash within each label."""
     seed: int = Field(0, ge=0)
@@ -151,7 +151,7 @@ class EvaluateSettings(Section):
     """`histosynth evaluate`."""
 
     extractor: str = "efficientnet-lite0"
-    """Feature extractor."""
+    """Feature extractor: `efficientnet-lite0`, or a registered one."""
     neighbors: int = Field(3, ge=1)
     """k of improved precision and recall."""
     batch: int = Field(32, ge=1)

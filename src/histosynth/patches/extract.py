@@ -20,6 +20,7 @@ from histosynth.patches.store import KIND, part_fingerprint, part_path, part_rec
 from histosynth.patches.workers import run_jobs
 from histosynth.rundir import MANIFEST, read_manifest
 from histosynth.slides.reader import find_slides, slide_id_of
+from histosynth.stain import normalizers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,7 @@ def extract(
         HistosynthError: bad input (see the text), or nothing to cut.
         OSError: the store cannot be written; what is finished stays, and the same call goes on.
     """
+    normalizers[settings.stain]  # an unknown name must fail before anything is written
     paths = {slide_id_of(path): path for path in find_slides(slides)}
     table = read_labels(labels) if labels is not None else None
     if outlines is not None and not outlines.is_dir():
