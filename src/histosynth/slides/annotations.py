@@ -149,7 +149,8 @@ def _features(path: Path) -> list[dict[str, Any]]:
 def _parts(geometry: Any, where: str) -> list[BaseGeometry]:
     """The simple geometries of a GeoJSON geometry, in two dimensions."""
     try:
-        whole = shapely.force_2d(shape(geometry))
+        with np.errstate(invalid="ignore"):  # not a number: told below
+            whole = shapely.force_2d(shape(geometry))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
         raise HistosynthError(f"{where}: broken geometry ({error}); mend or remove it in QuPath") from error
     if not np.isfinite(shapely.get_coordinates(whole)).all():

@@ -71,7 +71,5 @@ def _load(path: Path) -> tuple[NDArray[np.uint8], float | None]:
 
 def _stated_mpp(image: Image.Image) -> float | None:
     """From the resolution in the file. Most programs write that of a screen or a printer, which is no slide's."""
-    x, y = image.info.get("dpi", (0, 0))
-    if x <= 0 or abs(x - y) > 0.01 * x:
-        return None
-    return plausible_mpp(_MICRONS_PER_INCH / float(x))
+    x, y = map(float, image.info.get("dpi", (0, 0)))
+    return plausible_mpp(_MICRONS_PER_INCH / x) if x > 0 and abs(x - y) <= 0.01 * x else None

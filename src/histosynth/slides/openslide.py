@@ -1,5 +1,6 @@
 """Slides through OpenSlide: SVS, NDPI, MRXS, SCN, BIF, pyramidal TIFF and what else it knows (openslide.org)."""
 
+from math import ceil, floor
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ class OpenSlideReader(SlideReader):
 
     def read(self, box: Box) -> NDArray[np.uint8]:
         """The pixels of `box` at level 0, (height, width, 3), white where nothing was scanned."""
-        return self._read_level(box, level=0)
+        return self._read(box.x, box.y, level=0, width=box.width, height=box.height)
 
     def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
         """The whole slide, (h, w, 3), longest side at most `max_px`, read in strips: a slide may have no pyramid."""
@@ -46,30 +47,27 @@ class OpenSlideReader(SlideReader):
         width, height = max(1, round(self.width_px / downsample)), max(1, round(self.height_px / downsample))
         level = self._slide.get_best_level_for_downsample(downsample)
         level_width, level_height = self._slide.level_dimensions[level]
-        step_y = level_height / height
-        rows = max(1, int(_STRIP_PIXELS / (level_width * step_y)))
+        step = level_height / height
+        rows = max(1, int(_STRIP_PIXELS / (level_width * step)))
         strips = []
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
-            first, last = int(top * step_y), min(level_height, -int(-bottom * step_y // 1))
-            strip = self._read_level(
-                Box(x=0, y=int(first * self._slide.level_downsamples[level]), width=level_width, height=last - first),
-                level=level,
-            )
-            window = (0, top * step_y - first, level_width, bottom * step_y - first)
-            strips.append(
-                np.asarray(Image.fromarray(strip).resize((width, bottom - top), Image.Resampling.BOX, window))
-            )
+            first, last = floor(top * step), min(ceil(bottom * step), level_height)
+            first_l0 = round(first * self._slide.level_downsamples[level])
+            strip = self._read(0, first_l0, level=level, width=level_width, height=last - first)
+            window = (0, top * step - first, level_width, min(bottom * step, level_height) - first)
+            small = Image.fromarray(strip).resize((width, bottom - top), Image.Resampling.BOX, window)
+            strips.append(np.asarray(small))
         return np.concatenate(strips)
 
     def close(self) -> None:
         """Give the file back."""
         self._slide.close()
 
-    def _read_level(self, box: Box, *, level: int) -> NDArray[np.uint8]:
-        """Corner in level-0 pixels, size in pixels of `level`."""
+    def _read(self, x_l0: int, y_l0: int, *, level: int, width: int, height: int) -> NDArray[np.uint8]:
+        """The corner is in level-0 pixels, the size in those of `level`."""
         try:
-            return on_white(np.asarray(self._slide.read_region((box.x, box.y), level, (box.width, box.height))))
+            return on_white(np.asarray(self._slide.read_region((x_l0, y_l0), level, (width, height))))
         except openslide.OpenSlideError as error:
             raise HistosynthError(_unreadable(self.path, error)) from error
 

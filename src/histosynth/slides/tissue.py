@@ -1,9 +1,10 @@
 """Where a slide has tissue: a mask at low resolution.
 
-Glass is bright in every channel, and every stain is dark in at least one. So the measure of a pixel is its largest
-optical density over the channels, relative to the glass, and Otsu's threshold (1979) splits it in two. Otsu finds a
-split even where there is none: it counts only if the brighter class is glass and the darker is not; otherwise a fixed
-threshold decides, so that a region that is all tissue stays whole and a blank slide stays empty.
+Glass is bright in every channel; every stain is dark in at least one, and colored. So the measure of a pixel adds up its
+darkness and its saturation in optical density d relative to the glass, max d + (max d - min d) over the channels, and
+Otsu's threshold (1979) splits it in two. Otsu finds a split even where there is none: it counts only if the lower class
+is glass and the upper is not; otherwise a fixed threshold decides, so that a region that is all tissue stays whole and a
+blank slide stays empty.
 """
 
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from histosynth.slides.reader import Box, SlideReader
 
 _MAX_PX = 1024
 _MIN_DOWNSAMPLE = 8  # finer than this, the pale space between nuclei would count as glass
-_GLASS_DENSITY = 0.12  # the largest mean density that glass may have
-_DENSITY_RANGE = 0.6  # ink and folds are darker; clipped, they do not move the threshold
+_GLASS = 0.12  # the largest mean measure that glass may have
+_CLIP = 0.4  # most tissue is above, ink and folds by far; clipped, they do not hide the pale tissue
 _LOWEST_THRESHOLD = 0.06
 _DIMMEST_GLASS = 200
 _SMALL = 2e-4  # specks and holes below this share of the slide are closed
@@ -55,21 +56,23 @@ def tissue_mask(slide: SlideReader) -> TissueMask:
 
 def _find(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """The mask (h, w) of an image (h, w, 3)."""
-    glass = np.clip(np.percentile(image, 99, axis=(0, 1)), _DIMMEST_GLASS, 255)
+    # One level for all channels: glass is gray, and a region without any has its lightest color taken for no glass.
+    glass = np.clip(np.percentile(image, 99, axis=(0, 1)).max(), _DIMMEST_GLASS, 255)
     smooth = ndimage.gaussian_filter(image.astype(np.float32), (1, 1, 0))
-    density = np.log((glass + 1) / (smooth + 1)).max(axis=2)
-    mask = density > _threshold(density)
+    density = np.log((glass + 1) / (smooth + 1))
+    measure = 2 * density.max(axis=2) - density.min(axis=2)
+    mask = measure > _threshold(measure)
     smallest = max(4, round(_SMALL * mask.size))
     return ~_without_small(~_without_small(mask, smallest), smallest)
 
 
-def _threshold(density: NDArray[np.floating]) -> float:
-    clipped = np.clip(density, 0, _DENSITY_RANGE)
+def _threshold(measure: NDArray[np.floating]) -> float:
+    clipped = np.clip(measure, 0, _CLIP)
     threshold = otsu(clipped)
-    bright, dark = clipped[clipped <= threshold], clipped[clipped > threshold]
-    if bright.size and dark.size and bright.mean() < _GLASS_DENSITY < dark.mean():
+    lower, upper = clipped[clipped <= threshold], clipped[clipped > threshold]
+    if lower.size and upper.size and lower.mean() < _GLASS < upper.mean():
         return max(threshold, _LOWEST_THRESHOLD)
-    return _GLASS_DENSITY
+    return _GLASS
 
 
 def otsu(values: NDArray[np.floating], *, bins: int = 256) -> float:

@@ -1,0 +1,247 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+
+from histosynth.errors import HistosynthError
+from histosynth.slides.annotations import Outlines, find_outlines, read_outlines
+
+SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
+HOLE = [[2, 2], [4, 2], [4, 4], [2, 4], [2, 2]]
+BOW_TIE = [[20, 0], [30, 10], [30, 0], [20, 10], [20, 0]]  # two triangles of 25 each
+
+
+def feature(geometry: Any, **properties: Any) -> dict[str, Any]:
+    return {"type": "Feature", "geometry": geometry, "properties": properties or {"classification": {"name": "Tumor"}}}
+
+
+def polygon(*rings: list[Any]) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": list(rings)}
+
+
+def read(path: Path, content: Any, tumor_class: str = "Tumor") -> Outlines:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return read_outlines(path, tumor_class=tumor_class)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "slide.geojson"
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda f: {"type": "FeatureCollection", "features": [f]}, lambda f: [f], lambda f: f],
+    ids=["collection", "list", "single"],
+)
+def test_three_ways_to_write_a_file(file: Path, wrap: Any) -> None:
+    found = read(file, wrap(feature(polygon(SQUARE, HOLE))))
+    assert found.tumor.area == 100 - 4
+    assert found.counts == {"polygons": 1}
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"classification": {"name": "tumor ", "color": [200, 0, 0]}, "name": "Area 3"},
+        {"classification": {"names": ["TUMOR"]}},
+        {"classification": "Tumor"},
+        {"name": "Tumor"},
+    ],
+)
+def test_the_class_in_every_form_and_case(file: Path, properties: dict[str, Any]) -> None:
+    assert read(file, [feature(polygon(SQUARE), **properties)]).tumor.area == 100
+
+
+def test_geometries_of_every_kind_are_taken_or_counted(file: Path) -> None:
+    away = [[x + 50, y] for x, y in SQUARE]
+    content = [
+        feature({"type": "MultiPolygon", "coordinates": [[SQUARE, HOLE], [away]]}),
+        feature(
+            {
+                "type": "GeometryCollection",
+                "geometries": [
+                    polygon([[x, y + 50] for x, y in SQUARE]),
+                    {"type": "Point", "coordinates": [1, 1]},
+                    {"type": "GeometryCollection", "geometries": [{"type": "LineString", "coordinates": SQUARE}]},
+                ],
+            }
+        ),
+        feature({"type": "MultiPoint", "coordinates": [[1, 1], [2, 2]]}),
+        feature({"type": "MultiLineString", "coordinates": [[[0, 0], [1, 1]]]}),
+        feature(polygon(SQUARE), classification={"name": "Necrosis"}),
+        feature(polygon(SQUARE), objectType="cell", classification={"name": "Tumor"}),
+        {**feature(polygon(SQUARE)), "id": "PathDetectionObject"},
+    ]
+    found = read(file, content)
+    assert found.tumor.area == 96 + 100 + 100
+    assert found.counts == {
+        "polygons": 3,
+        "ignored_points": 3,
+        "ignored_lines": 2,
+        "ignored_cells": 2,
+        "other_classes": 1,
+    }
+
+
+def test_crossing_rings_are_repaired_and_counted(file: Path) -> None:
+    found = read(file, [feature(polygon(BOW_TIE)), feature(polygon(SQUARE))])
+    assert found.tumor.is_valid
+    assert found.tumor.area == 100 + 50
+    assert found.counts == {"polygons": 2, "repaired": 1}
+
+
+def test_overlapping_outlines_count_once(file: Path) -> None:
+    found = read(file, [feature(polygon(SQUARE)), feature(polygon([[x + 5, y] for x, y in SQUARE]))])
+    assert found.tumor.area == 150
+    assert len(found.tumor.geoms) == 1
+
+
+def test_what_has_no_area_is_counted_or_refused(file: Path) -> None:
+    line = [[0, 0], [5, 5], [9, 9], [0, 0]]
+    assert read(file, [feature(polygon(line)), feature(polygon(SQUARE))]).counts == {"polygons": 1, "without_area": 1}
+    with pytest.raises(HistosynthError, match="every outline of class 'Tumor' has no area"):
+        read(file, [feature(polygon(line))])
+
+
+def test_heights_and_byte_order_marks_are_tolerated(file: Path) -> None:
+    text = json.dumps([feature(polygon([[x, y, 0.0] for x, y in SQUARE]))])
+    for encoding in ("utf-8-sig", "utf-16"):
+        file.write_text(text, encoding=encoding)
+        assert read_outlines(file, tumor_class="Tumor").tumor.area == 100
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.integers(0, 60) for _ in range(2)], *[st.integers(1, 30) for _ in range(2)]),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_the_union_of_rectangles_covers_what_a_raster_of_them_covers(
+    tmp_path_factory: pytest.TempPathFactory, rectangles: list[tuple[int, int, int, int]]
+) -> None:
+    raster = np.zeros((100, 100), bool)
+    features = []
+    for x, y, width, height in rectangles:
+        raster[y : y + height, x : x + width] = True
+        features.append(feature(shapely.geometry.mapping(shapely.box(x, y, x + width, y + height))))
+    found = read(tmp_path_factory.mktemp("u") / "a.json", features)
+    assert found.tumor.area == raster.sum()
+    assert found.counts["polygons"] == len(rectangles)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not valid JSON"),
+        ("<Annotations/>", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ('{"type": "FeatureCollection"}', "no GeoJSON"),
+        ('"Tumor"', "no GeoJSON"),
+        ('[1, "a"]', "no GeoJSON"),
+        ("[]", "hold no outlined area .no feature."),
+        ([feature({"type": "Point", "coordinates": [1, 1]})], "hold no outlined area .1 ignored_points."),
+        (
+            [feature(polygon(SQUARE), classification={"name": "Stroma"})],
+            r"no class 'Tumor' but 'Stroma' \(1\); name one",
+        ),
+        ([feature(polygon(SQUARE), isLocked=False)], r"no class 'Tumor' but '\(no class\)' \(1\)"),
+        ([feature(polygon(SQUARE)), feature(polygon([[0, 0], [float("nan"), 1], [1, 1], [0, 0]]))], "feature 2: coord"),
+        ([feature(polygon([[0, 0], [float("inf"), 1], [1, 1], [0, 0]]))], "feature 1: coordinates"),
+        ([feature(polygon([[0, 0], [1, 1]]))], "feature 1: broken geometry"),
+        ([feature(polygon([["a", "b"], [1, 1], [2, 1], ["a", "b"]]))], "feature 1: broken geometry"),
+        ([feature(polygon([0, 1, 2]))], "feature 1: broken geometry"),
+        ([feature({"type": "Circle", "coordinates": [0, 0]})], "feature 1: broken geometry"),
+        ([feature({"type": "Polygon"})], "feature 1: broken geometry"),
+        ([feature({"coordinates": SQUARE})], "feature 1: broken geometry"),
+        ([feature(None)], "feature 1: broken geometry"),
+        ([feature("POLYGON EMPTY")], "feature 1: broken geometry"),
+        ([{"type": "Feature", "geometry": polygon(SQUARE), "properties": "Tumor"}], r"'\(no class\)'"),
+        ([feature(polygon())], "every outline of class 'Tumor' has no area"),
+    ],
+)
+def test_bad_files_give_one_line(file: Path, content: Any, message: str) -> None:
+    with pytest.raises(HistosynthError, match=rf"outlines .*slide\.geojson.*{message}") as caught:
+        read(file, content)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_and_other_formats(tmp_path: Path) -> None:
+    with pytest.raises(HistosynthError, match="no outline file"):
+        read_outlines(tmp_path / "gone.geojson", tumor_class="Tumor")
+    with pytest.raises(HistosynthError, match="only GeoJSON is read so far"):
+        read_outlines(tmp_path / "a.ndpa", tumor_class="Tumor")
+
+
+@pytest.mark.parametrize(
+    ("names", "slide_id", "found"),
+    [
+        (["s.geojson", "s2.geojson"], "s", "s.geojson"),
+        (["s.json"], "s", "s.json"),
+        (["s.geojson", "s.uuid.geojson"], "s", "s.geojson"),
+        (["s.uuid.geojson"], "s", "s.uuid.geojson"),
+        (["s.svs.geojson"], "s", "s.svs.geojson"),
+        (["s.geojson"], "s.uuid", "s.geojson"),
+        (["s10.geojson", "s-1.geojson", ".s.geojson", "s.csv"], "s", None),
+        ([], "s", None),
+        (["s.geojson", "s.xml"], "s", "s.geojson"),
+    ],
+)
+def test_outlines_are_found_by_the_slide_id(tmp_path: Path, names: list[str], slide_id: str, found: str | None) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert find_outlines(tmp_path, slide_id) == (None if found is None else tmp_path / found)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["s.geojson", "s.json"], r"slide s has several outline files .*s\.geojson, s\.json"),
+        (["s.a.geojson", "s.b.geojson"], "several outline files"),
+        (["s.xml"], r"s\.xml: only GeoJSON is read so far"),
+        (["s.svs.ndpa"], "only GeoJSON is read so far"),
+    ],
+)
+def test_outlines_that_cannot_be_told_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(HistosynthError, match=message):
+        find_outlines(tmp_path, "s")
+    with pytest.raises(HistosynthError, match="no folder of outlines"):
+        find_outlines(tmp_path / "gone", "s")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "tumor_class", "area", "counts"),
+    [
+        ("qupath-rectangle.json", "rectangle", 210 * 176, {"polygons": 1}),
+        ("qupath-polygon.json", "polygon", 94_491.5, {"polygons": 1}),
+        ("qupath_example.geojson", "tumor", 2_265_677_914.23, {"polygons": 3, "other_classes": 5}),
+    ],
+)
+def test_real_qupath_files(shared_data: Path, name: str, tumor_class: str, area: float, counts: dict[str, int]) -> None:
+    found = read_outlines(shared_data / "annotations" / name, tumor_class=tumor_class)
+    assert found.tumor.area == pytest.approx(area)
+    assert found.counts == counts
+
+
+@pytest.mark.real
+def test_real_outlines_of_other_formats_say_so(shared_data: Path) -> None:
+    for path in (shared_data / "annotations").glob("*.[xn][md][lp]*"):
+        with pytest.raises(HistosynthError, match="only GeoJSON is read so far"):
+            read_outlines(path, tumor_class="Tumor")
+
+
+@pytest.mark.real
+def test_the_outlines_of_a_cohort(shared_data: Path) -> None:
+    for slide in sorted((shared_data / "lgg_mini" / "slides").iterdir()):
+        path = find_outlines(shared_data / "lgg_mini" / "annotations", slide.stem)
+        assert path is not None
+        assert read_outlines(path, tumor_class="Tumor").tumor.area == 2 * 1012**2

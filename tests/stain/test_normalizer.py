@@ -1,0 +1,24 @@
+import json
+
+import numpy as np
+import pytest
+
+from histosynth.errors import HistosynthError
+from histosynth.stain import StainFit, normalizers
+from histosynth.stain.macenko import TARGET
+
+
+def test_none_returns_the_image_itself() -> None:
+    image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    assert normalizers["none"].estimate(image.reshape(-1, 3)) is None
+    assert normalizers["none"].apply(image, None) is image
+
+
+def test_a_fit_survives_json() -> None:
+    assert StainFit.from_dict(json.loads(json.dumps(TARGET.to_dict()))) == TARGET
+
+
+def test_names() -> None:
+    assert list(normalizers) == ["macenko", "none"]
+    with pytest.raises(HistosynthError, match="unknown normalizer 'macenco'"):
+        normalizers["macenco"]
