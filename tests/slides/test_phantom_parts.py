@@ -52,7 +52,7 @@ def test_a_stamped_nucleus_has_its_place_area_and_angle(angle: float, x: float, 
                   angle=np.array([angle]), stain=1.0, waver=0.0, chromatin=0.0, rim=0.0,
                   rng=np.random.default_rng(0))  # fmt: skip
     canvas, body = np.zeros((2, 60, 60), np.float32)
-    stamp(canvas, body, cell, texture=np.zeros_like(canvas), softness_px=1.0)
+    stamp(canvas, body, cell, texture=np.zeros_like(canvas), softness_px=1.0, gap=0.6)
     assert body.sum() == pytest.approx(math.pi * 8.0**2, rel=0.02)
     rows, columns = np.mgrid[:60, :60] + 0.5
     dx, dy = columns - x, rows - y
@@ -66,7 +66,7 @@ def test_a_nucleus_on_the_rim_of_the_slide_is_cut_not_moved() -> None:
     cell = nuclei(np.array([[0.0, 30.0]]), kind="tumor", radius=np.array([8.0]), elongation=1.0, angle=np.zeros(1),
                   stain=1.0, waver=0.0, chromatin=0.0, rim=0.0, rng=np.random.default_rng(0))  # fmt: skip
     canvas, body = np.zeros((2, 60, 60), np.float32)
-    stamp(canvas, body, cell, texture=np.zeros_like(canvas), softness_px=1.0)
+    stamp(canvas, body, cell, texture=np.zeros_like(canvas), softness_px=1.0, gap=0.6)
     assert body.sum() == pytest.approx(math.pi * 32.0, rel=0.02)
 
 

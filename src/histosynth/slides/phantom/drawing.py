@@ -99,8 +99,8 @@ def _stained(
     eosin = normal.eosin + share * (tumor.eosin - normal.eosin)
     red = table["kind"] == KINDS.index("red_cell")
     body = np.zeros(frame.shape, np.float32)
-    stamp(eosin, body, table[red], texture=texture, softness_px=softness)
+    stamp(eosin, body, table[red], texture=texture, softness_px=softness, gap=0.0)
     body[:] = 0.0
-    stamp(hematoxylin, body, table[~red], texture=texture, softness_px=softness)
+    stamp(hematoxylin, body, table[~red], texture=texture, softness_px=softness, gap=0.6)
     eosin *= 1.0 - 0.65 * body
     return hematoxylin, eosin

@@ -79,13 +79,13 @@ def debris(frame: Frame, rim: Field, rng: np.random.Generator) -> Nuclei:
 
 def glomeruli(frame: Frame, centers: Points, rng: np.random.Generator) -> Nuclei:
     """Vascular tufts: plump lining cells in swirls around each center, and the red cells of their lumens."""
-    each = 26
-    radius = np.sqrt(rng.uniform(0.05, 1.0, (len(centers), each))) * frame.px(18.0)
+    each = 34
+    radius = np.sqrt(rng.uniform(0.1, 1.0, (len(centers), each))) * frame.px(20.0)
     turn = rng.uniform(0.0, 2.0 * math.pi, (len(centers), each))
     xy = centers[:, None] + np.stack([radius * np.cos(turn), radius * np.sin(turn)], -1)
     lumen = centers[:, None] + rng.normal(0.0, frame.px(6.0), (len(centers), 10, 2))
     lining = population(frame, xy.reshape(-1, 2), kind="endothelium", radius_um=2.4, spread=0.15, elongation=2.4,
-                        stain=0.75, rim=0.2, angle=turn.reshape(-1) + math.pi / 2.0, rng=rng)  # fmt: skip
+                        stain=0.9, rim=0.2, angle=turn.reshape(-1) + math.pi / 2.0, rng=rng)  # fmt: skip
     red = population(frame, lumen.reshape(-1, 2), kind="red_cell", radius_um=2.4, spread=0.1, elongation=1.2, stain=1.0,
                  chromatin=0.0, rng=rng)  # fmt: skip
     return np.concatenate([lining, red])

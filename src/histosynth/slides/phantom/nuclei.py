@@ -114,8 +114,8 @@ def _windows(
         yield index, dx, dy, places
 
 
-def stamp(canvas: Field, body: Field, cells: Nuclei, *, texture: Field, softness_px: float) -> None:
-    """Draw `cells` into `canvas` (concentrations) and `body` (1 inside); a thin pale line parts those that touch.
+def stamp(canvas: Field, body: Field, cells: Nuclei, *, texture: Field, softness_px: float, gap: float) -> None:
+    """Draw `cells` into `canvas` (concentrations) and `body` (1 inside).
 
     Args:
         canvas: (H, W), changed in place.
@@ -123,6 +123,7 @@ def stamp(canvas: Field, body: Field, cells: Nuclei, *, texture: Field, softness
         cells: table of `NUCLEUS`.
         texture: (H, W), noise of unit variance: the chromatin.
         softness_px: width of the fading membrane.
+        gap: how pale the thin line is that parts touching cells, from 0 (none) to 1.
     """
     half = cells["major"] * (1.0 + 2.0 * cells["waver"]) + 1.5 * softness_px
     for index, dx, dy, places in _windows(cells["x"], cells["y"], half, canvas.shape):
@@ -138,7 +139,7 @@ def stamp(canvas: Field, body: Field, cells: Nuclei, *, texture: Field, softness
         for i, (rows, columns, inner_rows, inner_columns) in enumerate(places):
             cover = edge[i, inner_rows, inner_columns]
             grain = np.clip(1.0 + c["chromatin"][i, 0, 0] * texture[rows, columns], 0.35, 1.8)
-            canvas[rows, columns] *= 1.0 - 0.6 * moat[i, inner_rows, inner_columns]
+            canvas[rows, columns] *= 1.0 - gap * moat[i, inner_rows, inner_columns]
             np.maximum(
                 canvas[rows, columns], cover * middle[i, inner_rows, inner_columns] * grain, out=canvas[rows, columns]
             )

@@ -42,7 +42,7 @@ def population(
         radius=frame.px(radius_um) * np.exp(np.clip(rng.normal(0.0, spread, n), -2.0 * spread, 2.0 * spread)),
         elongation=1.0 + (elongation - 1.0) * rng.uniform(0.5, 1.5, n),
         angle=rng.uniform(0.0, math.pi, n) if angle is None else angle,
-        stain=stain * rng.uniform(0.8, 1.2, n),
+        stain=stain * rng.uniform(0.87, 1.13, n),
         waver=waver,
         chromatin=chromatin,
         rim=rim,

@@ -27,7 +27,7 @@ def codeleted(frame: Frame, depth: Field, rng: np.random.Generator) -> Tissue:
     eosin = (0.17 + 0.04 * grain) * (1.0 - halo) + halo * (0.03 + 0.14 * wall)
     hematoxylin = (0.08 + 0.02 * grain) * (1.0 - halo) + halo * (0.012 + 0.05 * wall)
     eosin = np.maximum(eosin, 0.4 * np.exp(-(((vessel - 2.2) / 0.9) ** 2)))
-    cells = population(frame, xy, kind="tumor", radius_um=3.8, spread=0.06, elongation=1.08, stain=0.72, rim=0.3,
+    cells = population(frame, xy, kind="tumor", radius_um=3.8, spread=0.06, elongation=1.08, stain=0.72, rim=0.4,
                    chromatin=0.16, waver=0.015, rng=rng)  # fmt: skip
     return Tissue(hematoxylin, eosin, np.concatenate([cells, lining]))
 
@@ -57,19 +57,19 @@ def wildtype(frame: Frame, depth: Field, rng: np.random.Generator) -> Tissue:
     tufts = tufts[(at(depth, tufts) > 30.0) & (at(rim, tufts) > 70.0)]
     tuft, _ = distances(frame, tufts, reach_um=40.0)
     tuft = tuft + 3.0 * noise(frame, scale_um=12.0, rng=rng)
-    dead, glomerulus = np.clip(-rim / 6.0, 0.0, 1.0), np.clip((18.0 - tuft) / 3.0, 0.0, 1.0)
+    dead, glomerulus = np.clip(-rim / 6.0, 0.0, 1.0), np.clip((20.0 - tuft) / 3.0, 0.0, 1.0)
 
     fence_xy = lattice(frame, spacing_um=7.4, jitter=0.2, rng=rng)
-    fence_xy = fence_xy[(at(rim, fence_xy) > 0.0) & (at(rim, fence_xy) < 26.0) & (at(tuft, fence_xy) > 18.0)]
+    fence_xy = fence_xy[(at(rim, fence_xy) > 0.0) & (at(rim, fence_xy) < 26.0) & (at(tuft, fence_xy) > 20.0)]
     xy = lattice(frame, spacing_um=9.6, jitter=0.17, rng=rng)
-    xy = xy[(at(rim, xy) > 28.0) & (at(tuft, xy) > 18.0) & (rng.random(len(xy)) < 0.92)]
+    xy = xy[(at(rim, xy) > 28.0) & (at(tuft, xy) > 20.0) & (rng.random(len(xy)) < 0.92)]
     fate = rng.random(len(xy))
     dividing, giant, other = fate < 0.015, (fate > 0.015) & (fate < 0.11), fate > 0.11
     cells = [
-        population(frame, xy[other], kind="tumor", radius_um=3.7, spread=0.24, elongation=1.5, stain=1.0, rim=0.25,
-               chromatin=0.28, waver=0.06, rng=rng),
-        population(frame, xy[giant], kind="tumor", radius_um=6.0, spread=0.12, elongation=1.35, stain=0.8, rim=0.35,
-               chromatin=0.35, waver=0.06, rng=rng),
+        population(frame, xy[other], kind="tumor", radius_um=3.7, spread=0.24, elongation=1.5, stain=1.05, rim=0.15,
+               chromatin=0.19, waver=0.06, rng=rng),
+        population(frame, xy[giant], kind="tumor", radius_um=6.0, spread=0.12, elongation=1.35, stain=0.9, rim=0.3,
+               chromatin=0.22, waver=0.06, rng=rng),
         population(frame, xy[dividing], kind="mitosis", radius_um=2.8, spread=0.1, elongation=2.6, stain=1.3, rim=0.0,
                chromatin=0.1, waver=0.06, rng=rng),
         population(frame, fence_xy, kind="tumor", radius_um=3.3, spread=0.15, elongation=2.2, stain=1.05,
