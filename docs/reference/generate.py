@@ -1,0 +1,78 @@
+"""Writes the reference pages from the code: `make docs`. A test fails where a page and the code differ."""
+
+import json
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from histosynth.cli import VERBS, histosynth
+from histosynth.config import Settings
+
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+
+
+def settings_page() -> str:
+    """Every setting: its default, what it may be, what it means."""
+    lines = [
+        "# Settings",
+        "",
+        "Written from `histosynth/config.py` by `make docs`; change it there. A TOML file has one table a section:",
+        "`--config FILE` reads it, `--config NAME` takes a preset, `--set section.key=value` overrides one setting.",
+        "What a file leaves out keeps its default.",
+    ]
+    for name, default in Settings():
+        lines += ["", f"## [{name}]", "", _one_line(type(default).__doc__), "", "| key | default | may be | meaning |"]
+        lines += ["| --- | --- | --- | --- |"]
+        for key, field in type(default).model_fields.items():
+            value = json.dumps(default.model_dump(mode="json")[key])
+            lines.append(f"| `{key}` | `{value}` | {_allowed(field)} | {_one_line(field.description)} |")
+    return "\n".join(lines) + "\n"
+
+
+def cli_page() -> str:
+    """Every verb with its arguments and options."""
+    lines = ["# Command line", "", "Written from `histosynth/cli` by `make docs`; change it there."]
+    group = click.Context(histosynth, info_name="histosynth")
+    for verb in VERBS:
+        command = histosynth.get_command(group, verb)
+        assert command is not None
+        usage = " ".join(command.collect_usage_pieces(click.Context(command, info_name=verb, parent=group)))
+        text = _one_line((command.help or "").partition("\b")[0])
+        lines += ["", f"## histosynth {verb}", "", f"`histosynth {verb} {usage}`", "", text]
+        if examples := (command.help or "").partition("\b")[2].strip():
+            lines += ["", "```", *(line.strip() for line in examples.splitlines()), "```"]
+        lines += ["", "| option | meaning |", "| --- | --- |"]
+        lines += [_option(p) for p in command.params if isinstance(p, click.Option)]
+    return "\n".join(lines) + "\n"
+
+
+def _option(option: click.Option) -> str:
+    value = "" if option.is_flag else f" {option.make_metavar(click.Context(click.Command('x')))}"
+    default = f" Default: {option.default}." if option.show_default and not option.is_flag else ""
+    required = " Required." if option.required else ""
+    text = f"{_one_line(option.help)}{required}{default}"
+    return f"| `{', '.join(option.opts)}{value}` | {text} |".replace("|TOML", "\\|TOML")
+
+
+def _allowed(field: FieldInfo) -> str:
+    kind: Any = field.annotation
+    bounds = [f"{sign} {getattr(m, key)}" for m in field.metadata for key, sign in BOUNDS.items() if hasattr(m, key)]
+    if get_origin(kind) is tuple:
+        return "list of integers ≥ 1"
+    if choices := get_args(kind):
+        return ", ".join(f"`{choice}`" for choice in choices)
+    name = {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}[kind]
+    return f"{name} {', '.join(bounds)}".strip()
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+PAGES = {"settings.md": settings_page, "cli.md": cli_page}
+
+if __name__ == "__main__":
+    for page, render in PAGES.items():
+        Path(__file__).with_name(page).write_text(render(), "utf-8")

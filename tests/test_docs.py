@@ -1,0 +1,45 @@
+"""What the documents say is what the code does: reference pages, and every command shown."""
+
+import re
+import runpy
+from pathlib import Path
+
+import click
+import pytest
+
+from histosynth.cli import histosynth
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = runpy.run_path(str(ROOT / "docs" / "reference" / "generate.py"))["PAGES"]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands() -> list[tuple[str, str]]:
+    """Each `histosynth …` of a code block, with the document it stands in."""
+    found = []
+    for document in DOCUMENTS:
+        for block in re.findall(r"^```.*?\n(.*?)^```", document.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [(document.name, line.partition("#")[0]) for line in lines if line.startswith("histosynth ")]
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_reference_pages_are_as_the_code_says(page: str) -> None:
+    path = ROOT / "docs" / "reference" / page
+    assert path.read_text("utf-8") == PAGES[page](), "run `make docs`"
+
+
+@pytest.mark.parametrize(("document", "line"), commands())
+def test_commands_shown_can_be_typed(document: str, line: str) -> None:
+    verb, *words = line.split()[1:]
+    command = histosynth.get_command(click.Context(histosynth), verb)
+    known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+    unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
+    assert not unknown, f"{document}: {line}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text("utf-8"))
+    assert not [target for target in targets if not (document.parent / target).exists()]
