@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.annotations import Outlines, find_outlines, read_outlines
+from histosynth.slides.annotations import Outlines, find_outlines, outlined_classes, read_outlines
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 HOLE = [[2, 2], [4, 2], [4, 4], [2, 4], [2, 2]]
@@ -163,6 +163,8 @@ def test_the_union_of_rectangles_covers_what_a_raster_of_them_covers(
         ([feature(None)], "feature 1: broken geometry"),
         ([feature("POLYGON EMPTY")], "feature 1: broken geometry"),
         ([{"type": "Feature", "geometry": polygon(SQUARE), "properties": "Tumor"}], r"'\(no class\)'"),
+        ([{**feature(None), "id": [1], "geometry": []}], "feature 1: broken geometry"),
+        ([feature(polygon(SQUARE), classification=[1], objectType={})], r"but '\[1\]'"),
         ([feature(polygon())], "every outline of class 'Tumor' has no area"),
     ],
 )
@@ -173,10 +175,21 @@ def test_bad_files_give_one_line(file: Path, content: Any, message: str) -> None
 
 
 def test_missing_files_and_other_formats(tmp_path: Path) -> None:
-    with pytest.raises(HistosynthError, match="no outline file"):
+    with pytest.raises(HistosynthError, match="cannot be read: No such file"):
         read_outlines(tmp_path / "gone.geojson", tumor_class="Tumor")
     with pytest.raises(HistosynthError, match="only GeoJSON is read so far"):
         read_outlines(tmp_path / "a.ndpa", tumor_class="Tumor")
+
+
+def test_the_classes_of_a_file(file: Path) -> None:
+    stroma = feature(polygon(SQUARE), classification="Stroma")
+    bare = {"type": "Feature", "geometry": polygon(SQUARE), "properties": "Tumor"}
+    file.write_text(json.dumps([feature(polygon(SQUARE, HOLE)), stroma, stroma, bare]))
+    assert outlined_classes(file) == {
+        "(no class)": {"areas": 1, "area_px2": 100},
+        "Stroma": {"areas": 2, "area_px2": 200},
+        "Tumor": {"areas": 1, "area_px2": 96},
+    }
 
 
 @pytest.mark.parametrize(

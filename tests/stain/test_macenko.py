@@ -153,7 +153,7 @@ def test_real_tiles_agree_with_torchstain(shared_data: Path) -> None:
 @pytest.mark.real
 def test_regions_of_several_laboratories_come_closer(shared_data: Path) -> None:
     paths = sorted((shared_data / "glioma_cpm15" / "images").glob("*.png"))
-    images = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    images = [np.asarray(Image.open(path).convert("RGB"))[:400, :400] for path in paths]
     normalized = [MACENKO.apply(image, MACENKO.estimate(image.reshape(-1, 3)[::3])) for image in images]
     spread = [np.std([image.mean(axis=(0, 1)) for image in some], axis=0) for some in (images, normalized)]
     assert (spread[1] < 0.7 * spread[0]).all()

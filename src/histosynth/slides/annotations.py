@@ -83,21 +83,18 @@ def read_outlines(path: Path, *, tumor_class: str) -> Outlines:
     classes: Counter[str] = Counter()
     polygons: list[Polygon] = []
     for number, feature in enumerate(_features(path), start=1):
-        where = f"outlines {path}, feature {number}"
-        properties = feature.get("properties")
-        properties = properties if isinstance(properties, dict) else {}
-        if properties.get("objectType") in _CELLS or feature.get("id") in _CELLS:
+        if _is_cell(feature):
             counts["ignored_cells"] += 1
             continue
-        parts = _parts(feature.get("geometry"), where)
+        parts = _parts(feature, f"outlines {path}, feature {number}")
         areas = [part for part in parts if isinstance(part, Polygon)]
         counts["ignored_points"] += sum(part.geom_type == "Point" for part in parts)
         counts["ignored_lines"] += sum(part.geom_type in ("LineString", "LinearRing") for part in parts)
         if not areas:
             continue
-        name = _class_of(properties)
+        name = _class_of(feature)
         classes[name] += len(areas)
-        if name.casefold() != tumor_class.strip().casefold():
+        if not _same(name, tumor_class):
             counts["other_classes"] += len(areas)
             continue
         for area in areas:
@@ -120,9 +117,9 @@ def outlined_classes(path: Path) -> dict[str, dict[str, int]]:
     """
     classes: dict[str, dict[str, int]] = {}
     for number, feature in enumerate(_features(path), start=1):
-        parts = _parts(feature.get("geometry"), f"outlines {path}, feature {number}")
+        parts = _parts(feature, f"outlines {path}, feature {number}")
         for area in (part for part in parts if isinstance(part, Polygon)):
-            found = classes.setdefault(_class_of(feature.get("properties") or {}), {"areas": 0, "area_px2": 0})
+            found = classes.setdefault(_class_of(feature), {"areas": 0, "area_px2": 0})
             found["areas"] += 1
             found["area_px2"] += round(area.area)
     return dict(sorted(classes.items()))
@@ -131,8 +128,8 @@ def outlined_classes(path: Path) -> dict[str, dict[str, int]]:
 def _features(path: Path) -> list[dict[str, Any]]:
     try:
         content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise HistosynthError(f"no outline file '{path}'; check the path") from None
+    except OSError as error:
+        raise HistosynthError(f"outlines {path} cannot be read: {error.strerror}; check the path") from error
     except (ValueError, RecursionError) as error:
         raise HistosynthError(
             f"outlines {path} are not valid JSON ({error}); export them from QuPath as GeoJSON"
@@ -146,8 +143,18 @@ def _features(path: Path) -> list[dict[str, Any]]:
     return features
 
 
-def _parts(geometry: Any, where: str) -> list[BaseGeometry]:
-    """The simple geometries of a GeoJSON geometry, in two dimensions."""
+def _properties(feature: dict[str, Any]) -> dict[str, Any]:
+    found = feature.get("properties")
+    return found if isinstance(found, dict) else {}
+
+
+def _is_cell(feature: dict[str, Any]) -> bool:
+    return str(_properties(feature).get("objectType")) in _CELLS or str(feature.get("id")) in _CELLS
+
+
+def _parts(feature: dict[str, Any], where: str) -> list[BaseGeometry]:
+    """The simple geometries of a feature, in two dimensions."""
+    geometry: Any = feature.get("geometry")
     try:
         with np.errstate(invalid="ignore"):  # not a number: told below
             whole = shapely.force_2d(shape(geometry))
@@ -161,7 +168,8 @@ def _parts(geometry: Any, where: str) -> list[BaseGeometry]:
     return parts
 
 
-def _class_of(properties: dict[str, Any]) -> str:
+def _class_of(feature: dict[str, Any]) -> str:
+    properties = _properties(feature)
     classification = properties.get("classification")
     if isinstance(classification, dict):
         names = classification.get("names")
@@ -169,11 +177,15 @@ def _class_of(properties: dict[str, Any]) -> str:
     return str(classification or properties.get("name") or _UNCLASSIFIED).strip()
 
 
+def _same(name: str, tumor_class: str) -> bool:
+    return name.casefold() == tumor_class.strip().casefold()
+
+
 def _nothing_found(path: Path, tumor_class: str, classes: Counter[str], counts: Counter[str]) -> str:
     if not classes:
         seen = ", ".join(f"{count} {key}" for key, count in sorted(counts.items()) if count) or "no feature"
         return f"outlines {path} hold no outlined area ({seen}); outline the tumor in QuPath and export it again"
-    if any(name.casefold() == tumor_class.strip().casefold() for name in classes):
+    if any(_same(name, tumor_class) for name in classes):
         return f"outlines {path}: every outline of class '{tumor_class}' has no area; draw it anew"
     found = ", ".join(f"'{name}' ({count})" for name, count in classes.most_common(8))
     return f"outlines {path} have no class '{tumor_class}' but {found}; name one by --set patches.tumor_class=NAME"

@@ -1,10 +1,10 @@
 """Where a slide has tissue: a mask at low resolution.
 
-Glass is bright in every channel; every stain is dark in at least one, and colored. So the measure of a pixel adds up its
-darkness and its saturation in optical density d relative to the glass, max d + (max d - min d) over the channels, and
-Otsu's threshold (1979) splits it in two. Otsu finds a split even where there is none: it counts only if the lower class
-is glass and the upper is not; otherwise a fixed threshold decides, so that a region that is all tissue stays whole and a
-blank slide stays empty.
+Glass is bright in every channel; every stain is dark in at least one, and colored. So the measure of a pixel adds up
+its darkness and its saturation in optical density d relative to the glass, max d + (max d - min d) over the channels,
+and Otsu's threshold (1979) splits it in two. Otsu finds a split even where there is none: it counts only if the lower
+class is glass and the upper is not; otherwise a fixed threshold decides, so that a region that is all tissue stays
+whole and a blank slide stays empty.
 """
 
 from dataclasses import dataclass
