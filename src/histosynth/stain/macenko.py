@@ -36,7 +36,7 @@ TARGET = StainFit(
     angle_deg=22.4,
     residual=0.0,
 )
-"""The usual target: defaults HERef and maxCRef of `normalizeStaining.m` (github.com/mitkovetta/staining-normalization)."""
+"""The usual target: HERef and maxCRef of `normalizeStaining.m`, github.com/mitkovetta/staining-normalization."""
 
 
 @dataclass(frozen=True)
