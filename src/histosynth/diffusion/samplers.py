@@ -4,8 +4,8 @@ All work on x_t = α x_0 + σ ε for any α, σ. With x̂_0 the denoised image a
 
 - ddim: x_s = α_s x̂_0 + σ_s ε̂, ε̂ = (x_t - α_t x̂_0) / σ_t. Deterministic, first order (Song et al. 2021, η = 0).
 - ddpm: a draw from q(x_s | x_t, x̂_0), the posterior of Ho et al. 2020, eq. 7, with its variance ("fixed small").
-- heun: the same path as ddim, dz/dρ = ε̂ with z = x/α, ρ = σ/α, by Heun's rule (Karras et al. 2022, alg. 1); second order,
-  two evaluations a step but the last.
+- heun: the same path as ddim, dz/dρ = ε̂ with z = x/α, ρ = σ/α, by Heun's rule (Karras et al. 2022, alg. 1); second
+  order, two evaluations a step but the last.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,162 @@
+"""From a run to a store of synthetic patches. One seed an image: the same seed gives the same image, however it is made.
+
+The seed also decides the label, `labels[seed mod K]`, so any run of consecutive seeds is balanced and asking for more images
+later keeps those already made. Parts hold a block of seeds each; the same command again makes only what is missing.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from histosynth.config import SampleSettings, Settings
+from histosynth.diffusion.denoiser import Denoiser
+from histosynth.diffusion.guidance import guided
+from histosynth.diffusion.noise import SeededNoise
+from histosynth.diffusion.samplers import samplers
+from histosynth.errors import HistosynthError
+from histosynth.patches.dataset import to_bytes
+from histosynth.patches.montage import save_montage
+from histosynth.patches.store import KIND, Patch, Store, part_fingerprint, part_path, write_manifest, write_part
+from histosynth.rundir import MANIFEST, read_manifest, versions
+from histosynth.sampling.fixed_batch import FixedBatch
+from histosynth.training.checkpoint import Origin, find_weights, load_denoiser, read_origin
+from histosynth.training.device import pick_device
+
+_BLOCK = 256  # seeds a part
+_SHOWN = 12  # images a label on the contact sheet
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingResult:
+    """What a call of `generate` did.
+
+    Attributes:
+        store: the sample store.
+        sheet: its contact sheet.
+        images: images in the store.
+        made: images made by this call.
+        labels: their labels.
+    """
+
+    store: Path
+    sheet: Path
+    images: int
+    made: int
+    labels: list[str]
+
+
+def trained_settings(source: Path) -> Settings:
+    """The settings that a run (or weights file) was trained with: the defaults for sampling from it."""
+    return read_origin(find_weights(source)).settings
+
+
+def generate(
+    source: Path,
+    *,
+    out: Path,
+    settings: SampleSettings,
+    per_label: int = 16,
+    seed: int = 0,
+    labels: Sequence[str] = (),
+    device: str | None = None,
+    progress: bool = True,
+) -> SamplingResult:
+    """Make synthetic patches from the averaged weights of a run.
+
+    Args:
+        source: a run (its newest weights), or a weights file.
+        out: the sample store.
+        settings: sampler, steps, guidance, batch.
+        per_label: images a label.
+        seed: the first seed; image i of all has seed `seed + i`.
+        labels: only these labels (none given: all).
+        device: name of the device (None: the best there is).
+        progress: show a progress bar.
+
+    Raises:
+        HistosynthError: no weights, an unknown sampler or label, more steps than the process has, a directory that holds
+            something else or samples of other weights or settings.
+    """
+    weights = find_weights(source)
+    denoiser, origin = load_denoiser(weights)
+    wanted = _wanted_labels(labels, origin)
+    torch_device = pick_device(device)
+    denoiser = FixedBatch(denoiser.to(torch_device).to(memory_format=torch.channels_last), device=torch_device)
+    try:
+        denoiser.schedule.times(settings.steps)
+    except ValueError as error:
+        raise HistosynthError(f"sample.steps: {error}") from error
+    samplers[settings.sampler]  # an unknown name must fail before anything is written
+    count = len(origin.labels)
+    seeds = [s for s in range(seed, seed + per_label * count) if origin.labels[s % count] in wanted]
+    made_with = settings.model_dump(exclude={"batch"}) | {"run": origin.run, "images_seen": origin.images}
+    made_with |= {"data_hash": origin.data_hash, "device": torch_device.type}
+    _prepare(out, made_with)
+    made = 0
+    with tqdm(total=len(seeds), unit="img", desc="sample", disable=not progress) as bar:
+        for start in range(seed - seed % _BLOCK, seeds[-1] + 1, _BLOCK):
+            block = [s for s in seeds if start <= s < start + _BLOCK]
+            path, fingerprint = part_path(out, f"{origin.run}-{start:010d}"), f"{made_with} {block}"
+            if part_fingerprint(path) != fingerprint:
+                patches = _make(denoiser, origin, seeds=block, settings=settings, device=torch_device, bar=bar)
+                write_part(path, patches, fingerprint=fingerprint)
+                made += len(block)
+            else:
+                bar.update(len(block))
+    facts = {"synthetic": True, "source": origin.run, "weights": str(weights), "made_with": made_with}
+    facts |= {"labels": wanted, "train_split": origin.settings.train.split, "seeds": [seeds[0], seeds[-1]]}
+    write_manifest(out, {**facts, "patches": len(seeds), "versions": versions()})
+    store = Store(out)
+    sheet = out / "contact_sheet.png"
+    groups = {f"{name} (synthetic)": store.images(store.select(label=name)[:_SHOWN]) for name in wanted}
+    save_montage(sheet, groups, synthetic=True, columns=_SHOWN)
+    return SamplingResult(store=out, sheet=sheet, images=len(store), made=made, labels=wanted)
+
+
+@torch.inference_mode()
+def _make(
+    denoiser: Denoiser,
+    origin: Origin,
+    *,
+    seeds: Sequence[int],
+    settings: SampleSettings,
+    device: torch.device,
+    bar: "tqdm[None]",
+) -> Iterator[Patch]:
+    """Make the images of these seeds, batch by batch."""
+    sampler, count = samplers[settings.sampler], len(origin.labels)
+    for i in range(0, len(seeds), settings.batch):
+        batch = seeds[i : i + settings.batch]
+        noise = SeededNoise(batch, image_px=origin.image_px, device=device)
+        label = torch.tensor([s % count for s in batch], device=device)
+        denoise = guided(denoiser, label, guidance=settings.guidance)
+        x = sampler(denoise, denoiser.schedule, noise=noise.draw(), steps=settings.steps, draw=noise.draw)
+        for s, image in zip(batch, to_bytes(x), strict=True):
+            name = origin.labels[s % count]
+            yield Patch(patch_id=f"{origin.run}_{s}", image=image, source=origin.run, label=name, mpp=origin.mpp)
+        bar.update(len(batch))
+
+
+def _wanted_labels(labels: Sequence[str], origin: Origin) -> list[str]:
+    unknown = sorted(set(labels) - set(origin.labels))
+    if unknown:
+        raise HistosynthError(f"the model knows no label '{unknown[0]}'; it was trained on {', '.join(origin.labels)}")
+    return [name for name in origin.labels if not labels or name in labels]
+
+
+def _prepare(out: Path, made_with: dict[str, object]) -> None:
+    """Make the directory, or check that what is there was made the same way."""
+    if (out / MANIFEST).exists():
+        found = read_manifest(out, kind=KIND)
+        for key, value in made_with.items():
+            before = found.get("made_with", {}).get(key)
+            if before != value:
+                raise HistosynthError(
+                    f"{out} holds samples made with {key} = {before}, not {value}; give --out a new directory"
+                )
+    elif out.exists() and any(p.suffix != ".parquet" and not p.name.startswith(".") for p in out.iterdir()):
+        raise HistosynthError(f"{out} exists and is no sample store; give --out a new or empty directory")
+    out.mkdir(parents=True, exist_ok=True)

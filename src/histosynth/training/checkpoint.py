@@ -1,0 +1,143 @@
+"""What training leaves behind: states to resume from, and averaged weights to sample from.
+
+`state/state-<images>.pt` holds weights, averaged weights and the optimizer; the newest whole one wins. `weights/
+ema-<images>.safetensors` holds the averaged weights; settings, labels and origin ride in its metadata, so that one file
+is enough to sample.
+"""
+
+import json
+import pickle
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from histosynth.config import Settings, settings_from_toml
+from histosynth.diffusion.build import build_denoiser
+from histosynth.diffusion.denoiser import Denoiser
+from histosynth.errors import HistosynthError
+from histosynth.rundir import atomic_write
+
+
+def save_state(directory: Path, state: Mapping[str, Any], *, images: int, keep: int = 2) -> None:
+    """Write the state after `images` images, and delete all but the newest `keep`."""
+    directory.mkdir(exist_ok=True)
+    with atomic_write(directory / f"state-{images:010d}.pt") as file:
+        torch.save(dict(state), file)
+    for old in sorted(directory.glob("state-*.pt"))[:-keep]:
+        old.unlink()
+
+
+def load_newest_state(directory: Path) -> dict[str, Any] | None:
+    """The newest state that can be read, None if there is none. A torn one is skipped with a warning."""
+    for path in sorted(directory.glob("state-*.pt"), reverse=True):
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            warnings.warn(f"{path} cannot be read ({str(error)[:80]}); going back to the one before", stacklevel=2)
+            continue
+        return state
+    return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What a weights file says of itself.
+
+    Attributes:
+        settings: all settings of its training.
+        labels: names of the labels, in the order of their numbers.
+        image_px: side of the images.
+        mpp: microns per pixel of the images, None if not known.
+        run: the run that made it, as synthetic patches name it.
+        images: images seen.
+        data_hash: content hash of the store trained on.
+    """
+
+    settings: Settings
+    labels: list[str]
+    image_px: int
+    mpp: float | None
+    run: str
+    images: int
+    data_hash: str
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor], origin: Origin) -> None:
+    """Write averaged weights with their origin."""
+    facts = {"labels": origin.labels, "image_px": origin.image_px, "mpp": origin.mpp, "run": origin.run}
+    facts |= {"images": origin.images, "data_hash": origin.data_hash, "train_split": origin.settings.train.split}
+    metadata = {
+        f"histosynth.{key}": value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()
+    }
+    metadata |= {"histosynth.kind": "denoiser", "histosynth.config": origin.settings.to_toml()}
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")  # safetensors writes to names, not to open files
+    try:
+        save_file({name: value.contiguous() for name, value in weights.items()}, temporary, metadata=metadata)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def find_weights(path: Path) -> Path:
+    """The weights file itself, or the newest of a run.
+
+    Raises:
+        HistosynthError: there is none.
+    """
+    if path.is_file():
+        return path
+    found = sorted(path.glob("weights/*.safetensors"))
+    if not found:
+        raise HistosynthError(f"{path} has no weights; give a run that has trained, or a .safetensors file of one")
+    return found[-1]
+
+
+def read_origin(path: Path) -> Origin:
+    """What a weights file says of itself; reads its header alone.
+
+    Raises:
+        HistosynthError: damaged, or not written by histosynth.
+    """
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise HistosynthError(f"{path} is no readable safetensors file ({error})") from error
+    if metadata.get("histosynth.kind") != "denoiser":
+        raise HistosynthError(f"{path} was not written by `histosynth train`: its metadata names no model")
+    return Origin(
+        settings=settings_from_toml(metadata["histosynth.config"], where=f"settings inside {path}"),
+        labels=json.loads(metadata["histosynth.labels"]),
+        image_px=json.loads(metadata["histosynth.image_px"]),
+        mpp=json.loads(metadata["histosynth.mpp"]),
+        run=metadata["histosynth.run"],
+        images=json.loads(metadata["histosynth.images"]),
+        data_hash=metadata["histosynth.data_hash"],
+    )
+
+
+def load_denoiser(path: Path) -> tuple[Denoiser, Origin]:
+    """Build the model of a weights file and load it, on the CPU, in evaluation mode.
+
+    Raises:
+        HistosynthError: see `read_origin`; or the weights do not fit the settings beside them.
+    """
+    origin = read_origin(path)
+    denoiser = build_denoiser(
+        origin.settings.model, origin.settings.diffusion, image_px=origin.image_px, labels=len(origin.labels)
+    )
+    try:
+        denoiser.load_state_dict(load_file(path))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise HistosynthError(f"{path}: weights do not fit the settings stored beside them ({reason})") from error
+    return denoiser.eval(), origin

@@ -1,0 +1,39 @@
+"""Which device computes, in which precision."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from histosynth.errors import HistosynthError
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The device of that name; without one CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        HistosynthError: that device is not here.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise HistosynthError(f"device '{name}' cannot be used here: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def has_native_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 in hardware. A CPU that only emulates it is ten times slower than in fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Autocast for `fp32`, `bf16`, or `auto`: bf16 where the device has it."""
+    if precision == "bf16" or (precision == "auto" and has_native_bf16(device)):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
