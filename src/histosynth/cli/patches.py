@@ -72,6 +72,8 @@ def _notes(result: "ExtractionResult") -> Iterator[str]:
         yield f"{result.slides_resumed} slide(s) were done already"
     if result.slides_remade:
         yield f"{result.slides_remade} slide(s) were made anew: their settings or inputs have changed"
+    if result.slides_without_patch:
+        yield f"{len(result.slides_without_patch)} slide(s) gave no patch: {', '.join(result.slides_without_patch)}"
     if result.slides_skipped:
         yield f"{len(result.slides_skipped)} slide(s) were skipped:"
     for slide_id, reason in result.slides_skipped.items():

@@ -34,6 +34,8 @@ class ExtractionResult:
     """Of `slides_done`, those whose part was there already."""
     slides_remade: int
     """Parts found that were made from other settings or inputs, and so were made anew."""
+    slides_without_patch: tuple[str, ...]
+    """Of `slides_done`, those on which every place of the grid was rejected."""
     slides_skipped: Mapping[str, str]
     """Reason by slide id."""
     labels_without_slide: tuple[str, ...]
@@ -104,6 +106,8 @@ def extract(
     skipped = {skip.slide_id: skip for skip in sorted(skips, key=lambda skip: skip.slide_id)}
     done = [job for job in planned.jobs if job.slide_id not in skipped]
     records = [part_record(job.part) for job in done]
+    if not records:
+        raise HistosynthError(_nothing_to_cut(skips))
     if not any(record["patches"] for record in records):
         raise HistosynthError(_no_patch(records))
     manifest = describe(records, list(skipped.values()), settings=settings, outlined=outlines is not None, table=table)
@@ -114,6 +118,7 @@ def extract(
         slides_done=len(done),
         slides_resumed=len(kept),
         slides_remade=remade,
+        slides_without_patch=tuple(record["slide_id"] for record in records if not record["patches"]),
         slides_skipped={slide_id: skip.reason for slide_id, skip in skipped.items()},
         labels_without_slide=tuple(manifest["labels_table"]["without_slide"]) if table else (),
         patches_by_label=manifest["labels"],

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
@@ -108,8 +107,9 @@ def _thin(corners: NDArray[np.int64], owner: NDArray[np.int64], *, step: int) ->
     for grid in np.unique(owner):
         mine = corners[owner == grid]
         if len(kept):
-            distance, _ = cKDTree(kept).query(mine, p=np.inf)
-            mine = mine[distance >= step]
+            # Whole-number corners are nearer than a step where closed squares of step - 1 meet.
+            crowded, _ = shapely.STRtree(_squares(kept, step - 1)).query(_squares(mine, step - 1))
+            mine = np.delete(mine, crowded, axis=0)
         kept = np.concatenate([kept, mine])
     return kept
 

@@ -39,7 +39,8 @@ def describe(
     for record in records:
         rejected.update(record["rejected"])
         labels.setdefault(record["label"] or "null", {TRAIN: 0, HELD_OUT: 0})[record["split"]] += record["patches"]
-        patients[record["split"]].add(record["patient_id"])
+        if record["patches"]:
+            patients[record["split"]].add(record["patient_id"])
     slides = [*records, *(skip.record for skip in skips)]
     return {
         "settings": settings.model_dump(mode="json"),

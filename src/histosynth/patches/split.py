@@ -1,8 +1,8 @@
 """Which patients train and which are held out: decided by a hash of the patient, within each label.
 
-u(patient) = SHA-256(seed, patient) as a number in [0, 1); the patient is held out where u < fraction. A patient's own u
-never changes, so adding slides or patients moves nobody, but for two guarantees that small cohorts need: in each label at
-least one patient trains (the largest u), and of two or more at least one is held out (the smallest u). A patient who
+u(patient) = SHA-256(seed, patient) as a number in [0, 1); the patient is held out where u < fraction. A patient's own
+u never changes, so adding slides or patients moves nobody, but for two guarantees that small cohorts need: per label
+at least one patient trains (the largest u), and of two or more at least one is held out (the smallest u). A patient who
 steps in for a guarantee steps back once a newcomer fulfills it; with n patients of a label held out by the share f,
 that has probability (1 - f)^n + f^n.
 """

@@ -1,0 +1,277 @@
+"""From slides to a store, through the public function: what is cut, that it is told, and that it comes out the same."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from histosynth.config import PatchSettings
+from histosynth.errors import HistosynthError
+from histosynth.patches.extract import ExtractionResult, extract
+from histosynth.patches.store import Store
+from histosynth.slides.phantom import draw
+from histosynth.slides.phantom.cohort import write_pyramid
+from histosynth.stain.optical_density import to_density, to_rgb
+
+Content = Callable[[Path], dict[str, bytes]]
+
+
+def run(cohort: Any, out: Path, settings: PatchSettings, **changes: Any) -> ExtractionResult:
+    given: dict[str, Any] = {**cohort.inputs, "workers": 1, "progress": False, **changes}
+    return extract(given.pop("slides"), out=out, settings=settings, **given)
+
+
+def manifest(out: Path) -> dict[str, Any]:
+    return json.loads((out / "manifest.json").read_text())
+
+
+def test_a_store_holds_what_it_says(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    cohort, out = draw_cohort(4), tmp_path / "store"
+    raw = small.model_copy(update={"stain": "none"})
+    result = run(cohort, out, raw)
+    store, told = Store(out), manifest(out)
+    assert result.patches == len(store) == told["totals"]["patches"] == 4 * 12
+    assert store.labels == ["codel", "wt"]
+    slides = {f"S{n}": np.asarray(Image.open(cohort.slides / f"S{n}.png")) for n in range(4)}
+    table = store.table.drop_columns("image").to_pylist()
+    for row, image in zip(table, store.images(range(len(store))), strict=True):
+        x, y, extent = row["x"], row["y"], row["extent"]
+        region = slides[row["slide_id"]][y : y + extent, x : x + extent].astype(float)
+        np.testing.assert_allclose(image, region.reshape(16, 2, 16, 2, 3).mean((1, 3)), atol=0.5)
+        assert row["patch_id"] == f"{row['slide_id']}_{x}_{y}"
+        assert (row["mpp"], extent, row["source"]) == (1.0, 32, "real")
+        assert row["tissue"] >= 0.5
+        assert row["patient_id"] == "P" + row["slide_id"][1:]
+        assert row["split"] == ("held_out" if row["patient_id"] in told["patients"]["held_out"] else "train")
+    for slide in told["slides"]:
+        assert slide["candidates"] == slide["patches"] + sum(slide["rejected"].values())
+        rows = [(row["y"], row["x"]) for row in table if row["slide_id"] == slide["slide_id"]]
+        assert rows == sorted(set(rows))
+    assert len(told["patients"]["held_out"]) == 2  # one a genotype
+
+
+def test_the_same_tissue_at_two_resolutions_gives_the_same_patches(tmp_path: Path, draw_cohort: Any) -> None:
+    cohort = draw_cohort(1)
+    coarse = np.asarray(Image.open(cohort.slides / "S0.png"))
+    Image.fromarray(coarse.repeat(2, 0).repeat(2, 1)).save(tmp_path / "S0.png")
+    settings = PatchSettings(region_px=64, region_mpp=0.25, patch_px=16, cap=10, stain="none")
+    for name, slide, mpp in (("coarse", cohort.slides / "S0.png", 0.5), ("fine", tmp_path / "S0.png", 0.25)):
+        extract([slide], out=tmp_path / name, settings=settings, mpp=mpp, workers=1, progress=False)
+    first, second = Store(tmp_path / "coarse"), Store(tmp_path / "fine")
+    np.testing.assert_array_equal(2 * np.array(first.column("x")), second.column("x"))
+    assert set(first.column("extent")) == {32}
+    assert set(second.column("extent")) == {64}
+    np.testing.assert_array_equal(first.images(range(10)), second.images(range(10)))
+
+
+def test_phantoms_of_both_resolutions_have_one_field_of_view(tmp_path: Path) -> None:
+    for mpp, size in ((0.5, 512), (0.25, 1024)):
+        phantom = draw("IDHwt", width_px=size, height_px=size, mpp=mpp, rng=np.random.default_rng(0))
+        slide, out = tmp_path / f"{mpp}.tif", tmp_path / f"store{mpp}"
+        write_pyramid(slide, phantom.image, mpp=mpp)
+        extract([slide], out=out, settings=PatchSettings(region_px=256, patch_px=64), workers=1, progress=False)
+        store = Store(out)
+        assert set(store.column("mpp")) == {1.0}
+        assert {extent * mpp for extent in store.column("extent")} == {64.0}
+
+
+def test_a_paler_stain_gives_the_same_patches(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    cohort = draw_cohort(1)
+    image = np.asarray(Image.open(cohort.slides / "S0.png"))
+    run(cohort, tmp_path / "dark", small)
+    cohort.add("S0", to_rgb(0.7 * to_density(image)))
+    run(cohort, tmp_path / "pale", small)
+    run(cohort, tmp_path / "raw", small.model_copy(update={"stain": "none"}))
+    dark, pale, raw = (Store(tmp_path / name).images(range(12)).astype(float) for name in ("dark", "pale", "raw"))
+    assert abs(dark - pale).mean() < 3 < 15 < abs(dark - raw).mean()
+
+
+def test_without_outlines_tissue_decides_and_the_manifest_says_so(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path
+) -> None:
+    cohort = draw_cohort(1)
+    run(cohort, tmp_path / "store", small.model_copy(update={"cap": 1000}), outlines=None)
+    told = manifest(tmp_path / "store")
+    assert told["outlines"] == "none: tissue only"
+    # 8 x 8 places of 32 px, of which the outer ring is glass.
+    assert told["totals"]["candidates"] == 64
+    assert told["totals"]["rejected"]["too_little_tissue"] == 28
+    assert told["totals"]["patches"] == 36
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_resuming_gives_the_same_bytes(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path, content: Content, workers: int
+) -> None:
+    cohort, whole, broken = draw_cohort(3), tmp_path / "whole", tmp_path / "broken"
+    run(cohort, whole, small)
+    run(cohort, broken, small)
+    for name in ("manifest.json", "part-S1.parquet", "part-S2.parquet"):
+        (broken / name).unlink()
+    (broken / ".part-S1.parquet.tmp").write_bytes(b"half")
+    kept = (broken / "part-S0.parquet").stat().st_mtime_ns
+    result = run(cohort, broken, small, workers=workers)
+    assert (result.slides_resumed, result.slides_remade) == (1, 0)
+    assert (broken / "part-S0.parquet").stat().st_mtime_ns == kept
+    assert content(broken) == content(whole)
+
+
+def test_adding_a_slide_changes_no_other(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    cohort = draw_cohort(5)
+    settings = small.model_copy(update={"held_out": 0.0})
+    few = [cohort.slides / f"S{n}.png" for n in (1, 3)]
+    run(cohort, tmp_path / "store", settings, slides=few)
+    before = {part.name: part.read_bytes() for part in (tmp_path / "store").glob("part-*")}
+    result = run(cohort, tmp_path / "store", settings)
+    assert (result.slides_done, result.slides_resumed) == (5, 2)
+    assert {name: (tmp_path / "store" / name).read_bytes() for name in before} == before
+
+
+def change_cap(cohort: Any, settings: PatchSettings) -> PatchSettings:
+    return settings.model_copy(update={"cap": 5})
+
+
+def change_label(cohort: Any, settings: PatchSettings) -> PatchSettings:
+    cohort.labels.write_text(cohort.labels.read_text().replace("codel", "IDHmut-codel"))
+    return settings
+
+
+def change_outline(cohort: Any, settings: PatchSettings) -> PatchSettings:
+    for n in range(2):
+        cohort.outline(f"S{n}", [[40, 40], [220, 40], [220, 220], [40, 220]])
+    return settings
+
+
+def change_slide(cohort: Any, settings: PatchSettings) -> PatchSettings:
+    for path in cohort.slides.iterdir():
+        Image.fromarray(np.asarray(Image.open(path))[::-1]).save(path)
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("change", "remade"), [(change_cap, 2), (change_label, 1), (change_outline, 2), (change_slide, 2)]
+)
+def test_what_was_made_from_something_else_is_made_anew(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path, content: Content, change: Any, remade: int
+) -> None:
+    cohort = draw_cohort(2)
+    run(cohort, tmp_path / "store", small)
+    settings = change(cohort, small)
+    assert run(cohort, tmp_path / "store", settings).slides_remade == remade
+    run(cohort, tmp_path / "fresh", settings)
+    assert content(tmp_path / "store") == content(tmp_path / "fresh")
+
+
+def test_slides_without_label_or_outline_and_labels_without_slide_are_named(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path
+) -> None:
+    cohort = draw_cohort(4)
+    (cohort.outlines / "S2.geojson").unlink()
+    rows = [line for line in cohort.labels.read_text().splitlines() if not line.startswith("S3")]
+    cohort.labels.write_text("\n".join([*rows, "S9,P9,wt"]))
+    result = run(cohort, tmp_path / "store", small)
+    assert result.slides_skipped == {"S2": "no outline file", "S3": "no label in labels.csv"}
+    assert result.labels_without_slide == ("S9",)
+    told = manifest(tmp_path / "store")
+    assert told["labels_table"]["without_slide"] == ["S9"]
+    assert [(slide["slide_id"], slide["status"], slide["reason"]) for slide in told["slides"][2:]] == [
+        ("S2", "skipped", "no outline file"),
+        ("S3", "skipped", "no label in labels.csv"),
+    ]
+    assert (told["totals"]["slides_done"], told["totals"]["slides_skipped"]) == (2, 2)
+
+
+def test_bad_slides_are_skipped_only_when_asked(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    cohort, out = draw_cohort(4), tmp_path / "store"
+    (cohort.slides / "S1.png").write_bytes(b"no image")
+    cohort.add("S3", np.full((24, 24, 3), 200, np.uint8))
+    with pytest.raises(HistosynthError, match=r"2 slides cannot be used, the first .*S1.*; .*--skip-bad-slides"):
+        run(cohort, out, small)
+    assert not out.exists()
+    result = run(cohort, out, small, skip_bad_slides=True)
+    assert list(result.slides_skipped) == ["S1", "S3"]
+    assert "smaller than one region of 32 x 32 px" in manifest(out)["slides"][3]["reason"]
+    assert {slide["status"] for slide in manifest(out)["slides"][::2]} == {"done"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_slide_found_damaged_while_cutting(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path, workers: int
+) -> None:
+    cohort, out = draw_cohort(3), tmp_path / "store"
+    image = np.asarray(Image.open(cohort.slides / "S1.png"))
+    (cohort.slides / "S1.png").unlink()
+    damaged = cohort.slides / "S1.tif"
+    write_pyramid(damaged, image, mpp=0.5)
+    with tifffile.TiffFile(damaged) as tiff:
+        start, length = tiff.pages[0].dataoffsets[0], tiff.pages[0].databytecounts[0]
+    data = bytearray(damaged.read_bytes())
+    data[start : start + length] = bytes(length)
+    damaged.write_bytes(data)
+    with pytest.raises(HistosynthError, match=r"S1.tif cannot be read"):
+        run(cohort, out, small, workers=workers)
+    assert not (out / "manifest.json").exists()
+    assert not list(out.glob(".*"))
+    result = run(cohort, out, small, workers=workers, skip_bad_slides=True)
+    assert (result.slides_done, list(result.slides_skipped)) == (2, ["S1"])
+    assert "S1.tif cannot be read" in manifest(out)["slides"][1]["reason"]
+
+
+def test_a_slide_without_patch_is_done_and_said(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    cohort = draw_cohort(2)
+    cohort.add("S1", np.full((256, 256, 3), 245, np.uint8))
+    result = run(cohort, tmp_path / "store", small)
+    assert (result.slides_done, result.slides_without_patch) == (2, ("S1",))
+    told = manifest(tmp_path / "store")
+    assert told["slides"][1]["rejected"]["too_little_tissue"] > 0
+    assert told["patients"]["train"] + told["patients"]["held_out"] == ["P0"]
+
+
+def test_a_self_crossing_outline_is_repaired_and_counted(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path
+) -> None:
+    cohort = draw_cohort(1)
+    cohort.outline("S0", [[30, 30], [226, 226], [226, 30], [30, 226]])
+    result = run(cohort, tmp_path / "store", small)
+    assert manifest(tmp_path / "store")["slides"][0]["outlines"]["repaired"] == 1
+    assert result.patches > 0
+
+
+def test_blank_tissue_keeps_its_colors_and_says_why(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    cohort = draw_cohort(1)
+    flat = np.full((256, 256, 3), 245, np.uint8)
+    flat[40:216, 40:216] = (200, 120, 170)
+    cohort.add("S0", flat)
+    run(cohort, tmp_path / "store", small)
+    assert manifest(tmp_path / "store")["slides"][0]["stain"]["status"].startswith("skipped:")
+    assert (Store(tmp_path / "store").images([5])[0] == (200, 120, 170)).all()
+
+
+def test_a_store_of_other_slides_is_left_alone(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path, content: Content
+) -> None:
+    cohort, out = draw_cohort(2), tmp_path / "store"
+    run(cohort, out, small)
+    before = content(out)
+    with pytest.raises(
+        HistosynthError, match=r"holds 1 part\(s\) of slides that this command does not name, such as part-S1"
+    ):
+        run(cohort, out, small, slides=[cohort.slides / "S0.png"])
+    assert content(out) == before
+
+
+def test_a_directory_of_something_else_is_left_alone(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    cohort = draw_cohort(1)
+    with pytest.raises(HistosynthError, match="no patch store and not empty"):
+        run(cohort, cohort.root, small)
+    with pytest.raises(HistosynthError, match="is a file; name a directory"):
+        run(cohort, cohort.labels, small)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text('{"kind": "training run"}')
+    with pytest.raises(HistosynthError, match="is a training run, not a patch store"):
+        run(cohort, tmp_path / "run", small)

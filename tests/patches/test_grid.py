@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+import shapely
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from histosynth.config import PatchSettings
+from histosynth.errors import HistosynthError
+from histosynth.patches.grid import draw, inside_share, lay_regions, region_extent
+
+SLIDE = shapely.box(0, 0, 400, 300)
+
+
+def clipped_area(ring: NDArray[np.float64], box: tuple[float, float, float, float]) -> float:
+    """Area of a ring inside a box: Sutherland and Hodgman's clipping, then the shoelace formula; no code of GEOS."""
+    points = [tuple(point) for point in ring]
+    left, top, right, bottom = box
+    for axis, limit, sign in ((0, left, 1), (0, right, -1), (1, top, 1), (1, bottom, -1)):
+        clipped = []
+        for here, there in zip(points, points[1:] + points[:1], strict=True):
+            a, b = sign * (here[axis] - limit), sign * (there[axis] - limit)
+            if a >= 0:
+                clipped.append(here)
+            if (a > 0 > b) or (a < 0 < b):
+                t = a / (a - b)
+                clipped.append(tuple(here[i] + t * (there[i] - here[i]) for i in (0, 1)))
+        points = clipped
+    x, y = np.array(points).reshape(-1, 2).T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+@st.composite
+def outlines(draw_: st.DrawFn) -> shapely.MultiPolygon:
+    """Up to three star-shaped polygons, each perhaps with a hole, some beyond the slide."""
+    polygons = []
+    for _ in range(draw_(st.integers(1, 3))):
+        center = np.array([draw_(st.integers(-20, 420)), draw_(st.integers(-20, 320))])
+        radii = np.array(draw_(st.lists(st.integers(10, 120), min_size=3, max_size=9)))
+        angles = np.linspace(0, 2 * np.pi, len(radii), endpoint=False)
+        shell = center + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+        hole = [center + 0.4 * (shell - center)] if draw_(st.booleans()) else []
+        polygons.append(shapely.Polygon(shell, hole))
+    area = shapely.union_all([polygon for polygon in polygons if polygon.is_valid])
+    pieces = [part for part in shapely.get_parts(area & SLIDE) if isinstance(part, shapely.Polygon)]
+    assume(pieces)
+    return shapely.MultiPolygon(pieces)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    area=outlines(),
+    extent=st.integers(8, 60),
+    step=st.integers(6, 60),
+    least=st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]),
+)
+def test_regions_keep_every_promise(area: shapely.MultiPolygon, extent: int, step: int, least: float) -> None:
+    regions = lay_regions(area, bounds=SLIDE, extent=extent, step=step, min_share=least)
+    corners = regions.corners
+    assert len(corners) + sum(regions.rejected.values()) == regions.candidates
+    assert (corners >= 0).all()
+    assert (corners + extent <= [400, 300]).all()
+    assert [tuple(c) for c in corners[:, ::-1]] == sorted({tuple(c) for c in corners[:, ::-1]})
+    for corner in corners:
+        box = (*map(float, corner), *map(float, corner + extent))
+        inside = sum(
+            clipped_area(np.array(polygon.exterior.coords[:-1]), box)
+            - sum(clipped_area(np.array(hole.coords[:-1]), box) for hole in polygon.interiors)
+            for polygon in area.geoms
+        )
+        assert inside >= least * extent**2 - 1e-4
+    if len(corners) > 1:
+        apart = np.abs(corners[:, None] - corners[None]).max(axis=2)
+        assert apart[~np.eye(len(corners), dtype=bool)].min() >= step
+
+
+def test_the_share_is_exact() -> None:
+    area = shapely.MultiPolygon([shapely.Polygon([(0, 0), (100, 0), (0, 100)])])
+    share = inside_share(area, np.array([[0, 0], [50, 0], [45, 45], [90, 90]]), extent=20)
+    # Cut by x + y = 100: inside, inside, a triangle of legs 10 and so 50 of 400, outside.
+    np.testing.assert_allclose(share, [1, 1, 50 / 400, 0], atol=1e-12)
+
+
+def test_a_small_outline_keeps_its_regions_wherever_it_lies() -> None:
+    # As in a region of interest of 1012 px, drawn twelve pixels short of two regions.
+    squares = [shapely.box(x, y, x + 1012, y + 1012) for x, y in ((523, 737), (2123, 1350))]
+    regions = lay_regions(
+        shapely.MultiPolygon(squares), bounds=shapely.box(0, 0, 4096, 3072), extent=512, step=512, min_share=0.9
+    )
+    first, second = (
+        [[523, 737], [1035, 737], [523, 1249], [1035, 1249]],
+        [[2123, 1350], [2635, 1350], [2123, 1862], [2635, 1862]],
+    )
+    assert regions.corners.tolist() == first + second
+
+
+def test_neighboring_outlines_do_not_crowd_their_regions() -> None:
+    crossing = shapely.MultiPolygon([shapely.box(0, 0, 120, 100), shapely.box(121, 30, 190, 110)])
+    regions = lay_regions(crossing, bounds=SLIDE, extent=50, step=50, min_share=0.4)
+    assert regions.rejected["too_close"] > 0
+
+
+@pytest.mark.parametrize(("mpp", "extent"), [(0.25, 512), (0.5, 256), (0.499, 257), (0.2305, 555), (1.0, 128)])
+def test_the_field_of_view_is_a_length(mpp: float, extent: int) -> None:
+    assert region_extent(PatchSettings(), mpp=mpp) == extent
+    assert extent * mpp == pytest.approx(128, abs=mpp / 2)
+
+
+def test_scaling_up_is_refused() -> None:
+    with pytest.raises(
+        HistosynthError, match=r"only 64 px a side, fewer than a patch of 128 px; lower patches.patch_px"
+    ):
+        region_extent(PatchSettings(), mpp=2.0)
+
+
+@given(count=st.integers(0, 300), cap=st.integers(1, 300), seed=st.integers(0, 5))
+def test_the_draw_is_capped_ordered_and_repeatable(count: int, cap: int, seed: int) -> None:
+    taken = draw(count, cap=cap, seed=seed, slide_id="S")
+    assert len(set(taken)) == len(taken) == min(count, cap)
+    assert (np.diff(taken) > 0).all()
+    np.testing.assert_array_equal(taken, draw(count, cap=cap, seed=seed, slide_id="S"))
+
+
+def test_the_draw_is_even() -> None:
+    hits = np.bincount(
+        np.concatenate([draw(50, cap=10, seed=seed, slide_id="S") for seed in range(1000)]), minlength=50
+    )
+    # Each is Binomial(1000, 0.2): mean 200, standard deviation 12.6.
+    assert abs(hits - 200).max() < 60
+
+
+def test_slides_and_seeds_draw_apart() -> None:
+    draws = {tuple(draw(1000, cap=5, seed=seed, slide_id=slide)) for seed in (0, 1) for slide in ("S", "T", "U")}
+    assert len(draws) == 6

@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import pytest
+
+from histosynth.errors import HistosynthError
+from histosynth.patches.labels import Labels, patient_of, read_labels
+
+
+def table(tmp_path: Path, text: str) -> Labels:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(text.encode())
+    return read_labels(path)
+
+
+@pytest.mark.parametrize(
+    ("slide_id", "patient"),
+    [
+        ("TCGA-DB-5270-01Z-00-DX1", "TCGA-DB-5270"),
+        ("TCGA-DB-5270-01Z-00-DX1.6A1E-2B", "TCGA-DB-5270"),
+        ("PHAN-01-0003-01Z-00-DX1", "PHAN-01-0003"),
+        ("TCGA-DB-5270", "TCGA-DB-5270"),
+        ("TCGA-DB-52701", "TCGA-DB-52701"),
+        ("osteosarcoma_0001", "osteosarcoma_0001"),
+    ],
+)
+def test_the_patient_is_in_the_barcode_and_nowhere_else(slide_id: str, patient: str) -> None:
+    assert patient_of(slide_id) == patient
+
+
+def test_it_joins_on_the_slide_then_on_the_patient(tmp_path: Path) -> None:
+    labels = table(tmp_path, "slide_id,patient_id,label\nS1,P1,codel\nTCGA-AA-0001,,wt\n,TCGA-AA-0002,codel\n")
+    assert (labels.assign("S1").label, labels.assign("S1").patient_id) == ("codel", "P1")
+    assert labels.assign("TCGA-AA-0001-01Z-00-DX2").label == "wt"
+    assert labels.assign("TCGA-AA-0002-01Z-00-DX1").label == "codel"
+    assert (labels.assign("S2").label, labels.assign("S2").patient_id) == (None, "S2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Slide ID;Genotype\nS1;wt\n",
+        "File Name\tIDH.codel.subtype\nsome/where/S1.svs\twt\n",
+        '\ufeffslide,subtype\r\n"S1.ome.tif","wt"\r\n',
+        "# from a portal\n# of data\nimage,age,label\nS1,40,wt\n\n",
+        "case,label\nS1,wt\n",
+    ],
+)
+def test_it_understands_the_tables_people_have(tmp_path: Path, text: str) -> None:
+    assert table(tmp_path, text).assign("S1").label == "wt"
+
+
+def test_gdc_file_names_join_on_the_part_before_the_dot(tmp_path: Path) -> None:
+    assert table(tmp_path, "slide_id,label\nSLIDE-7,wt\n").assign("SLIDE-7.0F2A-77").label == "wt"
+
+
+def test_empty_labels_are_counted_and_unused_ones_named(tmp_path: Path) -> None:
+    labels = table(tmp_path, "slide_id,label\nS1,wt\nS2,NA\nS3,\nS4,codel\nS5\n")
+    assert labels.assign("S2").label is None
+    told = labels.describe(["S1", "S2"])
+    assert (told["rows"], told["unlabeled_rows"], told["without_slide"]) == (2, 3, ["S4"])
+
+
+def test_equal_rows_are_no_contradiction(tmp_path: Path) -> None:
+    assert table(tmp_path, "slide_id,label\nS1,wt\nS1,wt\n").assign("S1").label == "wt"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("slide_id,age\nS1,4\n", "no label column among slide_id, age"),
+        ("name,label\nS1,wt\n", "neither a slide_id nor a patient_id column among name, label"),
+        ("slide_id,label\nS1,\n", "labels no row"),
+        ("slide_id,label\n,wt\n", "line 2: names neither"),
+        ("slide_id,label\nS1,wt\nS2,wt\nS1,codel\n", "slide S1 is 'wt' in line 2 and 'codel' in line 4"),
+        ("slide_id,patient,label\nS1,P,wt\nS2,P,codel\n", "patient P is 'wt' in line 2 and 'codel' in line 3"),
+        ("slide_id,label\nTCGA-AA-0001-A,wt\nTCGA-AA-0001-B,codel\n", "patient TCGA-AA-0001 is 'wt'"),
+        ("slide_id,patient,label\nS1,P,wt\nS1,Q,wt\n", "slide S1 belongs to patient P in line 2 and to Q in line 3"),
+        ('slide_id,label\n"S1,wt\n', "no CSV table"),
+    ],
+)
+def test_bad_tables_are_one_line_errors(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(HistosynthError, match=message) as caught:
+        table(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_tables(tmp_path: Path) -> None:
+    with pytest.raises(HistosynthError, match="cannot be read: No such file"):
+        read_labels(tmp_path / "absent.csv")
+    (tmp_path / "latin.csv").write_bytes("slide_id,label\nS1,Ödem\n".encode("latin-1"))
+    with pytest.raises(HistosynthError, match="not UTF-8"):
+        read_labels(tmp_path / "latin.csv")
