@@ -126,6 +126,15 @@ def test_microns_not_pixels_set_the_size_of_a_nucleus() -> None:
     assert radius[0] == pytest.approx(3.9, abs=0.3)
 
 
+@pytest.mark.parametrize("genotype", GENOTYPES)
+@pytest.mark.parametrize(("width", "height", "mpp"), [(200, 200, 0.5), (200, 700, 0.5), (51, 60, 2.0), (40, 30, 4.0)])
+def test_small_narrow_and_coarse_slides_are_drawn_too(genotype: str, width: int, height: int, mpp: float) -> None:
+    phantom = draw(genotype, width_px=width, height_px=height, mpp=mpp, rng=np.random.default_rng(0))
+    assert phantom.image.shape == (height, width, 3)
+    # Tissue in the middle, glass in the corner.
+    assert phantom.image[height // 2, width // 2].mean() < phantom.image[0, 0].mean() > 230
+
+
 def test_openslide_reads_the_pyramid_with_its_microns_per_pixel(cohort: Cohort) -> None:
     slides = sorted(cohort.slides.iterdir())
     assert [path.name for path in slides] == [f"PHAN-01-000{n}-01Z-00-DX1.tif" for n in (1, 2, 3)]

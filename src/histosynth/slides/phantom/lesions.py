@@ -55,11 +55,14 @@ def necrosis(frame: Frame, depth: Field, rng: np.random.Generator) -> tuple[Fiel
         Distance to the nearest rim in microns (negative within), and the direction away from it in radians.
     """
     reach = float(depth.max())
-    y, x = np.ogrid[: frame.height_px, : frame.width_px]
-    places = np.argwhere((depth[::16, ::16] > 0.35 * reach) & (depth[::16, ::16] < 0.8 * reach)) * 16
+    y = np.arange(frame.height_px, dtype=np.float32)[:, None]
+    x = np.arange(frame.width_px, dtype=np.float32)
+    step = max(1, min(frame.shape) // 128)
+    coarse = depth[::step, ::step]
+    places = np.argwhere((coarse > 0.35 * reach) & (coarse < 0.8 * reach)) * step
     rim, outward = np.full(frame.shape, np.inf, np.float32), np.zeros(frame.shape, np.float32)
     for row, column in places[rng.choice(len(places), 2, replace=False)]:
-        dx, dy = np.float32(frame.mpp) * (x - column), np.float32(frame.mpp) * (y - row)
+        dx, dy = frame.mpp * (x - float(column)), frame.mpp * (y - float(row))
         turn, stretch = rng.uniform(0.0, math.pi), rng.uniform(1.2, 1.8)
         u, v = dx * math.cos(turn) + dy * math.sin(turn), dy * math.cos(turn) - dx * math.sin(turn)
         distance = (np.hypot(u, stretch * v) - reach * rng.uniform(0.12, 0.17)).astype(np.float32)
