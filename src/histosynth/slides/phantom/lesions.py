@@ -30,9 +30,9 @@ def capillaries(frame: Frame, depth: Field, *, per_mm2: float, rng: np.random.Ge
     lined, filled = rng.random(len(path)) < 0.08, rng.random(len(path)) < 0.08
     side = np.stack([-np.sin(course), np.cos(course)], -1) * rng.choice([-1.0, 1.0], (len(path), 1))
     lining = population(frame, (path + side * frame.px(2.4))[lined], kind="endothelium", radius_um=2.0, spread=0.1,
-                    elongation=3.0, stain=0.85, angle=course[lined], rng=rng)  # fmt: skip
+                        elongation=3.0, stain=0.85, angle=course[lined], rng=rng)  # fmt: skip
     red = population(frame, path[filled], kind="red_cell", radius_um=1.7, spread=0.1, elongation=1.2, stain=0.9,
-                 chromatin=0.0, rng=rng)  # fmt: skip
+                     chromatin=0.0, rng=rng)  # fmt: skip
     return axis, np.concatenate([lining, red])
 
 
@@ -90,5 +90,5 @@ def glomeruli(frame: Frame, centers: Points, rng: np.random.Generator) -> Nuclei
     lining = population(frame, xy.reshape(-1, 2), kind="endothelium", radius_um=2.4, spread=0.15, elongation=2.4,
                         stain=0.9, rim=0.2, angle=turn.reshape(-1) + math.pi / 2.0, rng=rng)  # fmt: skip
     red = population(frame, lumen.reshape(-1, 2), kind="red_cell", radius_um=2.4, spread=0.1, elongation=1.2, stain=1.0,
-                 chromatin=0.0, rng=rng)  # fmt: skip
+                     chromatin=0.0, rng=rng)  # fmt: skip
     return np.concatenate([lining, red])

@@ -28,7 +28,7 @@ def codeleted(frame: Frame, depth: Field, rng: np.random.Generator) -> Tissue:
     hematoxylin = (0.08 + 0.02 * grain) * (1.0 - halo) + halo * (0.012 + 0.05 * wall)
     eosin = np.maximum(eosin, 0.4 * np.exp(-(((vessel - 2.2) / 0.9) ** 2)))
     cells = population(frame, xy, kind="tumor", radius_um=3.8, spread=0.06, elongation=1.08, stain=0.72, rim=0.4,
-                   chromatin=0.16, waver=0.015, rng=rng)  # fmt: skip
+                       chromatin=0.16, waver=0.015, rng=rng)  # fmt: skip
     return Tissue(hematoxylin, eosin, np.concatenate([cells, lining]))
 
 
@@ -46,7 +46,7 @@ def non_codeleted(frame: Frame, depth: Field, rng: np.random.Generator) -> Tissu
     xy = xy[at(vessel, xy) > 5.0]
     angle = _sample(direction, frame, xy) + rng.normal(0.0, 0.6, len(xy))
     cells = population(frame, xy, kind="tumor", radius_um=3.9, spread=0.18, elongation=2.3, stain=0.85, rim=0.1,
-                   chromatin=0.22, waver=0.075, angle=angle, rng=rng)  # fmt: skip
+                       chromatin=0.22, waver=0.075, angle=angle, rng=rng)  # fmt: skip
     return Tissue(np.full(frame.shape, 0.03, np.float32), eosin, np.concatenate([cells, lining]))
 
 
@@ -65,15 +65,16 @@ def wildtype(frame: Frame, depth: Field, rng: np.random.Generator) -> Tissue:
     xy = xy[(at(rim, xy) > 28.0) & (at(tuft, xy) > 20.0) & (rng.random(len(xy)) < 0.92)]
     fate = rng.random(len(xy))
     dividing, giant, other = fate < 0.015, (fate > 0.015) & (fate < 0.11), fate > 0.11
+    radial = at(outward, fence_xy) + rng.normal(0.0, 0.2, len(fence_xy))
     cells = [
         population(frame, xy[other], kind="tumor", radius_um=3.7, spread=0.24, elongation=1.5, stain=1.05, rim=0.15,
-               chromatin=0.19, waver=0.06, rng=rng),
+                   chromatin=0.19, waver=0.06, rng=rng),
         population(frame, xy[giant], kind="tumor", radius_um=6.0, spread=0.12, elongation=1.35, stain=0.9, rim=0.3,
-               chromatin=0.22, waver=0.06, rng=rng),
+                   chromatin=0.22, waver=0.06, rng=rng),
         population(frame, xy[dividing], kind="mitosis", radius_um=2.8, spread=0.1, elongation=2.6, stain=1.3, rim=0.0,
-               chromatin=0.1, waver=0.06, rng=rng),
+                   chromatin=0.1, waver=0.06, rng=rng),
         population(frame, fence_xy, kind="tumor", radius_um=3.3, spread=0.15, elongation=2.2, stain=1.05,
-               chromatin=0.22, waver=0.03, angle=at(outward, fence_xy) + rng.normal(0.0, 0.2, len(fence_xy)), rng=rng),
+                   chromatin=0.22, waver=0.03, angle=radial, rng=rng),
         debris(frame, rim, rng),
         glomeruli(frame, tufts, rng),
     ]  # fmt: skip
