@@ -9,6 +9,7 @@ from histosynth.cli.options import json_option, settings_options, show
 from histosynth.config import load_settings
 
 _COLUMNS = ("n", "FD held-out", "FD train", "FD real-real", "precision", "recall")
+_PAIRS = ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out")
 
 
 @click.command()
@@ -53,8 +54,9 @@ def _table(report: dict[str, Any]) -> str:
     lines = [" " * width + "".join(f"{title:>14}" for title in _COLUMNS)]
     for name, row in rows.items():
         main = row["fake_vs_held_out"] if row["fake_vs_held_out"]["n"] else row["fake_vs_train"]
-        distances = [_cell(row[key], "frechet_distance", ".1f") for key in ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out")]  # fmt: skip
-        cells = [f"{main['n']:,}", *distances, *(_cell(main, key, ".2f") for key in ("precision", "recall"))]
+        cells = [f"{main['n']:,}"]
+        cells += [_cell(row[pair], "frechet_distance", ".1f") for pair in _PAIRS]
+        cells += [_cell(main, share, ".2f") for share in ("precision", "recall")]
         lines.append(f"{name:<{width}}" + "".join(f"{cell:>14}" for cell in cells))
     return "\n".join(lines)
 

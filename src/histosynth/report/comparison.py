@@ -57,6 +57,11 @@ class Figures:
     labels: dict[str, dict[str, Comparison]]
     matrices: dict[str, Matrix]
 
+    @property
+    def rows(self) -> dict[str, dict[str, Comparison]]:
+        """What a table shows: the overall figures, then each label where there are several."""
+        return {"Overall": self.overall, **(self.labels if len(self.labels) > 1 else {})}
+
 
 def compare(plan: Plan, features: Features, *, neighbors: int) -> Figures:
     """Measure everything that the plan allows."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from io import BytesIO
+from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,11 +11,41 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from histosynth.report.comparison import PAIRS, Comparison, Matrix
-from histosynth.report.sides import SIDE_TITLES
+from histosynth.report.comparison import PAIRS, Comparison, Figures, Matrix
+from histosynth.report.sides import SIDE_TITLES, Plan, Side
 
 GAP_PX = 4
 INK, MUTED, ACCENT = "#1d2125", "#8b9096", "#a3265e"
+
+
+# marker, face, edge; each beside the same signs in the page
+_SIGNS = {
+    "train_vs_held_out": ("o", "white", INK),
+    "fake_vs_train": ("D", MUTED, MUTED),
+    "fake_vs_held_out": ("o", ACCENT, ACCENT),
+}
+
+
+def draw_figures(directory: Path, plan: Plan, figures: Figures, *, shown: int) -> None:
+    """Write the charts, and a sheet of the first `shown` patches of each side and label, as PNG files."""
+    directory.mkdir()
+    (directory / "distances.png").write_bytes(distance_chart(figures.rows))
+    if figures.matrices:
+        (directory / "labels.png").write_bytes(matrix_chart(figures.matrices))
+    for name, side in plan.sides.items():
+        for label, rows in side.rows.items():
+            if len(rows):
+                sheet = grid(side.store.images(rows[:shown]), columns=6)
+                file = directory / f"{name}-{quote(label, safe=' ')}.png"
+                file.write_bytes(patch_png(sheet, synthetic=synthetic_statement(side)))
+
+
+def synthetic_statement(side: Side) -> str | None:
+    """What a picture of this side says of itself; None for real tissue."""
+    if side.name != "fake":
+        return None
+    sources = ", ".join(sorted(set(side.store.column("source"))))
+    return f"Synthetic histology, no patient's tissue: made by the generative model {sources} with histosynth"
 
 
 def patch_png(image: NDArray[np.uint8], *, synthetic: str | None) -> bytes:
@@ -48,14 +80,13 @@ def distance_chart(rows: Mapping[str, Mapping[str, Comparison]]) -> bytes:
     """PNG: for each set (a row), its three Fréchet distances on one axis."""
     figure = Figure(figsize=(7, 0.8 + 0.42 * len(rows)), dpi=200, layout="constrained")
     axes = figure.add_subplot()
-    styles = {"train_vs_held_out": ("o", "white", INK), "fake_vs_train": ("D", MUTED, MUTED), "fake_vs_held_out": ("o", ACCENT, ACCENT)}  # fmt: skip
-    for key, (marker, face, edge) in styles.items():
-        points = [
-            (c[key].frechet_distance, y) for y, c in enumerate(rows.values()) if c[key].frechet_distance is not None
-        ]
-        x, y = zip(*points, strict=True) if points else ((), ())
-        title = " – ".join(SIDE_TITLES[side] for side in PAIRS[key])
-        axes.scatter(x, y, marker=marker, facecolor=face, edgecolor=edge, label=title, zorder=3)
+    for key, (marker, face, edge) in _SIGNS.items():
+        known = [(c[key].frechet_distance, y) for y, c in enumerate(rows.values()) if c[key].n]
+        title = " to ".join(SIDE_TITLES[side] for side in PAIRS[key])
+        if known:
+            axes.scatter(
+                *zip(*known, strict=True), marker=marker, facecolor=face, edgecolor=edge, label=title, zorder=3
+            )
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set(xlabel="Fréchet distance", ylim=(len(rows) - 0.5, -0.5), xlim=(0, None))
     axes.grid(axis="y", color="#e4e4e4")
@@ -72,12 +103,13 @@ def matrix_chart(matrices: Mapping[str, Matrix]) -> bytes:
     figure = Figure(figsize=(side * len(matrices), side), dpi=200, layout="constrained")
     values = {key: np.array(m.frechet_distance, dtype=np.float64) for key, m in matrices.items()}
     low, high = (float(f(np.concatenate([v.ravel() for v in values.values()]))) for f in (np.nanmin, np.nanmax))
+    middle = (low + high) / 2
     for index, (key, value) in enumerate(values.items(), start=1):
         axes = figure.add_subplot(1, len(matrices), index)
         axes.imshow(value, cmap="RdPu_r", vmin=low, vmax=high + 0.35 * (high - low))
         for (i, j), cell in np.ndenumerate(value):
-            dark = cell < low + 0.5 * (high - low)
-            axes.text(j, i, "–" if np.isnan(cell) else f"{cell:.1f}", ha="center", va="center", color="white" if dark else INK, fontsize="small")  # fmt: skip
+            text, color = ("–", INK) if np.isnan(cell) else (f"{cell:.1f}", "white" if cell < middle else INK)
+            axes.text(j, i, text, ha="center", va="center", color=color, fontsize="small")
         row_side, column_side = PAIRS[key]
         axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right", fontsize="small")
         axes.set_yticks(range(len(labels)), labels, fontsize="small")

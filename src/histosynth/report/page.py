@@ -9,61 +9,75 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from histosynth.report.comparison import PAIRS, Figures
-from histosynth.report.figures import shown_px
-from histosynth.report.sides import SIDE_TITLES
-from histosynth.report.words import Caution, number
+from histosynth.report.figures import patch_png, shown_px, synthetic_statement
+from histosynth.report.sides import SIDE_TITLES, Plan
+from histosynth.report.words import number
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
     """Some patches of one side and label, as PNG, with what each is called."""
 
-    side: str
+    title: str
     synthetic: bool
-    count: int
+    count: int  # patches in the store
     patients: int
     images: Sequence[bytes]
     names: Sequence[str]
 
 
 def render(
-    *,
-    title: str,
-    verdict: Sequence[str],
-    cautions: Sequence[Caution],
-    figures: Figures,
-    panels: Mapping[str, Sequence[Panel]],
-    extractor_title: str,
-    neighbors: int,
-    patch_px: int,
-    provenance: Mapping[str, Mapping[str, Any]],
+    found: Mapping[str, Any], *, plan: Plan, figures: Figures, extractor_title: str, provenance: Mapping[str, Any]
 ) -> str:
-    """The whole page as text."""
+    """The whole page as text, from the content of `report.json` and the patches themselves."""
     environment = Environment(
-        loader=PackageLoader("histosynth.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )  # fmt: skip
+        loader=PackageLoader("histosynth.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["distance"] = number
     environment.filters["data_uri"] = lambda png: f"data:image/png;base64,{b64encode(png).decode()}"
-    rows = {"Overall": figures.overall, **(figures.labels if len(figures.labels) > 1 else {})}
+    rows = figures.rows
     known = [c.frechet_distance for row in rows.values() for c in row.values() if c.frechet_distance is not None]
     cells = [v for m in figures.matrices.values() for row in m.frechet_distance for v in row if v is not None]
     return environment.get_template("report.html.j2").render(
-        title=title,
-        verdict=verdict,
-        cautions=cautions,
+        title=", ".join(found["stores"]["fake"]["sources"]),
+        verdict=found["verdict"],
+        cautions=found["cautions"],
         figures=figures,
         rows=rows,
         reference="held_out" if any(row["fake_vs_held_out"].n for row in rows.values()) else "train",
         ticks=axis_ticks(max(known)),
         heat=(min(cells), max(cells)) if cells else (0.0, 1.0),
-        panels=panels,
+        panels={label: _panels(plan, label, found["settings"]["grid"]) for label in plan.labels},
         extractor=extractor_title,
-        neighbors=neighbors,
-        shown_px=min(shown_px(patch_px), 160),
+        neighbors=found["settings"]["neighbors"],
+        shown_px=min(shown_px(found["stores"]["fake"]["patch_px"]), 160),
         pairs=PAIRS,
         sides=SIDE_TITLES,
         provenance=provenance,
     )
+
+
+def _panels(plan: Plan, label: str, shown: int) -> list[Panel]:
+    """The first few patches of each side, in the order in which they enter the figures."""
+    panels = []
+    for name, side in plan.sides.items():
+        rows, statement = side.rows[label][:shown], synthetic_statement(side)
+        names = side.store.column("patch_id")
+        panels.append(
+            Panel(
+                title=SIDE_TITLES[name],
+                synthetic=statement is not None,
+                count=len(side.rows[label]),
+                patients=side.patients(label),
+                images=[patch_png(image, synthetic=statement) for image in side.store.images(rows)],
+                names=[names[row] for row in rows],
+            )
+        )
+    return panels
 
 
 def axis_ticks(largest: float) -> list[float]:

@@ -2,7 +2,7 @@
 
 The Fréchet distance, precision and recall all depend on the number of images, so every comparison of a label takes
 equally many from each side: as many as the smallest side has. A side's patches of a label are put in one random order,
-and every comparison takes the first n of it; the report's grids show the first few of the same order: nothing is picked.
+and every comparison takes the first n of it; its image grids show the first few of it: nothing is picked.
 """
 
 import zlib

@@ -1,0 +1,99 @@
+"""What `report.json` holds: every figure with its n, and all it takes to measure it again. The keys are stable."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from histosynth.config import EvaluateSettings
+from histosynth.metrics.extractors import FeatureExtractor
+from histosynth.patches.store import Store
+from histosynth.report.comparison import Figures
+from histosynth.report.sides import SEED, Plan, Side
+from histosynth.report.words import Caution, median_mpp
+from histosynth.rundir import provenance
+
+KIND = "report"
+SCHEMA_VERSION = 1
+
+
+def record(
+    *,
+    plan: Plan,
+    figures: Figures,
+    verdict: Sequence[str],
+    cautions: Sequence[Caution],
+    extractor: FeatureExtractor,
+    settings: EvaluateSettings,
+    real_hash: str,
+) -> dict[str, Any]:
+    """The content of `report.json`."""
+    real, fake = plan.sides["train"].store, plan.sides["fake"].store
+    return {
+        "kind": KIND,
+        "schema_version": SCHEMA_VERSION,
+        "verdict": list(verdict),
+        "cautions": [asdict(caution) for caution in cautions],
+        "sides": {name: _counts(side) for name, side in plan.sides.items()},
+        **asdict(figures),
+        "extractor": {
+            "name": extractor.name,
+            "dimension": extractor.dimension,
+            "weights_sha256": extractor.weights_sha256,
+            "preprocessing": extractor.preprocessing,
+        },
+        "settings": {**settings.model_dump(), "subsample_seed": SEED},
+        "stores": {"real": _store(real, real_hash), "fake": _store(fake, fake.content_hash())},
+        "provenance": provenance(),
+    }
+
+
+def _counts(side: Side) -> dict[str, Any]:
+    return {
+        "patches": sum(map(len, side.rows.values())),
+        "patients": side.patients(),
+        "labels": {k: {"patches": len(rows), "patients": side.patients(k)} for k, rows in side.rows.items()},
+    }
+
+
+def _store(store: Store, content_hash: str) -> dict[str, Any]:
+    return {
+        "path": str(store.path),
+        "sha256": content_hash,
+        "patches": len(store),
+        "patch_px": store.patch_px,
+        "mpp": median_mpp(store),
+        "sources": sorted(set(store.column("source"))),
+        "manifest": {key: value for key, value in store.manifest.items() if key != "slides"},
+    }
+
+
+def tables(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The provenance as small tables of names and values, for the foot of the page."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, title in (("real", "Real patches"), ("fake", "Synthetic patches")):
+        store = content["stores"][key]
+        found[title] = {
+            "store": store["path"],
+            "SHA-256": store["sha256"],
+            "patches": f"{store['patches']:,} of {store['patch_px']} px",
+            "microns per pixel": f"{store['mpp']:.3g}" if store["mpp"] else "not stated",
+            **_words(store["manifest"].get("made_with") or store["manifest"].get("settings") or {}),
+        }
+    extractor, made = content["extractor"], content["provenance"]
+    found["Measures"] = {
+        "extractor": extractor["name"],
+        "weights SHA-256": extractor["weights_sha256"],
+        "preprocessing": extractor["preprocessing"],
+        **_words({key: value for key, value in content["settings"].items() if key != "extractor"}),
+    }
+    found["Program"] = {
+        "command": " ".join(made["argv"]),
+        "revision": made["git_revision"] or "installed package",
+        "versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
+        "machine": f"{made['platform']}, {made['cpus']} CPUs",
+    }
+    return found
+
+
+def _words(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.replace("_", " "): value for key, value in facts.items()}
