@@ -47,7 +47,7 @@ def outlines(draw_: st.DrawFn) -> shapely.MultiPolygon:
     return shapely.MultiPolygon(pieces)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     area=outlines(),
     extent=st.integers(8, 60),

@@ -51,7 +51,7 @@ def command(cohort: Any, out: Path, *more: str) -> list[str]:
 
 def lines(error: str) -> list[str]:
     """What stays on the terminal; a bar overwrites itself."""
-    return [line for line in error.splitlines() if "slide/s" not in line and line.strip()]
+    return [line for line in error.splitlines() if line.strip() and not line.startswith(("cutting:", "checking:"))]
 
 
 def missing_slide(cohort: Any) -> list[str]:

@@ -55,7 +55,7 @@ class TumorArea:
 
 
 def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, tumor_class: str) -> TumorArea:
-    """The outlined tumour on this slide; the whole slide where there is no outline.
+    """The outlined tumor on this slide; the whole slide where there is no outline.
 
     Raises:
         HistosynthError: the outline is unreadable, lacks the class, or lies outside the slide.

@@ -7,6 +7,7 @@ line, so a store that was interrupted ends up with the same bytes as one that wa
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,11 +95,12 @@ def extract(
         stale.unlink(missing_ok=True)
     skips = list(planned.skips)
     try:
-        for job, error in run_jobs(todo, workers=workers, progress=progress):
-            if error is not None:
-                skips.append(Skip(slide_id=job.slide_id, reason=str(error), bad=True))
-                if not skip_bad_slides:
+        with closing(run_jobs(todo, workers=workers, progress=progress)) as ended:
+            for job, error in ended:
+                if error is not None and not skip_bad_slides:
                     raise error
+                if error is not None:
+                    skips.append(Skip(slide_id=job.slide_id, reason=str(error), bad=True))
     finally:
         for torn in out.glob(".*.tmp"):
             torn.unlink(missing_ok=True)
@@ -110,7 +112,9 @@ def extract(
         raise HistosynthError(_nothing_to_cut(skips))
     if not any(record["patches"] for record in records):
         raise HistosynthError(_no_patch(records))
-    manifest = describe(records, list(skipped.values()), settings=settings, outlined=outlines is not None, table=table)
+    manifest = describe(
+        records, list(skipped.values()), settings=settings, outlined=outlines is not None, table=table, mpp=mpp
+    )
     write_manifest(out, manifest)
     return ExtractionResult(
         store=out,

@@ -1,8 +1,8 @@
 """Which regions of a slide become patches: a grid over each outline, thinned, and a seeded draw of what passed.
 
 A field of view is a length: its side in level-0 pixels is region_px · region_mpp / mpp, whatever the scanner's
-resolution. Every polygon of the tumour outline has a grid of its own, anchored at the upper left corner of its
-bounds, so that an outline hardly larger than a region still yields one. Grids of neighbouring polygons may cross; the
+resolution. Every polygon of the tumor outline has a grid of its own, anchored at the upper left corner of its
+bounds, so that an outline hardly larger than a region still yields one. Grids of neighboring polygons may cross; the
 larger outline goes first, and a region nearer than one step (in x and in y) to a region of another grid is left out,
 so the spacing holds over the whole slide.
 """

@@ -23,6 +23,7 @@ def describe(
     settings: PatchSettings,
     outlined: bool,
     table: Labels | None,
+    mpp: float | None,
 ) -> dict[str, Any]:
     """The manifest of a store, from the records of its parts and the slides that have none.
 
@@ -32,6 +33,7 @@ def describe(
         settings: what was cut.
         outlined: whether outlines were given.
         table: the labels, where given.
+        mpp: microns per pixel that stood in where a slide states none, where given.
     """
     rejected: Counter[str] = Counter()
     labels: dict[str, dict[str, int]] = {}
@@ -45,6 +47,7 @@ def describe(
     return {
         "settings": settings.model_dump(mode="json"),
         "versions": versions(),
+        "mpp_where_unstated": mpp,
         "outlines": f"class {settings.tumor_class}" if outlined else TISSUE_ONLY,
         "labels_table": table.describe([slide["slide_id"] for slide in slides]) if table else None,
         "totals": {

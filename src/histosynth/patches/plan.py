@@ -7,7 +7,7 @@ outline is valid and lies on it, it has one label), so that an error comes in th
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def plan(
         mpp: microns per pixel where a slide states none.
         progress: show a bar on stderr.
     """
-    jobs: list[Job] = []
+    sound: list[_Sound] = []
     skips: list[Skip] = []
     for slide_id, path in tqdm(
         slides.items(), desc="checking", unit="slide", delay=1, leave=False, disable=not progress
@@ -84,24 +84,24 @@ def plan(
                 skips.append(Skip(slide_id=slide_id, reason="no outline file", bad=False))
             else:
                 found = _check(path, slide_id, outline, settings=settings, mpp=mpp)
-                job = Job(
-                    slide=path,
-                    slide_id=slide_id,
-                    patient_id=assigned.patient_id,
-                    label=assigned.label,
-                    split="",
-                    mpp=found,
-                    outline=outline,
-                    settings=settings,
-                    part=part_path(out, slide_id),
-                    fingerprint="",
-                )
-                jobs.append(job)
+                sound.append(_Sound(path=path, slide_id=slide_id, assigned=assigned, outline=outline, mpp=found))
         except HistosynthError as error:
             skips.append(Skip(slide_id=slide_id, reason=str(error), bad=True))
-    patients = {job.patient_id: job.label for job in jobs}
+    patients = {slide.assigned.patient_id: slide.assigned.label for slide in sound}
     split = split_patients(patients, fraction=settings.held_out, seed=settings.seed)
-    return Plan(jobs=tuple(_seal(replace(job, split=split[job.patient_id])) for job in jobs), skips=tuple(skips))
+    jobs = [_job(slide, split=split[slide.assigned.patient_id], out=out, settings=settings) for slide in sound]
+    return Plan(jobs=tuple(jobs), skips=tuple(skips))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sound:
+    """A slide in which no fault was found."""
+
+    path: Path
+    slide_id: str
+    assigned: Assignment
+    outline: Path | None
+    mpp: float
 
 
 def _check(path: Path, slide_id: str, outline: Path | None, *, settings: PatchSettings, mpp: float | None) -> float:
@@ -121,21 +121,32 @@ def _check(path: Path, slide_id: str, outline: Path | None, *, settings: PatchSe
     return found
 
 
-def _seal(job: Job) -> Job:
-    """The job with the SHA-256 of all that its part depends on.
+def _job(slide: _Sound, *, split: str, out: Path, settings: PatchSettings) -> Job:
+    """The job, with the SHA-256 of all that its part depends on.
 
     Of a slide that is its size and its first and last MiB: reading gigabytes to resume would cost more than it saves.
     """
     made_from = {
         "version": __version__,
-        # the share held out matters through the job's split alone
-        "settings": job.settings.model_dump(mode="json", exclude={"held_out"}),
-        "slide": [job.slide_id, job.slide.name, _ends(job.slide)],
-        "outline": hashlib.sha256(job.outline.read_bytes()).hexdigest() if job.outline else None,
-        "patient": [job.patient_id, job.label, job.split],
-        "mpp": job.mpp,
+        # the share held out matters through the split alone
+        "settings": settings.model_dump(mode="json", exclude={"held_out"}),
+        "slide": [slide.slide_id, slide.path.name, _ends(slide.path)],
+        "outline": hashlib.sha256(slide.outline.read_bytes()).hexdigest() if slide.outline else None,
+        "patient": [slide.assigned.patient_id, slide.assigned.label, split],
+        "mpp": slide.mpp,
     }
-    return replace(job, fingerprint=hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest())
+    return Job(
+        slide=slide.path,
+        slide_id=slide.slide_id,
+        patient_id=slide.assigned.patient_id,
+        label=slide.assigned.label,
+        split=split,
+        mpp=slide.mpp,
+        outline=slide.outline,
+        settings=settings,
+        part=part_path(out, slide.slide_id),
+        fingerprint=hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest(),
+    )
 
 
 def _ends(path: Path) -> str:

@@ -4,21 +4,22 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
 from histosynth.patches.cut import Job, cut
 
+Ended = tuple[Job, HistosynthError | None]
+"""A job that has ended, and the error of a slide that could not be cut."""
 
-def run_jobs(
-    jobs: Sequence[Job], *, workers: int | None, progress: bool
-) -> Iterator[tuple[Job, HistosynthError | None]]:
-    """Cut every slide; yield each job as it ends, with the error of a slide that cannot be cut.
+
+def run_jobs(jobs: Sequence[Job], *, workers: int | None, progress: bool) -> Generator[Ended, None, None]:
+    """Cut every slide; yield each job as it ends. Closed early, it stops the processes at once.
 
     Args:
         jobs: one a slide.
@@ -31,7 +32,8 @@ def run_jobs(
     """
     processes = min(workers or os.cpu_count() or 1, len(jobs))
     ended = ((job, _attempt(job)) for job in jobs) if processes <= 1 else _pooled(jobs, processes)
-    with tqdm(total=len(jobs), desc="cutting", unit="slide", disable=not progress or not jobs) as bar:
+    bar = tqdm(total=len(jobs), desc="cutting", unit="slide", disable=not progress or not jobs)
+    with bar, closing(ended):
         for job, error in ended:
             bar.update()
             yield job, error
@@ -45,7 +47,7 @@ def _attempt(job: Job) -> HistosynthError | None:
     return None
 
 
-def _pooled(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, HistosynthError | None]]:
+def _pooled(jobs: Sequence[Job], processes: int) -> Generator[Ended, None, None]:
     others = set(multiprocessing.active_children())
     # Spawned, not forked: the caller may hold the threads of a numerical library.
     context = multiprocessing.get_context("spawn")
