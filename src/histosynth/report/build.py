@@ -63,19 +63,21 @@ def evaluate(
     check_out(out)
     planned = plan(real=real, fake=fake, neighbors=settings.neighbors)
     extractor = extractor or extractors[settings.extractor](device)
-    features = _features(planned, extractor, batch=settings.batch, progress=progress)
-    figures = compare(planned, features, neighbors=settings.neighbors)
-    real_hash = real.content_hash()
-    found = record(
-        plan=planned,
-        figures=figures,
-        verdict=verdict(figures, extractor=extractor),
-        cautions=cautions(planned, figures, real_hash=real_hash, dimension=extractor.dimension),
-        extractor=extractor,
-        settings=settings,
-        real_hash=real_hash,
-    )
-    with _replacing(out) as directory:
+    with _replacing(
+        out.resolve()
+    ) as directory:  # now, so that a place that cannot be written fails before the long work
+        features = _features(planned, extractor, batch=settings.batch, progress=progress)
+        figures = compare(planned, features, neighbors=settings.neighbors)
+        real_hash = real.content_hash()
+        found = record(
+            plan=planned,
+            figures=figures,
+            verdict=verdict(figures, extractor=extractor),
+            cautions=cautions(planned, figures, real_hash=real_hash, dimension=extractor.dimension),
+            extractor=extractor,
+            settings=settings,
+            real_hash=real_hash,
+        )
         draw_figures(directory / "figures", planned, figures, shown=settings.grid)
         page = render(found, plan=planned, figures=figures, extractor_title=extractor.title, provenance=tables(found))
         write_text(directory / PAGE, page)

@@ -45,9 +45,15 @@ def verdict(figures: Figures, *, extractor: FeatureExtractor) -> list[str]:
         said.append(f"From real patches of training patients the distance is {number(train.frechet_distance)}.")
     matrix = figures.matrices.get(f"fake_vs_{'held_out' if main is held_out else 'train'}")
     if matrix and matrix.rows:
+        control = figures.matrices.get("train_vs_held_out")
+        real = (
+            f"; for real training patches in their place, {control.diagonal_lowest} of {control.rows}"
+            if control
+            else ""
+        )
         said.append(
-            f"For {matrix.diagonal_lowest} of {matrix.rows} labels, the nearest real label is the one asked for "
-            f"(n = {matrix.n:,} on each side)."
+            f"For {matrix.diagonal_lowest} of {matrix.rows} labels, the synthetic patches lie nearest to the real ones "
+            f"of the same label (n = {matrix.n:,} on each side){real}."
         )
     return [*said, basis]
 
