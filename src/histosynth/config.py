@@ -49,6 +49,10 @@ class PatchSettings(Section):
     """Stain normalization, fitted once a slide on its pooled tissue pixels: `macenko`, `none`, or a registered one."""
     held_out: float = Field(0.2, ge=0, lt=1)
     """Share of patients kept from training, drawn by hash within each label."""
+    held_out_patients: tuple[str, ...] = Field((), strict=False)
+    """Hold out exactly these patients, and draw none."""
+    one_label_a_patient: bool = True
+    """A patient with two labels is an error. Set it to false for classes of regions, of which a patient has several."""
     seed: int = Field(0, ge=0)
     """Seed of the draw of patches and of the split."""
 

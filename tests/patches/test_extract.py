@@ -275,3 +275,22 @@ def test_a_directory_of_something_else_is_left_alone(draw_cohort: Any, small: Pa
     (tmp_path / "run" / "manifest.json").write_text('{"kind": "training run"}')
     with pytest.raises(HistosynthError, match="is a training run, not a patch store"):
         run(cohort, tmp_path / "run", small)
+
+
+def test_named_patients_are_held_out_and_no_others(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    cohort = draw_cohort(3)
+    run(cohort, tmp_path / "store", small.model_copy(update={"held_out_patients": ("P1",)}))
+    assert manifest(tmp_path / "store")["patients"] == {"train": ["P0", "P2"], "held_out": ["P1"]}
+    with pytest.raises(HistosynthError, match=r"names 'P11', but no slide is of that patient \(did you mean"):
+        run(cohort, tmp_path / "other", small.model_copy(update={"held_out_patients": ("P11",)}))
+    assert not (tmp_path / "other").exists()
+
+
+def test_classes_of_regions_let_a_patient_have_several(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    cohort = draw_cohort(3)
+    cohort.labels.write_text("file,case,class\nS0.tif,A,viable\nS1.tif,A,necrosis\nS2.tif,B,viable\n")
+    with pytest.raises(HistosynthError, match="patches.one_label_a_patient=false"):
+        run(cohort, tmp_path / "store", small)
+    run(cohort, tmp_path / "store", small.model_copy(update={"one_label_a_patient": False}))
+    assert manifest(tmp_path / "store")["patients"] == {"train": ["A", "B"], "held_out": []}
+    assert set(Store(tmp_path / "store").labels) == {"viable", "necrosis"}

@@ -18,7 +18,7 @@ from histosynth.config import load_settings
 @click.option("--sampler", help="ddpm, ddim, heun. Default: sample.sampler of the settings.")
 @click.option("--steps", type=click.IntRange(1), help="Steps from noise to image. Default: sample.steps.")
 @click.option(
-    "--guidance", type=click.FloatRange(0), help="Classifier-free guidance; 1: none. Default: sample.guidance."
+    "--guidance", type=click.FloatRange(0), help="Classifier-free guidance, 1 for none. Default: that of the settings."
 )
 @settings_options
 @click.option("--device", help="cpu, cuda, cuda:1, mps … Default: the best there is.")
@@ -41,8 +41,8 @@ def command(
 ) -> None:
     """Make synthetic patches from RUN (a directory, or one .safetensors file of it).
 
-    Labels are balanced. Every image has a seed of its own, so it is the same whatever the batch; asked for more, the same
-    command makes only what is missing. Settings not given are those that the model was trained with.
+    Labels are balanced. Every image has a seed of its own, so it is the same whatever the batch; asked for more, the
+    same command makes only what is missing. Settings not given are those that the model was trained with.
 
     \b
       histosynth sample runs/lgg --out samples/lgg --per-label 500

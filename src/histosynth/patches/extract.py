@@ -77,7 +77,7 @@ def extract(
     """
     normalizers[settings.stain]  # an unknown name must fail before anything is written
     paths = {slide_id_of(path): path for path in find_slides(slides)}
-    table = read_labels(labels) if labels is not None else None
+    table = read_labels(labels, one_label_a_patient=settings.one_label_a_patient) if labels is not None else None
     if outlines is not None and not outlines.is_dir():
         raise HistosynthError(f"no folder of outlines '{outlines}'; check --outlines")
     refuse_foreign(out, slide_ids=set(paths))

@@ -92,12 +92,12 @@ def patient_of(slide_id: str) -> str:
     return slide_id[:12] if _BARCODE.match(slide_id) else slide_id
 
 
-def read_labels(path: Path) -> Labels:
+def read_labels(path: Path, *, one_label_a_patient: bool = True) -> Labels:
     """Read a table with a header: comma, semicolon or tab separated, UTF-8; lines that begin with `#` are left out.
 
     Raises:
-        HistosynthError: unreadable; no label column; neither a slide nor a patient column; a slide or patient in two
-            labels.
+        HistosynthError: unreadable; no label column; neither a slide nor a patient column; a slide in two labels, or a
+            patient where `one_label_a_patient`.
     """
     header, lines = _read(path)
     label = _find(header, LABEL_COLUMNS)
@@ -134,7 +134,7 @@ def read_labels(path: Path) -> Labels:
         rows=tuple(rows),
         unlabeled=unlabeled,
         _by_slide=_index(rows, "slide", path=path),
-        _by_patient=_index(rows, "patient", path=path),
+        _by_patient=_index(rows, "patient", path=path) if one_label_a_patient else {},
     )
 
 
@@ -150,6 +150,7 @@ def _index(rows: Sequence[Row], key: str, *, path: Path) -> dict[str, Row]:
             raise HistosynthError(
                 f"labels {path}: {key} {name} is '{first.label}' in line {first.line} and '{row.label}' in line "
                 f"{row.line}; a {key} has one label, so correct one of them"
+                + (", or set patches.one_label_a_patient=false for classes of regions" if key == "patient" else "")
             )
         if key == "slide" and first.patient != row.patient:
             raise HistosynthError(

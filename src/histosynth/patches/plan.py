@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from histosynth import __version__
 from histosynth.config import PatchSettings
-from histosynth.errors import HistosynthError
+from histosynth.errors import HistosynthError, nearest
 from histosynth.patches.cut import Job, tumor_area
 from histosynth.patches.grid import region_extent
 from histosynth.patches.labels import Assignment, Labels, patient_of
-from histosynth.patches.split import split_patients
+from histosynth.patches.split import HELD_OUT, TRAIN, split_patients
 from histosynth.patches.store import part_path
 from histosynth.slides.annotations import find_outlines
 from histosynth.slides.reader import open_slide, require_mpp
@@ -87,10 +87,26 @@ def plan(
                 sound.append(_Sound(path=path, slide_id=slide_id, assigned=assigned, outline=outline, mpp=found))
         except HistosynthError as error:
             skips.append(Skip(slide_id=slide_id, reason=str(error), bad=True))
-    patients = {slide.assigned.patient_id: slide.assigned.label for slide in sound}
-    split = split_patients(patients, fraction=settings.held_out, seed=settings.seed)
+    split = _split(sound, settings)
     jobs = [_job(slide, split=split[slide.assigned.patient_id], out=out, settings=settings) for slide in sound]
     return Plan(jobs=tuple(jobs), skips=tuple(skips))
+
+
+def _split(slides: "Sequence[_Sound]", settings: PatchSettings) -> dict[str, str]:
+    """The split of each patient: as named in the settings, else drawn within each label (or set of labels)."""
+    labels: dict[str, set[str]] = {}
+    for slide in slides:
+        labels.setdefault(slide.assigned.patient_id, set()).add(slide.assigned.label or "")
+    named = settings.held_out_patients
+    if unknown := sorted(set(named) - set(labels)):
+        raise HistosynthError(
+            f"patches.held_out_patients names '{unknown[0]}', but no slide is of that patient"
+            f"{nearest(unknown[0], sorted(labels))}"
+        )
+    if named:
+        return {patient: HELD_OUT if patient in named else TRAIN for patient in labels}
+    groups = {patient: "\0".join(sorted(found)) for patient, found in labels.items()}
+    return split_patients(groups, fraction=settings.held_out, seed=settings.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +145,7 @@ def _job(slide: _Sound, *, split: str, out: Path, settings: PatchSettings) -> Jo
     made_from = {
         "version": __version__,
         # the share held out matters through the split alone
-        "settings": settings.model_dump(mode="json", exclude={"held_out"}),
+        "settings": settings.model_dump(mode="json", exclude={"held_out", "held_out_patients"}),
         "slide": [slide.slide_id, slide.path.name, _ends(slide.path)],
         "outline": hashlib.sha256(slide.outline.read_bytes()).hexdigest() if slide.outline else None,
         "patient": [slide.assigned.patient_id, slide.assigned.label, split],

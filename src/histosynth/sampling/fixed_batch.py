@@ -1,6 +1,6 @@
 """A denoiser that always computes the same number of images at a time.
 
-Convolutions round differently for different batch sizes (by about 1e-5 here), which would show in an image's bytes. Padded
+Convolutions round differently for different batch sizes (by about 1e-5), which would show in an image's bytes. Padded
 to one fixed size, an image comes out the same to the last bit, whatever the others beside it and wherever it stands.
 """
 
@@ -24,7 +24,10 @@ class FixedBatch(Denoiser):
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         """See `Denoiser.forward`."""
         padding = -len(x) % self.group
-        parts = [
-            torch.cat([part, part[-1:].expand(padding, *part.shape[1:])]).split(self.group) for part in (x, t, label)
-        ]
-        return torch.cat([self.denoiser(*group) for group in zip(*parts, strict=True)])[: len(x)]
+
+        def groups(part: Tensor) -> list[Tensor]:
+            padded = torch.cat([part, part[-1:].expand(padding, *part.shape[1:])])
+            return list(torch.split(padded, self.group))
+
+        trios = zip(groups(x), groups(t), groups(label), strict=True)
+        return torch.cat([self.denoiser(*trio) for trio in trios])[: len(x)]

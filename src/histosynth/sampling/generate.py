@@ -1,12 +1,14 @@
-"""From a run to a store of synthetic patches. One seed an image: the same seed gives the same image, however it is made.
+"""From a run to a store of synthetic patches. One seed an image: the same seed gives the same image, however made.
 
-The seed also decides the label, `labels[seed mod K]`, so any run of consecutive seeds is balanced and asking for more images
-later keeps those already made. Parts hold a block of seeds each; the same command again makes only what is missing.
+The seed also decides the label, `labels[seed mod K]`, so any run of consecutive seeds is balanced and asking for more
+images later keeps those already made. Parts hold a block of seeds each; the same command again makes only what is
+missing.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Never
 
 import torch
 from tqdm import tqdm
@@ -77,8 +79,8 @@ def generate(
         progress: show a progress bar.
 
     Raises:
-        HistosynthError: no weights, an unknown sampler or label, more steps than the process has, a directory that holds
-            something else or samples of other weights or settings.
+        HistosynthError: no weights, an unknown sampler or label, more steps than the process has, a directory that
+            holds something else or samples of other weights or settings.
     """
     weights = find_weights(source)
     denoiser, origin = load_denoiser(weights)
@@ -124,7 +126,7 @@ def _make(
     seeds: Sequence[int],
     settings: SampleSettings,
     device: torch.device,
-    bar: "tqdm[None]",
+    bar: "tqdm[Never]",
 ) -> Iterator[Patch]:
     """Make the images of these seeds, batch by batch."""
     sampler, count = samplers[settings.sampler], len(origin.labels)

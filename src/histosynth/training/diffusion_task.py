@@ -61,7 +61,7 @@ class DiffusionTask:
         with autocast(self.device, train.precision):
             loss = self.denoiser.loss(x, label, generator=generator).mean()
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), train.clip)
         logged = {"loss": loss.item(), "grad_norm": norm.item(), "lr": self.learning_rate(seen)}
         if not math.isfinite(logged["loss"] + logged["grad_norm"]):
