@@ -22,6 +22,11 @@ PAIRS: Mapping[str, tuple[SideName, SideName]] = {
     "fake_vs_train": ("fake", "train"),
     "train_vs_held_out": ("train", "held_out"),
 }
+PAIR_TITLES: Mapping[str, str] = {
+    "fake_vs_held_out": "synthetic to held-out",
+    "fake_vs_train": "synthetic to training",
+    "train_vs_held_out": "training to held-out (both real)",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from histosynth.report.comparison import PAIRS, Comparison, Figures, Matrix
+from histosynth.report.comparison import PAIR_TITLES, PAIRS, Comparison, Figures, Matrix
 from histosynth.report.sides import SIDE_TITLES, Plan, Side
 
 GAP_PX = 4
@@ -82,10 +82,14 @@ def distance_chart(rows: Mapping[str, Mapping[str, Comparison]]) -> bytes:
     axes = figure.add_subplot()
     for key, (marker, face, edge) in _SIGNS.items():
         known = [(c[key].frechet_distance, y) for y, c in enumerate(rows.values()) if c[key].n]
-        title = " to ".join(SIDE_TITLES[side] for side in PAIRS[key])
         if known:
             axes.scatter(
-                *zip(*known, strict=True), marker=marker, facecolor=face, edgecolor=edge, label=title, zorder=3
+                *zip(*known, strict=True),
+                marker=marker,
+                facecolor=face,
+                edgecolor=edge,
+                label=PAIR_TITLES[key],
+                zorder=3,
             )
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set(xlabel="Fréchet distance", ylim=(len(rows) - 0.5, -0.5), xlim=(0, None))

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from histosynth.report.comparison import PAIRS, Figures
+from histosynth.report.comparison import PAIR_TITLES, PAIRS, Figures
 from histosynth.report.figures import patch_png, shown_px, synthetic_statement
 from histosynth.report.sides import SIDE_TITLES, Plan
 from histosynth.report.words import number
@@ -56,6 +56,7 @@ def render(
         neighbors=found["settings"]["neighbors"],
         shown_px=min(shown_px(found["stores"]["fake"]["patch_px"]), 160),
         pairs=PAIRS,
+        pair_titles=PAIR_TITLES,
         sides=SIDE_TITLES,
         provenance=provenance,
     )
