@@ -57,6 +57,19 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_a_full_disk_is_told_as_such_also_by_torch(tmp_path: Path) -> None:
+    program = (
+        "import resource, signal, sys, torch; from pathlib import Path; from histosynth.rundir import atomic_write\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try:\n"
+        "    with atomic_write(Path(sys.argv[1])) as file: torch.save(torch.zeros(10_000), file)\n"
+        "except OSError as error: sys.exit(error.errno)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.pt")], check=False)
+    assert done.returncode == errno.EFBIG
+    assert names(tmp_path) == []
+
+
 def test_a_kill_leaves_the_old_file_and_the_next_write_mends(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
