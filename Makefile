@@ -36,6 +36,6 @@ help:  ## show this list
 	@for python in $(PYTHONS); do \
 		$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec $$python -m venv .venv; \
 	done; echo "error: no Python >= 3.11 with venv found; install one (Debian: python3-venv) or name it: make PYTHON=/path/to/python" >&2; exit 1
-	@echo "installing into .venv (the first time several GB: PyTorch and its libraries)"
+	@echo "installing into .venv (the first time about 6 GB, mostly PyTorch and its CUDA libraries)"
 	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) --editable '.[dev]'
 	@touch $@
