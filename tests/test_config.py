@@ -20,19 +20,21 @@ from histosynth.errors import HistosynthError
 def values(field: FieldInfo) -> st.SearchStrategy[Any]:
     """Every value that the type and the bounds of a field allow."""
     bounds = {type(m).__name__: m for m in field.metadata}
-    low = getattr(bounds.get("Ge"), "ge", None) or getattr(bounds.get("Gt"), "gt", None)
+    low = getattr(bounds.get("Ge"), "ge", getattr(bounds.get("Gt"), "gt", None))
     if field.annotation is bool:
         return st.booleans()
     if field.annotation is int:
-        return st.integers(low or 0, 2**40)
+        return st.integers(low, 2**40)
     if field.annotation is float:
-        high = getattr(bounds.get("Le"), "le", None) or getattr(bounds.get("Lt"), "lt", None)
-        return st.floats(low or 0.0, high, exclude_min="Gt" in bounds, exclude_max="Lt" in bounds, allow_infinity=False)
+        high = getattr(bounds.get("Le"), "le", getattr(bounds.get("Lt"), "lt", None))
+        ends = {"exclude_min": "Gt" in bounds, "exclude_max": "Lt" in bounds}
+        return st.floats(low, high, **ends, allow_infinity=False, allow_nan=False)
     if field.annotation is str:
         return st.text()
     if get_origin(field.annotation) is tuple:
         least = next((m.min_length for m in field.metadata if isinstance(m, annotated_types.MinLen)), 0)
-        return st.lists(st.integers(1, 512), min_size=least, max_size=6).map(tuple)
+        item = st.text() if str in get_args(field.annotation) else st.integers(1, 512)
+        return st.lists(item, min_size=least, max_size=6).map(tuple)
     return st.sampled_from(get_args(field.annotation))
 
 

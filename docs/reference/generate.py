@@ -60,7 +60,7 @@ def _allowed(field: FieldInfo) -> str:
     kind: Any = field.annotation
     bounds = [f"{sign} {getattr(m, key)}" for m in field.metadata for key, sign in BOUNDS.items() if hasattr(m, key)]
     if get_origin(kind) is tuple:
-        return "list of integers ≥ 1"
+        return "list of texts" if str in get_args(kind) else "list of integers ≥ 1"
     if choices := get_args(kind):
         return ", ".join(f"`{choice}`" for choice in choices)
     name = {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}[kind]
