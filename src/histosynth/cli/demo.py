@@ -28,10 +28,10 @@ def command(out: Path) -> None:
     if not slides.labels.is_file():
         click.secho(f"Drawing 12 phantom slides, their outlines and labels into {cohort}", bold=True)
         draw_cohort(cohort)
+    config = ["--config", "demo"]
     for verb in (
-        ["patches", slides.slides, "--outlines", slides.outlines, "--labels", slides.labels, "--out", store]
-        + ["--config", "demo"],
-        ["train", store, "--out", run, "--config", "demo"],
+        ["patches", slides.slides, "--outlines", slides.outlines, "--labels", slides.labels, "--out", store, *config],
+        ["train", store, "--out", run, *config],
         ["sample", run, "--out", samples, "--per-label", _PER_LABEL],
         ["evaluate", "--real", store, "--fake", samples, "--out", report],
     ):

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
+import safetensors.torch
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from histosynth.config import Settings, settings_from_toml
@@ -78,13 +78,8 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], origin: Origin) -> N
     }
     metadata |= {"histosynth.kind": "denoiser", "histosynth.config": origin.settings.to_toml()}
     path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")  # safetensors writes to names, not to open files
-    try:
-        save_file({name: value.contiguous() for name, value in weights.items()}, temporary, metadata=metadata)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with atomic_write(path) as file:
+        file.write(safetensors.torch.save({name: value.contiguous() for name, value in weights.items()}, metadata))
 
 
 def find_weights(path: Path) -> Path:

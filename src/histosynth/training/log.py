@@ -30,8 +30,10 @@ class Log:
             for name, value in values.items():
                 self._board.add_scalar(name, value, images)
 
-    def close(self) -> None:
-        """Close the files."""
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
         if self._board is not None:
             self._board.close()

@@ -97,10 +97,12 @@ def _loop(run: Run, task: DiffusionTask, *, seen: int, progress: bool) -> Path:
     if seen >= total and weights.is_file():
         return weights
     run.write_manifest("running", images=seen)
-    log = Log(run.path, images=seen)
     log_every = max(total // _LOG_LINES, settings.batch)
     started, first = time.perf_counter(), seen
-    with tqdm(total=total, initial=seen, unit="img", desc="train", disable=not progress, smoothing=0.05) as bar:
+    with (
+        Log(run.path, images=seen) as log,
+        tqdm(total=total, initial=seen, unit="img", desc="train", disable=not progress, smoothing=0.05) as bar,
+    ):
         while seen < total:
             try:
                 values = task.step(seen)
@@ -117,7 +119,6 @@ def _loop(run: Run, task: DiffusionTask, *, seen: int, progress: bool) -> Path:
             if _crossed(before, seen, settings.checkpoint_every) or seen >= total:
                 weights = _checkpoint(run, task, seen=seen)
                 run.write_manifest("finished" if seen >= total else "running", images=seen)
-    log.close()
     save_curve(run.path / "figures" / "loss.png", read_stats(run.path))
     return weights
 

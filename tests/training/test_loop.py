@@ -1,0 +1,194 @@
+"""Training: it learns, it stops, it resumes to the bit, and it refuses what does not fit."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from histosynth.config import Settings, load_settings
+from histosynth.errors import HistosynthError
+from histosynth.training.log import read_stats
+from histosynth.training.loop import train
+
+MakeStore = Callable[..., Path]
+
+
+def weights_of(run: Path) -> dict[str, torch.Tensor]:
+    (path,) = (run / "weights").glob("*.safetensors")
+    return load_file(path)
+
+
+def same(a: Path, b: Path) -> bool:
+    one, other = weights_of(a), weights_of(b)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_leaves_what_the_house_says(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+    result = train(make_store(), out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
+    run = tmp_path / "run"
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert (manifest["kind"], manifest["status"], manifest["images"]) == ("run", "finished", 96)
+    assert manifest["labels"] == ["dark", "light"]
+    assert manifest["train_patients"] == 3  # P3 and P4 are held out
+    assert manifest["patches"] == 18
+    assert load_settings(run / "config.toml") == tiny_settings
+    assert [line["images"] for line in read_stats(run)][-1] == 96
+    assert len(list((run / "state").glob("*.pt"))) == 2
+    with Image.open(run / "samples" / "0000000096.png") as sheet:
+        assert "SYNTHETIC" in sheet.info["Description"]
+    assert (run / "figures" / "loss.png").stat().st_size > 1000
+    assert result.weights.is_file()
+
+
+def test_the_loss_falls_on_patches_of_two_shades(
+    make_store: MakeStore, tmp_path: Path, tiny_settings: Settings
+) -> None:
+    settings = load_settings(
+        tiny_settings, overrides=["train.images=1600", "train.lr=4e-3", "train.checkpoint_every=1600"]
+    )
+    train(make_store(), out=tmp_path / "run", settings=settings, device="cpu", progress=False)
+    losses = [line["loss"] for line in read_stats(tmp_path / "run")]
+    assert sum(losses[-20:]) / 20 < 0.6 * sum(losses[:5]) / 5
+
+
+@pytest.mark.parametrize("process", ["ddpm", "edm"])
+def test_two_runs_are_equal_and_a_seed_makes_another(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, process: str
+) -> None:
+    store = make_store()
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        settings = load_settings(
+            tiny_settings, overrides=[f"diffusion.process={process}", f"train.seed={seed}", "model.dropout=0.1"]
+        )
+        train(store, out=tmp_path / name, settings=settings, device="cpu", progress=False)
+    assert same(tmp_path / "a", tmp_path / "b")
+    assert not same(tmp_path / "a", tmp_path / "c")
+
+
+def test_a_longer_run_goes_on_where_the_shorter_stopped(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    store = make_store()
+    for images in (48, 96):
+        settings = load_settings(tiny_settings, overrides=[f"train.images={images}"])
+        result = train(store, out=tmp_path / "steps", settings=settings, device="cpu", progress=False)
+    assert result.resumed_at == 48
+    train(store, out=tmp_path / "whole", settings=tiny_settings, device="cpu", progress=False)
+    assert same(tmp_path / "steps", tmp_path / "whole")
+
+
+def test_a_finished_run_has_nothing_to_do(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+    store = make_store()
+    train(store, out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "weights").iterdir()}
+    result = train(store, out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
+    assert (result.resumed_at, result.images_per_second) == (96, 0.0)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "weights").iterdir()} == before
+
+
+def test_a_torn_state_is_passed_over_with_a_warning(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    store = make_store()
+    for name in ("torn", "whole"):
+        train(store, out=tmp_path / name, settings=tiny_settings, device="cpu", progress=False)
+    newest = max((tmp_path / "torn" / "state").glob("*.pt"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match="going back"):
+        result = train(store, out=tmp_path / "torn", settings=tiny_settings, device="cpu", progress=False)
+    assert result.resumed_at == 64
+    assert same(tmp_path / "torn", tmp_path / "whole")
+    images = [line["images"] for line in read_stats(tmp_path / "torn")]
+    assert images == sorted(set(images))
+
+
+@pytest.mark.slow
+def test_kill_9_then_the_same_command_gives_the_same_weights(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    store = make_store()
+    config = tmp_path / "tiny.toml"
+    config.write_text(load_settings(tiny_settings, overrides=["train.images=320"]).to_toml())
+
+    def command(run: Path) -> list[str]:
+        return [
+            sys.executable,
+            "-m",
+            "histosynth",
+            "train",
+            str(store),
+            "--out",
+            str(run),
+            "--device",
+            "cpu",
+            "--config",
+            str(config),
+        ]
+
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command(tmp_path / "killed"), env=environment, stderr=subprocess.PIPE)
+    until = time.monotonic() + 120
+    while not list((tmp_path / "killed" / "state").glob("state-*.pt")):
+        assert time.monotonic() < until, "no checkpoint came"
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    states = list((tmp_path / "killed" / "state").glob("state-*.pt"))
+    for run in ("killed", "whole"):
+        subprocess.run(command(tmp_path / run), env=environment, check=True, capture_output=True)
+    assert states
+    assert same(tmp_path / "killed", tmp_path / "whole")
+
+
+def test_other_settings_or_other_patches_are_refused(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    store = make_store()
+    train(store, out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
+    changed = load_settings(tiny_settings, overrides=["train.lr=1e-5"])
+    with pytest.raises(HistosynthError, match=r"begun with train.lr = 0.001, not 1e-05"):
+        train(store, out=tmp_path / "run", settings=changed, device="cpu", progress=False)
+    with pytest.raises(HistosynthError, match="trained on other patches"):
+        train(make_store("b", seed=1), out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(HistosynthError, match="is no run"):
+        train(store, out=tmp_path / "mine", settings=tiny_settings, device="cpu", progress=False)
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_store_without_labels_says_what_to_do(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(HistosynthError, match=r"no labeled patch of split 'train'.*--labels"):
+        train(make_store(labels=(None,)), out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_diverging_loss_stops_with_the_place_and_keeps_the_checkpoint(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from histosynth.diffusion.denoiser import EpsilonDenoiser
+
+    honest, calls = EpsilonDenoiser.loss, iter(range(1000))
+
+    def loss(self: EpsilonDenoiser, *args: object, **kwargs: object) -> torch.Tensor:
+        return honest(self, *args, **kwargs) * (float("nan") if next(calls) == 5 else 1)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(EpsilonDenoiser, "loss", loss)
+    with pytest.raises(HistosynthError, match=r"the loss is nan after 40 images.*last checkpoint"):
+        train(make_store(), out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["images"] == 32
+
+
+def test_an_absent_device_is_named(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(HistosynthError, match="device 'quantum'"):
+        train(make_store(), out=tmp_path / "run", settings=tiny_settings, device="quantum", progress=False)
