@@ -159,6 +159,6 @@ def _prepare(out: Path, made_with: dict[str, object]) -> None:
                 raise HistosynthError(
                     f"{out} holds samples made with {key} = {before}, not {value}; give --out a new directory"
                 )
-    elif out.exists() and any(p.suffix != ".parquet" and not p.name.startswith(".") for p in out.iterdir()):
+    elif out.exists() and any(out.iterdir()) and not any(out.glob("part-*.parquet")):
         raise HistosynthError(f"{out} exists and is no sample store; give --out a new or empty directory")
     out.mkdir(parents=True, exist_ok=True)

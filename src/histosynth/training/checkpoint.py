@@ -77,7 +77,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], origin: Origin) -> N
         f"histosynth.{key}": value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()
     }
     metadata |= {"histosynth.kind": "denoiser", "histosynth.config": origin.settings.to_toml()}
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(safetensors.torch.save({name: value.contiguous() for name, value in weights.items()}, metadata))
 

@@ -1,0 +1,143 @@
+"""Sampling: an image depends on its seed alone; a store is made once, extended, and says that it is synthetic."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from histosynth.config import SampleSettings
+from histosynth.errors import HistosynthError
+from histosynth.patches.store import Store
+from histosynth.sampling.generate import SamplingResult, generate, trained_settings
+
+MakeRun = Callable[..., Path]
+QUICK = SampleSettings(sampler="heun", steps=3)
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 16 seeds, so that a small store has more than one part."""
+    monkeypatch.setattr("histosynth.sampling.generate._BLOCK", 16)
+
+
+def sample(run: Path, out: Path, settings: SampleSettings = QUICK, **options: Any) -> SamplingResult:
+    return generate(run, out=out, settings=settings, device="cpu", progress=False, **options)
+
+
+def images(store: Path) -> dict[str, bytes]:
+    opened = Store(store)
+    pixels = opened.images(range(len(opened)))
+    return {name: image.tobytes() for name, image in zip(opened.column("patch_id"), pixels, strict=True)}
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "heun"])
+@pytest.mark.parametrize("process", ["ddpm", "edm"])
+def test_the_same_seed_gives_the_same_bytes_whatever_the_batch(
+    make_run: MakeRun, tmp_path: Path, sampler: str, process: str
+) -> None:
+    run = make_run(process=process)
+    made = []
+    for batch in (1, 3, 7, 64):
+        settings = SampleSettings(sampler=sampler, steps=3, batch=batch)
+        sample(run, tmp_path / f"b{batch}", settings, per_label=4)
+        made.append(images(tmp_path / f"b{batch}"))
+    assert made[0] == made[1] == made[2] == made[3]
+    assert len(set(made[0].values())) == 12
+
+
+def test_an_image_is_the_same_in_whatever_company(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    sample(run, tmp_path / "all", per_label=6)
+    sample(run, tmp_path / "later", per_label=2, seed=9)
+    sample(run, tmp_path / "one", per_label=6, labels=["b"])
+    everything = images(tmp_path / "all")
+    later, one = images(tmp_path / "later"), images(tmp_path / "one")
+    assert list(later) == [f"run_{seed}" for seed in range(9, 15)]
+    assert list(one) == [f"run_{seed}" for seed in range(1, 18, 3)]
+    assert {**everything, **later, **one} == everything
+
+
+def test_labels_are_balanced_and_the_store_says_that_it_is_synthetic(make_run: MakeRun, tmp_path: Path) -> None:
+    result = sample(make_run(), tmp_path / "out", per_label=5)
+    store = Store(tmp_path / "out")
+    assert (result.images, result.made) == (15, 15)
+    assert {label: store.column("label").count(label) for label in store.labels} == {"a": 5, "b": 5, "c": 5}
+    assert set(store.column("source")) == {"run"}
+    assert set(store.column("slide_id")) == set(store.column("patient_id")) == set(store.column("split")) == {None}
+    assert set(store.column("mpp")) == {1.0}
+    assert store.manifest["synthetic"] is True
+    with Image.open(result.sheet) as sheet:
+        assert "SYNTHETIC" in sheet.info["Description"]
+
+
+def test_asked_again_nothing_is_made_asked_for_more_the_old_stay(make_run: MakeRun, tmp_path: Path) -> None:
+    run, out = make_run(), tmp_path / "out"
+    sample(run, out, per_label=6)
+    before = images(out)
+    assert sample(run, out, per_label=6).made == 0
+    assert sample(run, out, per_label=8).made == 24 - 16  # the first block of seeds is whole
+    after = images(out)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 24
+
+
+def test_an_interrupted_store_is_finished(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    sample(run, tmp_path / "whole", per_label=6)
+    sample(run, tmp_path / "torn", per_label=6)
+    (tmp_path / "torn" / "manifest.json").unlink()
+    max((tmp_path / "torn").glob("*.parquet")).unlink()
+    assert sample(run, tmp_path / "torn", per_label=6).made == 18 - 16
+    assert {p.name: p.read_bytes() for p in (tmp_path / "torn").iterdir()} == {
+        p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir()
+    }
+
+
+def test_guidance_and_label_change_the_image_of_a_seed(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    for name, guidance in (("plain", 1.0), ("guided", 3.0), ("unconditional", 0.0)):
+        sample(run, tmp_path / name, SampleSettings(sampler="heun", steps=3, guidance=guidance), per_label=1)
+    made = [images(tmp_path / name) for name in ("plain", "guided", "unconditional")]
+    assert made[0] != made[1]
+    assert made[0] != made[2]
+
+
+def test_mistakes_are_one_line_and_leave_nothing(make_run: MakeRun, tmp_path: Path) -> None:
+    run, out = make_run(process="ddpm"), tmp_path / "out"
+    for options, settings, message in (
+        ({"labels": ["d"]}, QUICK, "knows no label 'd'; it was trained on a, b, c"),
+        ({}, SampleSettings(sampler="dimd"), "unknown sampler 'dimd' .did you mean 'ddim'"),
+        ({}, SampleSettings(steps=41), "sample.steps: 41 steps asked of a schedule with 40"),
+    ):
+        with pytest.raises(HistosynthError, match=message):
+            sample(run, out, settings, **options)
+        assert not out.exists()
+
+
+def test_samples_of_other_making_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    run, out = make_run(), tmp_path / "out"
+    sample(run, out, per_label=1)
+    with pytest.raises(HistosynthError, match="made with steps = 3, not 4"):
+        sample(run, out, SampleSettings(sampler="heun", steps=4), per_label=1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(HistosynthError, match="is no sample store"):
+        sample(run, tmp_path / "mine")
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_defaults_are_those_of_the_training(make_run: MakeRun) -> None:
+    assert trained_settings(make_run()).sample.steps == 3
+
+
+def test_manifest_tells_the_making(make_run: MakeRun, tmp_path: Path) -> None:
+    sample(make_run(), tmp_path / "out", per_label=2)
+    told = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert told["made_with"]["sampler"] == "heun"
+    assert told["made_with"]["data_hash"] == "abc"
+    assert told["train_split"] == "train"
+    assert np.ptp(told["seeds"]) == 5
