@@ -110,7 +110,7 @@ def test_mistakes_are_one_line_and_leave_nothing(make_run: MakeRun, tmp_path: Pa
     run, out = make_run(process="ddpm"), tmp_path / "out"
     for options, settings, message in (
         ({"labels": ["d"]}, QUICK, "knows no label 'd'; it was trained on a, b, c"),
-        ({}, SampleSettings(sampler="dimd"), "unknown sampler 'dimd' .did you mean 'ddim'"),
+        ({}, SampleSettings(sampler="dimd", steps=3), "unknown sampler 'dimd' .did you mean 'ddim'"),
         ({}, SampleSettings(steps=41), "sample.steps: 41 steps asked of a schedule with 40"),
     ):
         with pytest.raises(HistosynthError, match=message):
