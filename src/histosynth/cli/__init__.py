@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import warnings
 from importlib import import_module
 from typing import NoReturn
 
@@ -45,6 +46,7 @@ def histosynth() -> None:
 
 def main() -> None:
     """Run the command line. A user's mistake ends in one line and exit code 2, never in a traceback."""
+    warnings.showwarning = lambda message, *_: print(f"histosynth: warning: {message}", file=sys.stderr)
     try:
         histosynth(prog_name="histosynth", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
