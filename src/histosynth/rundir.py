@@ -53,6 +53,12 @@ def write_text(path: Path, content: str) -> None:
         file.write(content.encode())
 
 
+def require_directory(path: Path) -> None:
+    """Raise unless `path` is a directory, or nothing yet."""
+    if path.exists() and not path.is_dir():
+        raise HistosynthError(f"{path} is a file; name a directory")
+
+
 def read_manifest(directory: Path, *, kind: str) -> dict[str, Any]:
     """The manifest of a store, run or report.
 

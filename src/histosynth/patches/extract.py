@@ -19,7 +19,7 @@ from histosynth.patches.manifest import describe
 from histosynth.patches.plan import Skip, plan, refuse_bad
 from histosynth.patches.store import KIND, part_fingerprint, part_path, part_record, write_manifest
 from histosynth.patches.workers import run_jobs
-from histosynth.rundir import MANIFEST, read_manifest
+from histosynth.rundir import MANIFEST, read_manifest, require_directory
 from histosynth.slides.reader import find_slides, slide_id_of
 from histosynth.stain import normalizers
 
@@ -134,8 +134,7 @@ def refuse_foreign(out: Path, *, slide_ids: set[str]) -> None:
     """Raise unless `out` is absent, empty, or a store whose every part belongs to one of these slides."""
     if not out.exists():
         return
-    if not out.is_dir():
-        raise HistosynthError(f"--out {out} is a file; name a directory")
+    require_directory(out)
     parts = {part.name for part in out.glob("part-*.parquet")}
     if (out / MANIFEST).exists():
         read_manifest(out, kind=KIND)

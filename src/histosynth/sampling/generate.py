@@ -22,7 +22,7 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import to_bytes
 from histosynth.patches.montage import save_montage
 from histosynth.patches.store import KIND, Patch, Store, part_fingerprint, part_path, write_manifest, write_part
-from histosynth.rundir import MANIFEST, read_manifest, versions
+from histosynth.rundir import MANIFEST, read_manifest, require_directory, versions
 from histosynth.sampling.fixed_batch import FixedBatch
 from histosynth.training.checkpoint import Origin, find_weights, load_denoiser, read_origin
 from histosynth.training.device import pick_device
@@ -151,6 +151,7 @@ def _wanted_labels(labels: Sequence[str], origin: Origin) -> list[str]:
 
 def _prepare(out: Path, made_with: dict[str, object]) -> None:
     """Make the directory, or check that what is there was made the same way."""
+    require_directory(out)
     if (out / MANIFEST).exists():
         found = read_manifest(out, kind=KIND)
         for key, value in made_with.items():

@@ -5,7 +5,7 @@ from typing import Any
 
 from histosynth.config import Settings, settings_from_toml
 from histosynth.errors import HistosynthError
-from histosynth.rundir import MANIFEST, provenance, read_manifest, write_json, write_text
+from histosynth.rundir import MANIFEST, provenance, read_manifest, require_directory, write_json, write_text
 
 KIND = "run"
 # These may change between two calls of the same run; all else that training reads must not.
@@ -26,6 +26,7 @@ class Run:
 
     def __init__(self, path: Path, *, settings: Settings, facts: dict[str, Any]) -> None:
         self.path, self.settings, self.facts = path, settings, facts
+        require_directory(path)
         config = path / "config.toml"
         if config.exists():
             made_with = settings_from_toml(config.read_text("utf-8"), where=str(config))
