@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from histosynth.cli.options import json_option, settings_options, show
+from histosynth.cli.options import device_option, json_option, quiet_option, settings_options, show
 from histosynth.config import load_settings
 
 _COLUMNS = ("n", "FD held-out", "FD train", "FD real-real", "precision", "recall")
@@ -17,8 +17,8 @@ _PAIRS = ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out")
 @click.option("--fake", required=True, type=click.Path(path_type=Path), help="Sample store.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The report; an older one is replaced.")
 @settings_options
-@click.option("--device", help="cpu, cuda, cuda:1, mps … Default: the best there is.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@device_option
+@quiet_option
 @json_option
 def command(
     real: Path,

@@ -20,6 +20,16 @@ def settings_options(command: F) -> F:
     return config(override(command))
 
 
+def device_option(command: F) -> F:
+    """Add `--device`."""
+    return click.option("--device", help="cpu, cuda, cuda:1, mps … Default: the best there is.")(command)
+
+
+def quiet_option(command: F) -> F:
+    """Add `--quiet`."""
+    return click.option("--quiet", is_flag=True, help="No progress bar.")(command)
+
+
 def json_option(command: F) -> F:
     """Add `--json`: the result as JSON on standard output, for machines."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)

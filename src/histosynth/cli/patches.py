@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from histosynth.cli.options import json_option, settings_options, show
+from histosynth.cli.options import json_option, quiet_option, settings_options, show
 
 if TYPE_CHECKING:
     from histosynth.patches.extract import ExtractionResult
@@ -27,6 +27,7 @@ _NAMED = 5
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes. Default: one a core.")
 @click.option("--skip-bad-slides", is_flag=True, help="Go on without unusable slides; the manifest names them.")
 @settings_options
+@quiet_option
 @json_option
 def command(
     slides: tuple[Path, ...],
@@ -38,6 +39,7 @@ def command(
     skip_bad_slides: bool,
     config: str | None,
     overrides: tuple[str, ...],
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Cut patches from slides: a grid inside the outlines, a seeded draw, stain normalization, a split by patient.
@@ -60,6 +62,7 @@ def command(
         mpp=mpp,
         workers=workers,
         skip_bad_slides=skip_bad_slides,
+        progress=not quiet,
     )
     for note in _notes(result):
         click.echo(f"histosynth: {note}", err=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from histosynth.cli.options import json_option, settings_options, show
+from histosynth.cli.options import device_option, json_option, quiet_option, settings_options, show
 from histosynth.config import load_settings
 
 
@@ -21,8 +21,8 @@ from histosynth.config import load_settings
     "--guidance", type=click.FloatRange(0), help="Classifier-free guidance, 1 for none. Default: that of the settings."
 )
 @settings_options
-@click.option("--device", help="cpu, cuda, cuda:1, mps … Default: the best there is.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@device_option
+@quiet_option
 @json_option
 def command(
     run: Path,

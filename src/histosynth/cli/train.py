@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from histosynth.cli.options import json_option, settings_options, show
+from histosynth.cli.options import device_option, json_option, quiet_option, settings_options, show
 from histosynth.config import load_settings
 
 
@@ -13,8 +13,8 @@ from histosynth.config import load_settings
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The run: weights, log, sample grids.")
 @settings_options
-@click.option("--device", help="cpu, cuda, cuda:1, mps … Default: the best there is.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@device_option
+@quiet_option
 @json_option
 def command(
     store: Path,
