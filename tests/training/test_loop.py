@@ -95,6 +95,23 @@ def test_a_finished_run_has_nothing_to_do(make_store: MakeStore, tiny_settings: 
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "weights").iterdir()} == before
 
 
+def test_what_a_kill_at_the_very_end_left_out_is_made_good(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    store, run = make_store(), tmp_path / "run"
+    train(store, out=run, settings=tiny_settings, device="cpu", progress=False)
+    manifest = json.loads((run / "manifest.json").read_text())
+    before = weights_of(run)
+    (run / "manifest.json").write_text(json.dumps({**manifest, "status": "running"}))
+    (run / "figures" / "loss.png").unlink()
+    next((run / "weights").iterdir()).unlink()
+    result = train(store, out=run, settings=tiny_settings, device="cpu", progress=False)
+    assert json.loads((run / "manifest.json").read_text())["status"] == "finished"
+    assert (run / "figures" / "loss.png").is_file()
+    assert result.weights.is_file()
+    assert all(torch.equal(before[name], value) for name, value in weights_of(run).items())
+
+
 def test_a_torn_state_is_passed_over_with_a_warning(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
 ) -> None:

@@ -23,16 +23,16 @@ class PatchDataset:
     def __init__(self, store: Store, *, split: str = "train") -> None:
         rows = store.select(split=None if split == "all" else split)
         names = store.column("label")
-        rows = np.array([row for row in rows if names[row] is not None], dtype=np.int64)
-        if not len(rows):
+        self.rows = np.array([row for row in rows if names[row] is not None], dtype=np.int64)
+        if not len(self.rows):
             raise HistosynthError(
                 f"{store.path} has no labeled patch of split '{split}'; give `patches` a table of --labels, "
                 "or check patches.held_out"
             )
-        self.labels = sorted({names[row] for row in rows})
+        self.labels = sorted({names[row] for row in self.rows})
         number = {name: i for i, name in enumerate(self.labels)}
-        self.targets = torch.tensor([number[names[row]] for row in rows])
-        self.images = store.images(rows)  # (N, S, S, 3) uint8
+        self.targets = torch.tensor([number[names[row]] for row in self.rows])
+        self.images = store.images(self.rows)  # (N, S, S, 3) uint8
 
     def __len__(self) -> int:
         return len(self.images)

@@ -106,6 +106,19 @@ def write_part(
         )
 
 
+def read_part(path: Path) -> list[Patch]:
+    """The patches of a whole part.
+
+    Raises:
+        HistosynthError: it is damaged.
+    """
+    try:
+        rows = pq.read_table(path, schema=SCHEMA, page_checksum_verification=True).to_pylist()
+        return [Patch(**{**row, "image": decode_png(row["image"]["bytes"])}) for row in rows]
+    except (OSError, pa.ArrowException, KeyError, SyntaxError, ValueError) as error:
+        raise HistosynthError(f"{path} cannot be read ({error}); delete it and run the same command again") from error
+
+
 def part_fingerprint(path: Path) -> str | None:
     """The fingerprint that a whole part was written with; None where there is no readable part."""
     found = _metadata(path).get(b"histosynth.fingerprint")

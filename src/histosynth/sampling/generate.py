@@ -1,10 +1,11 @@
 """From a run to a store of synthetic patches. One seed an image: the same seed gives the same image, however made.
 
-The seed also decides the label, `labels[seed mod K]`, so any run of consecutive seeds is balanced and asking for more
-images later keeps those already made. Parts hold a block of seeds each; the same command again makes only what is
-missing.
+The seed also decides the label, `labels[seed mod K]`, so any run of consecutive seeds is balanced. Parts hold a block
+of seeds each. A seed is in the store or it is not: the same command again, or one that asks for more, makes only what
+is missing and takes nothing away.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,16 @@ from histosynth.diffusion.samplers import samplers
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import to_bytes
 from histosynth.patches.montage import save_montage
-from histosynth.patches.store import KIND, Patch, Store, part_fingerprint, part_path, write_manifest, write_part
+from histosynth.patches.store import (
+    KIND,
+    Patch,
+    Store,
+    part_fingerprint,
+    part_path,
+    read_part,
+    write_manifest,
+    write_part,
+)
 from histosynth.rundir import MANIFEST, read_manifest, require_directory, versions
 from histosynth.sampling.fixed_batch import FixedBatch
 from histosynth.training.checkpoint import Origin, find_weights, load_denoiser, read_origin
@@ -95,27 +105,27 @@ def generate(
     count = len(origin.labels)
     seeds = [s for s in range(seed, seed + per_label * count) if origin.labels[s % count] in wanted]
     made_with = settings.model_dump(exclude={"batch"}) | {"run": origin.run, "images_seen": origin.images}
-    made_with |= {"data_hash": origin.data_hash, "device": torch_device.type}
+    made_with |= {"data_hash": origin.data_hash, "weights_sha256": _digest(weights), "device": torch_device.type}
     _prepare(out, made_with)
     made = 0
     with tqdm(total=len(seeds), unit="img", desc="sample", disable=not progress) as bar:
         for start in range(seed - seed % _BLOCK, seeds[-1] + 1, _BLOCK):
-            block = [s for s in seeds if start <= s < start + _BLOCK]
-            path, fingerprint = part_path(out, f"{origin.run}-{start:010d}"), f"{made_with} {block}"
-            if part_fingerprint(path) != fingerprint:
-                patches = _make(denoiser, origin, seeds=block, settings=settings, device=torch_device, bar=bar)
-                write_part(path, patches, fingerprint=fingerprint)
-                made += len(block)
-            else:
-                bar.update(len(block))
+            path = part_path(out, f"{origin.run}-{start:010d}")
+            there = {_seed_of(patch): patch for patch in (read_part(path) if path.exists() else [])}
+            missing = [s for s in seeds if start <= s < start + _BLOCK and s not in there]
+            if missing:
+                new = _make(denoiser, origin, seeds=missing, settings=settings, device=torch_device, bar=bar)
+                patches = there | dict(zip(missing, new, strict=True))
+                write_part(path, [patches[s] for s in sorted(patches)], fingerprint=str(made_with))
+            made += len(missing)
+            bar.update(sum(start <= s < start + _BLOCK for s in seeds) - len(missing))
     facts = {"synthetic": True, "source": origin.run, "weights": str(weights), "made_with": made_with}
-    facts |= {"labels": wanted, "train_split": origin.settings.train.split, "seeds": [seeds[0], seeds[-1]]}
-    write_manifest(out, {**facts, "patches": len(seeds), "versions": versions()})
+    write_manifest(out, {**facts, "train_split": origin.settings.train.split, "versions": versions()})
     store = Store(out)
     sheet = out / "contact_sheet.png"
-    groups = {f"{name} (synthetic)": store.images(store.select(label=name)[:_SHOWN]) for name in wanted}
+    groups = {f"{name} (synthetic)": store.images(store.select(label=name)[:_SHOWN]) for name in store.labels}
     save_montage(sheet, groups, synthetic=True, columns=_SHOWN)
-    return SamplingResult(store=out, sheet=sheet, images=len(store), made=made, labels=wanted)
+    return SamplingResult(store=out, sheet=sheet, images=len(store), made=made, labels=store.labels)
 
 
 @torch.inference_mode()
@@ -142,6 +152,15 @@ def _make(
         bar.update(len(batch))
 
 
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _seed_of(patch: Patch) -> int:
+    return int(patch.patch_id.rpartition("_")[2])
+
+
 def _wanted_labels(labels: Sequence[str], origin: Origin) -> list[str]:
     unknown = sorted(set(labels) - set(origin.labels))
     if unknown:
@@ -153,13 +172,18 @@ def _prepare(out: Path, made_with: dict[str, object]) -> None:
     """Make the directory, or check that what is there was made the same way."""
     require_directory(out)
     if (out / MANIFEST).exists():
-        found = read_manifest(out, kind=KIND)
-        for key, value in made_with.items():
-            before = found.get("made_with", {}).get(key)
-            if before != value:
-                raise HistosynthError(
-                    f"{out} holds samples made with {key} = {before}, not {value}; give --out a new directory"
-                )
+        before = read_manifest(out, kind=KIND).get("made_with", {})
+        changed = [key for key, value in made_with.items() if before.get(key) != value]
+        if changed:
+            key = changed[0]
+            raise HistosynthError(
+                f"{out} holds samples made with {key} = {before.get(key)}, not {made_with[key]}; "
+                "give --out a new directory"
+            )
+    elif any(part_fingerprint(part) != str(made_with) for part in out.glob("part-*.parquet")):
+        raise HistosynthError(
+            f"{out} holds unfinished samples of another model or other settings; give --out a new directory"
+        )
     elif out.exists() and any(out.iterdir()) and not any(out.glob("part-*.parquet")):
         raise HistosynthError(f"{out} exists and is no sample store; give --out a new or empty directory")
     out.mkdir(parents=True, exist_ok=True)

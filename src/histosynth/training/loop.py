@@ -60,14 +60,13 @@ def train(
     store = store if isinstance(store, Store) else Store(store)
     data = PatchDataset(store, split=settings.train.split)
     task = DiffusionTask(data, settings=settings, device=pick_device(device))
-    patients = {p for p, s in zip(store.column("patient_id"), store.column("split"), strict=True) if s == "train"}
     facts = {
         "labels": data.labels,
         "image_px": data.image_px,
         "mpp": store.column("mpp")[0],
         "patches": len(data),
         "train_split": settings.train.split,
-        "train_patients": len(patients - {None}),
+        "train_patients": len({store.column("patient_id")[row] for row in data.rows} - {None}),
         "parameters": sum(p.numel() for p in task.denoiser.parameters()),
         "store": str(store.path),
         "data_hash": store.content_hash(),
@@ -93,9 +92,6 @@ def train(
 def _loop(run: Run, task: DiffusionTask, *, seen: int, progress: bool) -> Path:
     settings = run.settings.train
     total = -(-settings.images // settings.batch) * settings.batch
-    weights = run.path / "weights" / f"ema-{seen:010d}.safetensors"
-    if seen >= total and weights.is_file():
-        return weights
     run.write_manifest("running", images=seen)
     log_every = max(total // _LOG_LINES, settings.batch)
     started, first = time.perf_counter(), seen
@@ -116,14 +112,18 @@ def _loop(run: Run, task: DiffusionTask, *, seen: int, progress: bool) -> Path:
                 bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
             if _crossed(before, seen, settings.samples_every) or seen >= total:
                 save_montage(run.path / "samples" / f"{seen:010d}.png", task.preview(), synthetic=True, columns=6)
-            if _crossed(before, seen, settings.checkpoint_every) or seen >= total:
-                weights = _checkpoint(run, task, seen=seen)
-                run.write_manifest("finished" if seen >= total else "running", images=seen)
+            if _crossed(before, seen, settings.checkpoint_every) and seen < total:
+                _checkpoint(run, task, seen=seen)
+                run.write_manifest("running", images=seen)
+    weights = _weights_path(run, images=seen)
+    if seen > first or not weights.is_file():
+        _checkpoint(run, task, seen=seen)
+    run.write_manifest("finished", images=seen)
     save_curve(run.path / "figures" / "loss.png", read_stats(run.path))
     return weights
 
 
-def _checkpoint(run: Run, task: DiffusionTask, *, seen: int) -> Path:
+def _checkpoint(run: Run, task: DiffusionTask, *, seen: int) -> None:
     """Weights first, then the state that says they exist; older weights go."""
     facts = run.facts
     origin = Origin(
@@ -135,13 +135,16 @@ def _checkpoint(run: Run, task: DiffusionTask, *, seen: int) -> Path:
         images=seen,
         data_hash=facts["data_hash"],
     )
-    path = run.path / "weights" / f"ema-{seen:010d}.safetensors"
+    path = _weights_path(run, images=seen)
     save_weights(path, task.weights(), origin)
     save_state(run.path / "state", {"images": seen, **task.state()}, images=seen)
     for old in path.parent.glob("ema-*.safetensors"):
         if old != path:
             old.unlink()
-    return path
+
+
+def _weights_path(run: Run, *, images: int) -> Path:
+    return run.path / "weights" / f"ema-{images:010d}.safetensors"
 
 
 def _crossed(before: int, now: int, every: int) -> bool:
