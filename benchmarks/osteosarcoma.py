@@ -31,7 +31,7 @@ held_out_patients = ["Case-4"]
 one_label_a_patient = false       # the classes are of tiles: a case has several
 
 [model]
-channels = 40
+channels = 48
 channel_mult = [1, 1, 2, 3]
 blocks = 1
 attention_px = [8]
@@ -42,14 +42,14 @@ process = "edm"
 sigma_data = 0.4
 
 [train]
-images = 40000
+images = 80000
 batch = 8
-lr = 2.5e-3
+lr = 2e-3
 lr_decay = "cosine"
-warmup = 1000
-ema_halflife = 4000
-checkpoint_every = 4000
-samples_every = 8000
+warmup = 2000
+ema_halflife = 8000
+checkpoint_every = 8000
+samples_every = 16000
 
 [sample]
 sampler = "ddpm"
