@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-_PER_LABEL = 48
+_PER_LABEL = 64
 
 
 @click.command()
