@@ -138,6 +138,7 @@ def test_outlines_and_a_folder_of_them(tmp_path: Path) -> None:
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     assert describe(path) == {
         "kind": "outlines",
+        "format": "QuPath GeoJSON",
         "classes": {"Necrosis": {"areas": 1, "area_px2": 25}, "Tumor": {"areas": 2, "area_px2": 500}},
     }
     assert describe(tmp_path) == {"kind": "folder of outlines", "outlines": ["s1.geojson"]}

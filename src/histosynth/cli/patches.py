@@ -1,9 +1,10 @@
 """`histosynth patches`: slides, outlines and labels into a patch store."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +21,22 @@ _NAMED = 5
 @click.argument("slides", nargs=-1, required=True, type=_PATH, metavar="SLIDE_OR_FOLDER...")
 @click.option("--out", required=True, type=_PATH, metavar="STORE", help="Directory of the patch store.")
 @click.option(
-    "--outlines", type=_PATH, metavar="DIR", help="QuPath GeoJSON files, named as the slides. Default: tissue."
+    "--outlines",
+    type=_PATH,
+    metavar="DIR",
+    help="Outlines by QuPath, ASAP, ImageScope, HALO or NDP.view, named as the slides. Default: tissue.",
+)
+@click.option(
+    "--tumor-class", multiple=True, metavar="NAME", help="Class of outlines that is tumor; repeatable. Default: Tumor."
+)
+@click.option(
+    "--exclude-class", multiple=True, metavar="NAME", help="Class of outlines to take away from it; repeatable."
+)
+@click.option(
+    "--outline-origin",
+    type=click.Choice(["auto", "slide", "bounds"]),
+    metavar="WHERE",
+    help="Outlines count from the corner of the slide or of its scanned bounds. Default: auto, as the tool does.",
 )
 @click.option("--labels", type=_PATH, metavar="CSV", help="Labels by slide_id or patient_id. Default: no labels.")
 @click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for slides that state none.")
@@ -33,6 +49,9 @@ def command(
     slides: tuple[Path, ...],
     out: Path,
     outlines: Path | None,
+    tumor_class: tuple[str, ...],
+    exclude_class: tuple[str, ...],
+    outline_origin: str | None,
     labels: Path | None,
     mpp: float | None,
     workers: int | None,
@@ -53,10 +72,11 @@ def command(
     from histosynth.config import load_settings
     from histosynth.patches.extract import extract
 
+    given = {"tumor_classes": tumor_class, "exclude_classes": exclude_class, "outline_origin": outline_origin}
     result = extract(
         slides,
         out=out,
-        settings=load_settings(config, overrides=overrides).patches,
+        settings=load_settings(config, overrides=[*overrides, *_outline_settings(given)]).patches,
         outlines=outlines,
         labels=labels,
         mpp=mpp,
@@ -67,6 +87,11 @@ def command(
     for note in _notes(result):
         click.echo(f"histosynth: {note}", err=True)
     show({**asdict(result), "store": str(out)}, _table(result), as_json=as_json)
+
+
+def _outline_settings(given: Mapping[str, Any]) -> list[str]:
+    """The options about outlines as overrides; JSON texts and lists are TOML too."""
+    return [f"patches.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]
 
 
 def _notes(result: "ExtractionResult") -> Iterator[str]:

@@ -19,7 +19,7 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.grid import Regions, draw, lay_regions, region_extent
 from histosynth.patches.scale import area_average
 from histosynth.patches.store import Patch, write_part
-from histosynth.slides.annotations import read_outlines
+from histosynth.slides.annotations import Frame, read_outlines
 from histosynth.slides.reader import Box, SlideReader, open_slide
 from histosynth.slides.tissue import TissueMask, tissue_mask
 from histosynth.stain import StainError, normalizers
@@ -54,16 +54,22 @@ class TumorArea:
     record: Mapping[str, Any] | None
 
 
-def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, tumor_class: str) -> TumorArea:
+def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, settings: PatchSettings) -> TumorArea:
     """The outlined tumor on this slide; the whole slide where there is no outline.
 
     Raises:
-        HistosynthError: the outline is unreadable, lacks the class, or lies outside the slide.
+        HistosynthError: the outline is unreadable, lacks the classes, cannot be placed, or lies outside the slide.
     """
     bounds = shapely.box(0, 0, slide.width_px, slide.height_px)
     if outline is None:
         return TumorArea(polygons=shapely.MultiPolygon([bounds]), slide=bounds, record=None)
-    found = read_outlines(outline, tumor_class=tumor_class)
+    found = read_outlines(
+        outline,
+        tumor_classes=settings.tumor_classes,
+        exclude_classes=settings.exclude_classes,
+        frame=Frame.of(slide),
+        origin=settings.outline_origin,
+    )
     pieces = [part for part in shapely.get_parts(shapely.intersection(found.tumor, bounds)) if part.area > 0]
     if not pieces:
         left, top, right, bottom = found.tumor.bounds
@@ -74,6 +80,7 @@ def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, tumor_cl
         )
     polygons = shapely.MultiPolygon(pieces)
     record = {
+        "format": found.format,
         **found.counts,
         "tumor_mm2": round(polygons.area * (mpp / 1000) ** 2, 4),
         "share_outside_slide": round(max(0.0, 1 - polygons.area / found.tumor.area), 4),
@@ -91,7 +98,7 @@ def cut(job: Job) -> None:
     settings = job.settings
     extent = region_extent(settings, mpp=job.mpp)
     with open_slide(job.slide, mpp=job.mpp) as slide:
-        area = tumor_area(slide, job.outline, mpp=job.mpp, tumor_class=settings.tumor_class)
+        area = tumor_area(slide, job.outline, mpp=job.mpp, settings=settings)
         regions = lay_regions(
             area.polygons,
             bounds=area.slide,

@@ -48,7 +48,7 @@ def describe(
         "settings": settings.model_dump(mode="json"),
         "versions": versions(),
         "mpp_where_unstated": mpp,
-        "outlines": f"class {settings.tumor_class}" if outlined else TISSUE_ONLY,
+        "outlines": _classes(settings) if outlined else TISSUE_ONLY,
         "labels_table": table.describe([slide["slide_id"] for slide in slides]) if table else None,
         "totals": {
             "slides_done": len(records),
@@ -62,3 +62,8 @@ def describe(
         "patients": {split: sorted(names) for split, names in patients.items()},
         "slides": sorted(slides, key=lambda slide: str(slide["slide_id"])),
     }
+
+
+def _classes(settings: PatchSettings) -> str:
+    excluded = f" without {', '.join(settings.exclude_classes)}" if settings.exclude_classes else ""
+    return f"class {', '.join(settings.tumor_classes)}{excluded}"

@@ -133,7 +133,7 @@ def _check(path: Path, slide_id: str, outline: Path | None, *, settings: PatchSe
                 f"slide {slide_id} is {slide.width_px} x {slide.height_px} px, smaller than one region of {extent} x "
                 f"{extent} px ({extent * found:g} microns); lower patches.region_px, or leave the slide out"
             )
-        tumor_area(slide, outline, mpp=found, tumor_class=settings.tumor_class)
+        tumor_area(slide, outline, mpp=found, settings=settings)
     return found
 
 

@@ -35,6 +35,7 @@ class OpenSlideReader(SlideReader):
         except openslide.OpenSlideError as error:
             raise HistosynthError(_unreadable(path, error)) from error
         self.width_px, self.height_px = self._slide.dimensions
+        self.properties = dict(self._slide.properties)
         self.mpp = self._stated_mpp()
 
     def read(self, box: Box) -> NDArray[np.uint8]:
