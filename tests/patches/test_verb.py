@@ -90,6 +90,20 @@ def outline_elsewhere(cohort: Any) -> None:
     cohort.outline("S1", [[5000, 7000], [6000, 7000], [6000, 8000]])
 
 
+def hostile_outline(cohort: Any) -> None:
+    (cohort.outlines / "S1.geojson").unlink()
+    (cohort.outlines / "S1.xml").write_text('<!DOCTYPE a [<!ENTITY b "c">]><Annotations/>')
+
+
+def ndpa_of_another_slide(cohort: Any) -> None:
+    (cohort.outlines / "S1.geojson").unlink()
+    points = "".join(f"<point><x>{x}</x><y>{y}</y></point>" for x, y in [(0, 0), (90_000, 0), (0, 90_000)])
+    (cohort.outlines / "S1.png.ndpa").write_text(
+        '<annotations><ndpviewstate><title>Tumor</title><annotation type="freehand"><closed>1</closed>'
+        f"<pointlist>{points}</pointlist></annotation></ndpviewstate></annotations>"
+    )
+
+
 def broken_outline(cohort: Any) -> None:
     (cohort.outlines / "S1.geojson").write_text('{"type": "FeatureColl')
 
@@ -131,6 +145,10 @@ def nothing(cohort: Any) -> None:
             "lies outside slide S1: it spans x 5000 to 6000, y 7000 to 8000, the slide 256 x 256 px",
         ),
         (broken_outline, [], "not valid JSON"),
+        (hostile_outline, [], "S1.xml declare a document type"),
+        (ndpa_of_another_slide, [], "slide S1 states no hamamatsu.XOffsetFromSlideCentre"),
+        (nothing, ["--tumor-class", "Cancer"], "have no class 'Cancer' but 'Tumor' (1); name one by --tumor-class"),
+        (nothing, ["--exclude-class", "tumor"], "class 'tumor' is to be tumor and to be excluded"),
         (two_genotypes, [], "patient P0 is 'codel' in line 2 and 'wt' in line 4"),
         (labels_of_others, [], "no slide is left to cut (2 of 2: no label in labels.csv"),
         (no_label_column, [], "no label column among slide_id, age"),
@@ -236,3 +254,33 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     assert not (out / "manifest.json").exists()
     assert verb(*command(cohort, out))[0] == 0
     assert content(out) == content(tmp_path / "whole")
+
+
+def test_classes_of_outlines_by_option(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+    cohort = draw_cohort(1)
+    (cohort.outlines / "S0.geojson").unlink()
+    areas = [("IDHwt", 20, 130), ("Infiltration", 130, 236), ("Necrosis", 60, 100), ("Normal", 140, 180)]
+    layers = [
+        f'<Annotation Name="{name}"><Regions><Region Type="1"><Vertices>'
+        f'<Vertex X="{low}" Y="20"/><Vertex X="{high}" Y="236"/></Vertices></Region></Regions></Annotation>'
+        for name, low, high in areas
+    ]
+    (cohort.outlines / "S0.png.xml").write_text(f"<Annotations>{''.join(layers)}</Annotations>")
+    options = ["--tumor-class", "idhwt", "--tumor-class", "INFILTRATION", "--exclude-class", "necrosis"]
+    code, _, error = verb(*command(cohort, tmp_path / "store", *options, "--outline-origin", "slide"))
+    assert code == 0, error
+    told = json.loads((tmp_path / "store" / "manifest.json").read_text())
+    assert told["outlines"] == "class idhwt, INFILTRATION without necrosis"
+    assert told["settings"]["tumor_classes"] == ["idhwt", "INFILTRATION"]
+    assert told["settings"]["outline_origin"] == "slide"
+    outlines = told["slides"][0]["outlines"]
+    assert (outlines["format"], outlines["polygons"], outlines["excluded"], outlines["other_classes"]) == (
+        "ImageScope XML",
+        2,
+        1,
+        1,
+    )
+    assert outlines["tumor_mm2"] == round((216 - 40) * 216 * 0.0005**2, 4)
+    necrotic = [max(0, min(x + 32, 100) - max(x, 60)) / 32 for x in Store(tmp_path / "store").column("x")]
+    assert len(necrotic) > 3
+    assert max(necrotic) <= 0.1  # a region may leave the tumor by a tenth
