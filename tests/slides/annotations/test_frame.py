@@ -94,6 +94,8 @@ def test_the_facts_of_a_slide() -> None:
         slide_id="s", width_px=8000, height_px=4000, mpp_x=0.25, mpp_y=0.5, center_x_nm=-12345, bounds=BOUNDS
     )
     assert Frame.of(slide()).bounds is None
+    odd = {"openslide.bounds-x": "nan", "openslide.mpp-x": "352.8", "openslide.mpp-y": "inf"}
+    assert Frame.of(slide(**odd)) == Frame.of(slide())
 
 
 def test_a_slide_without_properties_has_a_frame(tmp_path: Path) -> None:

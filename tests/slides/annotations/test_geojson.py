@@ -29,6 +29,10 @@ def read(path: Path, content: Any, tumor_class: str = "Tumor") -> Outlines:
     return read_outlines(path, tumor_classes=[tumor_class])
 
 
+def nested(depth: int) -> str:
+    return '{"type": "GeometryCollection", "geometries": [' * depth + "]}" * depth
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "slide.geojson"
@@ -166,6 +170,10 @@ def test_the_union_of_rectangles_covers_what_a_raster_of_them_covers(
         ([feature({"coordinates": SQUARE})], "feature 1: broken geometry"),
         ([feature(None)], "feature 1: broken geometry"),
         ([feature("POLYGON EMPTY")], "feature 1: broken geometry"),
+        (
+            f'{{"type": "Feature", "geometry": {nested(450)}}}',
+            "(feature 1: broken geometry|hold no outlined|not valid)",
+        ),
         ([{"type": "Feature", "geometry": polygon(SQUARE), "properties": "Tumor"}], r"'\(no class\)'"),
         ([{**feature(None), "id": [1], "geometry": []}], "feature 1: broken geometry"),
         ([feature(polygon(SQUARE), classification=[1], objectType={})], r"but '\[1\]'"),

@@ -8,6 +8,7 @@ their corner: x_px = x + bounds_x. QuPath does so by default (github.com/qupath/
 """
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +19,7 @@ from shapely.geometry import MultiPolygon
 
 from histosynth.errors import HistosynthError
 from histosynth.slides.annotations.drawing import Drawing
-from histosynth.slides.reader import Box, SlideReader
+from histosynth.slides.reader import Box, SlideReader, plausible_mpp
 
 _CLEARLY_BETTER = 0.1
 
@@ -48,9 +49,10 @@ class Frame:
 
         def stated(name: str) -> float | None:
             try:
-                return float(getattr(slide, "properties", {})[name])
+                found = float(getattr(slide, "properties", {})[name])
             except (KeyError, ValueError):
                 return None
+            return found if isfinite(found) else None
 
         sides = [stated(f"openslide.bounds-{side}") for side in ("x", "y", "width", "height")]
         x, y, width, height = (round(side) if side is not None else None for side in sides)
@@ -61,8 +63,8 @@ class Frame:
             slide_id=slide.slide_id,
             width_px=slide.width_px,
             height_px=slide.height_px,
-            mpp_x=stated("openslide.mpp-x") or slide.mpp,
-            mpp_y=stated("openslide.mpp-y") or slide.mpp,
+            mpp_x=plausible_mpp(stated("openslide.mpp-x") or 0) or slide.mpp,
+            mpp_y=plausible_mpp(stated("openslide.mpp-y") or 0) or slide.mpp,
             center_x_nm=stated("hamamatsu.XOffsetFromSlideCentre"),
             center_y_nm=stated("hamamatsu.YOffsetFromSlideCentre"),
             bounds=bounds,

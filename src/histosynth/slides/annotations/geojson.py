@@ -68,7 +68,15 @@ def _parts(feature: dict[str, Any], where: str) -> list[BaseGeometry]:
     try:
         with np.errstate(invalid="ignore"):  # not a number: told below
             whole = shapely.force_2d(shape(geometry))
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, shapely.errors.ShapelyError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+        shapely.errors.ShapelyError,
+    ) as error:
         raise HistosynthError(f"{where}: broken geometry ({error}); mend or remove it in QuPath") from error
     check(shapely.get_coordinates(whole), where)
     parts = [whole]

@@ -5,8 +5,9 @@ that reaches beyond the hole, covers the area too.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
@@ -45,18 +46,17 @@ def solids(areas: Sequence[Area]) -> list[Solid]:
 def _layer(areas: dict[int, Area]) -> dict[int, Solid]:
     mended = {number: mend(area.polygon) for number, area in areas.items()}
     shapes = {number: MultiPolygon(parts) for number, (parts, _) in mended.items() if parts}
-    holes = [number for number in shapes if areas[number].negative]
-    tree = shapely.STRtree([shapes[number] for number in holes])
+    holes = _Found({number: shape for number, shape in shapes.items() if areas[number].negative})
+    positive = _Found({number: shape for number, shape in shapes.items() if not areas[number].negative})
     found: dict[int, Solid] = {}
     for number, area in areas.items():
         if area.negative:
             continue
         parts, repaired = mended[number]
         cutting: frozenset[int] = frozenset()
-        if holes and parts:
-            over = [holes[i] for i in tree.query(shapes[number], predicate="intersects")]
-            larger = [n for n in shapes if n != number and not areas[n].negative] if over else []
-            cutting = frozenset(hole for hole in over if _cuts(hole, number, larger, shapes))
+        if number in shapes:
+            over = holes.that("intersects", shapes[number])
+            cutting = frozenset(hole for hole in over if _cuts(holes.shapes[hole], shapes[number], positive))
         if cutting:
             rest = shapely.difference(shapes[number], shapely.union_all([shapes[hole] for hole in cutting]))
             parts = polygons(rest)
@@ -64,12 +64,24 @@ def _layer(areas: dict[int, Area]) -> dict[int, Solid]:
     return found
 
 
-def _cuts(hole: int, number: int, others: Iterable[int], shapes: dict[int, MultiPolygon]) -> bool:
+class _Found:
+    """Shapes by number, found by where they lie: a layer may have ten thousand."""
+
+    def __init__(self, shapes: dict[int, MultiPolygon]) -> None:
+        self.shapes = shapes
+        self._numbers = list(shapes)
+        self._tree = shapely.STRtree(list(shapes.values()))
+
+    def that(self, predicate: Literal["intersects", "covered_by"], shape: MultiPolygon) -> list[int]:
+        """Numbers of the shapes that `shape` intersects, or is covered by."""
+        return [self._numbers[i] for i in self._tree.query(shape, predicate=predicate)]
+
+
+def _cuts(hole: MultiPolygon, shape: MultiPolygon, positive: _Found) -> bool:
     """Whether a hole takes from an area, which is not its island and does not only touch it."""
-    if shapely.touches(shapes[hole], shapes[number]):
+    if shapely.touches(hole, shape):
         return False
-    is_island = shapely.covers(shapes[hole], shapes[number]) and any(
-        shapely.covers(shapes[other], shapes[number]) and not shapely.covers(shapes[hole], shapes[other])
-        for other in others
+    is_island = shapely.covers(hole, shape) and any(
+        not shapely.covers(hole, positive.shapes[other]) for other in positive.that("covered_by", shape)
     )
     return not is_island
