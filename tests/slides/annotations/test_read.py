@@ -162,7 +162,7 @@ def test_without_any_class_the_error_says_how_to_take_all(read: Any) -> None:
     assert read(content, "(no class)").counts == {"polygons": 1}
 
 
-@pytest.mark.parametrize("write", [geojson, imagescope, lambda rings, _, name: asap(rings, name)])
+@pytest.mark.parametrize("write", [geojson, imagescope])
 def test_a_million_vertices(read: Any, write: Any) -> None:
     count = 1_000_000
     turn = np.linspace(0, 2 * np.pi, count, endpoint=False)
