@@ -1,7 +1,8 @@
 """From the coordinates of a file to level-0 pixels of the whole slide, which needs facts of the slide.
 
 NDPA counts nanometers from the center of the glass slide. The scanner says how far from there the center of its image
-lies, o, and how large a pixel is, m (microns): x_px = (x_nm - o) / (1000 m) + width / 2.
+lies, o, and how large a pixel is, m (microns): x_px = (x_nm - o) / (1000 m) + width / 2. OpenSlide hands both on
+(openslide.org/formats/hamamatsu).
 
 Tools that crop a slide to its scanned bounds (OpenSlide's `bounds-x` and `bounds-y`: MRXS, some SCN and BIF) count from
 their corner: x_px = x + bounds_x. QuPath does so by default (github.com/qupath/qupath/issues/820), ASAP does not.

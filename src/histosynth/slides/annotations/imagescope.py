@@ -1,9 +1,9 @@
 """XML of Aperio ImageScope, and of HALO, which took its form: layers (`Annotation`) of regions with vertices.
 
 ImageScope numbers the type of a region (0 freehand, 1 rectangle or closed polygon, 2 ellipse by two corners of its box,
-3 arrow, 4 ruler), HALO spells it. `NegativeROA="1"` makes a region a hole in its layer. The class of a region is the
-name of its layer, else the layer's attribute (its value, else its name, unless that is ImageScope's `Description`),
-else the region's text.
+3 arrow, 4 ruler; github.com/laclouis5/globox/issues/3), HALO spells it (github.com/rharkes/pyhaloxml).
+`NegativeROA="1"` makes a region a hole in its layer. The class of a region is the name of its layer, else the layer's
+attribute (its value, else its name, unless that is ImageScope's `Description`), else the region's text.
 """
 
 from collections.abc import Callable, Sequence
