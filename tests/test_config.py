@@ -111,12 +111,6 @@ def test_overrides(override: str, section: str, key: str, value: object) -> None
     assert settings.model_dump() == rest
 
 
-def test_the_former_name_of_the_tumor_class_is_understood() -> None:
-    former = settings_from_toml('[patches]\ntumor_class = "Glioma"\n', where="weights of before")
-    assert former.patches.tumor_classes == ("Glioma",)
-    assert load_settings("paper", overrides=["patches.tumor_class=Glioma"]).patches.tumor_classes == ("Glioma",)
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

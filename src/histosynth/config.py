@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from histosynth.errors import HistosynthError, nearest
 
@@ -60,16 +60,6 @@ class PatchSettings(Section):
     """A patient with two labels is an error. Set it to false for classes of regions, of which a patient has several."""
     seed: int = Field(0, ge=0)
     """Seed of the draw of patches and of the split."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_tumor_class(cls, given: Any) -> Any:
-        """The setting was `tumor_class`, one text, before; the weights trained then still say so."""
-        if isinstance(given, dict) and "tumor_class" in given:
-            return {key: value for key, value in given.items() if key != "tumor_class"} | {
-                "tumor_classes": given["tumor_class"]
-            }
-        return given
 
     @field_validator("tumor_classes", "exclude_classes", mode="before")
     @classmethod
