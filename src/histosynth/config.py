@@ -56,6 +56,12 @@ class PatchSettings(Section):
     """Share of patients kept from training, drawn by hash within each label."""
     held_out_patients: tuple[str, ...] = Field((), strict=False)
     """Hold out exactly these patients, and draw none."""
+    folds: int = Field(0, ge=0)
+    """Part the patients into so many folds, by hash within each label, and hold one out; 0: `held_out` decides."""
+    fold: int = Field(0, ge=0)
+    """The fold held out, from 0 to `folds - 1`."""
+    genotype_aliases: bool = True
+    """Give glioma genotypes one name each (`IDHC`, `IDH mutant, 1p/19q codeleted` become `IDHmut-codel`)."""
     one_label_a_patient: bool = True
     """A patient with two labels is an error. Set it to false for classes of regions, of which a patient has several."""
     seed: int = Field(0, ge=0)

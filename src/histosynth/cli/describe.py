@@ -133,7 +133,7 @@ def _labels(path: Path) -> Facts:
         "column": table.column,
         "labels": dict(sorted(Counter(row.label for row in table.rows).items())),
         "patients": len({row.patient for row in table.rows}),
-        "unlabeled": table.unlabeled,
+        "unlabeled": table.unlabeled_rows,
     }
 
 

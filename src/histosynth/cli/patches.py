@@ -39,6 +39,8 @@ _NAMED = 5
     help="Outlines count from the corner of the slide or of its scanned bounds. Default: auto, as the tool does.",
 )
 @click.option("--labels", type=_PATH, metavar="CSV", help="Labels by slide_id or patient_id. Default: no labels.")
+@click.option("--split-table", type=_PATH, metavar="CSV", help="Your own split: patient_id (or slide_id), and split.")
+@click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster (tcp://host:8786) that does the work.")
 @click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for slides that state none.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes. Default: one a core.")
 @click.option("--skip-bad-slides", is_flag=True, help="Go on without unusable slides; the manifest names them.")
@@ -53,6 +55,8 @@ def command(
     exclude_class: tuple[str, ...],
     outline_origin: str | None,
     labels: Path | None,
+    split_table: Path | None,
+    dask: str | None,
     mpp: float | None,
     workers: int | None,
     skip_bad_slides: bool,
@@ -79,6 +83,8 @@ def command(
         settings=load_settings(config, overrides=[*overrides, *_outline_settings(given)]).patches,
         outlines=outlines,
         labels=labels,
+        split_table=split_table,
+        dask=dask,
         mpp=mpp,
         workers=workers,
         skip_bad_slides=skip_bad_slides,
@@ -109,6 +115,11 @@ def _notes(result: "ExtractionResult") -> Iterator[str]:
     if unused := result.labels_without_slide:
         more = ", …" if len(unused) > _NAMED else ""
         yield f"{len(unused)} label(s) without a slide: {', '.join(unused[:_NAMED])}{more} (the manifest names all)"
+    if unknown := result.split_without_slide:
+        more = ", …" if len(unknown) > _NAMED else ""
+        yield f"{len(unknown)} name(s) in the split table without a slide: {', '.join(unknown[:_NAMED])}{more}"
+    if result.genotype_aliases:
+        yield f"labels renamed: {', '.join(f'{a} to {b}' for a, b in result.genotype_aliases.items())}"
 
 
 def _table(result: "ExtractionResult") -> str:

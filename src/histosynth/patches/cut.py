@@ -88,8 +88,8 @@ def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, settings
     return TumorArea(polygons=polygons, slide=bounds, record=record)
 
 
-def cut(job: Job) -> None:
-    """Cut one slide and write its part, whole or not at all.
+def cut(job: Job) -> int:
+    """Cut one slide and write its part, whole or not at all; return the number of patches.
 
     Raises:
         HistosynthError: the slide or its outline cannot be read.
@@ -143,6 +143,7 @@ def cut(job: Job) -> None:
         "stain": stain,
     }
     write_part(job.part, patches, fingerprint=job.fingerprint, record=record)
+    return len(patches)
 
 
 def _choose(
