@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,7 @@ from typing import IO, Any
 from histosynth.errors import HistosynthError
 
 MANIFEST = "manifest.json"
+LOCK = ".lock"
 _PACKAGES = (
     "histosynth", "imagecodecs", "numpy", "openslide-bin", "openslide-python", "pillow", "pyarrow", "scipy", "shapely",
     "tifffile", "torch",
@@ -57,6 +59,66 @@ def require_directory(path: Path) -> None:
     """Raise unless `path` is a directory, or nothing yet."""
     if path.exists() and not path.is_dir():
         raise HistosynthError(f"{path} is a file; name a directory")
+
+
+@contextmanager
+def only_writer(directory: Path) -> Iterator[None]:
+    """Keep every other command from writing `directory` meanwhile; made if absent, and gone again if left empty.
+
+    The lock is the kernel's, on a file in the directory: it ends with the process, however that ends. The file is
+    deleted before the lock is given back, so whoever gets a lock looks whether it is still on the file of that name.
+
+    Raises:
+        HistosynthError: another command holds the lock.
+    """
+    require_directory(directory)
+    fresh = not directory.exists()
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / LOCK
+    try:
+        with _locked(path):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    finally:
+        if fresh and not any(directory.iterdir()):
+            directory.rmdir()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock on the file that `path` names."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    while True:
+        with path.open("a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read(100).decode(errors="replace")
+                raise HistosynthError(
+                    f"{path.parent} is being written by another command{holder and f' ({holder})'}; wait until that "
+                    "one ends, or name another directory"
+                ) from None
+            except OSError as error:  # a file system without locks
+                warnings.warn(f"{path.parent} cannot be locked ({error.strerror}); run one command on it", stacklevel=2)
+            if not (path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
+                continue
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}".encode())
+            file.flush()
+            yield
+            return
+
+
+def is_empty(directory: Path) -> bool:
+    """Whether the directory is absent or holds nothing but a lock."""
+    return not directory.exists() or all(entry.name == LOCK for entry in directory.iterdir())
 
 
 def read_manifest(directory: Path, *, kind: str) -> dict[str, Any]:

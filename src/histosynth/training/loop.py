@@ -11,6 +11,7 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import PatchDataset
 from histosynth.patches.montage import save_montage
 from histosynth.patches.store import Store
+from histosynth.rundir import only_writer
 from histosynth.training.checkpoint import Origin, load_newest_state, save_state, save_weights
 from histosynth.training.curve import save_curve
 from histosynth.training.device import pick_device
@@ -71,12 +72,13 @@ def train(
         "store": str(store.path),
         "data_hash": store.content_hash(),
     }
-    run = Run(out, settings=settings, facts=facts)
-    state = load_newest_state(out / "state")
-    if state is not None:
-        task.load_state(state)
-    seen = resumed_at = state["images"] if state is not None else 0
-    weights = _loop(run, task, seen=seen, progress=progress)
+    with only_writer(out):
+        run = Run(out, settings=settings, facts=facts)
+        state = load_newest_state(out / "state")
+        if state is not None:
+            task.load_state(state)
+        seen = resumed_at = state["images"] if state is not None else 0
+        weights = _loop(run, task, seen=seen, progress=progress)
     stats = read_stats(out)
     tail = [line["loss"] for line in stats[-max(len(stats) // 10, 1) :]]
     return TrainingResult(
