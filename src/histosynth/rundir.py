@@ -6,16 +6,19 @@ import platform
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ParamSpec, TypeVar
 
 from histosynth.errors import HistosynthError
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
+P = ParamSpec("P")
+T = TypeVar("T")
 _PACKAGES = (
     "histosynth", "imagecodecs", "numpy", "openslide-bin", "openslide-python", "pillow", "pyarrow", "scipy", "shapely",
     "tifffile", "torch",
@@ -72,7 +75,7 @@ def only_writer(directory: Path) -> Iterator[None]:
         HistosynthError: another command holds the lock.
     """
     require_directory(directory)
-    fresh = not directory.exists()
+    made = [place for place in (directory, *directory.parents) if not place.exists()]
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / LOCK
     try:
@@ -82,8 +85,20 @@ def only_writer(directory: Path) -> Iterator[None]:
             finally:
                 path.unlink(missing_ok=True)
     finally:
-        if fresh and not any(directory.iterdir()):
-            directory.rmdir()
+        with suppress(OSError):  # not empty
+            for place in made:
+                place.rmdir()
+
+
+def one_writer(function: Callable[P, T]) -> Callable[P, T]:
+    """Let `function` run as the `only_writer` of the directory that is its keyword argument `out`."""
+
+    @wraps(function)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+        with only_writer(Path(str(kwargs["out"]))):
+            return function(*args, **kwargs)
+
+    return alone
 
 
 @contextmanager
@@ -107,13 +122,21 @@ def _locked(path: Path) -> Iterator[None]:
                 ) from None
             except OSError as error:  # a file system without locks
                 warnings.warn(f"{path.parent} cannot be locked ({error.strerror}); run one command on it", stacklevel=2)
-            if not (path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
+            if not _is_at(file, path):
                 continue
             file.truncate(0)
             file.write(f"process {os.getpid()} on {platform.node()}".encode())
             file.flush()
             yield
             return
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether `path` still names the opened file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def is_empty(directory: Path) -> bool:

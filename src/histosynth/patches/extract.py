@@ -21,7 +21,7 @@ from histosynth.patches.plan import Skip, plan, refuse_bad
 from histosynth.patches.split_table import read_split_table
 from histosynth.patches.store import KIND, part_fingerprint, part_path, part_record, write_manifest
 from histosynth.patches.workers import run_jobs
-from histosynth.rundir import MANIFEST, only_writer, read_manifest, require_directory
+from histosynth.rundir import MANIFEST, one_writer, read_manifest, require_directory
 from histosynth.slides.reader import find_slides, slide_id_of
 from histosynth.stain import normalizers
 
@@ -52,6 +52,7 @@ class ExtractionResult:
     """Places of the grid that became no patch, by reason."""
 
 
+@one_writer
 def extract(
     slides: Sequence[Path],
     *,
@@ -103,41 +104,40 @@ def extract(
     if not planned.jobs:
         raise HistosynthError(_nothing_to_cut(planned.skips))
 
-    with only_writer(out):
-        todo = [job for job in planned.jobs if part_fingerprint(job.part) != job.fingerprint]
-        kept = {job.part for job in planned.jobs} - {job.part for job in todo}
-        remade = sum(part not in kept for part in out.glob("part-*.parquet"))
-        for stale in {out / MANIFEST, *out.glob("part-*.parquet")} - kept:
-            stale.unlink(missing_ok=True)
-        skips = list(planned.skips)
-        try:
-            with closing(run_jobs(todo, workers=workers, dask=dask, progress=progress)) as ended:
-                for job, error in ended:
-                    if error is not None and not skip_bad_slides:
-                        raise error
-                    if error is not None:
-                        skips.append(Skip(slide_id=job.slide_id, reason=str(error), bad=True))
-        finally:
-            for torn in out.glob(".*.tmp"):
-                torn.unlink(missing_ok=True)
+    todo = [job for job in planned.jobs if part_fingerprint(job.part) != job.fingerprint]
+    kept = {job.part for job in planned.jobs} - {job.part for job in todo}
+    remade = sum(part not in kept for part in out.glob("part-*.parquet"))
+    for stale in {out / MANIFEST, *out.glob("part-*.parquet")} - kept:
+        stale.unlink(missing_ok=True)
+    skips = list(planned.skips)
+    try:
+        with closing(run_jobs(todo, workers=workers, dask=dask, progress=progress)) as ended:
+            for job, error in ended:
+                if error is not None and not skip_bad_slides:
+                    raise error
+                if error is not None:
+                    skips.append(Skip(slide_id=job.slide_id, reason=str(error), bad=True))
+    finally:
+        for torn in out.glob(".*.tmp"):
+            torn.unlink(missing_ok=True)
 
-        skipped = {skip.slide_id: skip for skip in sorted(skips, key=lambda skip: skip.slide_id)}
-        done = [job for job in planned.jobs if job.slide_id not in skipped]
-        records = [part_record(job.part) for job in done]
-        if not records:
-            raise HistosynthError(_nothing_to_cut(skips))
-        if not any(record["patches"] for record in records):
-            raise HistosynthError(_no_patch(records))
-        manifest = describe(
-            records,
-            list(skipped.values()),
-            settings=settings,
-            outlined=outlines is not None,
-            table=table,
-            sides=sides,
-            mpp=mpp,
-        )
-        write_manifest(out, manifest)
+    skipped = {skip.slide_id: skip for skip in sorted(skips, key=lambda skip: skip.slide_id)}
+    done = [job for job in planned.jobs if job.slide_id not in skipped]
+    records = [part_record(job.part) for job in done]
+    if not records:
+        raise HistosynthError(_nothing_to_cut(skips))
+    if not any(record["patches"] for record in records):
+        raise HistosynthError(_no_patch(records))
+    manifest = describe(
+        records,
+        list(skipped.values()),
+        settings=settings,
+        outlined=outlines is not None,
+        table=table,
+        sides=sides,
+        mpp=mpp,
+    )
+    write_manifest(out, manifest)
     return ExtractionResult(
         store=out,
         patches=manifest["totals"]["patches"],

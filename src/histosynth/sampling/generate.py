@@ -32,7 +32,7 @@ from histosynth.patches.store import (
     write_manifest,
     write_part,
 )
-from histosynth.rundir import MANIFEST, is_empty, only_writer, read_manifest, require_directory, versions
+from histosynth.rundir import MANIFEST, is_empty, one_writer, read_manifest, require_directory, versions
 from histosynth.sampling.fixed_batch import FixedBatch
 from histosynth.training.checkpoint import Origin, find_weights, load_denoiser, read_origin
 from histosynth.training.device import pick_device
@@ -65,6 +65,7 @@ def trained_settings(source: Path) -> Settings:
     return read_origin(find_weights(source)).settings
 
 
+@one_writer
 def generate(
     source: Path,
     *,
@@ -106,26 +107,25 @@ def generate(
     seeds = [s for s in range(seed, seed + per_label * count) if origin.labels[s % count] in wanted]
     made_with = settings.model_dump(exclude={"batch"}) | {"run": origin.run, "images_seen": origin.images}
     made_with |= {"data_hash": origin.data_hash, "weights_sha256": _digest(weights), "device": torch_device.type}
-    with only_writer(out):
-        _prepare(out, made_with)
-        made = 0
-        with tqdm(total=len(seeds), unit="img", desc="sample", disable=not progress) as bar:
-            for start in range(seed - seed % _BLOCK, seeds[-1] + 1, _BLOCK):
-                path = part_path(out, f"{origin.run}-{start:010d}")
-                there = {_seed_of(patch): patch for patch in (read_part(path) if path.exists() else [])}
-                missing = [s for s in seeds if start <= s < start + _BLOCK and s not in there]
-                if missing:
-                    new = _make(denoiser, origin, seeds=missing, settings=settings, device=torch_device, bar=bar)
-                    patches = there | dict(zip(missing, new, strict=True))
-                    write_part(path, [patches[s] for s in sorted(patches)], fingerprint=str(made_with))
-                made += len(missing)
-                bar.update(sum(start <= s < start + _BLOCK for s in seeds) - len(missing))
-        facts = {"synthetic": True, "source": origin.run, "weights": str(weights), "made_with": made_with}
-        write_manifest(out, {**facts, "train_split": origin.settings.train.split, "versions": versions()})
-        store = Store(out)
-        sheet = out / "contact_sheet.png"
-        groups = {f"{name} (synthetic)": store.images(store.select(label=name)[:_SHOWN]) for name in store.labels}
-        save_montage(sheet, groups, synthetic=True, columns=_SHOWN)
+    _prepare(out, made_with)
+    made = 0
+    with tqdm(total=len(seeds), unit="img", desc="sample", disable=not progress) as bar:
+        for start in range(seed - seed % _BLOCK, seeds[-1] + 1, _BLOCK):
+            path = part_path(out, f"{origin.run}-{start:010d}")
+            there = {_seed_of(patch): patch for patch in (read_part(path) if path.exists() else [])}
+            missing = [s for s in seeds if start <= s < start + _BLOCK and s not in there]
+            if missing:
+                new = _make(denoiser, origin, seeds=missing, settings=settings, device=torch_device, bar=bar)
+                patches = there | dict(zip(missing, new, strict=True))
+                write_part(path, [patches[s] for s in sorted(patches)], fingerprint=str(made_with))
+            made += len(missing)
+            bar.update(sum(start <= s < start + _BLOCK for s in seeds) - len(missing))
+    facts = {"synthetic": True, "source": origin.run, "weights": str(weights), "made_with": made_with}
+    write_manifest(out, {**facts, "train_split": origin.settings.train.split, "versions": versions()})
+    store = Store(out)
+    sheet = out / "contact_sheet.png"
+    groups = {f"{name} (synthetic)": store.images(store.select(label=name)[:_SHOWN]) for name in store.labels}
+    save_montage(sheet, groups, synthetic=True, columns=_SHOWN)
     return SamplingResult(store=out, sheet=sheet, images=len(store), made=made, labels=store.labels)
 
 

@@ -11,7 +11,7 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import PatchDataset
 from histosynth.patches.montage import save_montage
 from histosynth.patches.store import Store
-from histosynth.rundir import only_writer
+from histosynth.rundir import one_writer
 from histosynth.training.checkpoint import Origin, load_newest_state, save_state, save_weights
 from histosynth.training.curve import save_curve
 from histosynth.training.device import pick_device
@@ -43,6 +43,7 @@ class TrainingResult:
     loss: float
 
 
+@one_writer
 def train(
     store: Store | Path, *, out: Path, settings: Settings, device: str | None = None, progress: bool = True
 ) -> TrainingResult:
@@ -72,13 +73,12 @@ def train(
         "store": str(store.path),
         "data_hash": store.content_hash(),
     }
-    with only_writer(out):
-        run = Run(out, settings=settings, facts=facts)
-        state = load_newest_state(out / "state")
-        if state is not None:
-            task.load_state(state)
-        seen = resumed_at = state["images"] if state is not None else 0
-        weights = _loop(run, task, seen=seen, progress=progress)
+    run = Run(out, settings=settings, facts=facts)
+    state = load_newest_state(out / "state")
+    if state is not None:
+        task.load_state(state)
+    seen = resumed_at = state["images"] if state is not None else 0
+    weights = _loop(run, task, seen=seen, progress=progress)
     stats = read_stats(out)
     tail = [line["loss"] for line in stats[-max(len(stats) // 10, 1) :]]
     return TrainingResult(
