@@ -53,9 +53,10 @@ def require_cluster(address: str, *, workers: int | None) -> None:
 
 
 def on_shared_disk(job: Job) -> Job:
-    """The same job for a process in another directory."""
+    """The same job for a process in another directory. A slide that is no file here (a URL) keeps its name."""
+    slide = job.slide.absolute() if job.slide.exists() else job.slide
     outline = job.outline.absolute() if job.outline else None
-    return replace(job, slide=job.slide.absolute(), outline=outline, part=job.part.absolute())
+    return replace(job, slide=slide, outline=outline, part=job.part.absolute())
 
 
 def cut_shared(job: Job, version: str) -> int | HistosynthError:
@@ -68,7 +69,7 @@ def cut_shared(job: Job, version: str) -> int | HistosynthError:
     if version != __version__:
         raise HistosynthError(f"a Dask worker has histosynth {__version__}, this command {version}; install the same")
     for path in (job.slide, job.part.parent):
-        if not path.exists():
+        if path.is_absolute() and not path.exists():
             raise HistosynthError(f"a Dask worker does not see {path}; put slides and store on a disk that all share")
     if part_fingerprint(job.part) == job.fingerprint:
         return int(part_record(job.part)["patches"])
