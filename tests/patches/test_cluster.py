@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.cluster import cut_shared
+from histosynth.patches.cut import Job
 from histosynth.patches.extract import extract
 from histosynth.patches.plan import plan
 from histosynth.patches.store import part_fingerprint
@@ -100,6 +103,62 @@ def test_without_the_extra_the_error_names_it(
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(HistosynthError, match=r"--dask needs the extra 'cluster'; pip install 'histosynth\[cluster\]'"):
         extract([draw_cohort(1).slides], out=tmp_path / "store", settings=small, dask="tcp://127.0.0.1:9")
+
+
+@contextmanager
+def one_thread(address: str) -> Iterator[Executor]:
+    """What `dask_executor` gives, without a cluster."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("workers", "cluster"):
+        monkeypatch.setattr(f"histosynth.patches.{module}.dask_executor", one_thread)
+
+
+class KilledWorker(Exception):  # noqa: N818
+    """As distributed has it."""
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (CancelledError(), "the Dask scheduler at tcp://there:1 was lost; the same command goes on once it is back"),
+        (ModuleNotFoundError("No module named 'x'"), r"a Dask worker lacks a package \(No module named 'x'\); install"),
+        (KilledWorker(), "a slide killed several Dask workers, perhaps for want of memory"),
+        (HistosynthError("a Dask worker does not see S0.png"), "does not see S0.png"),
+    ],
+)
+@pytest.mark.usefixtures("no_cluster")
+def test_what_goes_wrong_on_the_cluster_is_one_line(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Any, message: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("histosynth.patches.workers.cut_shared", fail)
+    with pytest.raises(HistosynthError, match=message):
+        extract([draw_cohort(1).slides], out=tmp_path / "store", settings=small, mpp=0.5, dask="tcp://there:1",
+                progress=False)  # fmt: skip
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.usefixtures("no_cluster")
+def test_a_slide_that_cannot_be_cut_on_a_worker_is_skipped_by_name(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(job: Job, version: str) -> int | HistosynthError:
+        return HistosynthError("S1 is torn") if job.slide_id == "S1" else cut_shared(job, version)
+
+    monkeypatch.setattr("histosynth.patches.workers.cut_shared", cut)
+    given = {"out": tmp_path / "store", "settings": small, "mpp": 0.5, "dask": "tcp://there:1", "progress": False}
+    with pytest.raises(HistosynthError, match="S1 is torn"):
+        extract([draw_cohort(3).slides], **given)
+    result = extract([tmp_path / "cohort" / "slides"], **given, skip_bad_slides=True)
+    assert result.slides_skipped == {"S1": "S1 is torn"}
+    assert result.slides_done == 2
 
 
 def test_a_job_may_run_twice(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:

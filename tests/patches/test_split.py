@@ -134,3 +134,9 @@ def test_a_fold_that_holds_nobody() -> None:
     (empty,) = set(range(3)) - set(fold_patients(labels, folds=3, seed=0).values())
     with pytest.raises(HistosynthError, match=r"holds nobody out: there are only 2 patients; lower patches\.folds"):
         split_by(PatchSettings(folds=3, fold=empty), labels)
+
+
+def test_the_folds_never_change() -> None:
+    # Nor may they move a patient from one of the stores that people already have to another.
+    few = fold_patients(dict.fromkeys("abcdef", "x") | dict.fromkeys("gh", "y"), folds=5, seed=0)
+    assert few == {"a": 2, "b": 3, "c": 4, "d": 0, "e": 1, "f": 1, "g": 3, "h": 1}

@@ -96,3 +96,20 @@ def test_what_csv_writes_reads_back(
     path = write(tmp_path_factory.getbasetemp(), buffer.getvalue())
     stripped = [tuple(text.strip() for text in row) for row in rows]
     assert [cells for _, cells in read_table(path, what="x", example="a").rows] == [r for r in stripped if any(r)]
+
+
+rough = st.text('ab1,;\t"#\n\r \x00ä', max_size=40)
+
+
+@given(data=st.one_of(st.binary(max_size=40), rough.map(str.encode), rough.map(lambda text: text.encode("utf-16"))))
+def test_any_file_is_a_table_or_one_line(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    header = "slide_id,label\n".encode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
+    path = write(tmp_path_factory.getbasetemp(), header + data)
+    told = ""
+    try:
+        rows = read_labels(path).rows
+    except HistosynthError as error:
+        told = str(error)
+    else:
+        assert all(row.slide and row.label and "\0" not in row.label for row in rows)
+    assert "\n" not in told
