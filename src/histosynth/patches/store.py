@@ -36,7 +36,8 @@ SCHEMA = pa.schema(
         pa.field("tissue", pa.float32()),
         pa.field("split", pa.string()),
         pa.field("source", pa.string(), nullable=False),
-        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), nullable=False),
+        # nullable, though it never is: `datasets` takes no other for an image
+        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
     ]
 )
 _FEATURES = {
