@@ -171,7 +171,7 @@ def test_a_synthetic_patch_that_comes_back_is_still_one(tmp_path: Path) -> None:
     for name in ("slide_id", "patient_id", "x", "y", "extent", "split"):
         assert set(back.column(name)) == {None}
     Image.fromarray(image(9)).save(tmp_path / "out" / "wt" / "real.png")
-    with pytest.raises(HistosynthError, match="mixes real tiles with synthetic ones, such as .*; pack each apart"):
+    with pytest.raises(HistosynthError, match=r"mixes real tiles with synthetic ones, such as .*; pack each apart"):
         pack(tmp_path / "out", out=tmp_path / "mixed", settings=PatchSettings(), progress=False)
 
 
@@ -205,8 +205,12 @@ def test_there_and_back_by_class_folders(tmp_path_factory: pytest.TempPathFactor
     do(store, root / "out", "png")
     pack(root / "out", out=root / "back", settings=PatchSettings(), progress=False)
     there, back = Store(store), Store(root / "back")
-    found = {(label, image.tobytes()) for label, image in zip(back.column("label"), back.images(range(len(back))))}
-    assert found == {(label, i.tobytes()) for label, i in zip(there.column("label"), there.images(range(len(there))))}
+
+    def shown(store: Store) -> set[tuple[str, bytes]]:
+        images = store.images(range(len(store)))
+        return {(label, i.tobytes()) for label, i in zip(store.column("label"), images, strict=True)}
+
+    assert shown(back) == shown(there)
 
 
 def test_names_that_file_systems_do_not_take(tmp_path: Path) -> None:
@@ -215,7 +219,7 @@ def test_names_that_file_systems_do_not_take(tmp_path: Path) -> None:
     folders = [entry.name for entry in (tmp_path / "out").iterdir() if entry.is_dir()]
     assert len({name.casefold() for name in folders}) == len(labels)
     assert all(len(name.encode()) <= 104 and name[0] not in ".# " for name in folders)
-    files = [entry for entry in (tmp_path / "out").rglob("*.png")]
+    files = list((tmp_path / "out").rglob("*.png"))
     assert len(files) == len(labels)
     assert {entry.parent.parent for entry in files} == {tmp_path / "out"}
 
@@ -244,7 +248,10 @@ def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--to", "png", "--label", "codel1"], "has no label 'codel1' (did you mean 'codel_1'?); it has codel_1, codel_2, wt"),
+        (
+            ["--to", "png", "--label", "codel1"],
+            "has no label 'codel1' (did you mean 'codel_1'?); it has codel_1, codel_2, wt",
+        ),
         (["--to", "png", "--label", "codel_1", "--split", "train"], "has no patch of split 'train' of these labels"),
         (["--to", "jpg"], "'jpg' is not one of"),
         ([], "Missing option '--to'"),

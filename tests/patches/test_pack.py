@@ -293,9 +293,7 @@ def test_a_bad_table_is_one_line(tmp_path: Path, verb: Verb, rows: list[Any], me
     for name in ("a", "b", "one/twice", "two/twice"):
         save(tmp_path / "tiles" / f"{name}.png")
     save(tmp_path / "secret.png")
-    code, _, error = verb(
-        tmp_path / "tiles", "--labels", table(tmp_path / "l.csv", *rows), "--out", tmp_path / "store"
-    )
+    code, _, error = verb(tmp_path / "tiles", "--labels", table(tmp_path / "l.csv", *rows), "--out", tmp_path / "store")
     assert (code, error.count("\n")) == (2, 1)
     assert message in error
     assert not (tmp_path / "store").exists()
