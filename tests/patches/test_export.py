@@ -11,18 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from histosynth.cli import main
+from histosynth.cli.describe import describe
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches import export_forms
 from histosynth.patches.export import export
 from histosynth.patches.pack import pack
-from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.patches.store import SCHEMA, Patch, Store, part_path, write_manifest, write_part
 
 FORMS = ("png", "npz", "webdataset")
 Verb = Callable[..., tuple[int, str, str]]
@@ -284,6 +287,12 @@ def test_a_failure_leaves_nothing(store: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(HistosynthError, match=r"mixes patch sizes \(8, 8\) and \(9, 9\)"):
         do(store, tmp_path / "out", "npz")
+    part_path(store, "c").unlink()
+    damaged = Store(store).table.slice(0, 1).to_pylist()[0]
+    damaged["image"]["bytes"] = damaged["image"]["bytes"][:60]
+    pq.write_table(pa.Table.from_pylist([damaged], schema=SCHEMA), part_path(store, "c"))
+    with pytest.raises(HistosynthError, match=r"the image of patch S0.svs_0_0 is damaged"):
+        do(store, tmp_path / "out", "npz")
     data = part_path(store, "b").read_bytes()
     part_path(store, "b").write_bytes(data[: len(data) // 3])
     with pytest.raises(HistosynthError, match=r"part-b.parquet cannot be read"):
@@ -295,5 +304,6 @@ def test_the_verb_says_what_it_made(store: Path, tmp_path: Path, verb: Verb) -> 
     code, output, error = verb(store, "--out", tmp_path / "out", "--to", "webdataset")
     assert (code, error) == (0, "")
     assert output.splitlines()[:2] == [f"6 patches (real) in {tmp_path / 'out'}", "labels   0 codel_1, 1 codel_2, 2 wt"]
+    assert describe(tmp_path / "out")["kind"] == "export of a store"
     told = json.loads(verb(store, "--out", tmp_path / "out", "--to", "webdataset", "--json")[1])
     assert (told["patches"], told["made"], told["synthetic"]) == (6, False, 0)

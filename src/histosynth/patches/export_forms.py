@@ -90,7 +90,12 @@ def write_npz(directory: Path, rows: Iterable[Row], selection: Selection) -> Non
         # ZipInfo as is says 1980, so that the same store gives the same bytes.
         with archive.open(zipfile.ZipInfo("arr_0.npy"), "w", force_zip64=True) as file:
             for row in rows:
-                image = decode_png(row["image"]["bytes"])
+                try:
+                    image = decode_png(row["image"]["bytes"])
+                except (OSError, SyntaxError, ValueError) as error:
+                    raise HistosynthError(
+                        f"the image of patch {row['patch_id']} is damaged ({error}); make the store anew"
+                    ) from error
                 if shape is None:
                     shape = image.shape
                     header = {"descr": "|u1", "fortran_order": False, "shape": (selection.patches, *shape)}

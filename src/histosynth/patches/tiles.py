@@ -6,16 +6,15 @@ table of file and label, as CRC and PCam tiles come. A tile's id is its path bel
 patient, he is read off a barcode, else the tile is a patient of its own.
 """
 
-import csv
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NoReturn
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.labels import LABEL_COLUMNS, PATIENT_COLUMNS, SLIDE_COLUMNS, patient_of
+from histosynth.patches.labels import LABEL_COLUMNS, patient_of
 from histosynth.patches.split import HELD_OUT, TRAIN
+from histosynth.patches.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell, read_table
 from histosynth.slides.reader import IMAGE_SUFFIXES, TIFF_SUFFIXES, slide_id_of
 
 SUFFIXES = IMAGE_SUFFIXES | TIFF_SUFFIXES
@@ -26,7 +25,6 @@ _SPLITS = {
     **dict.fromkeys(("train", "training"), TRAIN),
     **dict.fromkeys(("held_out", "heldout", "holdout", "test", "testing", "val", "valid", "validation"), HELD_OUT),
 }
-_NOTHING = {"", "na", "n/a", "nan", "none", "null"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,16 +101,18 @@ def list_labeled(folder: Path, table: Path) -> Listing:
     """
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not _hidden(file, folder))
     images = [file for file in files if file.suffix.lower() in SUFFIXES]
-    index: dict[str, set[Path]] = defaultdict(set)
+    rows = list(_rows(table))
+    index: dict[str, set[Path]] = {row.file: set() for row in rows}
     for file in images:
         below = file.relative_to(folder)
         for name in (below.as_posix(), below.with_name(slide_id_of(below)).as_posix(), file.name, slide_id_of(file)):
-            index[name].add(file)
+            if name in index:
+                index[name].add(file)
     found: dict[Path, _Row] = {}
     without: set[str] = set()
-    for row in _rows(table):
+    for row in rows:
         exact = folder / row.file
-        here = {exact} if exact in index.get(row.file, ()) else index.get(row.file, set())
+        here = {exact} if exact in index[row.file] else index[row.file]
         if len(here) > 1:
             row.refuse(f"'{row.file}' is {len(here)} files below {folder}; name each by its path below that folder")
         for file in here:
@@ -144,9 +144,9 @@ def list_labeled(folder: Path, table: Path) -> Listing:
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """One row of the table; `line` counts from 1, the header and comments included."""
+    """One row of the table; `line` counts from 1, the header and comments included, and `where` names it in errors."""
 
-    table: Path
+    where: str
     line: int
     file: str
     label: str | None
@@ -158,55 +158,26 @@ class _Row:
         return self.label, self.patient, self.split
 
     def refuse(self, why: str) -> NoReturn:
-        raise HistosynthError(f"labels {self.table}, line {self.line}: {why}")
+        raise HistosynthError(f"{self.where}: {why}")
 
 
-def _rows(table: Path) -> Iterator[_Row]:
-    try:
-        lines = list(enumerate(table.read_text("utf-8-sig").splitlines(), 1))
-    except UnicodeDecodeError as error:
-        raise HistosynthError(f"labels {table} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from error
-    except OSError as error:
-        raise HistosynthError(
-            f"labels {table} cannot be read: {error.strerror}; give the path of a CSV file"
-        ) from error
-    kept = [(number, line) for number, line in lines if line.strip() and not line.startswith("#")]
-    if not kept:
-        raise HistosynthError(f"labels {table} is empty; it needs a header such as file,label,patient_id")
-    delimiter = max(",\t;", key=kept[0][1].count)
-    try:
-        cells = [(n, next(csv.reader([line], delimiter=delimiter, strict=True))) for n, line in kept]
-    except csv.Error as error:
-        raise HistosynthError(f"labels {table} is no CSV table: {error}") from error
-    header = [name.strip().lower().replace(" ", "_").replace("-", "_").replace(".", "_") for name in cells[0][1]]
-
-    def column(*names: str) -> int | None:
-        return next((header.index(name) for name in names if name in header), None)
-
-    file, label = column(*FILE_COLUMNS, *SLIDE_COLUMNS, "id"), column(*LABEL_COLUMNS)
-    patient, split = column(*PATIENT_COLUMNS, *GROUP_COLUMNS), column(*SPLIT_COLUMNS)
-    for found, names in ((file, FILE_COLUMNS), (label, LABEL_COLUMNS)):
-        if found is None:
-            raise HistosynthError(
-                f"labels {table}: no {names[0]} column among {', '.join(header)}; name it one of {', '.join(names)}"
-            )
-    for number, row in cells[1:]:
-        text = [value.strip() for value in row] + [""] * len(header)
-
-        def cell(at: int | None, text: Sequence[str] = text) -> str | None:
-            return None if at is None or text[at].lower() in _NOTHING else text[at]
-
-        where = f"labels {table}, line {number}"
-        side = cell(split)
-        if split is not None and (side is None or side.lower().replace("-", "_") not in _SPLITS):
-            raise HistosynthError(f"{where}: split '{side or ''}' is unknown; write {TRAIN} or {HELD_OUT}")
+def _rows(path: Path) -> Iterator[_Row]:
+    table = read_table(path, what="labels", example="file,label,patient_id")
+    file = table.require((*FILE_COLUMNS, *SLIDE_COLUMNS, "id"), what="file")
+    label = table.require(LABEL_COLUMNS, what="label")
+    patient, split = table.find((*PATIENT_COLUMNS, *GROUP_COLUMNS)), table.find(SPLIT_COLUMNS)
+    for line, cells in table.rows:
+        where = f"{table.name}, line {line}"
+        side = (cell(cells, split) or "").lower().replace("-", "_")
+        if split is not None and side not in _SPLITS:
+            raise HistosynthError(f"{where}: split '{side}' is unknown; write {TRAIN} or {HELD_OUT}")
         yield _Row(
-            table=table,
-            line=number,
-            file=_below(text[file or 0], where=where),
-            label=cell(label),
-            patient=cell(patient),
-            split=_SPLITS[side.lower().replace("-", "_")] if side else None,
+            where=where,
+            line=line,
+            file=_below(cells[file] if file < len(cells) else "", where=where),
+            label=cell(cells, label),
+            patient=cell(cells, patient),
+            split=_SPLITS[side] if side else None,
         )
 
 
