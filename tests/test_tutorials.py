@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import histosynth
 from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+# A relative PYTHONPATH would lead nowhere from the directories in which the documents are run.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(histosynth.__file__).resolve().parents[1])}
 BLOCK = re.compile(r"^```(bash|console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -32,7 +35,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
         script = bin_ / name
         script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    return {**os.environ, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}"}
+    return {**ENVIRONMENT, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}"}
 
 
 def run(words: list[str], *, cwd: Path, shell: dict[str, str]) -> list[str]:
@@ -113,7 +116,7 @@ def test_reading_a_store(reader: str, tmp_path: Path) -> None:
     write_manifest(store, {})
     (store / "contact_sheet.png").write_bytes(b"lies there, too")
     code = READERS[reader] + "\nnp = __import__('numpy')\nnp.savez('read.npz', ids=patch_ids, images=images)\n"
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path)}
+    environment = {**ENVIRONMENT, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path)}
     run([sys.executable, "-c", code], cwd=tmp_path, shell=environment)
     opened = Store(store)
     rows = opened.select(split="train")
