@@ -25,7 +25,7 @@ from histosynth.patches.split import HELD_OUT, TRAIN, split_patients
 from histosynth.patches.store import KIND, Patch, part_fingerprint, part_path, part_record, write_manifest, write_part
 from histosynth.patches.tile_images import Seen, look_at_all
 from histosynth.patches.tiles import Listing, list_classes, list_labeled
-from histosynth.rundir import MANIFEST, read_manifest, require_directory
+from histosynth.rundir import MANIFEST, one_writer, read_manifest, require_directory
 from histosynth.slides.image import ImageReader
 from histosynth.slides.reader import plausible_mpp
 
@@ -58,6 +58,7 @@ class PackResult:
     """By label and split (`null` where synthetic)."""
 
 
+@one_writer
 def pack(
     folder: Path,
     *,
@@ -111,7 +112,6 @@ def pack(
         for name, block in _blocks(seen, crop_px=crop_px)
     }
 
-    out.mkdir(parents=True, exist_ok=True)
     there = set(out.glob("part-*.parquet"))
     kept = {part for part in there & set(jobs) if part_fingerprint(part) == jobs[part][1]}
     for stale in {out / MANIFEST, *there, *out.glob(".*.tmp")} - kept:
