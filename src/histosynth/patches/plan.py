@@ -88,7 +88,11 @@ def plan(
         except HistosynthError as error:
             skips.append(Skip(slide_id=slide_id, reason=str(error), bad=True))
     split = _split(sound, settings)
-    jobs = [_job(slide, split=split[slide.assigned.patient_id], out=out, settings=settings) for slide in sound]
+    caps = slide_caps({slide.slide_id: slide.assigned.patient_id for slide in sound}, settings)
+    jobs = [
+        _job(slide, split=split[slide.assigned.patient_id], cap=caps[slide.slide_id], out=out, settings=settings)
+        for slide in sound
+    ]
     return Plan(jobs=tuple(jobs), skips=tuple(skips))
 
 
@@ -137,15 +141,35 @@ def _check(path: Path, slide_id: str, outline: Path | None, *, settings: PatchSe
     return found
 
 
-def _job(slide: _Sound, *, split: str, out: Path, settings: PatchSettings) -> Job:
+def slide_caps(patients: Mapping[str, str], settings: PatchSettings) -> dict[str, int]:
+    """How many patches each slide may give, from the patient of each: its even share of the patient's cap at most.
+
+    What does not divide goes to the first slides by name. A slide that cannot fill its share leaves it unused, so that
+    no slide waits for another.
+    """
+    of_patient: dict[str, list[str]] = {}
+    for slide_id, patient_id in sorted(patients.items()):
+        of_patient.setdefault(patient_id, []).append(slide_id)
+    caps = dict.fromkeys(patients, settings.cap)
+    if settings.cap_per_patient:
+        for slide_ids in of_patient.values():
+            each, more = divmod(settings.cap_per_patient, len(slide_ids))
+            caps |= {name: min(settings.cap, each + (i < more)) for i, name in enumerate(slide_ids)}
+    return caps
+
+
+def _job(slide: _Sound, *, split: str, cap: int, out: Path, settings: PatchSettings) -> Job:
     """The job, with the SHA-256 of all that its part depends on.
 
     Of a slide that is its size and its first and last MiB: reading gigabytes to resume would cost more than it saves.
     """
     made_from = {
         "version": __version__,
-        # the share held out matters through the split alone
-        "settings": settings.model_dump(mode="json", exclude={"held_out", "held_out_patients"}),
+        # the share held out matters through the split alone, the patient's cap through the slide's
+        "settings": settings.model_dump(
+            mode="json", exclude={"held_out", "held_out_patients", "cap", "cap_per_patient"}
+        ),
+        "cap": cap,
         "slide": [slide.slide_id, slide.path.name, _ends(slide.path)],
         "outline": hashlib.sha256(slide.outline.read_bytes()).hexdigest() if slide.outline else None,
         "patient": [slide.assigned.patient_id, slide.assigned.label, split],
@@ -158,6 +182,7 @@ def _job(slide: _Sound, *, split: str, out: Path, settings: PatchSettings) -> Jo
         label=slide.assigned.label,
         split=split,
         mpp=slide.mpp,
+        cap=cap,
         outline=slide.outline,
         settings=settings,
         part=part_path(out, slide.slide_id),
