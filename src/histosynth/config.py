@@ -148,6 +148,8 @@ class TrainSettings(Section):
     """Patients to train on. `all` includes the held-out ones: no later figure is honest then."""
     seed: int = Field(0, ge=0)
     """Seed of the weights, the order, the noise."""
+    balance: bool = False
+    """Show every label equally often, however many patches it has."""
 
 
 class SampleSettings(Section):

@@ -5,6 +5,7 @@ The same command run again keeps what is done and goes on; the manifest comes la
 line, so a store that was interrupted ends up with the same bytes as one that was not.
 """
 
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -17,6 +18,7 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.labels import read_labels
 from histosynth.patches.manifest import describe
 from histosynth.patches.plan import Skip, plan, refuse_bad
+from histosynth.patches.preview import PREVIEW, write_preview
 from histosynth.patches.store import KIND, part_fingerprint, part_path, part_record, write_manifest
 from histosynth.patches.workers import run_jobs
 from histosynth.rundir import MANIFEST, read_manifest, require_directory
@@ -29,6 +31,8 @@ class ExtractionResult:
     """What `extract` did."""
 
     store: Path
+    preview: Path | None
+    """The page of previews, where one was asked for."""
     patches: int
     slides_done: int
     slides_resumed: int
@@ -56,6 +60,7 @@ def extract(
     mpp: float | None = None,
     workers: int | None = None,
     skip_bad_slides: bool = False,
+    preview: bool = False,
     progress: bool = True,
 ) -> ExtractionResult:
     """Make a patch store, or finish one that was begun.
@@ -69,6 +74,8 @@ def extract(
         mpp: microns per pixel of the full resolution, used where a slide states none.
         workers: processes; None takes one a core. More than 1 needs the caller's script to guard `__main__`.
         skip_bad_slides: name an unusable slide in the manifest and go on, instead of raising.
+        preview: also draw each slide with the places taken and left out, and a page of all slides; without it an
+            earlier preview of this store goes.
         progress: show bars on stderr.
 
     Raises:
@@ -93,6 +100,7 @@ def extract(
     remade = sum(part not in kept for part in out.glob("part-*.parquet"))
     for stale in {out / MANIFEST, *out.glob("part-*.parquet")} - kept:
         stale.unlink(missing_ok=True)
+    shutil.rmtree(out / PREVIEW, ignore_errors=True)  # it may show what the store will no longer be
     skips = list(planned.skips)
     try:
         with closing(run_jobs(todo, workers=workers, progress=progress)) as ended:
@@ -116,8 +124,10 @@ def extract(
         records, list(skipped.values()), settings=settings, outlined=outlines is not None, table=table, mpp=mpp
     )
     write_manifest(out, manifest)
+    page = write_preview(out, done, manifest=manifest, progress=progress) if preview else None
     return ExtractionResult(
         store=out,
+        preview=page,
         patches=manifest["totals"]["patches"],
         slides_done=len(done),
         slides_resumed=len(kept),

@@ -91,13 +91,10 @@ def line_length(points: NDArray[np.uint8]) -> float:
     labels, count = ndimage.label(gray, structure=np.ones((3, 3)))
     if not count:
         return 0.0
-    sizes: NDArray[np.int64] = np.bincount(labels.ravel())[1:]
-    reach = [
-        max(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in ndimage.find_objects(labels)
-    ]
-    thin = sizes <= 0.2 * labels.size
-    longest: int = max((length for length, slim in zip(reach, thin, strict=True) if slim), default=0)
-    return longest / max(points.shape[:2])
+    sizes: list[int] = np.bincount(labels.ravel())[1:].tolist()
+    reaches: list[int] = [max(s.stop - s.start for s in slices) for slices in ndimage.find_objects(labels)]
+    thin = [reach for reach, size in zip(reaches, sizes, strict=True) if size <= 0.2 * gray.size]
+    return float(max(thin, default=0) / max(gray.shape))
 
 
 def glass_share(points: NDArray[np.uint8]) -> float:
