@@ -64,7 +64,7 @@ class PatchSettings(Section):
     quality: bool = True
     """Reject regions that are blurred, nearly blank, over- or underexposed, inked, or crossed by a dark line."""
     min_sharpness: float = Field(0.085, ge=0)
-    """Least sharpness: energy of differences over 1 um against 4 um; 0.0625 is a smooth slope, 1 is white noise."""
+    """Least sharpness: energy of differences over 1 um against 4 um; 1/16 is a smooth slope, 1 is white noise."""
     max_ink: float = Field(0.1, ge=0, le=1)
     """Largest share of a region that may be marker ink."""
 

@@ -2,9 +2,9 @@
 
 After the reverse hierarchical order of Stevens & Olsen (2004), "Spatially balanced sampling of natural resources":
 halve the places again and again across the longer side of their bounds, as many on one side as on the other, and take
-from the halves in turn; a coin, weighted by their sizes, decides which comes first. The n first places then lie as
-evenly as n can, each place is about as likely as any other to be among them, and the order does not depend on how many
-are wanted: to raise the cap keeps what was taken. (Farthest-point sampling spreads too, but takes the rim first.)
+from the halves in turn; a coin decides which comes first. The n first places then lie about as evenly as n can, each
+place is as likely as any other to be among them, and the order does not depend on how many are wanted: to raise the cap
+keeps what was taken. (Farthest-point sampling spreads too, but takes the rim first.)
 """
 
 import hashlib
@@ -32,9 +32,9 @@ def spread(corners: NDArray[np.int64], *, rng: np.random.Generator) -> NDArray[n
         rows = np.lexsort((along, across, group))
         rank = np.empty(count, np.int64)
         rank[rows] = np.arange(count) - np.repeat(starts, sizes)
-        half = (sizes + 1) // 2
+        half = sizes // 2 + sizes % 2 * rng.integers(2, size=len(sizes))
         in_second = rank >= half[group]
-        second_leads = rng.random(len(sizes)) >= half / sizes
+        second_leads = rng.random(len(sizes)) < 0.5
         turn |= (in_second ^ second_leads[group]).astype(np.int64) << bit
         group = np.unique(2 * group + in_second, return_inverse=True)[1]
         bit += 1

@@ -10,9 +10,10 @@ resolution are judged alike and a region costs a fraction of a millisecond. In t
     dark_line      a thin gray or black line, such as a coverslip's edge, runs through 0.6 of the region or more
     blurred        the sharpness is below `patches.min_sharpness`
 
-Sharpness is the energy of differences over 1 um against that over 4 um, S = E[Δ₁²] / E[Δ₄²] in green: 1/16 for a smooth
-slope, 1 for white noise, and free of how much or how darkly the region is stained. `benchmarks/patch_quality.py` prints
-what the thresholds do to real tissue and to the same tissue blurred.
+Sharpness is the energy of differences over 1 um against that over 4 um, each less ν, what noise of one level in 255
+adds to it: S = (E[Δ₁²] - ν) / (E[Δ₄²] - ν) in green. It is 1/16 or less for a smooth slope, 1 for white noise, and
+hardly depends on how much or how darkly the region is stained. `benchmarks/patch_quality.py` prints what the
+thresholds do to real tissue and to the same tissue blurred.
 """
 
 import numpy as np
@@ -30,6 +31,7 @@ _BLOCK = 8
 _WHITE = 240  # of glass, where optical density is 0
 _GLASS_DENSITY = 0.1
 _FAR = 4
+_NOISE_ENERGY = 4.0  # of noise of standard deviation 1: twice its variance, down and across
 
 
 def flaw(region: NDArray[np.uint8], *, mpp: float, settings: PatchSettings) -> str | None:
@@ -55,12 +57,12 @@ def lattice(region: NDArray[np.uint8], *, mpp: float) -> NDArray[np.uint8]:
 
 
 def sharpness(points: NDArray[np.uint8]) -> float:
-    """E[Δ₁²] / E[Δ₄²] in green; 1 where nothing varies or there are too few points to tell."""
+    """(E[Δ₁²] - ν) / (E[Δ₄²] - ν) in green; 0 where noise is all there is, 1 where there are too few points to tell."""
     green = points[..., 1].astype(np.float32)
     if min(green.shape) <= 2 * _FAR:
         return 1.0
-    near, far = _difference_energy(green, 1), _difference_energy(green, _FAR)
-    return near / far if far > 0 else 1.0
+    near, far = (_difference_energy(green, distance) - _NOISE_ENERGY for distance in (1, _FAR))
+    return max(near, 0.0) / far if far > 0 else 0.0
 
 
 def _difference_energy(image: NDArray[np.float32], distance: int) -> float:
