@@ -1,14 +1,19 @@
+from typing import Literal
+
 import numpy as np
 import pytest
 import shapely
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.darts import throw_regions
 from histosynth.patches.grid import Regions, inside_share, lay_regions, region_extent
+from histosynth.patches.places import Places, find_places
+from histosynth.slides.tissue import TissueMask
 
 SLIDE = shapely.box(0, 0, 400, 300)
 
@@ -89,6 +94,44 @@ def test_regions_keep_every_promise(
     if len(corners) > 1:
         distance = np.abs(corners[:, None] - corners[None]).max(axis=2)
         assert distance[~np.eye(len(corners), dtype=bool)].min() >= max(apart, 1)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    area=outlines(),
+    mask=arrays(np.bool_, (30, 40)),
+    extent=st.integers(8, 60),
+    stride=st.sampled_from([0.5, 1.0, 1.3]),
+    jitter=st.sampled_from([0.0, 0.5]),
+    sampling=st.sampled_from(["grid", "random"]),
+    seed=st.integers(0, 3),
+)
+def test_places_are_accounted_for_have_tissue_and_come_in_one_order(
+    area: shapely.MultiPolygon,
+    mask: NDArray[np.bool_],
+    extent: int,
+    stride: float,
+    jitter: float,
+    sampling: Literal["grid", "random"],
+    seed: int,
+) -> None:
+    chosen = PatchSettings(stride=stride, jitter=jitter, sampling=sampling, seed=seed, min_tissue=0.4)
+
+    def find(slide_id: str) -> Places:
+        tissue = TissueMask(mask, downsample_x=10, downsample_y=10)
+        return find_places(area, tissue, bounds=SLIDE, extent=extent, settings=chosen, slide_id=slide_id)
+
+    places = find("S")
+    assert len(places) + sum(places.rejected.values()) == places.candidates
+    assert len({tuple(corner) for corner in places.corners.tolist()}) == len(places)
+    fine = mask.repeat(10, 0).repeat(10, 1)
+    for (x, y), share in zip(places.corners, places.tissue, strict=True):
+        assert share == pytest.approx(fine[y : y + extent, x : x + extent].mean())
+        assert share >= 0.4
+    # Nothing here knows the cap: whatever it is, the first places of this order are taken.
+    np.testing.assert_array_equal(places.corners, find("S").corners)
+    if len(places) > 8:
+        assert places.corners.tolist() != find("T").corners.tolist()
 
 
 def test_the_share_is_exact() -> None:

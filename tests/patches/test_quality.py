@@ -154,7 +154,7 @@ def tiles(folder: Path, step: int) -> list[np.ndarray]:
         ("glioma_cpm15", 0.5, 1.0),
         ("glioma_pathomic_roi", 0.5, 1.0),
         ("glioma_tcga_lgg", 0.5, 1.0),
-        ("lc25000_768", 0.5, 0.95),  # enlarged by those who made the set, and soft
+        ("lc25000_768", 0.5, 0.9),  # enlarged by those who made the set, and soft
     ],
 )
 def test_real_tissue_passes_and_falls_once_blurred_or_inked(
