@@ -195,3 +195,10 @@ def test_jitter_moves_places_by_half_a_step_at_most() -> None:
     assert (off.min(), off.max()) == (-20, 20)
     assert abs(off.mean()) < 1
     assert len(moved) == 1600
+
+
+def test_jitter_keeps_the_places_at_the_edge_of_the_slide() -> None:
+    area = shapely.MultiPolygon([shapely.box(0, 0, 400, 300)])
+    given = {"bounds": SLIDE, "extent": 50, "step": 50, "min_share": 1.0}
+    found = lay_regions(area, **given, jitter=0.9, rng=np.random.default_rng(0))
+    assert len(found.corners) == found.candidates == 8 * 6

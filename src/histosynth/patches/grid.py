@@ -77,7 +77,10 @@ def lay_regions(
     corners, owner = grid_places(area, step=step)
     apart, reach = step, int(jitter * step / 2)
     if rng is not None and reach:
-        corners = corners + rng.integers(-reach, reach + 1, size=corners.shape)
+        moved = corners + rng.integers(-reach, reach + 1, size=corners.shape)
+        # Not off the slide, where the place itself was on it.
+        low, high = np.array(bounds.bounds).reshape(2, 2).astype(np.int64) - [[0], [extent]]
+        corners = np.clip(moved, np.minimum(corners, low), np.maximum(corners, high))
         apart = step - 2 * reach
     return sift(
         corners,

@@ -70,7 +70,8 @@ def write_preview(out: Path, jobs: Sequence[Job], *, manifest: Mapping[str, Any]
     for job in tqdm(jobs, desc="drawing previews", unit="slide", disable=not progress):
         picture, shown = draw_slide(job)
         with atomic_write(folder / f"{job.slide_id}.png") as file:
-            with_legend(picture, {name: len(corners) for name, corners in shown.items()}).save(file, format="PNG")
+            counts = {name: len(corners) for name, corners in shown.items()}
+            with_legend(picture, counts, outlined=job.outline is not None).save(file, format="PNG")
         picture.thumbnail((_INLINE_PX, _INLINE_PX))
         buffer = BytesIO()
         picture.save(buffer, format="JPEG", quality=80)
@@ -155,13 +156,13 @@ def draw_places(
     return picture
 
 
-def with_legend(picture: Image.Image, counts: Mapping[str, int]) -> Image.Image:
+def with_legend(picture: Image.Image, counts: Mapping[str, int], *, outlined: bool) -> Image.Image:
     """The picture with the colors, names and numbers of its places below it, in as many lines as they need."""
     font = ImageFont.load_default(size=_LEGEND_PX * 0.6)
     lines: list[list[tuple[int, str, str]]] = [[]]
     left = _LEGEND_PX // 2
     found = ((f"{name.replace('_', ' ')} {count}", COLORS[name]) for name, count in counts.items() if count)
-    entries = [("outline", _OUTLINE), *found]
+    entries = [*([("outline", _OUTLINE)] if outlined else []), *found]
     for text, color in entries:
         width = round(font.getlength(text)) + 2 * _LEGEND_PX
         if lines[-1] and left + width > picture.width:
