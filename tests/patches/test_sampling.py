@@ -12,6 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 from histosynth.config import PatchSettings
+from histosynth.errors import HistosynthError
 from histosynth.patches.extract import extract
 from histosynth.patches.plan import slide_caps
 from histosynth.patches.store import Store
@@ -80,6 +81,14 @@ def test_the_draw_goes_on_until_the_cap_is_filled(draw_cohort: Any, small: Patch
     unchecked = run(cohort, tmp_path / "unchecked", small.model_copy(update={"quality": False}))
     assert places(unchecked)["S0"] == clean
     assert "blurred" not in json.loads((unchecked / "manifest.json").read_text())["slides"][0]["rejected"]
+
+
+def test_a_cohort_out_of_focus_is_an_error_that_says_so(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    cohort = draw_cohort(1)
+    slide = np.asarray(Image.open(cohort.slides / "S0.png"))
+    cohort.add("S0", ndimage.gaussian_filter(slide, (8, 8, 0)))
+    with pytest.raises(HistosynthError, match=r"no region became a patch .*\d+ blurred.*patches\.quality=false"):
+        run(cohort, tmp_path / "store", small)
 
 
 def test_a_cap_a_patient_is_shared_among_the_slides(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
