@@ -173,5 +173,5 @@ def _no_patch(records: Sequence[Mapping[str, Any]]) -> str:
     told = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common() if count)
     return (
         f"no region became a patch on {len(records)} slide(s) ({told or 'no candidate'}); "
-        "lower patches.min_tumor, patches.min_tissue or patches.region_px, or look at the slides with patches.quality=false"
+        "lower patches.min_tumor, patches.min_tissue or patches.region_px, or set patches.quality=false and look"
     )
