@@ -38,7 +38,7 @@ class PatchSettings(Section):
     stride: float = Field(1.0, gt=0)
     """Step of the grid in sides of a region: 1 tiles without overlap, 0.5 overlaps by half."""
     cap: int = Field(100, ge=1)
-    """At most so many patches a slide, drawn at random (seeded) from all that pass."""
+    """At most so many patches a slide, drawn at random (seeded) and spread over all places that pass."""
     tumor_classes: tuple[str, ...] = Field(("Tumor",), min_length=1, strict=False)
     """Names of the outlined classes that are tumor, as the annotation tool wrote them; case does not matter."""
     exclude_classes: tuple[str, ...] = Field((), strict=False)
@@ -66,6 +66,18 @@ class PatchSettings(Section):
     """A patient with two labels is an error. Set it to false for classes of regions, of which a patient has several."""
     seed: int = Field(0, ge=0)
     """Seed of the draw of patches and of the split."""
+    sampling: Literal["grid", "random"] = "grid"
+    """`grid`: places on a grid over each outline. `random`: places anywhere inside it (seeded), none overlapping."""
+    jitter: float = Field(0.0, ge=0, lt=1)
+    """Move each place of the grid at random (seeded) within so much of a step: neighbors stay `1 - jitter` apart."""
+    cap_per_patient: int = Field(0, ge=0)
+    """At most so many patches a patient, divided evenly among the patient's slides; 0 sets no such limit."""
+    quality: bool = True
+    """Reject regions that are blurred, nearly blank, over- or underexposed, inked, or crossed by a dark line."""
+    min_sharpness: float = Field(0.085, ge=0)
+    """Least sharpness: energy of differences over 1 um against 4 um; 1/16 is a smooth slope, 1 is white noise."""
+    max_ink: float = Field(0.1, ge=0, le=1)
+    """Largest share of a region that may be marker ink."""
 
     @field_validator("tumor_classes", "exclude_classes", mode="before")
     @classmethod
@@ -153,6 +165,8 @@ class TrainSettings(Section):
     """Patients to train on. `all` includes the held-out ones: no later figure is honest then."""
     seed: int = Field(0, ge=0)
     """Seed of the weights, the order, the noise."""
+    balance: bool = False
+    """Show every label equally often, however many patches it has."""
 
 
 class SampleSettings(Section):

@@ -247,7 +247,7 @@ def test_blank_tissue_keeps_its_colors_and_says_why(draw_cohort: Any, small: Pat
     flat = np.full((256, 256, 3), 245, np.uint8)
     flat[40:216, 40:216] = (200, 120, 170)
     cohort.add("S0", flat)
-    run(cohort, tmp_path / "store", small)
+    run(cohort, tmp_path / "store", small.model_copy(update={"quality": False, "min_tissue": 1.0}))
     assert manifest(tmp_path / "store")["slides"][0]["stain"]["status"].startswith("skipped:")
     assert (Store(tmp_path / "store").images([5])[0] == (200, 120, 170)).all()
 

@@ -1,13 +1,19 @@
+from typing import Literal
+
 import numpy as np
 import pytest
 import shapely
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
-from histosynth.patches.grid import draw, inside_share, lay_regions, region_extent
+from histosynth.patches.darts import throw_regions
+from histosynth.patches.grid import Regions, inside_share, lay_regions, region_extent
+from histosynth.patches.places import Places, find_places
+from histosynth.slides.tissue import TissueMask
 
 SLIDE = shapely.box(0, 0, 400, 300)
 
@@ -53,10 +59,26 @@ def outlines(draw_: st.DrawFn) -> shapely.MultiPolygon:
     extent=st.integers(8, 60),
     step=st.integers(6, 60),
     least=st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]),
+    jitter=st.sampled_from([None, 0.0, 0.2, 0.75, 0.99]),
+    seed=st.integers(0, 3),
 )
-def test_regions_keep_every_promise(area: shapely.MultiPolygon, extent: int, step: int, least: float) -> None:
-    regions = lay_regions(area, bounds=SLIDE, extent=extent, step=step, min_share=least)
-    corners = regions.corners
+def test_regions_keep_every_promise(
+    area: shapely.MultiPolygon, extent: int, step: int, least: float, jitter: float | None, seed: int
+) -> None:
+    def lay() -> Regions:
+        """`None` throws darts instead of laying a grid."""
+        given = {
+            "bounds": SLIDE,
+            "extent": extent,
+            "step": step,
+            "min_share": least,
+            "rng": np.random.default_rng(seed),
+        }
+        return throw_regions(area, **given) if jitter is None else lay_regions(area, **given, jitter=jitter)
+
+    regions = lay()
+    corners, apart = regions.corners, max(step, extent) if jitter is None else step * (1 - jitter)
+    np.testing.assert_array_equal(corners, lay().corners)
     assert len(corners) + sum(regions.rejected.values()) == regions.candidates
     assert (corners >= 0).all()
     assert (corners + extent <= [400, 300]).all()
@@ -70,8 +92,46 @@ def test_regions_keep_every_promise(area: shapely.MultiPolygon, extent: int, ste
         )
         assert inside >= least * extent**2 - 1e-4
     if len(corners) > 1:
-        apart = np.abs(corners[:, None] - corners[None]).max(axis=2)
-        assert apart[~np.eye(len(corners), dtype=bool)].min() >= step
+        distance = np.abs(corners[:, None] - corners[None]).max(axis=2)
+        assert distance[~np.eye(len(corners), dtype=bool)].min() >= max(apart, 1)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    area=outlines(),
+    mask=arrays(np.bool_, (30, 40)),
+    extent=st.integers(8, 60),
+    stride=st.sampled_from([0.5, 1.0, 1.3]),
+    jitter=st.sampled_from([0.0, 0.5]),
+    sampling=st.sampled_from(["grid", "random"]),
+    seed=st.integers(0, 3),
+)
+def test_places_are_accounted_for_have_tissue_and_come_in_one_order(
+    area: shapely.MultiPolygon,
+    mask: NDArray[np.bool_],
+    extent: int,
+    stride: float,
+    jitter: float,
+    sampling: Literal["grid", "random"],
+    seed: int,
+) -> None:
+    chosen = PatchSettings(stride=stride, jitter=jitter, sampling=sampling, seed=seed, min_tissue=0.4)
+
+    def find(slide_id: str) -> Places:
+        tissue = TissueMask(mask, downsample_x=10, downsample_y=10)
+        return find_places(area, tissue, bounds=SLIDE, extent=extent, settings=chosen, slide_id=slide_id)
+
+    places = find("S")
+    assert len(places) + sum(places.rejected.values()) == places.candidates
+    assert len({tuple(corner) for corner in places.corners.tolist()}) == len(places)
+    fine = mask.repeat(10, 0).repeat(10, 1)
+    for (x, y), share in zip(places.corners, places.tissue, strict=True):
+        assert share == pytest.approx(fine[y : y + extent, x : x + extent].mean())
+        assert share >= 0.4
+    # Nothing here knows the cap: whatever it is, the first places of this order are taken.
+    np.testing.assert_array_equal(places.corners, find("S").corners)
+    if len(places) > 8:
+        assert places.corners.tolist() != find("T").corners.tolist()
 
 
 def test_the_share_is_exact() -> None:
@@ -113,22 +173,32 @@ def test_scaling_up_is_refused() -> None:
         region_extent(PatchSettings(), mpp=2.0)
 
 
-@given(count=st.integers(0, 300), cap=st.integers(1, 300), seed=st.integers(0, 5))
-def test_the_draw_is_capped_ordered_and_repeatable(count: int, cap: int, seed: int) -> None:
-    taken = draw(count, cap=cap, seed=seed, slide_id="S")
-    assert len(set(taken)) == len(taken) == min(count, cap)
-    assert (np.diff(taken) > 0).all()
-    np.testing.assert_array_equal(taken, draw(count, cap=cap, seed=seed, slide_id="S"))
+def test_darts_cover_what_theory_says_and_more() -> None:
+    # Random sequential adsorption of aligned squares jams at 0.562 of the area (Feder 1980).
+    area = shapely.MultiPolygon([shapely.box(0, 0, 3000, 3000)])
+    regions = throw_regions(area, bounds=area.geoms[0], extent=50, step=50, min_share=1.0, rng=np.random.default_rng(0))
+    assert len(regions.corners) * 50**2 / 3000**2 == pytest.approx(0.53, abs=0.05)
+    assert 30 < (regions.corners % 50).std(axis=0).max() * 3.4641 < 60  # as even as U(0, 50): not on a lattice
 
 
-def test_the_draw_is_even() -> None:
-    hits = np.bincount(
-        np.concatenate([draw(50, cap=10, seed=seed, slide_id="S") for seed in range(1000)]), minlength=50
-    )
-    # Each is Binomial(1000, 0.2): mean 200, standard deviation 12.6.
-    assert abs(hits - 200).max() < 60
+def test_darts_find_the_one_place_of_a_small_outline() -> None:
+    area = shapely.MultiPolygon([shapely.box(33, 71, 83, 121)])
+    found = throw_regions(area, bounds=SLIDE, extent=50, step=50, min_share=1.0, rng=np.random.default_rng(0))
+    assert found.corners.tolist() == [[33, 71]]
 
 
-def test_slides_and_seeds_draw_apart() -> None:
-    draws = {tuple(draw(1000, cap=5, seed=seed, slide_id=slide)) for seed in (0, 1) for slide in ("S", "T", "U")}
-    assert len(draws) == 6
+def test_jitter_moves_places_by_half_a_step_at_most() -> None:
+    area = shapely.MultiPolygon([shapely.box(0, 0, 4000, 4000)])
+    given = {"bounds": area.geoms[0].buffer(500), "extent": 100, "step": 100, "min_share": 0.0}
+    moved = lay_regions(area, **given, jitter=0.4, rng=np.random.default_rng(0)).corners
+    off = (moved + 50) % 100 - 50
+    assert (off.min(), off.max()) == (-20, 20)
+    assert abs(off.mean()) < 1
+    assert len(moved) == 1600
+
+
+def test_jitter_keeps_the_places_at_the_edge_of_the_slide() -> None:
+    area = shapely.MultiPolygon([shapely.box(0, 0, 400, 300)])
+    given = {"bounds": SLIDE, "extent": 50, "step": 50, "min_share": 1.0}
+    found = lay_regions(area, **given, jitter=0.9, rng=np.random.default_rng(0))
+    assert len(found.corners) == found.candidates == 8 * 6

@@ -194,6 +194,17 @@ def test_a_success_says_what_was_left_out_and_what_to_do_next(draw_cohort: Any, 
     assert told["patches"] == len(Store(out))
 
 
+def test_a_preview_is_named(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+    cohort, out = draw_cohort(2), tmp_path / "store"
+    page = out / "preview" / "index.html"
+    code, output, _ = verb(*command(cohort, out, "--preview"))
+    assert code == 0
+    assert output.splitlines()[-2] == f"preview: {page}"
+    assert page.is_file()
+    assert json.loads(verb(*command(cohort, out, "--preview", "--json"))[1])["preview"] == str(page)
+    assert json.loads(verb(*command(cohort, out, "--json"))[1])["preview"] is None
+
+
 def start(cohort: Any, out: Path, *, workers: int) -> "subprocess.Popen[bytes]":
     arguments = [sys.executable, "-m", "histosynth", "patches", *command(cohort, out, "--workers", str(workers))]
     return subprocess.Popen(arguments, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

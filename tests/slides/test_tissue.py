@@ -10,6 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from histosynth.slides.annotations import read_outlines
+from histosynth.slides.phantom import draw
 from histosynth.slides.reader import Box, open_slide
 from histosynth.slides.tissue import TissueMask, otsu, tissue_mask
 
@@ -46,6 +47,31 @@ def test_dark_ink_does_not_hide_pale_tissue(tmp_path: Path) -> None:
     pixels[200:1000, 200:1000] = slide(PALE)[:800, :800]
     pixels[1200:1500, 200:1400] = (15, 20, 30)
     assert mask_of(tmp_path, pixels).fraction(Box(x=250, y=250, width=700, height=700)) == pytest.approx(1)
+
+
+# Densities of a stroke, as natural logarithms.
+INKS = {"green": (1.3, 0.35, 0.9), "blue": (1.6, 0.8, 0.15), "red": (0.1, 1.3, 1.5), "black": (1.8, 1.8, 1.7)}
+
+
+def stroked(image: np.ndarray, ink: str, *, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """A ring of ink and a line through it, with soft edges: the image, and where the ink is."""
+    height, length = image.shape[:2]
+    y, x = np.mgrid[:height, :length]
+    ring = abs(np.hypot(x - length / 2, y - height / 2) - 0.42 * min(height, length)) < width / 2
+    stroke = ring | (abs(y - height / 2 - 0.2 * (x - length / 2)) < width / 2)
+    soft = ndimage.gaussian_filter(stroke.astype(np.float32), width / 20)[..., None]
+    return np.clip(image * np.exp(-soft * np.array(INKS[ink])), 0, 255).astype(np.uint8), stroke
+
+
+@pytest.mark.parametrize("ink", INKS)
+def test_ink_is_no_tissue_and_takes_none_with_it(tmp_path: Path, ink: str) -> None:
+    phantom = draw("IDHmut-codel", width_px=1024, height_px=1024, mpp=0.5, rng=np.random.default_rng(4)).image
+    image, stroke = stroked(phantom, ink, width=40)
+    clean, inked = mask_of(tmp_path, phantom).mask, mask_of(tmp_path, image).mask
+    cells = stroke.reshape(128, 8, 128, 8).mean((1, 3))
+    assert inked[cells > 0].mean() < 0.02
+    away = ~ndimage.binary_dilation(cells > 0, iterations=5)
+    assert (inked[away] != clean[away]).mean() < 0.002
 
 
 @pytest.mark.parametrize("color", [PINK, PALE, NUCLEUS])
@@ -116,6 +142,21 @@ def test_real_tissue_pasted_on_glass_is_found_where_it_was_pasted(shared_data: P
             x, y, right, bottom = map(int, piece.bounds)
             assert found.fraction(Box(x=x, y=y, width=right - x, height=bottom - y)) > 0.99
         assert found.mask.mean() * area == pytest.approx(2 * 1024**2, rel=0.03)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("ink", INKS)
+def test_ink_on_the_glass_of_real_slides_is_no_tissue(shared_data: Path, tmp_path: Path, ink: str) -> None:
+    for name in ("lgg_mini/slides/TCGA-DU-5847-01Z-00-DX1.svs", "slides/CMU-1-Small-Region.svs"):
+        with open_slide(shared_data / name) as opened:
+            image = opened.thumbnail(1200)
+        clean = mask_of(tmp_path, image).mask
+        inked, stroke = stroked(image, ink, width=30)
+        found = mask_of(tmp_path, inked).mask
+        cells = np.asarray(Image.fromarray(stroke).resize(found.shape[::-1])) > 0
+        assert found[cells & ~ndimage.binary_dilation(clean, iterations=3)].mean() < 0.01
+        away = ~ndimage.binary_dilation(cells, iterations=6)
+        assert (found[away] != clean[away]).mean() < 0.005
 
 
 @pytest.mark.real

@@ -44,6 +44,7 @@ _NAMED = 5
 @click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for slides that state none.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes. Default: one a core.")
 @click.option("--skip-bad-slides", is_flag=True, help="Go on without unusable slides; the manifest names them.")
+@click.option("--preview", is_flag=True, help="Draw what was taken and left out: STORE/preview/index.html.")
 @settings_options
 @quiet_option
 @json_option
@@ -60,12 +61,14 @@ def command(
     mpp: float | None,
     workers: int | None,
     skip_bad_slides: bool,
+    preview: bool,
     config: str | None,
     overrides: tuple[str, ...],
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Cut patches from slides: a grid inside the outlines, a seeded draw, stain normalization, a split by patient.
+    """Cut patches from slides: places inside the outlines, a seeded draw, quality control, stain normalization, a split
+    by patient.
 
     The same command run again finishes a store that was interrupted.
 
@@ -88,11 +91,13 @@ def command(
         mpp=mpp,
         workers=workers,
         skip_bad_slides=skip_bad_slides,
+        preview=preview,
         progress=not quiet,
     )
     for note in _notes(result):
         click.echo(f"histosynth: {note}", err=True)
-    show({**asdict(result), "store": str(out)}, _table(result), as_json=as_json)
+    page = str(result.preview) if result.preview else None
+    show({**asdict(result), "store": str(out), "preview": page}, _table(result), as_json=as_json)
 
 
 def _outline_settings(given: Mapping[str, Any]) -> list[str]:
@@ -136,6 +141,7 @@ def _table(result: "ExtractionResult") -> str:
             *rows,
             f"{result.patches} patches of {result.slides_done} slide(s) in {result.store}; "
             f"left out: {rejected or 'nothing'}",
+            *([f"preview: {result.preview}"] if result.preview else []),
             f"next: histosynth train {result.store} --out RUN",
         ]
     )

@@ -1,4 +1,4 @@
-"""One slide into one part of the store: propose regions, draw, read, scale, normalize the stain, write.
+"""One slide into one part of the store: propose places, read, check, scale, normalize the stain, write.
 
 The stain is fitted and applied after scaling. Area averaging adds up light, as a weaker objective would, so the
 scaled patch is what the microscope would have shown at that resolution; fit and use then see the same pixels, at a
@@ -16,15 +16,19 @@ from numpy.typing import NDArray
 
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
-from histosynth.patches.grid import Regions, draw, lay_regions, region_extent
+from histosynth.patches.grid import region_extent
+from histosynth.patches.places import Places, find_places
+from histosynth.patches.quality import FLAWS, flaw
 from histosynth.patches.scale import area_average
 from histosynth.patches.store import Patch, write_part
 from histosynth.slides.annotations import Frame, read_outlines
-from histosynth.slides.reader import Box, SlideReader, open_slide
-from histosynth.slides.tissue import TissueMask, tissue_mask
+from histosynth.slides.reader import SlideReader, open_slide
+from histosynth.slides.tissue import tissue_mask
 from histosynth.stain import StainError, normalizers
 from histosynth.stain.optical_density import to_density
 
+FLAWED = "flawed"
+"""Key of a part's record: the places that quality control rejected. For previews; the manifest has their number."""
 _FIT_PIXELS = 1_000_000
 _GLASS_DENSITY = 0.15  # paler than this in every channel is glass
 
@@ -39,6 +43,8 @@ class Job:
     label: str | None
     split: str
     mpp: float
+    cap: int
+    """At most so many patches: `patches.cap`, or this slide's share of `patches.cap_per_patient`."""
     outline: Path | None
     settings: PatchSettings
     part: Path
@@ -99,32 +105,34 @@ def cut(job: Job) -> int:
     extent = region_extent(settings, mpp=job.mpp)
     with open_slide(job.slide, mpp=job.mpp) as slide:
         area = tumor_area(slide, job.outline, mpp=job.mpp, settings=settings)
-        regions = lay_regions(
+        places = find_places(
             area.polygons,
+            tissue_mask(slide),
             bounds=area.slide,
             extent=extent,
-            step=max(1, round(settings.stride * extent)),
-            min_share=settings.min_tumor,
+            settings=settings,
+            slide_id=job.slide_id,
         )
-        boxes, tissue, rejected = _choose(regions, tissue_mask(slide), extent=extent, job=job)
-        images = [area_average(slide.read(box), side_px=settings.patch_px) for box in boxes]
-    images, stain = _normalize(images, name=settings.stain)
+        taken = _take(slide, places, job=job)
+    images, stain = _normalize(taken.images, name=settings.stain)
     patches = [
         Patch(
-            patch_id=f"{job.slide_id}_{box.x}_{box.y}",
+            patch_id=f"{job.slide_id}_{x}_{y}",
             image=image,
             source="real",
             label=job.label,
             slide_id=job.slide_id,
             patient_id=job.patient_id,
-            x=box.x,
-            y=box.y,
+            x=x,
+            y=y,
             extent=extent,
             mpp=settings.region_px * settings.region_mpp / settings.patch_px,
             tissue=share,
             split=job.split,
         )
-        for box, share, image in zip(boxes, tissue, images, strict=True)
+        for (x, y), share, image in zip(
+            places.corners[taken.rows].tolist(), places.tissue[taken.rows].tolist(), images, strict=True
+        )
     ]
     record = {
         "slide_id": job.slide_id,
@@ -137,29 +145,50 @@ def cut(job: Job) -> int:
         "mpp": job.mpp,
         "extent_px": extent,
         "outlines": area.record,
-        "candidates": regions.candidates,
-        "rejected": rejected,
+        "candidates": places.candidates,
+        "rejected": {**places.rejected, **taken.rejected},
         "patches": len(patches),
         "stain": stain,
+        FLAWED: taken.flawed,
     }
     write_part(job.part, patches, fingerprint=job.fingerprint, record=record)
     return len(patches)
 
 
-def _choose(
-    regions: Regions, mask: TissueMask, *, extent: int, job: Job
-) -> tuple[list[Box], list[float], dict[str, int]]:
-    """Regions with enough tissue, at most `cap` of them: boxes, their tissue shares, and why the others fell away."""
-    boxes = [Box(x=int(x), y=int(y), width=extent, height=extent) for x, y in regions.corners]
-    tissue = [mask.fraction(box) for box in boxes]
-    passed = [i for i, share in enumerate(tissue) if share >= job.settings.min_tissue]
-    taken = [passed[i] for i in draw(len(passed), cap=job.settings.cap, seed=job.settings.seed, slide_id=job.slide_id)]
-    rejected = {
-        **regions.rejected,
-        "too_little_tissue": len(boxes) - len(passed),
-        "over_cap": len(passed) - len(taken),
-    }
-    return [boxes[i] for i in taken], [tissue[i] for i in taken], rejected
+@dataclass(frozen=True, kw_only=True)
+class _Taken:
+    """The places that became patches, in scan order, and what became of the others."""
+
+    rows: list[int]
+    images: list[NDArray[np.uint8]]
+    flawed: dict[str, list[list[int]]]
+    """Corners of the regions that quality control rejected, by reason."""
+    rejected: dict[str, int]
+
+
+def _take(slide: SlideReader, places: Places, *, job: Job) -> _Taken:
+    """Read places in their order until `cap` of them are sound; scale each to the size of a patch."""
+    settings = job.settings
+    sound: dict[int, NDArray[np.uint8]] = {}
+    flawed: dict[str, list[list[int]]] = {reason: [] for reason in FLAWS} if settings.quality else {}
+    for row, box in enumerate(places.boxes()):
+        if len(sound) == job.cap:
+            break
+        region = slide.read(box)
+        found = flaw(region, mpp=job.mpp, settings=settings) if settings.quality else None
+        if found is None:
+            sound[row] = area_average(region, side_px=settings.patch_px)
+        else:
+            flawed[found].append([box.x, box.y])
+    rows = sorted(sound, key=lambda row: (places.corners[row, 1], places.corners[row, 0]))
+    rejected = {reason: len(corners) for reason, corners in flawed.items()}
+    over_cap = len(places) - len(rows) - sum(rejected.values())
+    return _Taken(
+        rows=rows,
+        images=[sound[row] for row in rows],
+        flawed=flawed,
+        rejected={**rejected, "over_cap": over_cap},
+    )
 
 
 def _normalize(images: list[NDArray[np.uint8]], *, name: str) -> tuple[list[NDArray[np.uint8]], dict[str, Any]]:

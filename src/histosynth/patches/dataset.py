@@ -15,12 +15,13 @@ class PatchDataset:
     Args:
         store: the patch store.
         split: `train`, `held_out`, or `all`.
+        balance: show every label equally often. No patch is left out: those of a rare label come round more often.
 
     Raises:
         HistosynthError: no labeled patch in that split.
     """
 
-    def __init__(self, store: Store, *, split: str = "train") -> None:
+    def __init__(self, store: Store, *, split: str = "train", balance: bool = False) -> None:
         rows = store.select(split=None if split == "all" else split)
         names = store.column("label")
         self.rows = np.array([row for row in rows if names[row] is not None], dtype=np.int64)
@@ -33,6 +34,11 @@ class PatchDataset:
         number = {name: i for i, name in enumerate(self.labels)}
         self.targets = torch.tensor([number[names[row]] for row in self.rows])
         self.images = store.images(self.rows)  # (N, S, S, 3) uint8
+        everything = np.arange(len(self.rows))
+        self._pools = [everything]
+        if balance:
+            self._pools = [everything[self.targets.numpy() == label] for label in range(len(self.labels))]
+        self._orders: dict[int, tuple[tuple[int, int], NDArray[np.int64]]] = {}
 
     def __len__(self) -> int:
         return len(self.images)
@@ -55,11 +61,13 @@ class PatchDataset:
         return to_tensor(self.images[rows]), self.targets[torch.from_numpy(rows)]
 
     def _row(self, position: int, seed: int) -> int:
-        turn, place = divmod(position, len(self))
-        if getattr(self, "_turn", None) != (turn, seed):
-            self._turn = (turn, seed)
-            self._order = np.random.default_rng((seed, turn)).permutation(len(self))
-        return int(self._order[place])
+        """The image at a position: the pools (one, or one a label) take turns, each shuffled anew for each pass."""
+        place, pool = divmod(position, len(self._pools))
+        turn, place = divmod(place, len(self._pools[pool]))
+        if self._orders.get(pool, (None,))[0] != (turn, seed):
+            key = (seed, turn, pool) if pool else (seed, turn)
+            self._orders[pool] = (turn, seed), np.random.default_rng(key).permutation(self._pools[pool])
+        return int(self._orders[pool][1][place])
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:

@@ -5,6 +5,7 @@ The same command run again keeps what is done and goes on; the manifest comes la
 line, so a store that was interrupted ends up with the same bytes as one that was not.
 """
 
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -18,6 +19,7 @@ from histosynth.patches.cluster import require_cluster
 from histosynth.patches.labels import read_labels
 from histosynth.patches.manifest import describe
 from histosynth.patches.plan import Skip, plan, refuse_bad
+from histosynth.patches.preview import PREVIEW, write_preview
 from histosynth.patches.split_table import read_split_table
 from histosynth.patches.store import KIND, part_fingerprint, part_path, part_record, write_manifest
 from histosynth.patches.workers import run_jobs
@@ -31,6 +33,8 @@ class ExtractionResult:
     """What `extract` did."""
 
     store: Path
+    preview: Path | None
+    """The page of previews, where one was asked for."""
     patches: int
     slides_done: int
     slides_resumed: int
@@ -65,6 +69,7 @@ def extract(
     workers: int | None = None,
     dask: str | None = None,
     skip_bad_slides: bool = False,
+    preview: bool = False,
     progress: bool = True,
 ) -> ExtractionResult:
     """Make a patch store, or finish one that was begun.
@@ -80,6 +85,8 @@ def extract(
         workers: processes; None takes one a core. More than 1 needs the caller's script to guard `__main__`.
         dask: address of the scheduler of a Dask cluster that does it instead; slides and store lie on a disk it shares.
         skip_bad_slides: name an unusable slide in the manifest and go on, instead of raising.
+        preview: also draw each slide with the places taken and left out, and a page of all slides; without it an
+            earlier preview of this store goes.
         progress: show bars on stderr.
 
     Raises:
@@ -109,6 +116,7 @@ def extract(
     remade = sum(part not in kept for part in out.glob("part-*.parquet"))
     for stale in {out / MANIFEST, *out.glob("part-*.parquet")} - kept:
         stale.unlink(missing_ok=True)
+    shutil.rmtree(out / PREVIEW, ignore_errors=True)  # it may show what the store will no longer be
     skips = list(planned.skips)
     try:
         with closing(run_jobs(todo, workers=workers, dask=dask, progress=progress)) as ended:
@@ -138,8 +146,10 @@ def extract(
         mpp=mpp,
     )
     write_manifest(out, manifest)
+    page = write_preview(out, done, manifest=manifest, progress=progress) if preview else None
     return ExtractionResult(
         store=out,
+        preview=page,
         patches=manifest["totals"]["patches"],
         slides_done=len(done),
         slides_resumed=len(kept),
@@ -187,5 +197,5 @@ def _no_patch(records: Sequence[Mapping[str, Any]]) -> str:
     told = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common() if count)
     return (
         f"no region became a patch on {len(records)} slide(s) ({told or 'no candidate'}); "
-        "lower patches.min_tumor, patches.min_tissue or patches.region_px"
+        "lower patches.min_tumor, patches.min_tissue or patches.region_px, or set patches.quality=false and look"
     )

@@ -1,4 +1,4 @@
-"""Which regions of a slide become patches: a grid over each outline, thinned, and a seeded draw of what passed.
+"""Which regions of a slide may become patches: a grid over each outline, perhaps jittered, and thinned.
 
 A field of view is a length: its side in level-0 pixels is region_px · region_mpp / mpp, whatever the scanner's
 resolution. Every polygon of the tumor outline has a grid of its own, anchored at the upper left corner of its
@@ -7,9 +7,7 @@ larger outline goes first, and a region nearer than one step (in x and in y) to 
 so the spacing holds over the whole slide.
 """
 
-import hashlib
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +26,14 @@ class Regions:
 
     corners: NDArray[np.int64]  # (N, 2): x, y in level-0 pixels, in scan order (by y, then x)
     candidates: int
-    """Places of the grid, of which those in `rejected` fell away."""
-    rejected: Mapping[str, int]
+    """Places tried, of which those in `left_out` fell away."""
+    left_out: Mapping[str, NDArray[np.int64]]
+    """Corners (N, 2) of the other places, by reason."""
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """How many places fell away, by reason."""
+        return {reason: len(corners) for reason, corners in self.left_out.items()}
 
 
 def region_extent(settings: PatchSettings, *, mpp: float) -> int:
@@ -49,7 +53,14 @@ def region_extent(settings: PatchSettings, *, mpp: float) -> int:
 
 
 def lay_regions(
-    area: shapely.MultiPolygon, *, bounds: shapely.Polygon, extent: int, step: int, min_share: float
+    area: shapely.MultiPolygon,
+    *,
+    bounds: shapely.Polygon,
+    extent: int,
+    step: int,
+    min_share: float,
+    jitter: float = 0.0,
+    rng: np.random.Generator | None = None,
 ) -> Regions:
     """All regions whose share inside `area` is at least `min_share`, no two nearer than `step` in both x and y.
 
@@ -59,22 +70,58 @@ def lay_regions(
         extent: side of a region, in level-0 pixels.
         step: step of each grid, in level-0 pixels.
         min_share: in [0, 1].
+        jitter: in [0, 1): each place is moved by up to half of this share of a step, in x and in y; two regions of a
+            grid may then be as near as `step * (1 - jitter)`, and regions of different grids are held to the same.
+        rng: the source of chance; needed where there is jitter.
     """
-    polygons = sorted(area.geoms, key=lambda polygon: (-polygon.area, polygon.bounds))
-    grids = [_grid(polygon, step=step) for polygon in polygons]
-    corners = np.concatenate(grids) if grids else np.empty((0, 2), dtype=np.int64)
-    owner = np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
+    corners, owner = grid_places(area, step=step)
+    apart, reach = step, int(jitter * step / 2)
+    if rng is not None and reach:
+        moved = corners + rng.integers(-reach, reach + 1, size=corners.shape)
+        # Not off the slide, where the place itself was on it.
+        low, high = np.array(bounds.bounds).reshape(2, 2).astype(np.int64) - [[0], [extent]]
+        corners = np.clip(moved, np.minimum(corners, low), np.maximum(corners, high))
+        apart = step - 2 * reach
+    return sift(
+        corners,
+        area,
+        bounds=bounds,
+        extent=extent,
+        min_share=min_share,
+        thin=lambda inside: _apart(corners[inside], owner[inside], step=apart),
+    )
 
+
+def sift(
+    corners: NDArray[np.int64],
+    area: shapely.MultiPolygon,
+    *,
+    bounds: shapely.Polygon,
+    extent: int,
+    min_share: float,
+    thin: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
+) -> Regions:
+    """Keep the places on the slide with enough of them inside `area`, then those of them that `thin` lets stand."""
     on_slide = shapely.covers(bounds, _squares(corners, extent))
     inside = on_slide.copy()
     inside[on_slide] = inside_share(area, corners[on_slide], extent=extent) >= min_share - _ROUNDING
-    kept = _thin(corners[inside], owner[inside], step=step)
-    rejected = Counter(
-        outside_slide=int(np.sum(~on_slide)),
-        outside_tumor=int(np.sum(on_slide & ~inside)),
-        too_close=int(np.sum(inside)) - len(kept),
-    )
-    return Regions(corners=kept[np.lexsort(kept.T)], candidates=len(corners), rejected=dict(rejected))
+    kept = inside.copy()
+    kept[inside] = thin(inside)
+    left_out = {
+        "outside_slide": corners[~on_slide],
+        "outside_tumor": corners[on_slide & ~inside],
+        "too_close": corners[inside & ~kept],
+    }
+    chosen = corners[kept]
+    return Regions(corners=chosen[np.lexsort(chosen.T)], candidates=len(corners), left_out=left_out)
+
+
+def grid_places(area: shapely.MultiPolygon, *, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The corners (N, 2) of each polygon's grid, that of the largest first, and the number of the grid of each (N,)."""
+    polygons = sorted(area.geoms, key=lambda polygon: (-polygon.area, polygon.bounds))
+    grids = [_grid(polygon, step=step) for polygon in polygons]
+    corners = np.concatenate(grids) if grids else np.empty((0, 2), dtype=np.int64)
+    return corners, np.repeat(np.arange(len(grids)), [len(grid) for grid in grids])
 
 
 def inside_share(area: shapely.MultiPolygon, corners: NDArray[np.int64], *, extent: int) -> NDArray[np.float64]:
@@ -87,13 +134,6 @@ def inside_share(area: shapely.MultiPolygon, corners: NDArray[np.int64], *, exte
     return share
 
 
-def draw(count: int, *, cap: int, seed: int, slide_id: str) -> NDArray[np.int64]:
-    """Which `cap` of `count` regions to take, in order. Each slide has its own seed: none changes another's draw."""
-    digest = hashlib.sha256(f"{seed}\0{slide_id}".encode()).digest()
-    rng = np.random.default_rng(np.random.SeedSequence(int.from_bytes(digest)))
-    return np.sort(rng.permutation(count)[:cap])
-
-
 def _grid(polygon: shapely.Polygon, *, step: int) -> NDArray[np.int64]:
     """(N, 2) corners over the polygon's bounds."""
     left, top, right, bottom = polygon.bounds
@@ -101,17 +141,18 @@ def _grid(polygon: shapely.Polygon, *, step: int) -> NDArray[np.int64]:
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.int64)
 
 
-def _thin(corners: NDArray[np.int64], owner: NDArray[np.int64], *, step: int) -> NDArray[np.int64]:
-    """Leave out regions nearer than `step`, in both x and y, to one of an earlier grid."""
-    kept = np.empty((0, 2), dtype=np.int64)
+def _apart(corners: NDArray[np.int64], owner: NDArray[np.int64], *, step: int) -> NDArray[np.bool_]:
+    """Which regions are at least `step`, in x or in y, from all of the earlier grids."""
+    stands = np.zeros(len(corners), dtype=bool)
     for grid in np.unique(owner):
-        mine = corners[owner == grid]
-        if len(kept):
+        mine = np.flatnonzero(owner == grid)
+        if stands.any():
             # Whole-number corners are nearer than a step where closed squares of step - 1 meet.
-            crowded, _ = shapely.STRtree(_squares(kept, step - 1)).query(_squares(mine, step - 1))
-            mine = np.delete(mine, crowded, axis=0)
-        kept = np.concatenate([kept, mine])
-    return kept
+            before = _squares(corners[stands], step - 1)
+            crowded, _ = shapely.STRtree(before).query(_squares(corners[mine], step - 1))
+            mine = np.delete(mine, crowded)
+        stands[mine] = True
+    return stands
 
 
 def _squares(corners: NDArray[np.int64], extent: int) -> NDArray[np.object_]:

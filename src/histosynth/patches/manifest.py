@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from histosynth.config import PatchSettings
+from histosynth.patches.cut import FLAWED
 from histosynth.patches.labels import Labels
 from histosynth.patches.plan import Skip, patients_of
 from histosynth.patches.split import HELD_OUT, TRAIN, rule
@@ -46,7 +47,8 @@ def describe(
         labels.setdefault(record["label"] or "null", {TRAIN: 0, HELD_OUT: 0})[record["split"]] += record["patches"]
         if record["patches"]:
             patients[record["split"]].add(record["patient_id"])
-    slides = [*records, *(skip.record for skip in skips)]
+    told = [{key: value for key, value in record.items() if key != FLAWED} for record in records]
+    slides = [*told, *(skip.record for skip in skips)]
     ids = [str(slide["slide_id"]) for slide in slides]
     return {
         "settings": settings.model_dump(mode="json"),

@@ -26,8 +26,8 @@ from histosynth.slides.annotations import find_outlines
 from histosynth.slides.reader import open_slide, require_mpp
 
 _HASHED_BYTES = 1 << 20
-# These settings matter to a part through its label and split alone.
-_SEEN_IN_PATIENT = {"held_out", "held_out_patients", "folds", "fold", "genotype_aliases"}
+# These settings matter to a part through its label, split and cap alone.
+_SEEN_ELSEWHERE = {"held_out", "held_out_patients", "folds", "fold", "genotype_aliases", "cap", "cap_per_patient"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,11 @@ def plan(
         except HistosynthError as error:
             skips.append(Skip(slide_id=slide_id, reason=str(error), bad=True))
     split = _split(sound, settings, sides, patients_of(slides, labels))
-    jobs = [_job(slide, split=split[slide.assigned.patient_id], out=out, settings=settings) for slide in sound]
+    caps = slide_caps({slide.slide_id: slide.assigned.patient_id for slide in sound}, settings)
+    jobs = [
+        _job(slide, split=split[slide.assigned.patient_id], cap=caps[slide.slide_id], out=out, settings=settings)
+        for slide in sound
+    ]
     return Plan(jobs=tuple(jobs), skips=tuple(skips))
 
 
@@ -154,14 +158,32 @@ def _check(path: Path, slide_id: str, outline: Path | None, *, settings: PatchSe
     return found
 
 
-def _job(slide: _Sound, *, split: str, out: Path, settings: PatchSettings) -> Job:
+def slide_caps(patients: Mapping[str, str], settings: PatchSettings) -> dict[str, int]:
+    """How many patches each slide may give, from the patient of each: its even share of the patient's cap at most.
+
+    What does not divide goes to the first slides by name. A slide that cannot fill its share leaves it unused, so that
+    no slide waits for another.
+    """
+    of_patient: dict[str, list[str]] = {}
+    for slide_id, patient_id in sorted(patients.items()):
+        of_patient.setdefault(patient_id, []).append(slide_id)
+    caps = dict.fromkeys(patients, settings.cap)
+    if settings.cap_per_patient:
+        for slide_ids in of_patient.values():
+            each, more = divmod(settings.cap_per_patient, len(slide_ids))
+            caps |= {name: min(settings.cap, each + (i < more)) for i, name in enumerate(slide_ids)}
+    return caps
+
+
+def _job(slide: _Sound, *, split: str, cap: int, out: Path, settings: PatchSettings) -> Job:
     """The job, with the SHA-256 of all that its part depends on.
 
     Of a slide that is its size and its first and last MiB: reading gigabytes to resume would cost more than it saves.
     """
     made_from = {
         "version": __version__,
-        "settings": settings.model_dump(mode="json", exclude=_SEEN_IN_PATIENT),
+        "settings": settings.model_dump(mode="json", exclude=_SEEN_ELSEWHERE),
+        "cap": cap,
         "slide": [slide.slide_id, slide.path.name, _ends(slide.path)],
         "outline": hashlib.sha256(slide.outline.read_bytes()).hexdigest() if slide.outline else None,
         "patient": [slide.assigned.patient_id, slide.assigned.label, split],
@@ -174,6 +196,7 @@ def _job(slide: _Sound, *, split: str, out: Path, settings: PatchSettings) -> Jo
         label=slide.assigned.label,
         split=split,
         mpp=slide.mpp,
+        cap=cap,
         outline=slide.outline,
         settings=settings,
         part=part_path(out, slide.slide_id),

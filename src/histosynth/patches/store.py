@@ -139,6 +139,12 @@ def part_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def read_places(path: Path) -> NDArray[np.int64]:
+    """Corners (N, 2), x and y in level-0 pixels, of the patches of a whole part."""
+    table = pq.read_table(path, columns=["x", "y"])
+    return np.stack([table.column(name).to_numpy() for name in ("x", "y")], axis=1).astype(np.int64)
+
+
 def _metadata(path: Path) -> dict[bytes, bytes]:
     try:
         return pq.read_schema(path).metadata or {}

@@ -5,6 +5,9 @@ its darkness and its saturation in optical density d relative to the glass, max 
 and Otsu's threshold (1979) splits it in two. Otsu finds a split even where there is none: it counts only if the lower
 class is glass and the upper is not; otherwise a fixed threshold decides, so that a region that is all tissue stays
 whole and a blank slide stays empty.
+
+Marker ink, and what it covers, is no tissue: pixels of a color that no stain has (`slides.ink`) and their rim, where
+ink and glass mix in one pixel, are left out of the mask and of Otsu's histogram.
 """
 
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from histosynth.slides.ink import is_ink
 from histosynth.slides.reader import Box, SlideReader
 
 _MAX_PX = 1024
@@ -21,6 +25,7 @@ _GLASS = 0.12  # the largest mean measure that glass may have
 _CLIP = 0.4  # most tissue is above, ink and folds by far; clipped, they do not hide the pale tissue
 _LOWEST_THRESHOLD = 0.06
 _DIMMEST_GLASS = 200
+_INK_RIM = 3  # pixels of the thumbnail
 _SMALL = 2e-4  # specks and holes below this share of the slide are closed
 
 
@@ -61,8 +66,10 @@ def _find(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     smooth = ndimage.gaussian_filter(image.astype(np.float32), (1, 1, 0))
     density = np.log((glass + 1) / (smooth + 1))
     measure = 2 * density.max(axis=2) - density.min(axis=2)
-    mask = measure > _threshold(measure)
-    smallest = max(4, round(_SMALL * mask.size))
+    smallest = max(4, round(_SMALL * measure.size))
+    ink = _without_small(is_ink(density), smallest)
+    ink = ndimage.binary_dilation(ink, iterations=_INK_RIM) if ink.any() else ink
+    mask = (measure > _threshold(measure[~ink])) & ~ink
     return ~_without_small(~_without_small(mask, smallest), smallest)
 
 

@@ -60,7 +60,7 @@ def train(
         HistosynthError: no labeled patches, settings that do not fit, a directory of another run, a diverged loss.
     """
     store = store if isinstance(store, Store) else Store(store)
-    data = PatchDataset(store, split=settings.train.split)
+    data = PatchDataset(store, split=settings.train.split, balance=settings.train.balance)
     task = DiffusionTask(data, settings=settings, device=pick_device(device))
     facts = {
         "labels": data.labels,

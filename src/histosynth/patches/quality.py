@@ -1,0 +1,127 @@
+"""Quality control of a region: the first flaw found, or none. Each measure is a pure function of the pixels.
+
+All are taken on a lattice of one pixel a micron, picked from the region and not averaged, so that scanners of different
+resolution are judged alike and a region costs a fraction of a millisecond. In their order:
+
+    near_blank     green varies by a standard deviation of less than 3 of 255, or glass covers more than 0.95
+    overexposed    more than 0.75 of the region is white to the limit (254 and above in every channel)
+    underexposed   less than 0.01 of the region is brighter than 100 of 255 in any channel
+    pen            ink (`slides.ink`, on blocks of 8 um) covers more than `patches.max_ink`
+    dark_line      a thin gray or black line, such as a coverslip's edge, runs through 0.6 of the region or more
+    blurred        the sharpness is below `patches.min_sharpness`
+
+Sharpness is the energy of differences over 1 um against that over 4 um, each less ν, what noise of one level in 255
+adds to it: S = (E[Δ₁²] - ν) / (E[Δ₄²] - ν) in green. It is 1/16 or less for a smooth slope, 1 for white noise, and
+hardly depends on how much or how darkly the region is stained. `benchmarks/patch_quality.py` prints what the
+thresholds do to real tissue and to the same tissue blurred.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from histosynth.config import PatchSettings
+from histosynth.slides.ink import is_ink
+
+FLAWS = ("near_blank", "overexposed", "underexposed", "pen", "dark_line", "blurred")
+"""Names of the flaws, in the order in which they are looked for."""
+
+_PITCH_UM = 1.0
+_BLOCK = 8
+_WHITE = 240  # of glass, where optical density is 0
+_GLASS_DENSITY = 0.1
+_FAR = 4
+_NOISE_ENERGY = 4.0  # of noise of standard deviation 1: twice its variance, down and across
+
+
+def flaw(region: NDArray[np.uint8], *, mpp: float, settings: PatchSettings) -> str | None:
+    """The first of `FLAWS` that a region (H, W, 3) at `mpp` microns per pixel has, or None."""
+    points = lattice(region, mpp=mpp)
+    if points[..., 1].std() < 3 or glass_share(points) > 0.95:
+        return "near_blank"
+    if clipped_share(points) > 0.75:
+        return "overexposed"
+    if bright_share(points) < 0.01:
+        return "underexposed"
+    if ink_share(points) > settings.max_ink:
+        return "pen"
+    if line_length(points) >= 0.6:
+        return "dark_line"
+    return "blurred" if sharpness(points) < settings.min_sharpness else None
+
+
+def lattice(region: NDArray[np.uint8], *, mpp: float) -> NDArray[np.uint8]:
+    """The pixels of a region about one micron apart; all of them where it is coarser than that."""
+    step = max(1, round(_PITCH_UM / mpp))
+    return np.ascontiguousarray(region[::step, ::step])
+
+
+def sharpness(points: NDArray[np.uint8]) -> float:
+    """(E[Δ₁²] - ν) / (E[Δ₄²] - ν) in green; 0 where noise is all there is, 1 where there are too few points to tell."""
+    green = points[..., 1].astype(np.float32)
+    if min(green.shape) <= 2 * _FAR:
+        return 1.0
+    near, far = (_difference_energy(green, distance) - _NOISE_ENERGY for distance in (1, _FAR))
+    return max(near, 0.0) / far if far > 0 else 0.0
+
+
+def _difference_energy(image: NDArray[np.float32], distance: int) -> float:
+    down, across = image[distance:] - image[:-distance], image[:, distance:] - image[:, :-distance]
+    return float(np.square(down).mean() + np.square(across).mean())
+
+
+def ink_share(points: NDArray[np.uint8]) -> float:
+    """Share of the blocks of 8 x 8 points whose mean color is ink."""
+    size = min(_BLOCK, *points.shape[:2])
+    rows, columns = points.shape[0] // size, points.shape[1] // size
+    blocks = points[: rows * size, : columns * size].reshape(rows, size, columns, size, 3).mean(axis=(1, 3))
+    return float(is_ink(_density(blocks)).mean())
+
+
+def line_length(points: NDArray[np.uint8]) -> float:
+    """Reach of the longest thin connected gray or black thing, as a share of the side, in [0, 1].
+
+    Gray: every density above 0.3, the least above 0.7 of the largest; nuclei and folds are colored. Thin: it covers at
+    most a fifth of the region.
+    """
+    side = min(points.shape[:2])
+    lowest, highest = _lowest(points), _highest(points)
+    dark = highest < _WHITE * np.exp(-0.3)
+    if np.count_nonzero(dark) < side // 2:
+        return 0.0
+    gray = dark & (_density(highest) > 0.7 * _density(lowest))
+    labels, count = ndimage.label(gray, structure=np.ones((3, 3)))
+    if not count:
+        return 0.0
+    sizes: list[int] = np.bincount(labels.ravel())[1:].tolist()
+    reaches: list[int] = [max(s.stop - s.start for s in slices) for slices in ndimage.find_objects(labels)]
+    thin = [reach for reach, size in zip(reaches, sizes, strict=True) if size <= 0.2 * gray.size]
+    return float(max(thin, default=0) / max(gray.shape))
+
+
+def glass_share(points: NDArray[np.uint8]) -> float:
+    """Share of points that no stain darkens."""
+    return float((_lowest(points) > _WHITE * np.exp(-_GLASS_DENSITY)).mean())
+
+
+def clipped_share(points: NDArray[np.uint8]) -> float:
+    """Share of points at the upper limit in every channel."""
+    return float((_lowest(points) >= 254).mean())
+
+
+def bright_share(points: NDArray[np.uint8]) -> float:
+    """Share of points brighter than 100 of 255 in some channel."""
+    return float((_highest(points) > 100).mean())
+
+
+def _lowest(points: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.minimum(np.minimum(points[..., 0], points[..., 1]), points[..., 2])
+
+
+def _highest(points: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.maximum(np.maximum(points[..., 0], points[..., 1]), points[..., 2])
+
+
+def _density(color: NDArray[np.generic]) -> NDArray[np.floating]:
+    density: NDArray[np.floating] = np.log((_WHITE + 1) / (np.minimum(color, _WHITE) + np.float32(1)))
+    return density
