@@ -7,6 +7,7 @@ fraction of the cost.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.grid import Regions, draw, lay_regions, region_extent
-from histosynth.patches.scale import area_average
+from histosynth.patches.region import in_threads, read_patch
 from histosynth.patches.store import Patch, write_part
 from histosynth.slides.annotations import read_outlines
 from histosynth.slides.reader import Box, SlideReader, open_slide
+from histosynth.slides.remote import file_name
 from histosynth.slides.tissue import TissueMask, tissue_mask
 from histosynth.stain import StainError, normalizers
 from histosynth.stain.optical_density import to_density
@@ -100,7 +102,8 @@ def cut(job: Job) -> None:
             min_share=settings.min_tumor,
         )
         boxes, tissue, rejected = _choose(regions, tissue_mask(slide), extent=extent, job=job)
-        images = [area_average(slide.read(box), side_px=settings.patch_px) for box in boxes]
+        read = partial(read_patch, slide, side_px=settings.patch_px, source=settings.read)
+        images = list(in_threads(read, boxes))
     images, stain = _normalize(images, name=settings.stain)
     patches = [
         Patch(
@@ -123,7 +126,7 @@ def cut(job: Job) -> None:
         "slide_id": job.slide_id,
         "status": "done",
         "reason": None,
-        "file": job.slide.name,
+        "file": file_name(job.slide),
         "patient_id": job.patient_id,
         "label": job.label,
         "split": job.split,
@@ -166,4 +169,4 @@ def _normalize(images: list[NDArray[np.uint8]], *, name: str) -> tuple[list[NDAr
         return images, {"method": name, "status": f"skipped:{error}"}
     if fit is None:
         return images, {"method": name, "status": "raw colors"}
-    return [normalizer.apply(image, fit) for image in images], {"method": name, "status": "fitted", **fit.to_dict()}
+    return list(in_threads(lambda image: normalizer.apply(image, fit), images)), {"method": name, "status": "fitted", **fit.to_dict()}

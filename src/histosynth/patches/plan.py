@@ -23,6 +23,7 @@ from histosynth.patches.split import HELD_OUT, TRAIN, split_patients
 from histosynth.patches.store import part_path
 from histosynth.slides.annotations import find_outlines
 from histosynth.slides.reader import open_slide, require_mpp
+from histosynth.slides.remote import file_name, open_binary
 
 _HASHED_BYTES = 1 << 20
 
@@ -146,7 +147,7 @@ def _job(slide: _Sound, *, split: str, out: Path, settings: PatchSettings) -> Jo
         "version": __version__,
         # the share held out matters through the split alone
         "settings": settings.model_dump(mode="json", exclude={"held_out", "held_out_patients"}),
-        "slide": [slide.slide_id, slide.path.name, _ends(slide.path)],
+        "slide": [slide.slide_id, file_name(slide.path), _ends(slide.path)],
         "outline": hashlib.sha256(slide.outline.read_bytes()).hexdigest() if slide.outline else None,
         "patient": [slide.assigned.patient_id, slide.assigned.label, split],
         "mpp": slide.mpp,
@@ -166,12 +167,12 @@ def _job(slide: _Sound, *, split: str, out: Path, settings: PatchSettings) -> Jo
 
 
 def _ends(path: Path) -> str:
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        digest.update(file.read(_HASHED_BYTES))
-        file.seek(max(0, size - _HASHED_BYTES))
-        digest.update(file.read())
+    with open_binary(path) as file:
+        size = file.seek(0, 2)
+        digest = hashlib.sha256(str(size).encode())
+        for start in (0, max(0, size - _HASHED_BYTES)):
+            file.seek(start)
+            digest.update(file.read(_HASHED_BYTES))
     return digest.hexdigest()
 
 

@@ -4,7 +4,7 @@ Level 0 is the first page; further tiled pages follow it in Aperio's SVS, and in
 reduced (NewSubfileType, TIFF 6.0). In OME-TIFF a pyramid lies in the SubIFDs of a page, and of several series the
 largest one is the slide. The rules for SVS and plain pyramids are OpenSlide's, and so are the pixels: JPEG tiles go
 through libjpeg with the color space that the page states (not the one that the JPEG claims), with its default
-integer DCT and smooth chroma upsampling. What cannot be had alike is refused, `NotUnderstoodError`, and left to OpenSlide.
+integer DCT and smooth chroma upsampling. What cannot be had alike is refused (`NotUnderstoodError`) and left to it.
 """
 
 import re
@@ -91,9 +91,9 @@ def find_pyramid(tiff: tifffile.TiffFile, *, path: Path) -> Pyramid:
     tiled = [page for page in pages if page.is_tiled]
     if tiff.is_svs:
         levels = [_tiled_page(page, path=path) for page in tiled]
-        if any(not all(level.lengths) for level in levels[1:]):
-            # OpenSlide fills them from the next finer level.
-            raise NotUnderstoodError(f"slide {path} lacks tiles of its pyramid; leave the choice of the reader open")
+        if len(levels) > 1 and not all(all(level.lengths) for level in levels):
+            # Where a tile is missing, OpenSlide paints this level and the coarser ones from finer levels.
+            raise NotUnderstoodError(f"slide {path} lacks some of its tiles; leave the choice of the reader open")
         return Pyramid(pages=_ordered(levels, path), stated_mpp=_aperio_mpp(pages[0]))
     levels = [_tiled_page(page, path=path) for page in tiled if page is pages[0] or page.subfiletype & 1]
     return Pyramid(pages=_ordered(levels, path), stated_mpp=_resolution_mpp(pages[0]))
@@ -110,9 +110,7 @@ def _ordered(levels: Sequence[TiledPage], path: Path) -> tuple[TiledPage, ...]:
 
 def _ome(tiff: tifffile.TiffFile, *, path: Path) -> Pyramid:
     # The largest picture; of two alike the one with a pyramid, then the first.
-    index, series = max(
-        enumerate(tiff.series), key=lambda item: (item[1].size, len(item[1].levels), -item[0])
-    )
+    index, series = max(enumerate(tiff.series), key=lambda item: (item[1].size, len(item[1].levels), -item[0]))
     if series.dtype != np.uint8 or sorted(series.get_axes(squeeze=True)) != ["S", "X", "Y"]:
         raise HistosynthError(
             f"slide {path} is an OME-TIFF of {series.get_axes(squeeze=True)} {series.dtype}, no RGB picture of 8 bits; "

@@ -1,0 +1,62 @@
+"""From a region of a slide to a patch: which level is read, and how it is scaled.
+
+`base` reads the full resolution and averages all of it: every photon counts once, and no second compression lies
+between. `best_level` reads the coarsest level that is still finer than the patch, a fraction of the pixels. A corner or
+a side that falls between two pixels of that level stays where it is, to 1/256 pixel: the pixels it cuts count in part.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from math import ceil, floor
+from multiprocessing import parent_process
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histosynth.patches.scale import UNIT, Window, area_average
+from histosynth.slides.pyramid import nearest_finer
+from histosynth.slides.reader import Box, SlideReader
+
+T = TypeVar("T")
+R = TypeVar("R")
+_MOST_THREADS = 4
+
+
+def read_patch(
+    slide: SlideReader, box: Box, *, side_px: int, source: Literal["base", "best_level"]
+) -> NDArray[np.uint8]:
+    """A square region, in level-0 pixels, as a patch of (side_px, side_px, 3); side_px is at most its side."""
+    level = 0 if source == "base" else nearest_finer(slide.levels, box.width / side_px)
+    downsample = slide.levels[level].downsample
+    # The level that is a thousandth too coarse passes as fine enough, but a window holds a pixel a pixel at least.
+    side = max(box.width / downsample, side_px)
+    x, y = box.x / downsample, box.y / downsample
+    left, top = floor(x), floor(y)
+    window = Window(x=round((x - left) * UNIT), y=round((y - top) * UNIT), side=round(side * UNIT))
+    cover = Box(
+        x=left,
+        y=top,
+        width=ceil((window.x + window.side) / UNIT),
+        height=ceil((window.y + window.side) / UNIT),
+    )
+    return area_average(slide.read(cover, level=level), side_px=side_px, window=window)
+
+
+def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Results in the order of the items, a few at a time: decoders, scaling and encoders let go of Python's lock.
+
+    Beside other processes, one a core, there is no core left to share: there each item waits for the one before.
+    """
+    threads = 1 if parent_process() is not None else min(_MOST_THREADS, _cores())
+    if threads == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(function, items)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
