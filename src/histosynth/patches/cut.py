@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.grid import Regions, draw, lay_regions, region_extent
-from histosynth.patches.region import in_threads, read_patch
+from histosynth.patches.region import read_patch
 from histosynth.patches.store import Patch, write_part
+from histosynth.patches.threads import in_threads
 from histosynth.slides.annotations import read_outlines
 from histosynth.slides.reader import Box, SlideReader, open_slide
 from histosynth.slides.remote import file_name
@@ -160,8 +161,7 @@ def _choose(
 def _normalize(images: list[NDArray[np.uint8]], *, name: str) -> tuple[list[NDArray[np.uint8]], dict[str, Any]]:
     """Fit once on the tissue pixels of all images, apply to each: the images, and what the manifest says of the fit."""
     normalizer = normalizers[name]
-    pixels = np.concatenate([image.reshape(-1, 3) for image in images]) if images else np.empty((0, 3), np.uint8)
-    pixels = pixels[:: max(1, -(-len(pixels) // _FIT_PIXELS))]
+    pixels = _every_nth(images, at_most=_FIT_PIXELS)
     pixels = pixels[to_density(pixels).max(axis=1, initial=0) >= _GLASS_DENSITY]
     try:
         fit = normalizer.estimate(pixels)
@@ -169,4 +169,17 @@ def _normalize(images: list[NDArray[np.uint8]], *, name: str) -> tuple[list[NDAr
         return images, {"method": name, "status": f"skipped:{error}"}
     if fit is None:
         return images, {"method": name, "status": "raw colors"}
-    return list(in_threads(lambda image: normalizer.apply(image, fit), images)), {"method": name, "status": "fitted", **fit.to_dict()}
+    return list(in_threads(lambda image: normalizer.apply(image, fit), images)), {
+        "method": name,
+        "status": "fitted",
+        **fit.to_dict(),
+    }
+
+
+def _every_nth(images: list[NDArray[np.uint8]], *, at_most: int) -> NDArray[np.uint8]:
+    """Every n-th pixel of all images in a row, (N, 3), without laying them side by side in memory."""
+    flat = [image.reshape(-1, 3) for image in images]
+    starts = np.cumsum([0, *map(len, flat)])
+    step = max(1, -(-int(starts[-1]) // at_most))
+    taken = [pixels[-start % step :: step] for pixels, start in zip(flat, starts[:-1].tolist(), strict=True)]
+    return np.concatenate(taken) if taken else np.empty((0, 3), np.uint8)

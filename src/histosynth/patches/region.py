@@ -5,12 +5,8 @@ between. `best_level` reads the coarsest level that is still finer than the patc
 a side that falls between two pixels of that level stays where it is, to 1/256 pixel: the pixels it cuts count in part.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from math import ceil, floor
-from multiprocessing import parent_process
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +14,6 @@ from numpy.typing import NDArray
 from histosynth.patches.scale import UNIT, Window, area_average
 from histosynth.slides.pyramid import nearest_finer
 from histosynth.slides.reader import Box, SlideReader
-
-T = TypeVar("T")
-R = TypeVar("R")
-_MOST_THREADS = 4
 
 
 def read_patch(
@@ -42,21 +34,3 @@ def read_patch(
         height=ceil((window.y + window.side) / UNIT),
     )
     return area_average(slide.read(cover, level=level), side_px=side_px, window=window)
-
-
-def in_threads(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Results in the order of the items, a few at a time: decoders, scaling and encoders let go of Python's lock.
-
-    Beside other processes, one a core, there is no core left to share: there each item waits for the one before.
-    """
-    threads = 1 if parent_process() is not None else min(_MOST_THREADS, _cores())
-    if threads == 1:
-        yield from map(function, items)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(function, items)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

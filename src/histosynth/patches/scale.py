@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import csr_array
 
-
 UNIT = 256
 """Parts of a pixel in which a window is measured."""
 _REDUCED = frozenset({2, 4, 8, 16})  # Pillow divides by a reciprocal, which is exact for these
