@@ -4,29 +4,17 @@ The patient is the unit of every split. He comes from the table, else from the b
 `TCGA-DB-5270-01Z-00-DX1`: project, tissue source site, participant), else a slide is a patient of its own.
 """
 
-import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from histosynth.errors import HistosynthError
+from histosynth.patches.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell, read_table
 from histosynth.slides.reader import slide_id_of
 
-SLIDE_COLUMNS = ("slide_id", "slide", "slide_name", "filename", "file_name", "file", "image", "image_id")
-PATIENT_COLUMNS = (
-    "patient_id",
-    "patient",
-    "case_id",
-    "case",
-    "case_submitter_id",
-    "submitter_id",
-    "participant",
-    "barcode",
-)
 LABEL_COLUMNS = ("label", "genotype", "idh_codel_subtype", "subtype", "class", "diagnosis", "idh")
-_NOTHING = {"", "na", "n/a", "nan", "none", "null", "[not available]"}
 _BARCODE = re.compile(r"[A-Z0-9]{4}-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)
 
 
@@ -93,29 +81,25 @@ def patient_of(slide_id: str) -> str:
 
 
 def read_labels(path: Path, *, one_label_a_patient: bool = True) -> Labels:
-    """Read a table with a header: comma, semicolon or tab separated, UTF-8; lines that begin with `#` are left out.
+    """Read a table of labels (`patches.table` says what such a table may look like).
 
     Raises:
         HistosynthError: unreadable; no label column; neither a slide nor a patient column; a slide in two labels, or a
             patient where `one_label_a_patient`.
     """
-    header, lines = _read(path)
-    label = _find(header, LABEL_COLUMNS)
-    slide, patient = _find(header, SLIDE_COLUMNS), _find(header, PATIENT_COLUMNS)
-    if label is None:
-        raise HistosynthError(
-            f"labels {path}: no label column among {_list(header)}; name it one of {_list(LABEL_COLUMNS)}"
-        )
+    table = read_table(path, what="labels", example="slide_id,patient_id,label")
+    label = table.require(LABEL_COLUMNS, what="label")
+    slide, patient = table.find(SLIDE_COLUMNS), table.find(PATIENT_COLUMNS)
     if slide is None and patient is None:
         raise HistosynthError(
-            f"labels {path}: neither a slide_id nor a patient_id column among {_list(header)}; add one"
+            f"labels {path}: neither a slide_id nor a patient_id column among {', '.join(table.header)}; add one"
         )
     rows: list[Row] = []
     unlabeled = 0
-    for number, cells in lines:
-        text = _cell(cells, label)
-        slide_id = slide_id_of(Path(_cell(cells, slide) or "")) or None
-        patient_id = _cell(cells, patient) or (patient_of(slide_id) if slide_id else None)
+    for number, cells in table.rows:
+        text = cell(cells, label)
+        slide_id = slide_id_of(Path(cell(cells, slide) or "")) or None
+        patient_id = cell(cells, patient) or (patient_of(slide_id) if slide_id else None)
         if slide_id is None and patient_id is None:
             raise HistosynthError(
                 f"labels {path}, line {number}: names neither a slide nor a patient; add it or delete the line"
@@ -126,11 +110,11 @@ def read_labels(path: Path, *, one_label_a_patient: bool = True) -> Labels:
             rows.append(Row(line=number, slide=slide_id, patient=patient_id, label=text))
     if not rows:
         raise HistosynthError(
-            f"labels {path}: column '{header[label]}' labels no row; fill it in, or leave --labels out"
+            f"labels {path}: column '{table.header[label]}' labels no row; fill it in, or leave --labels out"
         )
     return Labels(
         path=path,
-        column=header[label],
+        column=table.header[label],
         rows=tuple(rows),
         unlabeled=unlabeled,
         _by_slide=_index(rows, "slide", path=path),
@@ -158,37 +142,3 @@ def _index(rows: Sequence[Row], key: str, *, path: Path) -> dict[str, Row]:
                 f"{row.patient} in line {row.line}; correct one of them"
             )
     return index
-
-
-def _read(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Header and numbered rows."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise HistosynthError(f"labels {path} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from error
-    except OSError as error:
-        raise HistosynthError(f"labels {path} cannot be read: {error.strerror}; give the path of a CSV file") from error
-    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
-    if not lines:
-        raise HistosynthError(f"labels {path} is empty; it needs a header such as slide_id,patient_id,label")
-    delimiter = max(",\t;", key=lines[0][1].count)
-    try:
-        table = [(n, next(csv.reader([line], delimiter=delimiter, strict=True))) for n, line in lines]
-    except csv.Error as error:
-        raise HistosynthError(f"labels {path} is no CSV table: {error}") from error
-    return [name.strip() for name in table[0][1]], iter(table[1:])
-
-
-def _find(header: Sequence[str], names: Sequence[str]) -> int | None:
-    """Index of the first of `names` that the header has; case, blanks, dots and dashes do not matter."""
-    known = [re.sub(r"[\s.\-/]+", "_", name.lower()) for name in header]
-    return next((known.index(name) for name in names if name in known), None)
-
-
-def _cell(cells: Sequence[str], column: int | None) -> str | None:
-    text = cells[column].strip() if column is not None and column < len(cells) else ""
-    return None if text.lower() in _NOTHING else text
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names)

@@ -1,0 +1,146 @@
+"""Tables as people have them: comma, semicolon or tab; UTF-8 or a spreadsheet's UTF-16; a header; `#` lines left out.
+
+The delimiter is the one that the header has most of. Cells may be quoted and then hold delimiters, line breaks and
+doubled quotes (RFC 4180); blanks around a cell do not count. A row may be shorter than the header, never longer: a
+longer one is most often a text with an unquoted comma, whose tail would be lost in silence.
+"""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from histosynth.errors import HistosynthError
+
+SLIDE_COLUMNS = ("slide_id", "slide", "slide_name", "filename", "file_name", "file", "image", "image_id")
+PATIENT_COLUMNS = (
+    "patient_id",
+    "patient",
+    "case_id",
+    "case",
+    "case_submitter_id",
+    "submitter_id",
+    "participant",
+    "barcode",
+)
+_NOTHING = {"", "na", "n/a", "nan", "none", "null", "[not available]"}
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_DELIMITERS = ",\t;"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A header and rows. `name` begins every error about it: what the table is for, and its path."""
+
+    name: str
+    path: Path
+    header: tuple[str, ...]
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
+    """Line number (the first line of the file is 1) and cells of each row."""
+
+    def find(self, names: Sequence[str]) -> int | None:
+        """Index of the first of `names` that the header has; case, blanks, dots and dashes do not matter.
+
+        Raises:
+            HistosynthError: the header has it twice.
+        """
+        known = [re.sub(r"[\s.\-/]+", "_", name.lower()) for name in self.header]
+        found = next((name for name in names if name in known), None)
+        if found is None:
+            return None
+        if known.count(found) > 1:
+            raise HistosynthError(f"{self.name}: two columns are called '{found}'; rename or delete one")
+        return known.index(found)
+
+    def require(self, names: Sequence[str], *, what: str) -> int:
+        """As `find`, but the column must be there; `what` names it in the error."""
+        column = self.find(names)
+        if column is None:
+            raise HistosynthError(
+                f"{self.name}: no {what} column among {', '.join(self.header)}; the first line names the columns, so "
+                f"name one of them {', '.join(names)}"
+            )
+        return column
+
+
+def cell(cells: Sequence[str], column: int | None) -> str | None:
+    """The text of a cell, None where there is no such column or the cell says nothing (empty, NA, None …)."""
+    text = cells[column].strip() if column is not None and column < len(cells) else ""
+    return None if text.lower() in _NOTHING else text
+
+
+def read_table(path: Path, *, what: str, example: str) -> Table:
+    """Read a table.
+
+    Args:
+        path: the file.
+        what: what the table is for, as errors call it: `labels`.
+        example: a header such as it needs, for the error about an empty file.
+
+    Raises:
+        HistosynthError: unreadable, not text, empty, a quote that is not closed, or a row longer than the header.
+    """
+    name = f"{what} {path}"
+    records = _records(_text(path, name=name), name=name)
+    try:
+        _, header = next(records)
+    except StopIteration:
+        raise HistosynthError(f"{name} is empty; it needs a header such as {example}") from None
+    while header and not header[-1]:
+        header = header[:-1]
+    rows = []
+    for line, cells in records:
+        if extra := [text for text in cells[len(header) :] if text]:
+            raise HistosynthError(
+                f"{name}, line {line}: '{extra[0]}' stands beyond the {len(header)} columns of the header; "
+                "put a text with a delimiter in quotes"
+            )
+        if any(cells):
+            rows.append((line, cells))
+    return Table(name=name, path=path, header=header, rows=tuple(rows))
+
+
+def _text(path: Path, *, name: str) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise HistosynthError(f"{name} cannot be read: {error.strerror}; give the path of a CSV file") from error
+    try:
+        text = data.decode("utf-16" if data.startswith(_UTF16) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HistosynthError(f"{name} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from error
+    if "\0" in text:
+        raise HistosynthError(f"{name} is not text (it holds zero bytes); save it as CSV UTF-8")
+    return text
+
+
+def _records(text: str, *, name: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Stripped cells of each record, with the line it begins in."""
+    lines = list(io.StringIO(text, newline=""))  # ends at \n, \r\n or \r alone, nowhere else
+    first = next((line for line in lines if not _void(line)), "")
+    begin, fresh = 0, True
+
+    def feed() -> Iterator[str]:
+        nonlocal begin, fresh
+        for number, line in enumerate(lines, 1):
+            if fresh and _void(line):
+                continue
+            if fresh:
+                begin, fresh = number, False
+            yield line
+
+    try:
+        for cells in csv.reader(feed(), delimiter=max(_DELIMITERS, key=first.count), strict=True):
+            yield begin, tuple(text.strip() for text in cells)
+            fresh = True
+    except csv.Error as error:
+        raise HistosynthError(
+            f"{name} is no CSV table: {error} in the row that begins in line {begin}; close its quotes"
+        ) from error
+
+
+def _void(line: str) -> bool:
+    return not line.strip() or line.startswith("#")
