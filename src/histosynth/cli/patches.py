@@ -24,6 +24,7 @@ _NAMED = 5
 )
 @click.option("--labels", type=_PATH, metavar="CSV", help="Labels by slide_id or patient_id. Default: no labels.")
 @click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for slides that state none.")
+@click.option("--mpp-table", type=_PATH, metavar="CSV", help="slide_id,mpp: counts whatever a slide states.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes. Default: one a core.")
 @click.option("--skip-bad-slides", is_flag=True, help="Go on without unusable slides; the manifest names them.")
 @settings_options
@@ -35,6 +36,7 @@ def command(
     outlines: Path | None,
     labels: Path | None,
     mpp: float | None,
+    mpp_table: Path | None,
     workers: int | None,
     skip_bad_slides: bool,
     config: str | None,
@@ -60,6 +62,7 @@ def command(
         outlines=outlines,
         labels=labels,
         mpp=mpp,
+        mpp_table=mpp_table,
         workers=workers,
         skip_bad_slides=skip_bad_slides,
         progress=not quiet,

@@ -16,6 +16,7 @@ from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.labels import read_labels
 from histosynth.patches.manifest import describe
+from histosynth.patches.mpp_table import read_mpp_table
 from histosynth.patches.plan import Skip, plan, refuse_bad
 from histosynth.patches.store import KIND, part_fingerprint, part_path, part_record, write_manifest
 from histosynth.patches.workers import run_jobs
@@ -54,6 +55,7 @@ def extract(
     outlines: Path | None = None,
     labels: Path | None = None,
     mpp: float | None = None,
+    mpp_table: Path | None = None,
     workers: int | None = None,
     skip_bad_slides: bool = False,
     progress: bool = True,
@@ -67,6 +69,7 @@ def extract(
         outlines: folder of QuPath GeoJSON files, one a slide; None takes tissue anywhere on the slide.
         labels: CSV of labels by slide or patient; None leaves every label null.
         mpp: microns per pixel of the full resolution, used where a slide states none.
+        mpp_table: CSV of microns per pixel by slide, which count whatever the slide states.
         workers: processes; None takes one a core. More than 1 needs the caller's script to guard `__main__`.
         skip_bad_slides: name an unusable slide in the manifest and go on, instead of raising.
         progress: show bars on stderr.
@@ -81,7 +84,17 @@ def extract(
     if outlines is not None and not outlines.is_dir():
         raise HistosynthError(f"no folder of outlines '{outlines}'; check --outlines")
     refuse_foreign(out, slide_ids=set(paths))
-    planned = plan(paths, out=out, settings=settings, outlines=outlines, labels=table, mpp=mpp, progress=progress)
+    mpp_by_slide = read_mpp_table(mpp_table) if mpp_table is not None else None
+    planned = plan(
+        paths,
+        out=out,
+        settings=settings,
+        outlines=outlines,
+        labels=table,
+        mpp=mpp,
+        mpp_by_slide=mpp_by_slide,
+        progress=progress,
+    )
     if not skip_bad_slides:
         refuse_bad(planned.skips)
     if not planned.jobs:
@@ -115,6 +128,11 @@ def extract(
     manifest = describe(
         records, list(skipped.values()), settings=settings, outlined=outlines is not None, table=table, mpp=mpp
     )
+    if mpp_by_slide is not None:
+        manifest["mpp_table"] = {
+            slide_id: mpp_by_slide[slide_id] for slide_id in sorted(set(paths) & set(mpp_by_slide))
+        }
+        manifest["mpp_table_without_slide"] = sorted(set(mpp_by_slide) - set(paths))
     write_manifest(out, manifest)
     return ExtractionResult(
         store=out,

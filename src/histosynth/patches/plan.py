@@ -58,6 +58,7 @@ def plan(
     outlines: Path | None = None,
     labels: Labels | None = None,
     mpp: float | None = None,
+    mpp_by_slide: Mapping[str, float] | None = None,
     progress: bool = False,
 ) -> Plan:
     """Check every slide, split the patients, and say what each part will be made from.
@@ -69,6 +70,7 @@ def plan(
         outlines: folder of outline files; None: tissue only.
         labels: the table of labels; None: no slide has one.
         mpp: microns per pixel where a slide states none.
+        mpp_by_slide: microns per pixel that count whatever the slide states.
         progress: show a bar on stderr.
     """
     sound: list[_Sound] = []
@@ -84,7 +86,8 @@ def plan(
             elif outlines is not None and outline is None:
                 skips.append(Skip(slide_id=slide_id, reason="no outline file", bad=False))
             else:
-                found = _check(path, slide_id, outline, settings=settings, mpp=mpp)
+                override = (mpp_by_slide or {}).get(slide_id)
+                found = _check(path, slide_id, outline, settings=settings, mpp=mpp, override=override)
                 sound.append(_Sound(path=path, slide_id=slide_id, assigned=assigned, outline=outline, mpp=found))
         except HistosynthError as error:
             skips.append(Skip(slide_id=slide_id, reason=str(error), bad=True))
@@ -121,10 +124,18 @@ class _Sound:
     mpp: float
 
 
-def _check(path: Path, slide_id: str, outline: Path | None, *, settings: PatchSettings, mpp: float | None) -> float:
+def _check(
+    path: Path,
+    slide_id: str,
+    outline: Path | None,
+    *,
+    settings: PatchSettings,
+    mpp: float | None,
+    override: float | None,
+) -> float:
     """Microns per pixel of a slide that can be cut; all that is wrong with it raises."""
     with open_slide(path, mpp=mpp) as slide:
-        found = require_mpp(slide)
+        found = override or require_mpp(slide)
         try:
             extent = region_extent(settings, mpp=found)
         except HistosynthError as error:

@@ -189,7 +189,8 @@ def require_mpp(slide: SlideReader) -> float:
     """
     if slide.mpp is None:
         raise HistosynthError(
-            f"slide {slide.slide_id} states no microns per pixel; pass --mpp (microns per pixel of its full resolution)"
+            f"slide {slide.slide_id} states no microns per pixel; pass --mpp (microns per pixel of its full "
+            "resolution), or name it in --mpp-table"
         )
     return slide.mpp
 
