@@ -26,7 +26,7 @@ from histosynth.slides.reader import Box, SlideReader, open_slide
 from histosynth.slides.remote import file_name
 from histosynth.slides.tissue import TissueMask, tissue_mask
 from histosynth.stain import StainError, normalizers
-from histosynth.stain.optical_density import to_density
+from histosynth.stain.optical_density import least_channel, to_density
 
 _FIT_PIXELS = 1_000_000
 _GLASS_DENSITY = 0.15  # paler than this in every channel is glass
@@ -162,7 +162,8 @@ def _normalize(images: list[NDArray[np.uint8]], *, name: str) -> tuple[list[NDAr
     """Fit once on the tissue pixels of all images, apply to each: the images, and what the manifest says of the fit."""
     normalizer = normalizers[name]
     pixels = _every_nth(images, at_most=_FIT_PIXELS)
-    pixels = pixels[to_density(pixels).max(axis=1, initial=0) >= _GLASS_DENSITY]
+    # The densest channel is the darkest one: a density falls as its pixel value rises.
+    pixels = pixels[to_density(least_channel(pixels)) >= _GLASS_DENSITY]
     try:
         fit = normalizer.estimate(pixels)
     except StainError as error:

@@ -25,7 +25,7 @@ from histosynth.patches.threads import in_threads
 from histosynth.rundir import MANIFEST, atomic_write, read_manifest, write_json
 
 KIND = "patch store"
-_PAETH = 0x80  # libpng's PNG_FILTER_PAETH
+_PAETH, _RLE = 0x80, 3  # libpng's PNG_FILTER_PAETH, zlib's Z_RLE
 SCHEMA = pa.schema(
     [
         pa.field("patch_id", pa.string(), nullable=False),
@@ -65,9 +65,10 @@ class Patch:
 def encode_png(image: NDArray[np.uint8]) -> bytes:
     """Lossless PNG of an (H, W, 3) image, without metadata.
 
-    Level 2, Paeth filter alone: on real patches of 128 px 3.4 times as fast as Pillow's default and 7 % larger.
+    Paeth filter, runs and Huffman codes, no search for repeats: tissue has none. Three to five times as fast as Pillow's
+    default; of equal size on scans with noise, 15 % larger on the smoothest real patches of 128 px.
     """
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=2, filter=_PAETH))
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=1, filter=_PAETH, strategy=_RLE))
 
 
 def decode_png(data: bytes) -> NDArray[np.uint8]:

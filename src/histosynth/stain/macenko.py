@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.stain.normalizer import StainError, StainFit, normalizers
-from histosynth.stain.optical_density import to_density, to_rgb
+from histosynth.stain.optical_density import least_channel, to_density, to_rgb
 
 BETA = 0.15
 """Least optical density, in every channel, of a pixel with stain: eosin that lets red through is seen where dense."""
@@ -55,10 +55,11 @@ class Macenko:
             StainError: `too-few-pixels`, `black`, `uniform` or `one-stain`.
         """
         density = to_density(pixels)
-        stained = density[(density >= BETA).all(axis=1)]
+        least = least_channel(density)
+        stained = density[least >= BETA]
         if len(stained) < MIN_PIXELS:
             raise StainError("too-few-pixels")
-        if (stained.min(axis=1) > _BLACK_DENSITY).mean() > 0.5:
+        if np.count_nonzero(least > _BLACK_DENSITY) > 0.5 * len(stained):
             raise StainError("black")
         stains, angle = _directions(stained)
         concentrations = density @ np.linalg.pinv(stains)
