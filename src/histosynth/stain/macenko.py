@@ -9,6 +9,7 @@ mixing with the target's vectors is linear, so that one 3x3 matrix in optical de
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,12 +80,18 @@ class Macenko:
         """The image, (H, W, 3), in the colors of the target; unchanged where `fit` is None."""
         if fit is None:
             return image
-        scale = np.divide(self.target.max_concentrations, fit.max_concentrations)
-        matrix = np.linalg.pinv(np.array(fit.stains)) @ (scale[:, None] * np.array(self.target.stains))
-        return to_rgb(to_density(image) @ matrix.astype(np.float32))
+        return to_rgb(to_density(image) @ _matrix(fit, self.target))
 
 
 normalizers.register("macenko")(Macenko())
+
+
+@lru_cache(maxsize=8)
+def _matrix(fit: StainFit, target: StainFit) -> NDArray[np.float32]:
+    """M of the module's equation, (3, 3); the same for all images of a slide."""
+    scale = np.divide(target.max_concentrations, fit.max_concentrations)
+    matrix: NDArray[np.float64] = np.linalg.pinv(np.array(fit.stains)) @ (scale[:, None] * np.array(target.stains))
+    return matrix.astype(np.float32)
 
 
 def _directions(stained: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:

@@ -16,7 +16,7 @@ _DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / np.float32(I0))
 
 def to_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Optical density of 8-bit pixels of any shape; between -0.06 (white) and 5.48 (black)."""
-    density: NDArray[np.float32] = _DENSITY[rgb]
+    density: NDArray[np.float32] = np.take(_DENSITY, rgb)
     return density
 
 
