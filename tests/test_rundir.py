@@ -11,7 +11,18 @@ import pytest
 
 from histosynth import rundir
 from histosynth.errors import HistosynthError
-from histosynth.rundir import atomic_write, git_revision, provenance, read_manifest, versions, write_json, write_text
+from histosynth.rundir import (
+    LOCK,
+    atomic_write,
+    git_revision,
+    is_empty,
+    only_writer,
+    provenance,
+    read_manifest,
+    versions,
+    write_json,
+    write_text,
+)
 
 
 def names(directory: Path) -> list[str]:
@@ -152,3 +163,65 @@ def test_the_revision_is_the_source_s_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert git_revision() == git("rev-parse", "HEAD")
     copy.write_text("changed")
     assert git_revision() == git("rev-parse", "HEAD") + "+changes"
+
+
+HOLDER = (
+    "import sys, time; from pathlib import Path; from histosynth.rundir import only_writer\n"
+    "with only_writer(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+)
+
+
+def test_a_second_writer_is_told_and_a_killed_one_blocks_nobody(tmp_path: Path) -> None:
+    directory = tmp_path / "a" / "b"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(directory)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    with (
+        pytest.raises(HistosynthError, match=rf"is being written by another command \(process {holder.pid} on "),
+        only_writer(directory),
+    ):
+        pass
+    assert names(directory) == [LOCK]
+    holder.kill()
+    holder.communicate()
+    assert names(directory) == [LOCK]
+    assert is_empty(directory)
+    with only_writer(directory):
+        (directory / "work").touch()
+    assert names(directory) == ["work"]
+    assert not is_empty(directory)
+
+
+def test_two_in_one_process_are_two(tmp_path: Path) -> None:
+    with only_writer(tmp_path), pytest.raises(HistosynthError, match="by another command"), only_writer(tmp_path):
+        pass
+    with only_writer(tmp_path):
+        pass
+
+
+def test_a_writer_who_writes_nothing_leaves_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), only_writer(tmp_path / "a" / "b"):
+        raise RuntimeError
+    assert names(tmp_path) == []
+    (tmp_path / "a").touch()
+    with pytest.raises(HistosynthError, match="is a file; name a directory"), only_writer(tmp_path / "a"):
+        pass
+
+
+def test_many_at_once_take_turns(tmp_path: Path) -> None:
+    """Each adds one to a number, again and again: no step is lost, though the lock's file comes and goes."""
+    program = (
+        "import sys; from pathlib import Path; from histosynth.rundir import only_writer\n"
+        "from histosynth.errors import HistosynthError\n"
+        "number, done = Path(sys.argv[1]) / 'number', 0\n"
+        "while done < 100:\n"
+        "    try:\n"
+        "        with only_writer(number.parent): number.write_text(str(int(number.read_text()) + 1))\n"
+        "    except HistosynthError: continue\n"
+        "    done += 1"
+    )
+    (tmp_path / "number").write_text("0")
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) for _ in range(3)]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert (tmp_path / "number").read_text() == "300"
+    assert names(tmp_path) == ["number"]

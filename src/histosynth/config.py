@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from histosynth.errors import HistosynthError, nearest
 
@@ -41,8 +41,13 @@ class PatchSettings(Section):
     """Step of the grid in sides of a region: 1 tiles without overlap, 0.5 overlaps by half."""
     cap: int = Field(100, ge=1)
     """At most so many patches a slide, drawn at random (seeded) from all that pass."""
-    tumor_class: str = "Tumor"
-    """Name of the outlined class, as the annotation tool wrote it; case does not matter."""
+    tumor_classes: tuple[str, ...] = Field(("Tumor",), min_length=1, strict=False)
+    """Names of the outlined classes that are tumor, as the annotation tool wrote them; case does not matter."""
+    exclude_classes: tuple[str, ...] = Field((), strict=False)
+    """Outlined classes to take away from the tumor, such as `Necrosis`; a file may lack them."""
+    outline_origin: Literal["auto", "slide", "bounds"] = "auto"
+    """Where outlines count from on a slide with scanned bounds: the corner of the whole `slide` or of its `bounds`.
+    `auto`: bounds for GeoJSON, as QuPath writes it by default, slide for all else; an error where that misses."""
     min_tumor: float = Field(0.9, ge=0, le=1)
     """Least share of the region inside the outline."""
     min_tissue: float = Field(0.5, ge=0, le=1)
@@ -53,10 +58,22 @@ class PatchSettings(Section):
     """Share of patients kept from training, drawn by hash within each label."""
     held_out_patients: tuple[str, ...] = Field((), strict=False)
     """Hold out exactly these patients, and draw none."""
+    folds: int = Field(0, ge=0)
+    """Part the patients into so many folds, by hash within each label, and hold one out; 0: `held_out` decides."""
+    fold: int = Field(0, ge=0)
+    """The fold held out, from 0 to `folds - 1`."""
+    genotype_aliases: bool = True
+    """Give glioma genotypes one name each (`IDHC`, `IDH mutant, 1p/19q codeleted` become `IDHmut-codel`)."""
     one_label_a_patient: bool = True
     """A patient with two labels is an error. Set it to false for classes of regions, of which a patient has several."""
     seed: int = Field(0, ge=0)
     """Seed of the draw of patches and of the split."""
+
+    @field_validator("tumor_classes", "exclude_classes", mode="before")
+    @classmethod
+    def _one_class(cls, given: Any) -> Any:
+        """One class needs no brackets."""
+        return (given,) if isinstance(given, str) else given
 
 
 class ModelSettings(Section):

@@ -5,15 +5,20 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ParamSpec, TypeVar
 
 from histosynth.errors import HistosynthError
 
 MANIFEST = "manifest.json"
+LOCK = ".lock"
+P = ParamSpec("P")
+T = TypeVar("T")
 _PACKAGES = (
     "histosynth", "imagecodecs", "numpy", "openslide-bin", "openslide-python", "pillow", "pyarrow", "scipy", "shapely",
     "tifffile", "torch",
@@ -57,6 +62,86 @@ def require_directory(path: Path) -> None:
     """Raise unless `path` is a directory, or nothing yet."""
     if path.exists() and not path.is_dir():
         raise HistosynthError(f"{path} is a file; name a directory")
+
+
+@contextmanager
+def only_writer(directory: Path) -> Iterator[None]:
+    """Keep every other command from writing `directory` meanwhile; made if absent, and gone again if left empty.
+
+    The lock is the kernel's, on a file in the directory: it ends with the process, however that ends. The file is
+    deleted before the lock is given back, so whoever gets a lock looks whether it is still on the file of that name.
+
+    Raises:
+        HistosynthError: another command holds the lock.
+    """
+    require_directory(directory)
+    made = [place for place in (directory, *directory.parents) if not place.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / LOCK
+    try:
+        with _locked(path):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    finally:
+        with suppress(OSError):  # not empty
+            for place in made:
+                place.rmdir()
+
+
+def one_writer(function: Callable[P, T]) -> Callable[P, T]:
+    """Let `function` run as the `only_writer` of the directory that is its keyword argument `out`."""
+
+    @wraps(function)
+    def alone(*args: P.args, **kwargs: P.kwargs) -> T:
+        with only_writer(Path(str(kwargs["out"]))):
+            return function(*args, **kwargs)
+
+    return alone
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock on the file that `path` names."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    while True:
+        with path.open("a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read(100).decode(errors="replace")
+                raise HistosynthError(
+                    f"{path.parent} is being written by another command{holder and f' ({holder})'}; wait until that "
+                    "one ends, or name another directory"
+                ) from None
+            except OSError as error:  # a file system without locks
+                warnings.warn(f"{path.parent} cannot be locked ({error.strerror}); run one command on it", stacklevel=2)
+            if not _is_at(file, path):
+                continue
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}".encode())
+            file.flush()
+            yield
+            return
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Whether `path` still names the opened file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def is_empty(directory: Path) -> bool:
+    """Whether the directory is absent or holds nothing but a lock."""
+    return not directory.exists() or all(entry.name == LOCK for entry in directory.iterdir())
 
 
 def read_manifest(directory: Path, *, kind: str) -> dict[str, Any]:

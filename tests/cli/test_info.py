@@ -138,9 +138,44 @@ def test_outlines_and_a_folder_of_them(tmp_path: Path) -> None:
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     assert describe(path) == {
         "kind": "outlines",
+        "format": "QuPath GeoJSON",
         "classes": {"Necrosis": {"areas": 1, "area_px2": 25}, "Tumor": {"areas": 2, "area_px2": 500}},
     }
     assert describe(tmp_path) == {"kind": "folder of outlines", "outlines": ["s1.geojson"]}
+    Image.new("RGB", (40, 30), "white").save(tmp_path / "s1.png")
+    assert describe(tmp_path) == {
+        "kind": "folder of slides and outlines",
+        "slides": ["s1.png"],
+        "outlines": ["s1.geojson"],
+    }
+
+
+@pytest.mark.parametrize("name", ["a.xml", "a.annotations", "a.ndpa", "a.json"])
+def test_outlines_of_every_format_by_their_content(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(
+        '<ASAP_Annotations><Annotation Type="Dot" PartOfGroup="a"><Coordinate X="1" Y="1"/></Annotation>'
+        '<Annotation Type="Rectangle" PartOfGroup="b"><Coordinate X="1" Y="1"/><Coordinate X="3" Y="4"/></Annotation>'
+        "</ASAP_Annotations>"
+    )
+    assert describe(tmp_path / name) == {
+        "kind": "outlines",
+        "format": "ASAP XML",
+        "classes": {"b": {"areas": 1, "area_px2": 6}},
+        "left_out": {"ignored_points": 1},
+    }
+
+
+@pytest.mark.real
+def test_real_outlines(shared_data: Path) -> None:
+    found = {path.name: describe(path)["format"] for path in (shared_data / "annotations").glob("*.[!t]*")}
+    assert found == {
+        "asap-polygon.xml": "ASAP XML",
+        "hamamatsu_mixed.ndpa": "Hamamatsu NDPA",
+        "imagescope_TCGA-EJ-5518-01Z-00-DX1.xml": "ImageScope XML",
+        "qupath-polygon.json": "QuPath GeoJSON",
+        "qupath-rectangle.json": "QuPath GeoJSON",
+        "qupath_example.geojson": "QuPath GeoJSON",
+    }
 
 
 def test_an_image_region_and_a_folder_of_them(tmp_path: Path) -> None:

@@ -60,8 +60,41 @@ def test_empty_labels_are_counted_and_unused_ones_named(tmp_path: Path) -> None:
     assert (told["rows"], told["unlabeled_rows"], told["without_slide"]) == (2, 3, ["S4"])
 
 
-def test_equal_rows_are_no_contradiction(tmp_path: Path) -> None:
-    assert table(tmp_path, "slide_id,label\nS1,wt\nS1,wt\n").assign("S1").label == "wt"
+def test_equal_rows_are_no_contradiction_and_are_counted(tmp_path: Path) -> None:
+    labels = table(tmp_path, "slide_id,label\nS1,wt\nS2,wt\nS1,wt\n")
+    assert labels.assign("S1").label == "wt"
+    assert labels.describe(["S1", "S2"])["repeated_rows"] == 1
+
+
+@pytest.mark.parametrize(
+    ("slide_id", "near"),
+    [
+        ("s1-a", "it has 'S1_A'"),
+        ("S1_A_HE", "it has 'S1_A'"),
+        ("S2", "it has 'S2_40x'"),
+        ("S3", "line 4 leaves its label empty"),
+        ("S10", None),
+        ("S4", None),
+        ("40x", None),
+    ],
+)
+def test_a_slide_without_label_names_what_nearly_is_its_row(tmp_path: Path, slide_id: str, near: str | None) -> None:
+    labels = table(tmp_path, "slide_id,label\nS1_A,wt\nS2_40x,wt\nS3,NA\n")
+    assert labels.near_miss(slide_id) == near
+    assert labels.describe([slide_id, "S1_A"])["slides_without_label"] == {slide_id: near}
+
+
+def test_genotypes_get_one_name_unless_told_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("slide_id,patient,subtype\nS1,P1,IDHC\nS2,P1,IDHmut-codel\nS3,P2,IDH-wildtype\nS4,P3,?\n")
+    labels = read_labels(path)
+    assert [labels.assign(f"S{n}").label for n in (1, 2, 3, 4)] == ["IDHmut-codel", "IDHmut-codel", "IDHwt", "?"]
+    assert labels.describe([])["genotype_aliases"] == {"IDHC": "IDHmut-codel", "IDH-wildtype": "IDHwt"}
+    with pytest.raises(HistosynthError, match="patient P1 is 'IDHC' in line 2 and 'IDHmut-codel' in line 3"):
+        read_labels(path, aliases=False)
+    raw = read_labels(path, aliases=False, one_label_a_patient=False)
+    assert raw.assign("S3").label == "IDH-wildtype"
+    assert raw.describe([])["genotype_aliases"] == {}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import json
 import os
+import platform
+import re
 import signal
 import subprocess
 import sys
@@ -90,6 +92,20 @@ def outline_elsewhere(cohort: Any) -> None:
     cohort.outline("S1", [[5000, 7000], [6000, 7000], [6000, 8000]])
 
 
+def hostile_outline(cohort: Any) -> None:
+    (cohort.outlines / "S1.geojson").unlink()
+    (cohort.outlines / "S1.xml").write_text('<!DOCTYPE a [<!ENTITY b "c">]><Annotations/>')
+
+
+def ndpa_of_another_slide(cohort: Any) -> None:
+    (cohort.outlines / "S1.geojson").unlink()
+    points = "".join(f"<point><x>{x}</x><y>{y}</y></point>" for x, y in [(0, 0), (90_000, 0), (0, 90_000)])
+    (cohort.outlines / "S1.png.ndpa").write_text(
+        '<annotations><ndpviewstate><title>Tumor</title><annotation type="freehand"><closed>1</closed>'
+        f"<pointlist>{points}</pointlist></annotation></ndpviewstate></annotations>"
+    )
+
+
 def broken_outline(cohort: Any) -> None:
     (cohort.outlines / "S1.geojson").write_text('{"type": "FeatureColl')
 
@@ -131,6 +147,10 @@ def nothing(cohort: Any) -> None:
             "lies outside slide S1: it spans x 5000 to 6000, y 7000 to 8000, the slide 256 x 256 px",
         ),
         (broken_outline, [], "not valid JSON"),
+        (hostile_outline, [], "S1.xml declare a document type"),
+        (ndpa_of_another_slide, [], "slide S1 states no hamamatsu.XOffsetFromSlideCentre"),
+        (nothing, ["--tumor-class", "Cancer"], "have no class 'Cancer' but 'Tumor' (1); name one by --tumor-class"),
+        (nothing, ["--exclude-class", "tumor"], "class 'tumor' is to be tumor and to be excluded"),
         (two_genotypes, [], "patient P0 is 'codel' in line 2 and 'wt' in line 4"),
         (labels_of_others, [], "no slide is left to cut (2 of 2: no label in labels.csv"),
         (no_label_column, [], "no label column among slide_id, age"),
@@ -139,6 +159,9 @@ def nothing(cohort: Any) -> None:
         (nothing, ["--set", "patches.patch_px=64"], "only 32 px a side, fewer than a patch of 64 px"),
         (nothing, ["--set", "patches.capp=5"], "unknown setting 'patches.capp' (did you mean 'cap'?)"),
         (nothing, ["--mpp", "900"], "out of range"),
+        (nothing, ["--set", "patches.fold=1"], "patches.fold = 1 needs patches.folds"),
+        (nothing, ["--set", "patches.folds=9", "--set", "patches.fold=8"], "fold 8 of 9 holds nobody out"),
+        (nothing, ["--split-table", "absent.csv"], "split table absent.csv cannot be read: No such file"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_store(
@@ -204,16 +227,78 @@ def test_kill_and_the_same_command_give_the_same_bytes(
     assert content(out) == content(tmp_path / "whole")
 
 
-def test_an_interrupt_stops_cleanly(draw_cohort: Any, tmp_path: Path) -> None:
+def test_an_interrupt_stops_cleanly_and_the_same_command_finishes(
+    draw_cohort: Any, tmp_path: Path, verb: Verb, content: Callable[[Path], dict[str, bytes]]
+) -> None:
     cohort, out = draw_cohort(8, side=512), tmp_path / "store"
     process = start(cohort, out, workers=2)
     wait_for_a_part(process, out)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everyone in the group hears it
-    error = process.communicate(timeout=30)[1].decode()
+    error = process.communicate(timeout=30)[1].decode()  # it waits until no process holds standard error: no orphan
     assert process.returncode == 130
     assert lines(error) == ["histosynth: stopped; the same command goes on where this one left off"]
     assert not list(out.glob(".*"))
     assert not (out / "manifest.json").exists()
+    assert verb(*command(cohort, out))[0] == 0
+    assert verb(*command(cohort, tmp_path / "whole"))[0] == 0
+    assert content(out) == content(tmp_path / "whole")
+
+
+def test_a_second_command_on_the_same_store_is_one_line(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+    cohort, out = draw_cohort(8, side=512), tmp_path / "store"
+    process = start(cohort, out, workers=1)
+    wait_for_a_part(process, out)
+    code, _, error = verb(*command(cohort, out))
+    assert code == 2
+    assert lines(error) == [
+        f"histosynth: error: {out} is being written by another command (process {process.pid} on {platform.node()}); "
+        "wait until that one ends, or name another directory"
+    ]
+    assert process.poll() is None
+    process.communicate()
+    assert process.returncode == 0
+    assert len(Store(out)) == 800
+
+
+def test_the_bar_tells_slides_patches_and_time(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+    error = verb(*command(draw_cohort(3), tmp_path / "store"), "--set", "patches.cap=7")[2]
+    bars = [bar.strip() for bar in error.replace("\r", "\n").splitlines() if bar.startswith("cutting:")]
+    assert re.fullmatch(r"cutting: 100%\|.*\| 3/3 slides \[00:\d\d<00:00, 21 patches, [\d.e+]+/s\]", bars[-1])
+
+
+def test_what_the_tables_said_is_told(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+    cohort, out, split = draw_cohort(3), tmp_path / "store", tmp_path / "split.csv"
+    cohort.labels.write_text("slide_id,label\nS0,IDHWT\nS1,IDH-mutant & 1p/19q codeleted\ns2,IDHwt\nS8,IDHNC\n")
+    split.write_text("slide_id,split\nS0,train\nS1,test\nS5,test\n")
+    code, output, error = verb(*command(cohort, out), "--split-table", split)
+    assert code == 0
+    assert "S2: no label in labels.csv, but it has 's2'" in error
+    assert "2 label(s) without a slide: S8, s2 (" in error
+    assert "1 name(s) in the split table without a slide: S5" in error
+    assert (
+        "labels renamed: IDH-mutant & 1p/19q codeleted to IDHmut-codel, IDHNC to IDHmut-non-codel, IDHWT to IDHwt"
+        in error
+    )
+    assert output.splitlines()[1].split() == ["IDHmut-codel", "0", "36"]
+    told = json.loads((out / "manifest.json").read_text())["labels_table"]
+    assert told["slides_without_label"] == {"S2": "it has 's2'"}
+    assert told["genotype_aliases"]["IDHWT"] == "IDHwt"
+
+
+def test_folds_are_a_line_in_the_manifest_and_cut_no_part_anew(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+    cohort, held_out = draw_cohort(6), []
+    for fold in range(3):
+        given = ["--set", "patches.folds=3", "--set", f"patches.fold={fold}"]
+        assert verb(*command(cohort, tmp_path / str(fold), *given))[0] == 0
+        told = json.loads((tmp_path / str(fold) / "manifest.json").read_text())
+        assert told["split"] == {"by": f"hash of the patient within each label: fold {fold} of 3, counted from 0"}
+        held_out += told["patients"]["held_out"]
+        assert {split["held_out"] for split in told["labels"].values()} == {36}  # one patient of each label
+    assert sorted(held_out) == [f"P{n}" for n in range(6)]
+    # A part depends on its own side alone: another fold keeps whoever trains in both.
+    code, output, _ = verb(*command(cohort, tmp_path / "2", "--set", "patches.folds=3", "--json"))
+    assert code == 0
+    assert (json.loads(output)["slides_resumed"], json.loads(output)["slides_remade"]) == (2, 4)
 
 
 def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
@@ -236,3 +321,33 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     assert not (out / "manifest.json").exists()
     assert verb(*command(cohort, out))[0] == 0
     assert content(out) == content(tmp_path / "whole")
+
+
+def test_classes_of_outlines_by_option(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+    cohort = draw_cohort(1)
+    (cohort.outlines / "S0.geojson").unlink()
+    areas = [("IDHwt", 20, 130), ("Infiltration", 130, 236), ("Necrosis", 60, 100), ("Normal", 140, 180)]
+    layers = [
+        f'<Annotation Name="{name}"><Regions><Region Type="1"><Vertices>'
+        f'<Vertex X="{low}" Y="20"/><Vertex X="{high}" Y="236"/></Vertices></Region></Regions></Annotation>'
+        for name, low, high in areas
+    ]
+    (cohort.outlines / "S0.png.xml").write_text(f"<Annotations>{''.join(layers)}</Annotations>")
+    options = ["--tumor-class", "idhwt", "--tumor-class", "INFILTRATION", "--exclude-class", "necrosis"]
+    code, _, error = verb(*command(cohort, tmp_path / "store", *options, "--outline-origin", "slide"))
+    assert code == 0, error
+    told = json.loads((tmp_path / "store" / "manifest.json").read_text())
+    assert told["outlines"] == "class idhwt, INFILTRATION without necrosis"
+    assert told["settings"]["tumor_classes"] == ["idhwt", "INFILTRATION"]
+    assert told["settings"]["outline_origin"] == "slide"
+    outlines = told["slides"][0]["outlines"]
+    assert (outlines["format"], outlines["polygons"], outlines["excluded"], outlines["other_classes"]) == (
+        "ImageScope XML",
+        2,
+        1,
+        1,
+    )
+    assert outlines["tumor_mm2"] == round((216 - 40) * 216 * 0.0005**2, 4)
+    necrotic = [max(0, min(x + 32, 100) - max(x, 60)) / 32 for x in Store(tmp_path / "store").column("x")]
+    assert len(necrotic) > 3
+    assert max(necrotic) <= 0.1  # a region may leave the tumor by a tenth

@@ -12,6 +12,7 @@ from PIL import Image
 from histosynth.config import SampleSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.store import Store
+from histosynth.rundir import only_writer
 from histosynth.sampling.generate import SamplingResult, generate, trained_settings
 
 MakeRun = Callable[..., Path]
@@ -155,3 +156,11 @@ def test_manifest_tells_the_making(make_run: MakeRun, tmp_path: Path) -> None:
     assert told["train_split"] == "train"
     (weights,) = (tmp_path / "run" / "weights").iterdir()
     assert told["made_with"]["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
+def test_two_cannot_fill_one_store(make_run: MakeRun, tmp_path: Path) -> None:
+    run, out = make_run(), tmp_path / "samples"
+    with only_writer(out), pytest.raises(HistosynthError, match="samples is being written by another command"):
+        sample(run, out, per_label=1)
+    sample(run, out, per_label=1)
+    assert not list(out.glob(".*"))

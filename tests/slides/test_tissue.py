@@ -108,7 +108,7 @@ def test_otsu_has_the_largest_variance_between_classes() -> None:
 def test_real_tissue_pasted_on_glass_is_found_where_it_was_pasted(shared_data: Path) -> None:
     cohort = shared_data / "lgg_mini"
     for path in sorted((cohort / "slides").iterdir()):
-        tumor = read_outlines(cohort / "annotations" / f"{path.stem}.geojson", tumor_class="Tumor").tumor
+        tumor = read_outlines(cohort / "annotations" / f"{path.stem}.geojson", tumor_classes=["Tumor"]).tumor
         with open_slide(path) as opened:
             found = tissue_mask(opened)
             area = opened.width_px * opened.height_px

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from histosynth.config import Settings, load_settings
 from histosynth.errors import HistosynthError
+from histosynth.rundir import only_writer
 from histosynth.training.log import read_stats
 from histosynth.training.loop import train
 
@@ -209,3 +210,12 @@ def test_a_diverging_loss_stops_with_the_place_and_keeps_the_checkpoint(
 def test_an_absent_device_is_named(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(HistosynthError, match="device 'quantum'"):
         train(make_store(), out=tmp_path / "run", settings=tiny_settings, device="quantum", progress=False)
+
+
+def test_two_cannot_train_one_run(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+    store, run = make_store(), tmp_path / "run"
+    with only_writer(run), pytest.raises(HistosynthError, match="run is being written by another command"):
+        train(store, out=run, settings=tiny_settings, device="cpu", progress=False)
+    assert not run.exists()
+    train(store, out=run, settings=tiny_settings, device="cpu", progress=False)
+    assert not list(run.rglob(".*"))

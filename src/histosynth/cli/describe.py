@@ -133,26 +133,31 @@ def _labels(path: Path) -> Facts:
         "column": table.column,
         "labels": dict(sorted(Counter(row.label for row in table.rows).items())),
         "patients": len({row.patient for row in table.rows}),
-        "unlabeled": table.unlabeled,
+        "unlabeled": table.unlabeled_rows,
     }
 
 
 def _outlines(path: Path) -> Facts:
-    from histosynth.slides.annotations import outlined_classes
+    from histosynth.slides.annotations import examine
 
-    return {"kind": "outlines", "classes": outlined_classes(path)}
+    return {"kind": "outlines", **examine(path)}
 
 
 def _folder(path: Path) -> Facts:
+    from histosynth.slides.annotations import OUTLINE_SUFFIXES
     from histosynth.slides.reader import find_slides
 
-    if outlines := sorted(file.name for file in path.glob("*.geojson")):
-        return {"kind": "folder of outlines", "outlines": outlines}
+    # .json may be anything, so that it does not make a folder one of outlines
+    outlines = sorted(file.name for file in path.iterdir() if file.suffix.lower() in OUTLINE_SUFFIXES - {".json"})
     try:
-        slides = find_slides([path])
+        slides = [slide.name for slide in find_slides([path])]
     except HistosynthError:
-        raise HistosynthError(f"the folder '{path}' holds nothing that histosynth knows; name {KNOWN}") from None
-    return {"kind": "folder of slides", "slides": [slide.name for slide in slides]}
+        if not outlines:
+            raise HistosynthError(f"the folder '{path}' holds nothing that histosynth knows; name {KNOWN}") from None
+        return {"kind": "folder of outlines", "outlines": outlines}
+    if outlines:
+        return {"kind": "folder of slides and outlines", "slides": slides, "outlines": outlines}
+    return {"kind": "folder of slides", "slides": slides}
 
 
 def _slide(path: Path) -> Facts:
@@ -182,6 +187,9 @@ _BY_SUFFIX: dict[str, Callable[[Path], Facts]] = {
     ".safetensors": _weights,
     ".geojson": _outlines,
     ".json": _outlines,
+    ".xml": _outlines,
+    ".annotations": _outlines,
+    ".ndpa": _outlines,
     ".csv": _labels,
     ".tsv": _labels,
 }

@@ -1,9 +1,10 @@
 """`histosynth patches`: slides, outlines and labels into a patch store."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,9 +21,26 @@ _NAMED = 5
 @click.argument("slides", nargs=-1, required=True, type=_PATH, metavar="SLIDE_OR_FOLDER...")
 @click.option("--out", required=True, type=_PATH, metavar="STORE", help="Directory of the patch store.")
 @click.option(
-    "--outlines", type=_PATH, metavar="DIR", help="QuPath GeoJSON files, named as the slides. Default: tissue."
+    "--outlines",
+    type=_PATH,
+    metavar="DIR",
+    help="Outlines by QuPath, ASAP, ImageScope, HALO or NDP.view, named as the slides. Default: tissue.",
+)
+@click.option(
+    "--tumor-class", multiple=True, metavar="NAME", help="Class of outlines that is tumor; repeatable. Default: Tumor."
+)
+@click.option(
+    "--exclude-class", multiple=True, metavar="NAME", help="Class of outlines to take away from it; repeatable."
+)
+@click.option(
+    "--outline-origin",
+    type=click.Choice(["auto", "slide", "bounds"]),
+    metavar="WHERE",
+    help="Outlines count from the corner of the slide or of its scanned bounds. Default: auto, as the tool does.",
 )
 @click.option("--labels", type=_PATH, metavar="CSV", help="Labels by slide_id or patient_id. Default: no labels.")
+@click.option("--split-table", type=_PATH, metavar="CSV", help="Your own split: patient_id (or slide_id), and split.")
+@click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster (tcp://host:8786) that does the work.")
 @click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for slides that state none.")
 @click.option("--mpp-table", type=_PATH, metavar="CSV", help="slide_id,mpp: counts whatever a slide states.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes. Default: one a core.")
@@ -34,7 +52,12 @@ def command(
     slides: tuple[Path, ...],
     out: Path,
     outlines: Path | None,
+    tumor_class: tuple[str, ...],
+    exclude_class: tuple[str, ...],
+    outline_origin: str | None,
     labels: Path | None,
+    split_table: Path | None,
+    dask: str | None,
     mpp: float | None,
     mpp_table: Path | None,
     workers: int | None,
@@ -55,12 +78,15 @@ def command(
     from histosynth.config import load_settings
     from histosynth.patches.extract import extract
 
+    given = {"tumor_classes": tumor_class, "exclude_classes": exclude_class, "outline_origin": outline_origin}
     result = extract(
         slides,
         out=out,
-        settings=load_settings(config, overrides=overrides).patches,
+        settings=load_settings(config, overrides=[*overrides, *_outline_settings(given)]).patches,
         outlines=outlines,
         labels=labels,
+        split_table=split_table,
+        dask=dask,
         mpp=mpp,
         mpp_table=mpp_table,
         workers=workers,
@@ -70,6 +96,11 @@ def command(
     for note in _notes(result):
         click.echo(f"histosynth: {note}", err=True)
     show({**asdict(result), "store": str(out)}, _table(result), as_json=as_json)
+
+
+def _outline_settings(given: Mapping[str, Any]) -> list[str]:
+    """The options about outlines as overrides; JSON texts and lists are TOML too."""
+    return [f"patches.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]
 
 
 def _notes(result: "ExtractionResult") -> Iterator[str]:
@@ -87,6 +118,11 @@ def _notes(result: "ExtractionResult") -> Iterator[str]:
     if unused := result.labels_without_slide:
         more = ", …" if len(unused) > _NAMED else ""
         yield f"{len(unused)} label(s) without a slide: {', '.join(unused[:_NAMED])}{more} (the manifest names all)"
+    if unknown := result.split_without_slide:
+        more = ", …" if len(unknown) > _NAMED else ""
+        yield f"{len(unknown)} name(s) in the split table without a slide: {', '.join(unknown[:_NAMED])}{more}"
+    if result.genotype_aliases:
+        yield f"labels renamed: {', '.join(f'{a} to {b}' for a, b in result.genotype_aliases.items())}"
 
 
 def _table(result: "ExtractionResult") -> str:

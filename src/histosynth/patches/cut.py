@@ -21,7 +21,7 @@ from histosynth.patches.grid import Regions, draw, lay_regions, region_extent
 from histosynth.patches.region import read_patch
 from histosynth.patches.store import Patch, write_part
 from histosynth.patches.threads import in_threads
-from histosynth.slides.annotations import read_outlines
+from histosynth.slides.annotations import Frame, read_outlines
 from histosynth.slides.reader import Box, SlideReader, open_slide
 from histosynth.slides.remote import file_name
 from histosynth.slides.tissue import TissueMask, tissue_mask
@@ -57,16 +57,22 @@ class TumorArea:
     record: Mapping[str, Any] | None
 
 
-def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, tumor_class: str) -> TumorArea:
+def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, settings: PatchSettings) -> TumorArea:
     """The outlined tumor on this slide; the whole slide where there is no outline.
 
     Raises:
-        HistosynthError: the outline is unreadable, lacks the class, or lies outside the slide.
+        HistosynthError: the outline is unreadable, lacks the classes, cannot be placed, or lies outside the slide.
     """
     bounds = shapely.box(0, 0, slide.width_px, slide.height_px)
     if outline is None:
         return TumorArea(polygons=shapely.MultiPolygon([bounds]), slide=bounds, record=None)
-    found = read_outlines(outline, tumor_class=tumor_class)
+    found = read_outlines(
+        outline,
+        tumor_classes=settings.tumor_classes,
+        exclude_classes=settings.exclude_classes,
+        frame=Frame.of(slide),
+        origin=settings.outline_origin,
+    )
     pieces = [part for part in shapely.get_parts(shapely.intersection(found.tumor, bounds)) if part.area > 0]
     if not pieces:
         left, top, right, bottom = found.tumor.bounds
@@ -77,6 +83,7 @@ def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, tumor_cl
         )
     polygons = shapely.MultiPolygon(pieces)
     record = {
+        "format": found.format,
         **found.counts,
         "tumor_mm2": round(polygons.area * (mpp / 1000) ** 2, 4),
         "share_outside_slide": round(max(0.0, 1 - polygons.area / found.tumor.area), 4),
@@ -84,8 +91,8 @@ def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, tumor_cl
     return TumorArea(polygons=polygons, slide=bounds, record=record)
 
 
-def cut(job: Job) -> None:
-    """Cut one slide and write its part, whole or not at all.
+def cut(job: Job) -> int:
+    """Cut one slide and write its part, whole or not at all; return the number of patches.
 
     Raises:
         HistosynthError: the slide or its outline cannot be read.
@@ -94,7 +101,7 @@ def cut(job: Job) -> None:
     settings = job.settings
     extent = region_extent(settings, mpp=job.mpp)
     with open_slide(job.slide, mpp=job.mpp) as slide:
-        area = tumor_area(slide, job.outline, mpp=job.mpp, tumor_class=settings.tumor_class)
+        area = tumor_area(slide, job.outline, mpp=job.mpp, settings=settings)
         regions = lay_regions(
             area.polygons,
             bounds=area.slide,
@@ -140,6 +147,7 @@ def cut(job: Job) -> None:
         "stain": stain,
     }
     write_part(job.part, patches, fingerprint=job.fingerprint, record=record)
+    return len(patches)
 
 
 def _choose(

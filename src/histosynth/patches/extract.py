@@ -14,13 +14,15 @@ from typing import Any
 
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
+from histosynth.patches.cluster import require_cluster
 from histosynth.patches.labels import read_labels
 from histosynth.patches.manifest import describe
 from histosynth.patches.mpp_table import read_mpp_table
 from histosynth.patches.plan import Skip, plan, refuse_bad
+from histosynth.patches.split_table import read_split_table
 from histosynth.patches.store import KIND, part_fingerprint, part_path, part_record, write_manifest
 from histosynth.patches.workers import run_jobs
-from histosynth.rundir import MANIFEST, read_manifest, require_directory
+from histosynth.rundir import MANIFEST, one_writer, read_manifest, require_directory
 from histosynth.slides.reader import find_slides, slide_id_of
 from histosynth.stain import normalizers
 
@@ -41,12 +43,17 @@ class ExtractionResult:
     slides_skipped: Mapping[str, str]
     """Reason by slide id."""
     labels_without_slide: tuple[str, ...]
+    genotype_aliases: Mapping[str, str]
+    """Labels of the table that were given the usual name of their genotype."""
+    split_without_slide: tuple[str, ...]
+    """Patients or slides of the split table that are not among these slides."""
     patches_by_label: Mapping[str, Mapping[str, int]]
     """Patches by label (`null` where there is none) and split."""
     rejected: Mapping[str, int]
     """Places of the grid that became no patch, by reason."""
 
 
+@one_writer
 def extract(
     slides: Sequence[Path],
     *,
@@ -54,9 +61,11 @@ def extract(
     settings: PatchSettings,
     outlines: Path | None = None,
     labels: Path | None = None,
+    split_table: Path | None = None,
     mpp: float | None = None,
     mpp_table: Path | None = None,
     workers: int | None = None,
+    dask: str | None = None,
     skip_bad_slides: bool = False,
     progress: bool = True,
 ) -> ExtractionResult:
@@ -68,9 +77,11 @@ def extract(
         settings: what to cut.
         outlines: folder of QuPath GeoJSON files, one a slide; None takes tissue anywhere on the slide.
         labels: CSV of labels by slide or patient; None leaves every label null.
+        split_table: CSV that says for each patient (or slide) `train` or `held_out`; None draws by hash.
         mpp: microns per pixel of the full resolution, used where a slide states none.
         mpp_table: CSV of microns per pixel by slide, which count whatever the slide states.
         workers: processes; None takes one a core. More than 1 needs the caller's script to guard `__main__`.
+        dask: address of the scheduler of a Dask cluster that does it instead; slides and store lie on a disk it shares.
         skip_bad_slides: name an unusable slide in the manifest and go on, instead of raising.
         progress: show bars on stderr.
 
@@ -78,9 +89,13 @@ def extract(
         HistosynthError: bad input (see the text), or nothing to cut.
         OSError: the store cannot be written; what is finished stays, and the same call goes on.
     """
+    if dask is not None:
+        require_cluster(dask, workers=workers)
     normalizers[settings.stain]  # an unknown name must fail before anything is written
     paths = {slide_id_of(path): path for path in find_slides(slides)}
-    table = read_labels(labels, one_label_a_patient=settings.one_label_a_patient) if labels is not None else None
+    once, aliases = settings.one_label_a_patient, settings.genotype_aliases
+    table = read_labels(labels, one_label_a_patient=once, aliases=aliases) if labels is not None else None
+    sides = read_split_table(split_table) if split_table is not None else None
     if outlines is not None and not outlines.is_dir():
         raise HistosynthError(f"no folder of outlines '{outlines}'; check --outlines")
     refuse_foreign(out, slide_ids=set(paths))
@@ -91,6 +106,7 @@ def extract(
         settings=settings,
         outlines=outlines,
         labels=table,
+        sides=sides,
         mpp=mpp,
         mpp_by_slide=mpp_by_slide,
         progress=progress,
@@ -100,7 +116,6 @@ def extract(
     if not planned.jobs:
         raise HistosynthError(_nothing_to_cut(planned.skips))
 
-    out.mkdir(parents=True, exist_ok=True)
     todo = [job for job in planned.jobs if part_fingerprint(job.part) != job.fingerprint]
     kept = {job.part for job in planned.jobs} - {job.part for job in todo}
     remade = sum(part not in kept for part in out.glob("part-*.parquet"))
@@ -108,7 +123,7 @@ def extract(
         stale.unlink(missing_ok=True)
     skips = list(planned.skips)
     try:
-        with closing(run_jobs(todo, workers=workers, progress=progress)) as ended:
+        with closing(run_jobs(todo, workers=workers, dask=dask, progress=progress)) as ended:
             for job, error in ended:
                 if error is not None and not skip_bad_slides:
                     raise error
@@ -126,7 +141,13 @@ def extract(
     if not any(record["patches"] for record in records):
         raise HistosynthError(_no_patch(records))
     manifest = describe(
-        records, list(skipped.values()), settings=settings, outlined=outlines is not None, table=table, mpp=mpp
+        records,
+        list(skipped.values()),
+        settings=settings,
+        outlined=outlines is not None,
+        table=table,
+        sides=sides,
+        mpp=mpp,
     )
     if mpp_by_slide is not None:
         manifest["mpp_table"] = {
@@ -141,8 +162,10 @@ def extract(
         slides_resumed=len(kept),
         slides_remade=remade,
         slides_without_patch=tuple(record["slide_id"] for record in records if not record["patches"]),
-        slides_skipped={slide_id: skip.reason for slide_id, skip in skipped.items()},
+        slides_skipped={slide_id: skip.told for slide_id, skip in skipped.items()},
         labels_without_slide=tuple(manifest["labels_table"]["without_slide"]) if table else (),
+        genotype_aliases=table.aliases if table else {},
+        split_without_slide=tuple(manifest["split"].get("without_slide", ())),
         patches_by_label=manifest["labels"],
         rejected=manifest["totals"]["rejected"],
     )
@@ -171,7 +194,7 @@ def _nothing_to_cut(skips: Sequence[Skip]) -> str:
     reasons = Counter("unusable" if skip.bad else skip.reason for skip in skips)
     told = ", ".join(f"{count} of {len(skips)}: {reason}" for reason, count in reasons.most_common())
     return (
-        f"no slide is left to cut ({told}; the first is {skips[0].slide_id}: {skips[0].reason}); "
+        f"no slide is left to cut ({told}; the first is {skips[0].slide_id}: {skips[0].told}); "
         "outlines and labels are found by slide id, the file name without its suffix"
     )
 

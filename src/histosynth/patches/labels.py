@@ -6,11 +6,13 @@ The patient is the unit of every split. He comes from the table, else from the b
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from histosynth.errors import HistosynthError
+from histosynth.patches.genotypes import genotype_aliases
 from histosynth.patches.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell, read_table
 from histosynth.slides.reader import slide_id_of
 
@@ -49,8 +51,13 @@ class Labels:
     path: Path
     column: str
     rows: tuple[Row, ...]
-    unlabeled: int
-    """Rows whose label is empty or NA."""
+    unlabeled: Mapping[str, int]
+    """Line by slide (or patient) of the rows whose label is empty or NA."""
+    unlabeled_rows: int
+    repeated_rows: int
+    """Rows that say again what one before them said."""
+    aliases: Mapping[str, str]
+    """Genotypes that the table writes otherwise than under their names: the name by the written form."""
     _by_slide: Mapping[str, Row] = field(repr=False)
     _by_patient: Mapping[str, Row] = field(repr=False)
 
@@ -70,9 +77,43 @@ class Labels:
             "file": self.path.name,
             "column": self.column,
             "rows": len(self.rows),
-            "unlabeled_rows": self.unlabeled,
+            "unlabeled_rows": self.unlabeled_rows,
+            "repeated_rows": self.repeated_rows,
+            "genotype_aliases": dict(self.aliases),
             "without_slide": sorted({row.name for row in self.rows} - used),
+            "slides_without_label": {
+                slide_id: self.near_miss(slide_id)
+                for slide_id in sorted(slide_ids)
+                if self.assign(slide_id).label is None
+            },
         }
+
+    def near_miss(self, slide_id: str) -> str | None:
+        """What the table holds in place of a label of this slide: an empty row, or a name that nearly is the slide's.
+
+        Nearly: but for letter case and punctuation, or one is the other with a suffix (`S1` and `S1_HE`).
+        """
+        empty = next((self.unlabeled[n] for n in (slide_id, patient_of(slide_id)) if n in self.unlabeled), None)
+        if empty is not None:
+            return f"line {empty} leaves its label empty"
+        words = _words(slide_id)
+        shorter = (words[:length] for length in range(len(words), 0, -1))
+        near = next((self._names[key] for key in shorter if key in self._names), self._beginnings.get(words))
+        return f"it has '{near}'" if near else None
+
+    @cached_property
+    def _names(self) -> dict[tuple[str, ...], str]:
+        """Names in the table by their words."""
+        return {_words(row.name): row.name for row in reversed(self.rows)}
+
+    @cached_property
+    def _beginnings(self) -> dict[tuple[str, ...], str]:
+        """Names in the table by each shorter run of words that they begin with."""
+        return {words[:length]: name for words, name in self._names.items() for length in range(1, len(words))}
+
+
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"[^\W_]+", name.lower()))
 
 
 def patient_of(slide_id: str) -> str:
@@ -80,8 +121,13 @@ def patient_of(slide_id: str) -> str:
     return slide_id[:12] if _BARCODE.match(slide_id) else slide_id
 
 
-def read_labels(path: Path, *, one_label_a_patient: bool = True) -> Labels:
+def read_labels(path: Path, *, one_label_a_patient: bool = True, aliases: bool = True) -> Labels:
     """Read a table of labels (`patches.table` says what such a table may look like).
+
+    Args:
+        path: the file.
+        one_label_a_patient: two labels of a patient are an error.
+        aliases: give genotypes their names (`patches.genotypes`); all else stays as it is written.
 
     Raises:
         HistosynthError: unreadable; no label column; neither a slide nor a patient column; a slide in two labels, or a
@@ -95,7 +141,7 @@ def read_labels(path: Path, *, one_label_a_patient: bool = True) -> Labels:
             f"labels {path}: neither a slide_id nor a patient_id column among {', '.join(table.header)}; add one"
         )
     rows: list[Row] = []
-    unlabeled = 0
+    unlabeled: list[Row] = []
     for number, cells in table.rows:
         text = cell(cells, label)
         slide_id = slide_id_of(Path(cell(cells, slide) or "")) or None
@@ -104,19 +150,21 @@ def read_labels(path: Path, *, one_label_a_patient: bool = True) -> Labels:
             raise HistosynthError(
                 f"labels {path}, line {number}: names neither a slide nor a patient; add it or delete the line"
             )
-        if text is None:
-            unlabeled += 1
-        else:
-            rows.append(Row(line=number, slide=slide_id, patient=patient_id, label=text))
+        (rows if text else unlabeled).append(Row(line=number, slide=slide_id, patient=patient_id, label=text or ""))
     if not rows:
         raise HistosynthError(
             f"labels {path}: column '{table.header[label]}' labels no row; fill it in, or leave --labels out"
         )
+    renamed = genotype_aliases(row.label for row in rows) if aliases else {}
+    rows = [replace(row, label=renamed.get(row.label, row.label)) for row in rows]
     return Labels(
         path=path,
         column=table.header[label],
         rows=tuple(rows),
-        unlabeled=unlabeled,
+        unlabeled={row.name: row.line for row in reversed(unlabeled)},
+        unlabeled_rows=len(unlabeled),
+        repeated_rows=len(rows) - len({(row.slide, row.patient, row.label) for row in rows}),
+        aliases=renamed,
         _by_slide=_index(rows, "slide", path=path),
         _by_patient=_index(rows, "patient", path=path) if one_label_a_patient else {},
     )

@@ -9,8 +9,9 @@ from typing import Any
 
 from histosynth.config import PatchSettings
 from histosynth.patches.labels import Labels
-from histosynth.patches.plan import Skip
-from histosynth.patches.split import HELD_OUT, TRAIN
+from histosynth.patches.plan import Skip, patients_of
+from histosynth.patches.split import HELD_OUT, TRAIN, rule
+from histosynth.patches.split_table import SplitTable
 from histosynth.rundir import versions
 
 TISSUE_ONLY = "none: tissue only"
@@ -23,6 +24,7 @@ def describe(
     settings: PatchSettings,
     outlined: bool,
     table: Labels | None,
+    sides: SplitTable | None,
     mpp: float | None,
 ) -> dict[str, Any]:
     """The manifest of a store, from the records of its parts and the slides that have none.
@@ -33,6 +35,7 @@ def describe(
         settings: what was cut.
         outlined: whether outlines were given.
         table: the labels, where given.
+        sides: the split table, where given.
         mpp: microns per pixel that stood in where a slide states none, where given.
     """
     rejected: Counter[str] = Counter()
@@ -44,12 +47,14 @@ def describe(
         if record["patches"]:
             patients[record["split"]].add(record["patient_id"])
     slides = [*records, *(skip.record for skip in skips)]
+    ids = [str(slide["slide_id"]) for slide in slides]
     return {
         "settings": settings.model_dump(mode="json"),
         "versions": versions(),
         "mpp_where_unstated": mpp,
-        "outlines": f"class {settings.tumor_class}" if outlined else TISSUE_ONLY,
-        "labels_table": table.describe([slide["slide_id"] for slide in slides]) if table else None,
+        "outlines": _classes(settings) if outlined else TISSUE_ONLY,
+        "labels_table": table.describe(ids) if table else None,
+        "split": sides.describe(patients_of(ids, table)) if sides else {"by": rule(settings)},
         "totals": {
             "slides_done": len(records),
             "slides_skipped": len(skips),
@@ -62,3 +67,8 @@ def describe(
         "patients": {split: sorted(names) for split, names in patients.items()},
         "slides": sorted(slides, key=lambda slide: str(slide["slide_id"])),
     }
+
+
+def _classes(settings: PatchSettings) -> str:
+    excluded = f" without {', '.join(settings.exclude_classes)}" if settings.exclude_classes else ""
+    return f"class {', '.join(settings.tumor_classes)}{excluded}"

@@ -6,7 +6,7 @@ outline is valid and lies on it, it has one label), so that an error comes in th
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,20 @@ from tqdm import tqdm
 
 from histosynth import __version__
 from histosynth.config import PatchSettings
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError
 from histosynth.patches.cut import Job, tumor_area
 from histosynth.patches.grid import region_extent
 from histosynth.patches.labels import Assignment, Labels, patient_of
-from histosynth.patches.split import HELD_OUT, TRAIN, split_patients
+from histosynth.patches.split import check_rule, split_by
+from histosynth.patches.split_table import SplitTable
 from histosynth.patches.store import part_path
 from histosynth.slides.annotations import find_outlines
 from histosynth.slides.reader import open_slide, require_mpp
 from histosynth.slides.remote import file_name, open_binary
 
 _HASHED_BYTES = 1 << 20
+# These settings matter to a part through its label and split alone.
+_SEEN_IN_PATIENT = {"held_out", "held_out_patients", "folds", "fold", "genotype_aliases"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +38,18 @@ class Skip:
     slide_id: str
     reason: str
     bad: bool
+    hint: str | None = None
+    """What nearly would have done."""
+
+    @property
+    def told(self) -> str:
+        """The reason, with its hint."""
+        return f"{self.reason}, but {self.hint}" if self.hint else self.reason
 
     @property
     def record(self) -> dict[str, Any]:
         """What the manifest says of it."""
-        return {"slide_id": self.slide_id, "status": "skipped", "reason": self.reason, "patches": 0}
+        return {"slide_id": self.slide_id, "status": "skipped", "reason": self.told, "patches": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +67,7 @@ def plan(
     settings: PatchSettings,
     outlines: Path | None = None,
     labels: Labels | None = None,
+    sides: SplitTable | None = None,
     mpp: float | None = None,
     mpp_by_slide: Mapping[str, float] | None = None,
     progress: bool = False,
@@ -69,10 +80,12 @@ def plan(
         settings: what to cut.
         outlines: folder of outline files; None: tissue only.
         labels: the table of labels; None: no slide has one.
+        sides: the table of splits; None: as the settings say.
         mpp: microns per pixel where a slide states none.
         mpp_by_slide: microns per pixel that count whatever the slide states.
         progress: show a bar on stderr.
     """
+    check_rule(settings, table=sides is not None)
     sound: list[_Sound] = []
     skips: list[Skip] = []
     for slide_id, path in tqdm(
@@ -82,7 +95,8 @@ def plan(
         try:
             outline = find_outlines(outlines, slide_id) if outlines is not None else None
             if labels is not None and assigned.label is None:
-                skips.append(Skip(slide_id=slide_id, reason=f"no label in {labels.path.name}", bad=False))
+                why, hint = f"no label in {labels.path.name}", labels.near_miss(slide_id)
+                skips.append(Skip(slide_id=slide_id, reason=why, bad=False, hint=hint))
             elif outlines is not None and outline is None:
                 skips.append(Skip(slide_id=slide_id, reason="no outline file", bad=False))
             else:
@@ -91,26 +105,29 @@ def plan(
                 sound.append(_Sound(path=path, slide_id=slide_id, assigned=assigned, outline=outline, mpp=found))
         except HistosynthError as error:
             skips.append(Skip(slide_id=slide_id, reason=str(error), bad=True))
-    split = _split(sound, settings)
+    split = _split(sound, settings, sides, patients_of(slides, labels))
     jobs = [_job(slide, split=split[slide.assigned.patient_id], out=out, settings=settings) for slide in sound]
     return Plan(jobs=tuple(jobs), skips=tuple(skips))
 
 
-def _split(slides: "Sequence[_Sound]", settings: PatchSettings) -> dict[str, str]:
-    """The split of each patient: as named in the settings, else drawn within each label (or set of labels)."""
-    labels: dict[str, set[str]] = {}
+def patients_of(slide_ids: Iterable[str], labels: Labels | None) -> dict[str, str]:
+    """The patient of each slide."""
+    return {i: labels.assign(i).patient_id if labels else patient_of(i) for i in slide_ids}
+
+
+def _split(
+    slides: "Sequence[_Sound]", settings: PatchSettings, sides: SplitTable | None, everyone: Mapping[str, str]
+) -> dict[str, str]:
+    """The split of each patient of `slides`: of the table where there is one, else by the settings.
+
+    `everyone` has the patient of each slide given, the skipped ones too: a table may name those.
+    """
+    groups: dict[str, set[str]] = {}
     for slide in slides:
-        labels.setdefault(slide.assigned.patient_id, set()).add(slide.assigned.label or "")
-    named = settings.held_out_patients
-    if unknown := sorted(set(named) - set(labels)):
-        raise HistosynthError(
-            f"patches.held_out_patients names '{unknown[0]}', but no slide is of that patient"
-            f"{nearest(unknown[0], sorted(labels))}"
-        )
-    if named:
-        return {patient: HELD_OUT if patient in named else TRAIN for patient in labels}
-    groups = {patient: "\0".join(sorted(found)) for patient, found in labels.items()}
-    return split_patients(groups, fraction=settings.held_out, seed=settings.seed)
+        groups.setdefault(slide.assigned.patient_id, set()).add(slide.assigned.label or "")
+    if sides is not None:
+        return sides.of({slide.slide_id: slide.assigned.patient_id for slide in slides}, everyone=everyone)
+    return split_by(settings, {patient: "\0".join(sorted(found)) for patient, found in groups.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +162,7 @@ def _check(
                 f"slide {slide_id} is {slide.width_px} x {slide.height_px} px, smaller than one region of {extent} x "
                 f"{extent} px ({extent * found:g} microns); lower patches.region_px, or leave the slide out"
             )
-        tumor_area(slide, outline, mpp=found, tumor_class=settings.tumor_class)
+        tumor_area(slide, outline, mpp=found, settings=settings)
     return found
 
 
@@ -156,8 +173,7 @@ def _job(slide: _Sound, *, split: str, out: Path, settings: PatchSettings) -> Jo
     """
     made_from = {
         "version": __version__,
-        # the share held out matters through the split alone
-        "settings": settings.model_dump(mode="json", exclude={"held_out", "held_out_patients"}),
+        "settings": settings.model_dump(mode="json", exclude=_SEEN_IN_PATIENT),
         "slide": [slide.slide_id, file_name(slide.path), _ends(slide.path)],
         "outline": hashlib.sha256(slide.outline.read_bytes()).hexdigest() if slide.outline else None,
         "patient": [slide.assigned.patient_id, slide.assigned.label, split],

@@ -1,53 +1,94 @@
-"""One process a slide: run jobs side by side, report each as it ends, and leave no process behind however it ends."""
+"""One job a slide: run them side by side, report each as it ends, and leave no process behind however it ends."""
 
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 
 from tqdm import tqdm
 
+from histosynth import __version__
 from histosynth.errors import HistosynthError
+from histosynth.patches.cluster import cut_shared, dask_executor, on_shared_disk
 from histosynth.patches.cut import Job, cut
 
 Ended = tuple[Job, HistosynthError | None]
 """A job that has ended, and the error of a slide that could not be cut."""
+_Outcome = tuple[Job, int | HistosynthError]
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} slides [{elapsed}<{remaining}{postfix}]"
 
 
-def run_jobs(jobs: Sequence[Job], *, workers: int | None, progress: bool) -> Generator[Ended, None, None]:
+def run_jobs(
+    jobs: Sequence[Job], *, workers: int | None, dask: str | None = None, progress: bool
+) -> Generator[Ended, None, None]:
     """Cut every slide; yield each job as it ends. Closed early, it stops the processes at once.
 
     Args:
         jobs: one a slide.
         workers: processes; None takes one a core, 1 works in this process.
+        dask: address of a Dask scheduler, whose workers then do it all.
         progress: show a bar on stderr.
 
     Raises:
         OSError: a part could not be written.
-        HistosynthError: a process was killed.
+        HistosynthError: a process was killed, or the cluster was lost.
     """
     processes = min(workers or os.cpu_count() or 1, len(jobs))
-    ended = ((job, _attempt(job)) for job in jobs) if processes <= 1 else _pooled(jobs, processes)
-    bar = tqdm(total=len(jobs), desc="cutting", unit="slide", disable=not progress or not jobs)
-    with bar, closing(ended):
-        for job, error in ended:
+    if dask is not None and jobs:
+        outcomes = _on_cluster(jobs, dask)
+    elif processes > 1:
+        outcomes = _pooled(jobs, processes)
+    else:
+        outcomes = ((job, _attempt(job)) for job in jobs)
+    started, patches = time.monotonic(), 0
+    bar = tqdm(total=len(jobs), desc="cutting", bar_format=_BAR, disable=not progress or not jobs)
+    with bar, closing(outcomes):
+        for job, outcome in outcomes:
+            if isinstance(outcome, int):
+                patches += outcome
+            rate = patches / max(time.monotonic() - started, 1e-3)
+            bar.set_postfix_str(f"{patches} patches, {rate:.3g}/s", refresh=False)
             bar.update()
-            yield job, error
+            yield job, outcome if isinstance(outcome, HistosynthError) else None
 
 
-def _attempt(job: Job) -> HistosynthError | None:
+def _attempt(job: Job) -> int | HistosynthError:
+    """The number of patches, or the error of a slide that cannot be cut."""
     try:
-        cut(job)
+        return cut(job)
     except HistosynthError as error:
         return error
-    return None
 
 
-def _pooled(jobs: Sequence[Job], processes: int) -> Generator[Ended, None, None]:
+def _on_cluster(jobs: Sequence[Job], address: str) -> Generator[_Outcome, None, None]:
+    with dask_executor(address) as executor:
+        try:
+            futures = {executor.submit(cut_shared, on_shared_disk(job), __version__): job for job in jobs}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except CancelledError as error:
+            raise HistosynthError(
+                f"the Dask scheduler at {address} was lost; the same command goes on once it is back"
+            ) from error
+        except ImportError as error:
+            raise HistosynthError(f"a Dask worker lacks a package ({error}); install histosynth there") from error
+        except Exception as error:
+            if type(error).__name__ != "KilledWorker":  # of distributed, which may not be installed
+                raise
+            raise HistosynthError(
+                "a slide killed several Dask workers, perhaps for want of memory; the same command goes on, with "
+                "fewer threads a worker"
+            ) from error
+        finally:
+            executor.shutdown(wait=False)
+
+
+def _pooled(jobs: Sequence[Job], processes: int) -> Generator[_Outcome, None, None]:
     others = set(multiprocessing.active_children())
     # Spawned, not forked: the caller may hold the threads of a numerical library.
     context = multiprocessing.get_context("spawn")

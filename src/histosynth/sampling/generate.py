@@ -32,7 +32,7 @@ from histosynth.patches.store import (
     write_manifest,
     write_part,
 )
-from histosynth.rundir import MANIFEST, read_manifest, require_directory, versions
+from histosynth.rundir import MANIFEST, is_empty, one_writer, read_manifest, require_directory, versions
 from histosynth.sampling.fixed_batch import FixedBatch
 from histosynth.training.checkpoint import Origin, find_weights, load_denoiser, read_origin
 from histosynth.training.device import pick_device
@@ -65,6 +65,7 @@ def trained_settings(source: Path) -> Settings:
     return read_origin(find_weights(source)).settings
 
 
+@one_writer
 def generate(
     source: Path,
     *,
@@ -184,6 +185,6 @@ def _prepare(out: Path, made_with: dict[str, object]) -> None:
         raise HistosynthError(
             f"{out} holds unfinished samples of another model or other settings; give --out a new directory"
         )
-    elif out.exists() and any(out.iterdir()) and not any(out.glob("part-*.parquet")):
+    elif not is_empty(out) and not any(out.glob("part-*.parquet")):
         raise HistosynthError(f"{out} exists and is no sample store; give --out a new or empty directory")
     out.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,7 @@ class OpenSlideReader(SlideReader):
         except openslide.OpenSlideError as error:
             raise HistosynthError(_unreadable(path, error)) from error
         self.width_px, self.height_px = self._slide.dimensions
+        self.properties = dict(self._slide.properties)
         self._levels = levels_of(self._slide.level_dimensions)
         self.mpp = self._stated_mpp()
 

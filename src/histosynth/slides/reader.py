@@ -5,10 +5,10 @@ left corner of the whole slide (not of its scanned bounds). What was not scanned
 white. Scale is microns per pixel (mpp) of level 0, never a magnification.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Protocol, Self
 
 import numpy as np
@@ -45,6 +45,8 @@ class SlideReader(Protocol):
     width_px: int
     height_px: int
     mpp: float | None
+    properties: Mapping[str, str] = MappingProxyType({})
+    """What else the file states, under OpenSlide's names: `openslide.bounds-x`, `hamamatsu.XOffsetFromSlideCentre` …"""
 
     @property
     def levels(self) -> tuple[Level, ...]:

@@ -11,6 +11,7 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import PatchDataset
 from histosynth.patches.montage import save_montage
 from histosynth.patches.store import Store
+from histosynth.rundir import one_writer
 from histosynth.training.checkpoint import Origin, load_newest_state, save_state, save_weights
 from histosynth.training.curve import save_curve
 from histosynth.training.device import pick_device
@@ -42,6 +43,7 @@ class TrainingResult:
     loss: float
 
 
+@one_writer
 def train(
     store: Store | Path, *, out: Path, settings: Settings, device: str | None = None, progress: bool = True
 ) -> TrainingResult:

@@ -5,7 +5,7 @@ from typing import Any
 
 from histosynth.config import Settings, settings_from_toml
 from histosynth.errors import HistosynthError
-from histosynth.rundir import MANIFEST, provenance, read_manifest, require_directory, write_json, write_text
+from histosynth.rundir import MANIFEST, is_empty, provenance, read_manifest, require_directory, write_json, write_text
 
 KIND = "run"
 # These may change between two calls of the same run; all else that training reads must not.
@@ -31,7 +31,7 @@ class Run:
         if config.exists():
             made_with = settings_from_toml(config.read_text("utf-8"), where=str(config))
             _require_same(path, made_with, settings)
-        elif path.exists() and any(path.iterdir()):
+        elif not is_empty(path):
             raise HistosynthError(f"{path} exists and is no run; give --out a new or empty directory")
         if (path / MANIFEST).exists():
             found = read_manifest(path, kind=KIND)

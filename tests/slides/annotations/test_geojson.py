@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.annotations import Outlines, find_outlines, outlined_classes, read_outlines
+from histosynth.slides.annotations import Outlines, outlined_classes, read_outlines
 
 SQUARE = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 HOLE = [[2, 2], [4, 2], [4, 4], [2, 4], [2, 2]]
@@ -26,7 +26,11 @@ def polygon(*rings: list[Any]) -> dict[str, Any]:
 
 def read(path: Path, content: Any, tumor_class: str = "Tumor") -> Outlines:
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return read_outlines(path, tumor_class=tumor_class)
+    return read_outlines(path, tumor_classes=[tumor_class])
+
+
+def nested(depth: int) -> str:
+    return '{"type": "GeometryCollection", "geometries": [' * depth + "]}" * depth
 
 
 @pytest.fixture
@@ -113,7 +117,7 @@ def test_heights_and_byte_order_marks_are_tolerated(file: Path) -> None:
     text = json.dumps([feature(polygon([[x, y, 0.0] for x, y in SQUARE]))])
     for encoding in ("utf-8-sig", "utf-16"):
         file.write_text(text, encoding=encoding)
-        assert read_outlines(file, tumor_class="Tumor").tumor.area == 100
+        assert read_outlines(file, tumor_classes=["Tumor"]).tumor.area == 100
 
 
 @given(
@@ -139,19 +143,23 @@ def test_the_union_of_rectangles_covers_what_a_raster_of_them_covers(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "not valid JSON"),
-        ("<Annotations/>", "not valid JSON"),
+        ("", "are empty"),
         ("[" * 100_000, "not valid JSON"),
         ('{"type": "FeatureCollection"}', "no GeoJSON"),
-        ('"Tumor"', "no GeoJSON"),
+        ('"Tumor"', "neither JSON nor XML"),
+        ('{"type": "FeatureColl', "not valid JSON"),
         ('[1, "a"]', "no GeoJSON"),
-        ("[]", "hold no outlined area .no feature."),
+        ("[]", "hold no outlined area .nothing drawn."),
         ([feature({"type": "Point", "coordinates": [1, 1]})], "hold no outlined area .1 ignored_points."),
         (
             [feature(polygon(SQUARE), classification={"name": "Stroma"})],
-            r"no class 'Tumor' but 'Stroma' \(1\); name one",
+            r"no class 'Tumor' but 'Stroma' \(1\); name one by --tumor-class NAME",
         ),
-        ([feature(polygon(SQUARE), isLocked=False)], r"no class 'Tumor' but '\(no class\)' \(1\)"),
+        (
+            [feature(polygon(SQUARE), isLocked=False)],
+            r"no class 'Tumor' but '\(no class\)' \(1\); give .*, or take all of them by --tumor-class '\(no class\)'",
+        ),
+        ([feature(polygon([[0, 0], [1e300, 1], [1, 1], [0, 0]]))], "feature 1: coordinates larger than any slide"),
         ([feature(polygon(SQUARE)), feature(polygon([[0, 0], [float("nan"), 1], [1, 1], [0, 0]]))], "feature 2: coord"),
         ([feature(polygon([[0, 0], [float("inf"), 1], [1, 1], [0, 0]]))], "feature 1: coordinates"),
         ([feature(polygon([[0, 0], [1, 1]]))], "feature 1: broken geometry"),
@@ -162,6 +170,10 @@ def test_the_union_of_rectangles_covers_what_a_raster_of_them_covers(
         ([feature({"coordinates": SQUARE})], "feature 1: broken geometry"),
         ([feature(None)], "feature 1: broken geometry"),
         ([feature("POLYGON EMPTY")], "feature 1: broken geometry"),
+        (
+            f'{{"type": "Feature", "geometry": {nested(450)}}}',
+            "(feature 1: broken geometry|hold no outlined|not valid)",
+        ),
         ([{"type": "Feature", "geometry": polygon(SQUARE), "properties": "Tumor"}], r"'\(no class\)'"),
         ([{**feature(None), "id": [1], "geometry": []}], "feature 1: broken geometry"),
         ([feature(polygon(SQUARE), classification=[1], objectType={})], r"but '\[1\]'"),
@@ -172,13 +184,6 @@ def test_bad_files_give_one_line(file: Path, content: Any, message: str) -> None
     with pytest.raises(HistosynthError, match=rf"outlines .*slide\.geojson.*{message}") as caught:
         read(file, content)
     assert "\n" not in str(caught.value)
-
-
-def test_missing_files_and_other_formats(tmp_path: Path) -> None:
-    with pytest.raises(HistosynthError, match="cannot be read: No such file"):
-        read_outlines(tmp_path / "gone.geojson", tumor_class="Tumor")
-    with pytest.raises(HistosynthError, match="only GeoJSON is read so far"):
-        read_outlines(tmp_path / "a.ndpa", tumor_class="Tumor")
 
 
 def test_the_classes_of_a_file(file: Path) -> None:
@@ -192,44 +197,6 @@ def test_the_classes_of_a_file(file: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("names", "slide_id", "found"),
-    [
-        (["s.geojson", "s2.geojson"], "s", "s.geojson"),
-        (["s.json"], "s", "s.json"),
-        (["s.geojson", "s.uuid.geojson"], "s", "s.geojson"),
-        (["s.uuid.geojson"], "s", "s.uuid.geojson"),
-        (["s.svs.geojson"], "s", "s.svs.geojson"),
-        (["s.geojson"], "s.uuid", "s.geojson"),
-        (["s10.geojson", "s-1.geojson", ".s.geojson", "s.csv"], "s", None),
-        ([], "s", None),
-        (["s.geojson", "s.xml"], "s", "s.geojson"),
-    ],
-)
-def test_outlines_are_found_by_the_slide_id(tmp_path: Path, names: list[str], slide_id: str, found: str | None) -> None:
-    for name in names:
-        (tmp_path / name).touch()
-    assert find_outlines(tmp_path, slide_id) == (None if found is None else tmp_path / found)
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["s.geojson", "s.json"], r"slide s has several outline files .*s\.geojson, s\.json"),
-        (["s.a.geojson", "s.b.geojson"], "several outline files"),
-        (["s.xml"], r"s\.xml: only GeoJSON is read so far"),
-        (["s.svs.ndpa"], "only GeoJSON is read so far"),
-    ],
-)
-def test_outlines_that_cannot_be_told_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
-    for name in names:
-        (tmp_path / name).touch()
-    with pytest.raises(HistosynthError, match=message):
-        find_outlines(tmp_path, "s")
-    with pytest.raises(HistosynthError, match="no folder of outlines"):
-        find_outlines(tmp_path / "gone", "s")
-
-
 @pytest.mark.real
 @pytest.mark.parametrize(
     ("name", "tumor_class", "area", "counts"),
@@ -240,21 +207,6 @@ def test_outlines_that_cannot_be_told_are_refused(tmp_path: Path, names: list[st
     ],
 )
 def test_real_qupath_files(shared_data: Path, name: str, tumor_class: str, area: float, counts: dict[str, int]) -> None:
-    found = read_outlines(shared_data / "annotations" / name, tumor_class=tumor_class)
+    found = read_outlines(shared_data / "annotations" / name, tumor_classes=[tumor_class])
     assert found.tumor.area == pytest.approx(area)
     assert found.counts == counts
-
-
-@pytest.mark.real
-def test_real_outlines_of_other_formats_say_so(shared_data: Path) -> None:
-    for path in (shared_data / "annotations").glob("*.[xn][md][lp]*"):
-        with pytest.raises(HistosynthError, match="only GeoJSON is read so far"):
-            read_outlines(path, tumor_class="Tumor")
-
-
-@pytest.mark.real
-def test_the_outlines_of_a_cohort(shared_data: Path) -> None:
-    for slide in sorted((shared_data / "lgg_mini" / "slides").iterdir()):
-        path = find_outlines(shared_data / "lgg_mini" / "annotations", slide.stem)
-        assert path is not None
-        assert read_outlines(path, tumor_class="Tumor").tumor.area == 2 * 1012**2

@@ -1,0 +1,49 @@
+"""Which tool wrote a file is told by its content: XML by its root element, all else is JSON or nothing we read."""
+
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from histosynth.errors import HistosynthError
+from histosynth.slides.annotations import markup
+from histosynth.slides.annotations.asap import draw_asap
+from histosynth.slides.annotations.drawing import Drawing
+from histosynth.slides.annotations.geojson import draw_geojson
+from histosynth.slides.annotations.imagescope import draw_imagescope
+from histosynth.slides.annotations.ndpa import draw_ndpa
+
+_BY_ROOT: dict[str, Callable[[Element, str], Drawing]] = {
+    "ASAP_Annotations": draw_asap,
+    "Annotations": draw_imagescope,
+    "annotations": draw_ndpa,
+}
+_KNOWN = "QuPath GeoJSON, or XML of ASAP, ImageScope, HALO or NDP.view"
+
+
+def draw(path: Path) -> Drawing:
+    """What a file outlines, in the coordinates of its format.
+
+    Raises:
+        HistosynthError: unreadable, of no known format, or broken.
+    """
+    where = f"outlines {path}"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise HistosynthError(f"{where} cannot be read: {error.strerror}; check the path") from error
+    first = _first_character(data)
+    if not first:
+        raise HistosynthError(f"{where} are empty; export them anew")
+    if first in (b"{", b"["):
+        return draw_geojson(data, where)
+    if first != b"<":
+        raise HistosynthError(f"{where} are neither JSON nor XML; give {_KNOWN}")
+    root = markup.parse(data, where)
+    if root.tag not in _BY_ROOT:
+        raise HistosynthError(f"{where} are XML of another kind (root element '{root.tag}'); give {_KNOWN}")
+    return _BY_ROOT[root.tag](root, where)
+
+
+def _first_character(data: bytes) -> bytes:
+    """The first character that is no space, in UTF-8 or UTF-16 of either order, with or without a byte order mark."""
+    return data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\xff\xfe\0 \t\r\n")[:1]

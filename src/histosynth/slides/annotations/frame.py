@@ -1,0 +1,133 @@
+"""From the coordinates of a file to level-0 pixels of the whole slide, which needs facts of the slide.
+
+NDPA counts nanometers from the center of the glass slide. The scanner says how far from there the center of its image
+lies, o, and how large a pixel is, m (microns): x_px = (x_nm - o) / (1000 m) + width / 2. OpenSlide hands both on
+(openslide.org/formats/hamamatsu).
+
+Tools that crop a slide to its scanned bounds (OpenSlide's `bounds-x` and `bounds-y`: MRXS, some SCN and BIF) count from
+their corner: x_px = x + bounds_x. QuPath does so by default (github.com/qupath/qupath/issues/820), ASAP does not.
+"""
+
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon
+
+from histosynth.errors import HistosynthError
+from histosynth.slides.annotations.drawing import Drawing
+from histosynth.slides.reader import Box, SlideReader, plausible_mpp
+
+_CLEARLY_BETTER = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Where a slide's pixels lie; None is what the slide does not state.
+
+    Attributes:
+        mpp_x: microns per level-0 pixel; the same for y.
+        center_x_nm: how far the center of the image lies from the center of the glass slide; the same for y.
+        bounds: the scanned part, where it is not the whole.
+    """
+
+    slide_id: str
+    width_px: int
+    height_px: int
+    mpp_x: float | None = None
+    mpp_y: float | None = None
+    center_x_nm: float | None = None
+    center_y_nm: float | None = None
+    bounds: Box | None = None
+
+    @classmethod
+    def of(cls, slide: SlideReader) -> Self:
+        """The frame of an opened slide, from its properties under OpenSlide's names."""
+
+        def stated(name: str) -> float | None:
+            try:
+                found = float(getattr(slide, "properties", {})[name])
+            except (KeyError, ValueError):
+                return None
+            return found if isfinite(found) else None
+
+        sides = [stated(f"openslide.bounds-{side}") for side in ("x", "y", "width", "height")]
+        x, y, width, height = (round(side) if side is not None else None for side in sides)
+        bounds = None
+        if x is not None and y is not None and width is not None and height is not None:
+            bounds = Box(x=x, y=y, width=width, height=height)
+        return cls(
+            slide_id=slide.slide_id,
+            width_px=slide.width_px,
+            height_px=slide.height_px,
+            mpp_x=plausible_mpp(stated("openslide.mpp-x") or 0) or slide.mpp,
+            mpp_y=plausible_mpp(stated("openslide.mpp-y") or 0) or slide.mpp,
+            center_x_nm=stated("hamamatsu.XOffsetFromSlideCentre"),
+            center_y_nm=stated("hamamatsu.YOffsetFromSlideCentre"),
+            bounds=bounds,
+        )
+
+
+def place(tumor: MultiPolygon, drawing: Drawing, *, frame: Frame | None, origin: str, path: Path) -> MultiPolygon:
+    """The tumor in level-0 pixels of the whole slide.
+
+    Args:
+        tumor: in the coordinates of the drawing.
+        drawing: what it was drawn in.
+        frame: of the slide; without it, pixels are taken to count from the corner of the whole slide.
+        origin: `slide`, `bounds`, or `auto`: what the tool does by default.
+        path: the file, for errors.
+
+    Raises:
+        HistosynthError: the slide does not state what is needed, or `auto` places the tumor beside the scanned part
+            where the other origin would not.
+    """
+    if drawing.nanometers:
+        return _from_nanometers(tumor, frame, path)
+    if frame is None or frame.bounds is None or (frame.bounds.x, frame.bounds.y) == (0, 0):
+        return tumor
+    bounds = frame.bounds
+    places = {"slide": tumor, "bounds": _affine(tumor, np.ones(2), np.array([bounds.x, bounds.y], float))}
+    if origin != "auto":
+        return places[origin]
+    scanned = shapely.box(bounds.x, bounds.y, bounds.x + bounds.width, bounds.y + bounds.height)
+    share = {name: shapely.intersection(placed, scanned).area / placed.area for name, placed in places.items()}
+    usual, other = ("bounds", "slide") if drawing.cropped else ("slide", "bounds")
+    if share[other] > share[usual] + _CLEARLY_BETTER:
+        raise HistosynthError(
+            f"outlines {path}: counted from the corner of the {usual}, as is usual for {drawing.format}, "
+            f"{share[usual]:.0%} of the tumor lies on the scanned part of slide {frame.slide_id}, from that of the "
+            f"{other} {share[other]:.0%}; say which is meant by --outline-origin {other} or --outline-origin {usual}"
+        )
+    return places[usual]
+
+
+def _from_nanometers(tumor: MultiPolygon, frame: Frame | None, path: Path) -> MultiPolygon:
+    if frame is None:
+        raise HistosynthError(
+            f"outlines {path} count from the center of the glass slide (NDPA); read them with its slide"
+        )
+    facts = {
+        "hamamatsu.XOffsetFromSlideCentre": frame.center_x_nm,
+        "hamamatsu.YOffsetFromSlideCentre": frame.center_y_nm,
+        "microns per pixel": frame.mpp_x and frame.mpp_y,
+    }
+    if missing := [name for name, fact in facts.items() if fact is None]:
+        raise HistosynthError(
+            f"outlines {path} count nanometers from the center of the glass slide (NDPA), but slide {frame.slide_id} "
+            f"states no {', no '.join(missing)}; use the NDPI file itself, or outlines in pixels (QuPath GeoJSON)"
+        )
+    nm_per_px = 1000 * np.array([frame.mpp_x, frame.mpp_y], float)
+    center_nm = np.array([frame.center_x_nm, frame.center_y_nm], float)
+    center_px = np.array([frame.width_px, frame.height_px]) / 2
+    return _affine(tumor, 1 / nm_per_px, center_px - center_nm / nm_per_px)
+
+
+def _affine(area: MultiPolygon, scale: NDArray[np.float64], shift: NDArray[np.float64]) -> MultiPolygon:
+    moved = shapely.transform(area, lambda points: points * scale + shift)
+    assert isinstance(moved, MultiPolygon)
+    return moved

@@ -1,0 +1,94 @@
+"""QuPath GeoJSON (RFC 7946 geometries, in pixels instead of degrees): a FeatureCollection, a list, or one feature.
+
+QuPath has written the class of an annotation in several ways: `properties.classification.name` (now),
+`properties.classification` as text, and `properties.name`; each is understood. Points, lines and detected cells are no
+outlines: they are left out and counted. QuPath shows a slide cropped to its scanned bounds, and counts from their
+corner (github.com/qupath/qupath/issues/820).
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+import shapely
+from shapely.geometry import Polygon, shape
+from shapely.geometry.base import BaseGeometry
+
+from histosynth.errors import HistosynthError
+from histosynth.slides.annotations.drawing import NO_CLASS, Area, Drawing, check
+
+_CELLS = frozenset({"cell", "detection", "PathCellObject", "PathDetectionObject"})
+
+
+def draw_geojson(data: bytes, where: str) -> Drawing:
+    """What the file outlines.
+
+    Raises:
+        HistosynthError: not JSON, not GeoJSON, or broken coordinates.
+    """
+    drawing = Drawing(format="QuPath GeoJSON", cropped=True)
+    for number, feature in enumerate(_features(data, where), start=1):
+        if _is_cell(feature):
+            drawing.ignored["ignored_cells"] += 1
+            continue
+        for part in _parts(feature, f"{where}, feature {number}"):
+            if isinstance(part, Polygon):
+                drawing.areas.append(Area(name=_class_of(feature), polygon=part))
+            else:
+                drawing.ignored["ignored_points" if part.geom_type == "Point" else "ignored_lines"] += 1
+    return drawing
+
+
+def _features(data: bytes, where: str) -> list[dict[str, Any]]:
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise HistosynthError(f"{where} are not valid JSON ({error}); export them from QuPath as GeoJSON") from error
+    if isinstance(content, dict):
+        content = content.get("features") if content.get("type") == "FeatureCollection" else [content]
+    features: list[dict[str, Any]] = content if isinstance(content, list) else [{}]
+    for feature in features:
+        if not isinstance(feature, dict) or feature.get("type") != "Feature":
+            raise HistosynthError(f"{where} are JSON but no GeoJSON; export them from QuPath as GeoJSON")
+    return features
+
+
+def _properties(feature: dict[str, Any]) -> dict[str, Any]:
+    found = feature.get("properties")
+    return found if isinstance(found, dict) else {}
+
+
+def _is_cell(feature: dict[str, Any]) -> bool:
+    return str(_properties(feature).get("objectType")) in _CELLS or str(feature.get("id")) in _CELLS
+
+
+def _parts(feature: dict[str, Any], where: str) -> list[BaseGeometry]:
+    """The simple geometries of a feature, in two dimensions."""
+    geometry: Any = feature.get("geometry")
+    try:
+        with np.errstate(invalid="ignore"):  # not a number: told below
+            whole = shapely.force_2d(shape(geometry))
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        RecursionError,
+        shapely.errors.ShapelyError,
+    ) as error:
+        raise HistosynthError(f"{where}: broken geometry ({error}); mend or remove it in QuPath") from error
+    check(shapely.get_coordinates(whole), where)
+    parts = [whole]
+    while any(hasattr(part, "geoms") for part in parts):
+        parts = [simple for part in parts for simple in getattr(part, "geoms", [part])]
+    return parts
+
+
+def _class_of(feature: dict[str, Any]) -> str:
+    properties = _properties(feature)
+    classification = properties.get("classification")
+    if isinstance(classification, dict):
+        names = classification.get("names")
+        classification = classification.get("name") or (": ".join(map(str, names)) if isinstance(names, list) else None)
+    return str(classification or properties.get("name") or NO_CLASS).strip()

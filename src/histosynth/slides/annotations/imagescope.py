@@ -1,0 +1,69 @@
+"""XML of Aperio ImageScope, and of HALO, which took its form: layers (`Annotation`) of regions with vertices.
+
+ImageScope numbers the type of a region (0 freehand, 1 rectangle or closed polygon, 2 ellipse by two corners of its box,
+3 arrow, 4 ruler; github.com/laclouis5/globox/issues/3), HALO spells it (github.com/rharkes/pyhaloxml).
+`NegativeROA="1"` makes a region a hole in its layer. The class of a region is the name of its layer, else the layer's
+attribute (its value, else its name, unless that is ImageScope's `Description`), else the region's text.
+"""
+
+from collections.abc import Callable, Sequence
+from xml.etree.ElementTree import Element
+
+from shapely.geometry import Polygon
+
+from histosynth.slides.annotations.drawing import NO_CLASS, Area, Drawing, box, ellipse, number, polygon
+
+_AREAS: dict[str, Callable[[Sequence[tuple[float, float]], str], Polygon]] = {
+    "": polygon,
+    "0": polygon,
+    "polygon": polygon,
+    "freehand": polygon,
+    "1": box,
+    "rectangle": box,
+    "2": ellipse,
+    "ellipse": ellipse,
+}
+_LINES = frozenset({"3", "4", "arrow", "ruler", "line", "polyline"})
+_POINTS = frozenset({"pin", "point"})
+_UNNAMED_ATTRIBUTE = "Description"
+
+
+def draw_imagescope(root: Element, where: str) -> Drawing:
+    """What the file outlines.
+
+    Raises:
+        HistosynthError: broken coordinates.
+    """
+    is_halo = next(root.iter("V"), None) is not None
+    drawing = Drawing(format="HALO XML" if is_halo else "ImageScope XML")
+    for layer, annotation in enumerate(root.iter("Annotation"), start=1):
+        name = _layer_name(annotation)
+        for count, region in enumerate(annotation.iter("Region"), start=1):
+            kind = region.get("Type", "").strip().lower()
+            if kind in _AREAS:
+                here = f"{where}, layer {layer}, region {count}"
+                points = [
+                    (number(vertex.get("X"), here), number(vertex.get("Y"), here))
+                    for vertex in region.iter("V" if is_halo else "Vertex")
+                ]
+                drawing.areas.append(
+                    Area(
+                        name=name or region.get("Text", "").strip() or NO_CLASS,
+                        polygon=_AREAS[kind](points, here),
+                        layer=layer,
+                        negative=region.get("NegativeROA", "").strip().lower() in ("1", "true"),
+                    )
+                )
+            elif kind in _LINES:
+                drawing.ignored["ignored_lines"] += 1
+            else:
+                drawing.ignored["ignored_points" if kind in _POINTS else "ignored_others"] += 1
+    return drawing
+
+
+def _layer_name(annotation: Element) -> str:
+    names = [annotation.get("Name", "").strip()]
+    for attribute in annotation.findall("Attributes/Attribute"):
+        own = attribute.get("Name", "").strip()
+        names += [attribute.get("Value", "").strip(), "" if own == _UNNAMED_ATTRIBUTE else own]
+    return next(filter(None, names), "")

@@ -1,0 +1,32 @@
+import pytest
+
+from histosynth.patches.genotypes import CODEL, NON_CODEL, WILDTYPE, genotype, genotype_aliases
+
+
+@pytest.mark.parametrize(
+    ("name", "forms"),
+    [
+        (CODEL, ["IDHC", "IDHmut-codel", "IDHmut_codel", "idhmut codel", "IDH mutant, 1p/19q codeleted",
+                 "IDH-mutant and 1p/19q-codeleted", "LGG_IDHmut-codel", "IDH1 mutated, 1p19q codel",
+                 "IDH-codel", "IDH mutant with 1p/19q codeletion"]),
+        (NON_CODEL, ["IDHNC", "IDHmut-non-codel", "IDHmut_noncodel", "IDH mutant, 1p/19q non-codeleted",
+                     "IDH-mutant, 1p/19q intact", "IDH mutant without 1p/19q codeletion", "IDHmut no codel",
+                     "GBM_IDHmut-non-codel", "IDH mutant, no 1p/19q codeletion", "IDH mutant, 1p/19q not codeleted"]),
+        (WILDTYPE, ["IDHWT", "IDHwt", "IDH-wildtype", "IDH wild type", "IDH wild-type", "GBM_IDHwt", "IDH1/2 wt"]),
+        (None, ["wt", "codel", "mutant", "IDHmut", "IDH mutant", "IDH", "IDH intact", "1p/19q codeleted", "Tumor", "",
+                "not IDHwt", "IDHwt?x", "NC", "Oligodendroglioma"]),
+    ],
+)  # fmt: skip
+def test_written_forms(name: str | None, forms: list[str]) -> None:
+    assert {form: genotype(form) for form in forms} == dict.fromkeys(forms, name)
+
+
+def test_a_column_of_genotypes_gets_their_names_and_other_words_stay() -> None:
+    found = genotype_aliases(["IDHC", "IDHNC", "IDHNC", "IDHwt", "not done"])
+    assert found == {"IDHC": CODEL, "IDHNC": NON_CODEL}
+
+
+def test_a_column_of_something_else_is_left_alone() -> None:
+    assert genotype_aliases(["IDH-wildtype", "IDH-mutant"]) == {}  # the status of IDH alone
+    assert genotype_aliases(["viable", "necrosis", "IDHC"]) == {}
+    assert genotype_aliases([]) == {}

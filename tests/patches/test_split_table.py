@@ -1,0 +1,92 @@
+"""A split of one's own: patients by name or by slide, each on one side, none forgotten."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from histosynth.config import PatchSettings
+from histosynth.errors import HistosynthError
+from histosynth.patches.extract import extract
+from histosynth.patches.split_table import SplitRow, SplitTable, read_split_table
+
+SLIDES = {"S1": "P1", "S2": "P1", "S3.0F-2A": "P3", "TCGA-DB-5270-01Z": "TCGA-DB-5270"}
+
+
+def table(folder: Path, text: str) -> SplitTable:
+    path = folder / "split.csv"
+    path.write_text(text)
+    return read_split_table(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "patient_id,split\nP1,train\nP3,held_out\nTCGA-DB-5270,train\n",
+        "Case;Set\nP1;Training\nP3;TEST\nTCGA-DB-5270-01;train\n",
+        "slide_id,split\nS2.svs,train\nS3,val\nTCGA-DB-5270-01Z,train\n",
+        "slide_id,patient_id,partition\nwhatever,P1,train\nS3,,valid\n,TCGA-DB-5270,train\n",
+        "patient,split\nP1,train\nP1,train\nP3,Held-Out\nP9,test\nTCGA-DB-5270,train\n",
+    ],
+)
+def test_ways_to_write_it(tmp_path: Path, text: str) -> None:
+    sides = table(tmp_path, text).of(SLIDES, everyone=SLIDES)
+    assert sides == {"P1": "train", "P3": "held_out", "TCGA-DB-5270": "train"}
+
+
+def test_unknown_names_are_told_and_names_of_skipped_slides_are_not_unknown(tmp_path: Path) -> None:
+    read = table(tmp_path, "patient_id,split\nP1,train\nP3,test\nP8,test\nP9,train\nTCGA-DB-5270,test\n")
+    assert read.of({"S1": "P1"}, everyone=SLIDES) == {"P1": "train"}
+    assert read.describe(SLIDES) == {
+        "by": "split table", "file": "split.csv", "rows": 5, "without_slide": ["P8", "P9"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("patient_id,split\nP1,train\n", r"says nothing of 2 patient\(s\): P3, TCGA-DB-5270; add them"),
+        ("slide_id,split\nS1,train\nS2,test\n", "patient P1 is train in line 2 and held_out in line 3"),
+        ("patient_id,split\nP9,train\nP9,test\n", "patient P9 is train in line 2 and held_out in line 3"),
+        ("patient_id,split\nP1,3\n", "line 2: the split of P1 is '3'; write train or held_out"),
+        ("patient_id,split\nP1,\n", "line 2: the split of P1 is ''"),
+        ("patient_id,split\n,train\n", "line 2: names neither a patient nor a slide"),
+        ("patient_id,fold\nP1,3\n", "no split column among patient_id, fold"),
+        ("name,split\nP1,train\n", "neither a patient_id nor a slide_id column among name, split"),
+        ("patient_id,split\n", "has no row"),
+        ("", "is empty; it needs a header such as patient_id,split"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(HistosynthError, match=message) as caught:
+        table(tmp_path, text).of(SLIDES, everyone=SLIDES)
+    assert "\n" not in str(caught.value)
+    assert "split.csv" in str(caught.value)
+
+
+@given(
+    patients=st.dictionaries(st.text("abc", min_size=1, max_size=4), st.sampled_from("ab"), min_size=1),
+    sides=st.randoms(use_true_random=False),
+)
+def test_what_the_table_says_is_what_happens(patients: dict[str, str], sides: Any) -> None:
+    wanted = {patient: sides.choice(["train", "held_out"]) for patient in patients}
+    slides = {f"{patient}-{n}": patient for patient in patients for n in range(2)}
+    rows = [
+        SplitRow(line=n, name=f"{patient}-{n % 2}" if n % 3 else patient, is_slide=bool(n % 3), side=side)
+        for n, (patient, side) in enumerate(wanted.items(), 2)
+    ]
+    assert SplitTable(path=Path("x"), rows=tuple(rows)).of(slides, everyone=slides) == wanted
+
+
+def test_the_store_follows_the_table_and_says_so(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    cohort, split = draw_cohort(3), tmp_path / "split.csv"
+    split.write_text("patient_id,split\nP0,train\nP1,test\nP2,test\nP7,train\n")
+    given = {**cohort.inputs, "split_table": split, "workers": 1, "progress": False}
+    result = extract(given.pop("slides"), out=tmp_path / "store", settings=small, **given)
+    told = json.loads((tmp_path / "store" / "manifest.json").read_text())
+    assert told["patients"] == {"train": ["P0"], "held_out": ["P1", "P2"]}
+    assert told["split"] == {"by": "split table", "file": "split.csv", "rows": 4, "without_slide": ["P7"]}
+    assert result.split_without_slide == ("P7",)
