@@ -53,7 +53,8 @@ def _option(option: click.Option) -> str:
     default = f" Default: {option.default}." if option.show_default and not option.is_flag else ""
     required = " Required." if option.required else ""
     text = f"{_one_line(option.help)}{required}{default}"
-    return f"| `{', '.join(option.opts)}{value}` | {text} |".replace("|TOML", "\\|TOML")
+    shown = f"{', '.join(option.opts)}{value}".replace("|", "\\|")
+    return f"| `{shown}` | {text} |"
 
 
 def _allowed(field: FieldInfo) -> str:

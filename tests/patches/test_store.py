@@ -102,7 +102,7 @@ def test_the_file_has_the_columns_of_the_format(tmp_path: Path) -> None:
     directory = write(tmp_path / "store", {"s": [patch(0)]})
     table = pq.read_table(directory / "part-s.parquet")
     assert {field.name: str(field.type) for field in table.schema} == COLUMNS
-    assert {field.name for field in table.schema if not field.nullable} == {"patch_id", "source", "image"}
+    assert {field.name for field in table.schema if not field.nullable} == {"patch_id", "source"}
     cell = table["image"][0].as_py()
     assert cell["path"] == "s_0_0.png"
     assert (np.asarray(Image.open(BytesIO(cell["bytes"]))) == patch(0).image).all()

@@ -15,6 +15,7 @@ Facts = dict[str, Any]
 
 KNOWN = "a slide, a folder of slides, outlines, labels, a patch store, a run, a weights file, a report, or settings"
 REPORT = "report.json"
+EXPORT = "export.json"
 
 
 def describe(path: Path) -> Facts:
@@ -48,7 +49,17 @@ def _directory(path: Path) -> Facts:
                 continue
             return facts(path, manifest)
         read_manifest(path, kind="store, run or report")
+    if (path / EXPORT).is_file():
+        return _export(path)
     return _folder(path)
+
+
+def _export(path: Path) -> Facts:
+    try:
+        record: Facts = json.loads((path / EXPORT).read_text("utf-8"))
+        return {"kind": "export of a store", **{key: record[key] for key in record if key != "kind"}}
+    except (ValueError, TypeError) as error:
+        raise HistosynthError(f"{path / EXPORT} is damaged ({error}); export anew") from error
 
 
 def _store(path: Path, manifest: Facts) -> Facts:

@@ -10,6 +10,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from histosynth.rundir import atomic_write
 
+SYNTHETIC = "SYNTHETIC: made by a generative model; no patient's tissue"
+"""The `Description` that every picture of synthetic patches carries."""
 _TITLE_PX = 22
 
 
@@ -49,7 +51,7 @@ def save_montage(path: Path, groups: Mapping[str, NDArray[np.uint8]], *, synthet
     side = max((images.shape[1] for images in groups.values()), default=1)
     info = PngInfo()
     if synthetic:
-        info.add_text("Description", "SYNTHETIC: made by a generative model; no patient's tissue")
+        info.add_text("Description", SYNTHETIC)
     with atomic_write(path) as file:
         sheet = montage(groups, columns=columns, scale=max(round(96 / side), 1))
         Image.fromarray(sheet).save(file, format="PNG", pnginfo=info)

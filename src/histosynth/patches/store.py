@@ -39,9 +39,15 @@ SCHEMA = pa.schema(
         pa.field("tissue", pa.float32()),
         pa.field("split", pa.string()),
         pa.field("source", pa.string(), nullable=False),
-        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())]), nullable=False),
+        # nullable, though it never is: `datasets` takes no other for an image
+        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
     ]
 )
+_FEATURES = {
+    field.name: {"_type": "Image"} if field.name == "image" else {"dtype": str(field.type), "_type": "Value"}
+    for field in SCHEMA
+}
+_HUGGINGFACE = json.dumps({"info": {"features": _FEATURES}})  # what `datasets` needs to show the bytes as an image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +101,9 @@ def write_part(
     """
     rows = list(in_threads(_row, patches))
     record_json = json.dumps(record or {}, ensure_ascii=False, allow_nan=False)
-    schema = SCHEMA.with_metadata({"histosynth.fingerprint": fingerprint, "histosynth.record": record_json})
+    schema = SCHEMA.with_metadata(
+        {"histosynth.fingerprint": fingerprint, "histosynth.record": record_json, "huggingface": _HUGGINGFACE}
+    )
     with atomic_write(path) as file:
         # PNG does not compress further; small row groups keep memory flat for whoever streams the store.
         pq.write_table(

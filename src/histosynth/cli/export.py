@@ -1,0 +1,47 @@
+"""`histosynth export`: a store for other programs."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from histosynth.cli.options import json_option, quiet_option, show
+
+_PATH = click.Path(path_type=Path)
+_NEXT = {
+    "png": "a folder a label, and labels.csv; for torch-fidelity add --samples-find-deep",
+    "npz": "images.npz holds arr_0 (images) and arr_1 (label numbers), as the ADM evaluator reads them",
+    "webdataset": "shards of .png, .cls and .json",
+}
+
+
+@click.command("export", short_help="A store as PNG folders, .npz or WebDataset.")
+@click.argument("store", type=_PATH, metavar="STORE")
+@click.option("--out", required=True, type=_PATH, metavar="DIR", help="Directory of the export.")
+@click.option("--to", "form", required=True, type=click.Choice(["png", "npz", "webdataset"]), help="The form.")
+@click.option("--split", type=click.Choice(["train", "held_out"]), help="Only this split. Default: all patches.")
+@click.option("--label", "labels", multiple=True, help="Only this label; may be given several times. Default: all.")
+@quiet_option
+@json_option
+def command(
+    store: Path, out: Path, form: str, split: str | None, labels: tuple[str, ...], quiet: bool, as_json: bool
+) -> None:
+    """Write the patches of STORE as PNG folders, as an .npz for the ADM evaluator, or as a WebDataset.
+
+    Synthetic patches keep saying that they are synthetic: in each PNG, in each JSON of a WebDataset, and in
+    export.json, which also gives the number of each label.
+
+    \b
+      histosynth export store --out png --to png --split held_out
+      histosynth export samples --out adm --to npz
+    """
+    from histosynth.patches.export import export
+
+    result = export(store, out=out, form=form, split=split, labels=labels, progress=not quiet)
+    made = "synthetic" if result.synthetic == result.patches else f"{result.synthetic} of them synthetic"
+    numbers = ", ".join(f"{number} {label}" for label, number in result.labels.items()) or "none"
+    text = (
+        f"{result.patches} patches ({made if result.synthetic else 'real'}) in {out}"
+        f"{'' if result.made else ', there already'}\nlabels   {numbers}\nform     {_NEXT[form]}"
+    )
+    show({**asdict(result), "directory": str(out)}, text, as_json=as_json)

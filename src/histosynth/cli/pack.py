@@ -1,0 +1,127 @@
+"""`histosynth pack`: a folder of tiles into a patch store."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from histosynth.cli.options import json_option, quiet_option, settings_options, show
+from histosynth.errors import HistosynthError
+
+if TYPE_CHECKING:
+    from histosynth.patches.pack import PackResult
+
+_PATH = click.Path(path_type=Path)
+_NAMED = 5
+_KNOWN = ("patches.held_out", "patches.held_out_patients", "patches.seed")
+
+
+@click.command("pack", short_help="A folder of tiles into a patch store.")
+@click.argument("folder", type=_PATH, metavar="FOLDER")
+@click.option("--out", required=True, type=_PATH, metavar="STORE", help="Directory of the patch store.")
+@click.option(
+    "--labels",
+    type=_PATH,
+    metavar="CSV",
+    help="Table of file and label, and perhaps patient (or group) and split. Default: a subfolder a class.",
+)
+@click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for tiles that state none.")
+@click.option("--size", type=click.IntRange(8), metavar="PX", help="Side of a patch. Default: that of the tiles.")
+@click.option("--crop", type=click.IntRange(8), metavar="PX", help="Cut squares of this side from each tile first.")
+@click.option("--skip-bad-tiles", is_flag=True, help="Go on without unusable tiles; the manifest names them.")
+@settings_options
+@quiet_option
+@json_option
+def command(
+    folder: Path,
+    out: Path,
+    labels: Path | None,
+    mpp: float | None,
+    size: int | None,
+    crop: int | None,
+    skip_bad_tiles: bool,
+    config: str | None,
+    overrides: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Make a patch store from PNG, JPEG or TIFF tiles that were cut elsewhere: a subfolder a class, or --labels.
+
+    Of the settings, held_out, held_out_patients and seed of [patches] count. The same command run again finishes a
+    store that was interrupted.
+
+    \b
+      histosynth pack tiles/ --out store --mpp 0.5
+      histosynth pack images/ --labels labels.csv --out store --crop 256 --size 64 --set patches.held_out=0.3
+    """
+    from histosynth.config import load_settings
+    from histosynth.patches.pack import pack
+
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if key.startswith("patches.") and key not in _KNOWN:
+            raise HistosynthError(f"--set {key} does nothing here: pack heeds {', '.join(_KNOWN)}; leave it out")
+    result = pack(
+        folder,
+        out=out,
+        settings=load_settings(config, overrides=overrides).patches,
+        labels=labels,
+        mpp=mpp,
+        size_px=size,
+        crop_px=crop,
+        skip_bad_tiles=skip_bad_tiles,
+        progress=not quiet,
+    )
+    for note in _notes(result):
+        click.echo(f"histosynth: {note}", err=True)
+    show({**asdict(result), "store": str(out)}, _table(result), as_json=as_json)
+
+
+def _notes(result: "PackResult") -> Iterator[str]:
+    """What must not pass unseen."""
+    if result.parts_resumed:
+        yield f"{result.parts_resumed} part(s) were done already"
+    if result.parts_remade:
+        yield f"{result.parts_remade} part(s) were made anew: their tiles or options have changed"
+    if result.tiles_without_patient:
+        yield (
+            f"CAUTION: nothing names the patient of {result.tiles_without_patient} tile(s): each counts as a patient "
+            "of its own, so tiles of one patient may lie on both sides of the split; name patients with --labels CSV"
+        )
+    if not result.mpp:
+        yield "nothing states the microns per pixel of the tiles; pass --mpp if you know it"
+    elif len(result.mpp) > 1:
+        scales = ", ".join(f"{mpp:g}" for mpp in result.mpp)
+        yield f"the tiles are of {len(result.mpp)} scales: {scales} microns per pixel"
+    if result.tiles_skipped:
+        yield f"{len(result.tiles_skipped)} tile(s) were skipped (the manifest names all):"
+    for name in [*result.tiles_skipped][:_NAMED]:
+        yield f"  {name}: {result.tiles_skipped[name]}"
+    for what, names in (
+        ("tile(s) without a label", result.tiles_unlabeled),
+        ("label(s) without a tile", result.labels_without_tile),
+    ):
+        if names:
+            more = ", …" if len(names) > _NAMED else ""
+            yield f"{len(names)} {what}: {', '.join(names[:_NAMED])}{more} (the manifest names all)"
+    if result.other_files:
+        yield f"{result.other_files} file(s) of other kinds were left alone"
+
+
+def _table(result: "PackResult") -> str:
+    width = max(len(label) for label in ("label", *result.patches_by_label))
+    if any("null" in split for split in result.patches_by_label.values()):
+        rows = [f"{'label':<{width}}  synthetic"]
+        rows += [f"{label:<{width}}  {split['null']:>9}" for label, split in result.patches_by_label.items()]
+        following = f"histosynth evaluate --real STORE --fake {result.store} --out REPORT"
+    else:
+        rows = [f"{'label':<{width}}  {'train':>7}  {'held out':>8}"]
+        rows += [
+            f"{label:<{width}}  {split['train']:>7}  {split['held_out']:>8}"
+            for label, split in result.patches_by_label.items()
+        ]
+        following = f"histosynth train {result.store} --out RUN"
+    told = f"{result.patches} patches of {result.tiles} tile(s) and {result.patients} patient(s) in {result.store}"
+    return "\n".join([*rows, told, f"next: {following}"])

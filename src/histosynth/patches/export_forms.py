@@ -1,0 +1,179 @@
+"""The forms in which a store leaves: each written as its rows come, into a directory that is there.
+
+- `png`: `<label>/<label>_<patch_id>.png` and `labels.csv`. In the file's name the label has no `_`, because
+  guided-diffusion's `image_datasets.py` takes all before the first one as the class. Store images are copied byte for
+  byte.
+- `npz`: `images.npz` with `arr_0`, uint8 (N, H, W, 3), and `arr_1`, int64 (N,): what guided-diffusion's
+  `evaluations/evaluator.py` reads, and what its samplers write.
+- `webdataset`: `shard-000000.tar` … of `<key>.png`, `<key>.cls` and `<key>.json`. Keys are numbers: a key ends at its
+  first dot, and an id may have one.
+
+"""
+
+import csv
+import hashlib
+import io
+import json
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from histosynth.errors import HistosynthError
+from histosynth.patches.montage import SYNTHETIC
+from histosynth.patches.store import decode_png
+
+NO_LABEL = "unlabeled"
+_SHARD = 1000  # patches
+_NAME_BYTES = 100  # of a label or an id in a file's name; file systems allow 255 in all
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What is to be written, known before the first row comes."""
+
+    kinds: Counter[tuple[str | None, str | None, str]]
+    """Number of rows by label, split and source."""
+    numbers: Mapping[str, int]
+    """The number that stands for each label of the store."""
+
+    @property
+    def patches(self) -> int:
+        """Number of rows."""
+        return self.kinds.total()
+
+    @property
+    def synthetic(self) -> int:
+        """Number of rows made by a model."""
+        return sum(number for (_, _, source), number in self.kinds.items() if source != "real")
+
+
+def write_png(directory: Path, rows: Iterable[Row], selection: Selection) -> None:
+    """`<label>/<label>_<patch_id>.png`, and `labels.csv` from which `pack --labels` makes the same patches again."""
+    unlabeled = [NO_LABEL] if any(label is None for label, _, _ in selection.kinds) else []
+    folders = _names([*selection.numbers, *unlabeled])
+    prefixes = _names([*folders], instead=("_", "-"))
+    columns = ["file", "label", "patient_id"]
+    if all(split for _, split, _ in selection.kinds):
+        columns.append("split")
+    with (directory / "labels.csv").open("w", encoding="utf-8", newline="") as text:
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(columns)
+        for row in rows:
+            label = NO_LABEL if row["label"] is None else row["label"]
+            name = f"{folders[label]}/{prefixes[label]}_{_file_name(row['patch_id'])}.png"
+            path = directory / name
+            path.parent.mkdir(exist_ok=True)
+            try:
+                with path.open("xb") as file:
+                    file.write(_labeled_png(row))
+            except FileExistsError:
+                raise HistosynthError(f"two patches are called '{row['patch_id']}'; make the store anew") from None
+            table.writerow([{**row, "file": name}[column] for column in columns])
+
+
+def write_npz(directory: Path, rows: Iterable[Row], selection: Selection) -> None:
+    """`images.npz`, written row by row: `arr_0` uint8 (N, H, W, 3) and `arr_1` int64 (N,)."""
+    numbers: list[int] = []
+    shape: tuple[int, ...] | None = None
+    with zipfile.ZipFile(directory / "images.npz", "w") as archive:
+        # ZipInfo as is says 1980, so that the same store gives the same bytes.
+        with archive.open(zipfile.ZipInfo("arr_0.npy"), "w", force_zip64=True) as file:
+            for row in rows:
+                try:
+                    image = decode_png(row["image"]["bytes"])
+                except (OSError, SyntaxError, ValueError) as error:
+                    raise HistosynthError(
+                        f"the image of patch {row['patch_id']} is damaged ({error}); make the store anew"
+                    ) from error
+                if shape is None:
+                    shape = image.shape
+                    header = {"descr": "|u1", "fortran_order": False, "shape": (selection.patches, *shape)}
+                    np.lib.format.write_array_header_1_0(file, header)
+                if image.shape != shape:
+                    raise HistosynthError(
+                        f"the store mixes patch sizes {shape[:2]} and {image.shape[:2]}, which one array cannot hold; "
+                        "export it as png or webdataset"
+                    )
+                file.write(image.tobytes())
+                numbers.append(selection.numbers.get(row["label"], -1))
+        with archive.open(zipfile.ZipInfo("arr_1.npy"), "w", force_zip64=True) as file:
+            np.lib.format.write_array(file, np.array(numbers, dtype=np.int64))
+
+
+def write_webdataset(directory: Path, rows: Iterable[Row], selection: Selection) -> None:
+    """`shard-000000.tar` …, a thousand patches each."""
+    coming = enumerate(rows)
+    for shard in count():
+        first = next(coming, None)
+        if first is None:
+            return
+        with tarfile.open(directory / f"shard-{shard:06d}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+            for number, row in chain([first], islice(coming, _SHARD - 1)):
+                facts = {name: value for name, value in row.items() if name != "image"}
+                made = row["source"] != "real"
+                facts |= {"synthetic": made} | ({"description": SYNTHETIC} if made else {})
+                for suffix, data in (
+                    ("png", _labeled_png(row)),
+                    ("cls", str(selection.numbers.get(row["label"], -1)).encode()),
+                    ("json", json.dumps(facts, ensure_ascii=False).encode()),
+                ):
+                    member = tarfile.TarInfo(f"{number:09d}.{suffix}")  # no owner, time 0: the same bytes every time
+                    member.size = len(data)
+                    tar.addfile(member, io.BytesIO(data))
+
+
+FORMS: Mapping[str, Callable[[Path, Iterable[Row], Selection], None]] = {
+    "png": write_png,
+    "npz": write_npz,
+    "webdataset": write_webdataset,
+}
+
+
+def _labeled_png(row: Row) -> bytes:
+    """The PNG of a row; that of a synthetic patch with text that says so, as chunks behind the header."""
+    data: bytes = row["image"]["bytes"]
+    if row["source"] == "real":
+        return data
+    texts = b""
+    for key, text in (("Description", SYNTHETIC), ("Source", row["source"])):
+        chunk = b"iTXt" + key.encode() + b"\0\0\0\0\0" + text.encode()
+        texts += struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return data[:33] + texts + data[33:]  # 8 bytes of signature, 25 of the header chunk
+
+
+def _names(labels: Iterable[str], *, instead: tuple[str, str] | None = None) -> dict[str, str]:
+    """A file name for each label, no two alike even where case does not count."""
+    names: dict[str, str] = {}
+    for label in labels:
+        name = _file_name(label.replace(*instead) if instead else label)
+        taken = {other.casefold() for other in names.values()}
+        names[label] = next(n for n in chain([name], (f"{name}-{k}" for k in count(2))) if n.casefold() not in taken)
+    return names
+
+
+def _file_name(text: str) -> str:
+    """The text as every file system takes it: what is not allowed as `%XX` of its UTF-8 bytes."""
+
+    def escaped(part: str) -> str:
+        return "".join(f"%{byte:02X}" for byte in part.encode())
+
+    name = "".join(c if c.isprintable() and c not in '<>:"/\\|?*' else escaped(c) for c in text)
+    if name[:1] in ("", ".", " ", "#"):
+        name = escaped(name[:1]) + name[1:]
+    if name[-1:] in (".", " "):
+        name = name[:-1] + escaped(name[-1:])
+    if len(name.encode()) > _NAME_BYTES:
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        name = f"{name.encode()[: _NAME_BYTES - 13].decode(errors='ignore')}-{digest}"
+    return name or "%"

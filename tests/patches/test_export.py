@@ -1,0 +1,309 @@
+"""A store leaves whole and comes back the same; what reads it elsewhere finds what it expects."""
+
+import csv
+import json
+import re
+import sys
+import tarfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from histosynth.cli import main
+from histosynth.cli.describe import describe
+from histosynth.config import PatchSettings
+from histosynth.errors import HistosynthError
+from histosynth.patches import export_forms
+from histosynth.patches.export import export
+from histosynth.patches.pack import pack
+from histosynth.patches.store import SCHEMA, Patch, Store, part_path, write_manifest, write_part
+
+FORMS = ("png", "npz", "webdataset")
+Verb = Callable[..., tuple[int, str, str]]
+
+
+def image(seed: int, side: int = 8) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+def make(path: Path, labels: list[str | None], *, source: str = "real", side: int = 8) -> Path:
+    """A store of one patch a label, in two parts; the ids have dots, as GDC names do."""
+    path.mkdir(parents=True)
+    patches = [
+        Patch(
+            patch_id=f"S{n}.svs_{n}_0",
+            image=image(n, side),
+            source=source,
+            label=label,
+            **(
+                {"slide_id": f"S{n}", "patient_id": f"P{n}", "x": n, "y": 0, "extent": 8, "mpp": 0.5}
+                | {"split": ("train", "held_out")[n % 2]}
+                if source == "real"
+                else {}
+            ),
+        )
+        for n, label in enumerate(labels)
+    ]
+    half = len(patches) // 2
+    write_part(part_path(path, "a"), patches[:half], fingerprint="a")
+    write_part(part_path(path, "b"), patches[half:], fingerprint="b")
+    write_manifest(path, {} if source == "real" else {"synthetic": True})
+    return path
+
+
+def do(store: Path, out: Path, form: str, **options: Any) -> Any:
+    return export(store, out=out, form=form, progress=False, **options)
+
+
+def everything(directory: Path) -> dict[str, bytes]:
+    return {f.relative_to(directory).as_posix(): f.read_bytes() for f in directory.rglob("*") if f.is_file()}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return make(tmp_path / "store", ["wt", "codel_1", "wt", "codel_2", None, "wt"])
+
+
+def test_png_folders(store: Path, tmp_path: Path) -> None:
+    do(store, tmp_path / "out", "png")
+    files = everything(tmp_path / "out")
+    assert set(files) - {"labels.csv", "export.json"} == {
+        "wt/wt_S0.svs_0_0.png",
+        "codel_1/codel-1_S1.svs_1_0.png",
+        "wt/wt_S2.svs_2_0.png",
+        "codel_2/codel-2_S3.svs_3_0.png",
+        "unlabeled/unlabeled_S4.svs_4_0.png",
+        "wt/wt_S5.svs_5_0.png",
+    }
+    cells = Store(store).column("image")
+    assert files["codel_2/codel-2_S3.svs_3_0.png"] == cells[3]["bytes"]
+    # the class by guided-diffusion's rule
+    classes = {name.rpartition("/")[2].split("_")[0] for name in files if name.endswith(".png")}
+    assert classes == {"wt", "codel-1", "codel-2", "unlabeled"}
+    rows = list(csv.DictReader((tmp_path / "out" / "labels.csv").read_text("utf-8").splitlines()))
+    assert [(row["label"], row["patient_id"], row["split"]) for row in rows] == [
+        (label or "", f"P{n}", ("train", "held_out")[n % 2])
+        for n, label in enumerate(["wt", "codel_1", "wt", "codel_2", None, "wt"])
+    ]
+
+
+def test_npz_is_what_the_adm_evaluator_reads(store: Path, tmp_path: Path) -> None:
+    do(store, tmp_path / "out", "npz")
+    with np.load(tmp_path / "out" / "images.npz") as arrays:
+        assert arrays.files == ["arr_0", "arr_1"]
+        assert arrays["arr_0"].dtype == np.uint8
+        assert (arrays["arr_0"] == Store(store).images(range(6))).all()
+        assert arrays["arr_1"].dtype == np.int64
+        assert arrays["arr_1"].tolist() == [2, 0, 2, 1, -1, 2]
+    record = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert record["labels"] == {"codel_1": 0, "codel_2": 1, "wt": 2}
+
+
+def test_webdataset(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_forms, "_SHARD", 4)
+    do(store, tmp_path / "out", "webdataset")
+    samples: dict[str, dict[str, bytes]] = {}
+    for name in ("shard-000000.tar", "shard-000001.tar"):
+        with tarfile.open(tmp_path / "out" / name) as tar:
+            for member in tar:
+                assert (member.mtime, member.uid, member.uname) == (0, 0, "")
+                # how webdataset parts a name: the key ends at the first dot
+                key, suffix = re.match(r"^((?:.*/|)[^.]+)[.]([^/]*)$", member.name).groups()
+                file = tar.extractfile(member)
+                assert file is not None
+                samples.setdefault(key, {})[suffix] = file.read()
+        assert len(samples) == {"shard-000000.tar": 4, "shard-000001.tar": 6}[name]
+    opened = Store(store)
+    for n, sample in enumerate(samples.values()):
+        assert (np.asarray(Image.open(BytesIO(sample["png"]))) == opened.images([n])[0]).all()
+        assert int(sample["cls"]) == [2, 0, 2, 1, -1, 2][n]
+        facts = json.loads(sample["json"])
+        assert facts.pop("synthetic") is False
+        assert facts == {name: opened.column(name)[n] for name in facts}
+        assert facts["patch_id"] == f"S{n}.svs_{n}_0"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_same_store_gives_the_same_bytes(store: Path, tmp_path: Path, form: str) -> None:
+    assert do(store, tmp_path / "a", form).made
+    do(store, tmp_path / "b", form)
+    assert everything(tmp_path / "a") == everything(tmp_path / "b")
+    again = do(store, tmp_path / "a", form)
+    assert not again.made
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_synthetic_patches_say_so(tmp_path: Path, form: str) -> None:
+    made = make(tmp_path / "samples", ["wt", "wt", "codel"], source="rün-1")
+    do(made, tmp_path / "out", form)
+    record = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert record["description"].startswith("SYNTHETIC")
+    assert (record["synthetic"], record["sources"]) == (3, ["rün-1"])
+    pngs = [data for name, data in everything(tmp_path / "out").items() if name.endswith(".png")]
+    if form == "webdataset":
+        with tarfile.open(tmp_path / "out" / "shard-000000.tar") as tar:
+            contents = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+        pngs = [data for name, data in contents.items() if name.endswith("png")]
+        assert all(json.loads(data)["synthetic"] for name, data in contents.items() if name.endswith("json"))
+    assert len(pngs) == (0 if form == "npz" else 3)
+    for data in pngs:
+        with Image.open(BytesIO(data)) as opened:
+            opened.load()
+            assert opened.info["Description"].startswith("SYNTHETIC")
+            assert opened.info["Source"] == "rün-1"
+            assert any((np.asarray(opened) == image(n)).all() for n in range(3))
+
+
+def test_a_synthetic_patch_that_comes_back_is_still_one(tmp_path: Path) -> None:
+    made = make(tmp_path / "samples", ["wt", "wt", "codel"], source="run-1")
+    do(made, tmp_path / "out", "png")
+    pack(tmp_path / "out", out=tmp_path / "back", settings=PatchSettings(), progress=False)
+    back = Store(tmp_path / "back")
+    assert back.manifest["synthetic"]
+    assert set(back.column("source")) == {"run-1"}
+    for name in ("slide_id", "patient_id", "x", "y", "extent", "split"):
+        assert set(back.column(name)) == {None}
+    Image.fromarray(image(9)).save(tmp_path / "out" / "wt" / "real.png")
+    with pytest.raises(HistosynthError, match=r"mixes real tiles with synthetic ones, such as .*; pack each apart"):
+        pack(tmp_path / "out", out=tmp_path / "mixed", settings=PatchSettings(), progress=False)
+
+
+LABEL = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=40).filter(
+    lambda text: text.strip().lower() not in ("", "na", "n/a", "nan", "none", "null")
+)
+
+
+@settings(max_examples=25)
+@given(st.lists(LABEL, min_size=2, max_size=5, unique_by=str.casefold))
+def test_there_and_back_by_any_label(tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
+    root = tmp_path_factory.mktemp("round")
+    store = make(root / "store", [*labels, *labels])
+    do(store, root / "out", "png")
+    pack(root / "out", out=root / "back", labels=root / "out" / "labels.csv", settings=PatchSettings(), progress=False)
+    there, back = Store(store), Store(root / "back")
+    assert len(back) == len(there)
+    for n, patient in enumerate(there.column("patient_id")):
+        row = back.column("patient_id").index(patient)
+        assert (back.images([row]) == there.images([n])).all()
+        for name in ("label", "split"):
+            assert back.column(name)[row] == there.column(name)[n]
+
+
+@settings(max_examples=12)
+@given(st.lists(st.from_regex(r"[A-Za-z][A-Za-z0-9_ +-]{0,20}[a-z]", fullmatch=True), min_size=2, max_size=4,
+                unique_by=str.casefold))  # fmt: skip
+def test_there_and_back_by_class_folders(tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
+    root = tmp_path_factory.mktemp("round")
+    store = make(root / "store", [*labels, *labels])
+    do(store, root / "out", "png")
+    pack(root / "out", out=root / "back", settings=PatchSettings(), progress=False)
+    there, back = Store(store), Store(root / "back")
+
+    def shown(store: Store) -> set[tuple[str, bytes]]:
+        images = store.images(range(len(store)))
+        return {(label, i.tobytes()) for label, i in zip(store.column("label"), images, strict=True)}
+
+    assert shown(back) == shown(there)
+
+
+def test_names_that_file_systems_do_not_take(tmp_path: Path) -> None:
+    labels = ["a/b", "a\\b", "..", ".", "x" * 300, "#c", "WT", "wt", "é" * 100, "nul\0"]
+    do(make(tmp_path / "store", [*labels]), tmp_path / "out", "png")
+    folders = [entry.name for entry in (tmp_path / "out").iterdir() if entry.is_dir()]
+    assert len({name.casefold() for name in folders}) == len(labels)
+    assert all(len(name.encode()) <= 104 and name[0] not in ".# " for name in folders)
+    files = list((tmp_path / "out").rglob("*.png"))
+    assert len(files) == len(labels)
+    assert {entry.parent.parent for entry in files} == {tmp_path / "out"}
+
+
+def test_a_part_of_the_store_keeps_the_numbers_of_the_whole(store: Path, tmp_path: Path) -> None:
+    result = do(store, tmp_path / "out", "npz", split="train", labels=["wt"])
+    assert result.patches == 2
+    with np.load(tmp_path / "out" / "images.npz") as arrays:
+        assert arrays["arr_1"].tolist() == [2, 2]
+        assert (arrays["arr_0"] == Store(store).images([0, 2])).all()
+
+
+@pytest.fixture
+def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["histosynth", "export", *map(str, arguments), "--quiet"])
+        try:
+            main()
+        except SystemExit as stop:
+            return int(stop.code or 0), *capsys.readouterr()
+        return 0, *capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            ["--to", "png", "--label", "codel1"],
+            "has no label 'codel1' (did you mean 'codel_1'?); it has codel_1, codel_2, wt",
+        ),
+        (["--to", "png", "--label", "codel_1", "--split", "train"], "has no patch of split 'train' of these labels"),
+        (["--to", "jpg"], "'jpg' is not one of"),
+        ([], "Missing option '--to'"),
+    ],
+)
+def test_a_mistake_is_one_line(store: Path, tmp_path: Path, verb: Verb, more: list[str], message: str) -> None:
+    code, output, error = verb(store, "--out", tmp_path / "out", *more)
+    assert (code, output, error.count("\n")) == (2, "", 1)
+    assert message in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_there_is_left_alone(store: Path, tmp_path: Path, verb: Verb) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("all of it")
+    code, _, error = verb(store, "--out", tmp_path / "mine", "--to", "png")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "is not empty and holds no export.json" in error
+    assert everything(tmp_path / "mine") == {"thesis.txt": b"all of it"}
+    (tmp_path / "empty").mkdir()
+    assert verb(store, "--out", tmp_path / "empty", "--to", "png")[0] == 0
+    code, _, error = verb(store, "--out", tmp_path / "empty", "--to", "npz")
+    assert "an export of other patches or in another form" in error
+    assert "is no patch store" in verb(tmp_path / "mine", "--out", tmp_path / "x", "--to", "npz")[2]
+
+
+def test_a_failure_leaves_nothing(store: Path, tmp_path: Path) -> None:
+    write_part(
+        part_path(store, "c"), [Patch(patch_id="odd", image=image(0, 9), source="real", label="wt")], fingerprint="c"
+    )
+    with pytest.raises(HistosynthError, match=r"mixes patch sizes \(8, 8\) and \(9, 9\)"):
+        do(store, tmp_path / "out", "npz")
+    part_path(store, "c").unlink()
+    damaged = Store(store).table.slice(0, 1).to_pylist()[0]
+    damaged["image"]["bytes"] = damaged["image"]["bytes"][:60]
+    pq.write_table(pa.Table.from_pylist([damaged], schema=SCHEMA), part_path(store, "c"))
+    with pytest.raises(HistosynthError, match=r"the image of patch S0.svs_0_0 is damaged"):
+        do(store, tmp_path / "out", "npz")
+    data = part_path(store, "b").read_bytes()
+    part_path(store, "b").write_bytes(data[: len(data) // 3])
+    with pytest.raises(HistosynthError, match=r"part-b.parquet cannot be read"):
+        do(store, tmp_path / "out", "png")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["store"]
+
+
+def test_the_verb_says_what_it_made(store: Path, tmp_path: Path, verb: Verb) -> None:
+    code, output, error = verb(store, "--out", tmp_path / "out", "--to", "webdataset")
+    assert (code, error) == (0, "")
+    assert output.splitlines()[:2] == [f"6 patches (real) in {tmp_path / 'out'}", "labels   0 codel_1, 1 codel_2, 2 wt"]
+    assert describe(tmp_path / "out")["kind"] == "export of a store"
+    told = json.loads(verb(store, "--out", tmp_path / "out", "--to", "webdataset", "--json")[1])
+    assert (told["patches"], told["made"], told["synthetic"]) == (6, False, 0)

@@ -1,0 +1,125 @@
+"""What the documents show is run: tutorials from top to bottom, and each way to read a store."""
+
+import os
+import re
+import shlex
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import histosynth
+from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+# A relative PYTHONPATH would lead nowhere from the directories in which the documents are run.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(histosynth.__file__).resolve().parents[1])}
+BLOCK = re.compile(r"^```(bash|console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Language and text of the code blocks that can be run, in order."""
+    return BLOCK.findall(page.read_text("utf-8"))
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> dict[str, str]:
+    """An environment in which `histosynth` and `python` are those under test."""
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    python = shlex.quote(sys.executable)
+    for name, command in (("python", python), ("histosynth", f"{python} -m histosynth")):
+        script = bin_ / name
+        script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return {**ENVIRONMENT, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}"}
+
+
+def run(words: list[str], *, cwd: Path, shell: dict[str, str]) -> list[str]:
+    """The lines that a command prints, on either stream; it must succeed."""
+    done = subprocess.run(
+        words, cwd=cwd, env=shell, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+    )
+    assert done.returncode == 0, f"{words[-1]}\n{done.stdout}"
+    return re.split(r"[\r\n]+", done.stdout)
+
+
+def assert_shown(shown: list[str], printed: list[str], *, command: str) -> None:
+    """Each line shown was printed, in this order; `…` stands for anything, alone for any lines."""
+    at = 0
+    for line in (line for line in shown if line.strip() not in ("", "…")):
+        pattern = re.compile(re.escape(line.rstrip()).replace("…", ".*"))
+        found = next((n for n in range(at, len(printed)) if pattern.fullmatch(printed[n].rstrip())), None)
+        text = "\n".join(printed)
+        assert found is not None, f"`{command}` prints no line '{line}' from line {at} on of:\n{text}"
+        at = found + 1
+
+
+def test_slides_to_store(tmp_path: Path, shell: dict[str, str]) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    for language, text in blocks(DOCS / "tutorials" / "slides-to-store.md"):
+        if language == "bash":
+            run(["bash", "-euc", text], cwd=work, shell=shell)
+        elif language == "python":
+            run(["python", "-c", text], cwd=work, shell=shell)
+        else:
+            for session in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+                command, *shown = session.splitlines()
+                assert_shown(shown, run(["bash", "-euc", command], cwd=work, shell=shell), command=command)
+    for made in ("slides", "outlines", "labels.csv", "truth", "store/manifest.json", "look/labels.csv", "sheet.png"):
+        assert (work / made).exists(), made
+    assert len(Store(work / "store")) == 36
+
+
+def test_the_test_would_notice() -> None:
+    assert_shown(["a  1", "…", "c … d"], ["x", "a  1", "b", "c 3 4 d"], command="x")
+    for shown in (["c", "a"], ["a"], ["a  2"], ["c … e"]):
+        with pytest.raises(AssertionError, match="prints no line"):
+            assert_shown(shown, ["a  1", "b", "c 3 d"], command="x")
+
+
+READERS = {
+    re.findall(r"^(?:import|from) (pandas|polars|duckdb|datasets|histosynth)", text, re.MULTILINE)[0]: text
+    for language, text in blocks(DOCS / "how-to" / "stores.md")
+    if language == "python"
+}
+
+
+def test_every_reader_promised_is_shown() -> None:
+    assert list(READERS) == ["histosynth", "pandas", "polars", "duckdb", "datasets"]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_reading_a_store(reader: str, tmp_path: Path) -> None:
+    """In a process of its own: `datasets` decides on import where its cache lies."""
+    if reader != "histosynth":
+        pytest.importorskip(reader)
+    store = tmp_path / "store"
+    store.mkdir()
+    rng = np.random.default_rng(0)
+    for part in ("b", "a"):
+        patches = [
+            Patch(
+                patch_id=f"{part}_{n}",
+                image=rng.integers(0, 256, (8, 8, 3), dtype=np.uint8),
+                source="real",
+                label=("wt", None)[n % 2],
+                split=("train", "held_out")[n % 3 == 0],
+            )
+            for n in range(300)  # more than one row group
+        ]
+        write_part(part_path(store, part), patches, fingerprint=part)
+    write_manifest(store, {})
+    (store / "contact_sheet.png").write_bytes(b"lies there, too")
+    code = READERS[reader] + "\nnp = __import__('numpy')\nnp.savez('read.npz', ids=patch_ids, images=images)\n"
+    environment = {**ENVIRONMENT, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path)}
+    run([sys.executable, "-c", code], cwd=tmp_path, shell=environment)
+    opened = Store(store)
+    rows = opened.select(split="train")
+    with np.load(tmp_path / "read.npz") as read:
+        assert read["ids"].tolist() == [opened.column("patch_id")[row] for row in rows]
+        assert (read["images"] == opened.images(rows)).all()
