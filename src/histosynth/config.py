@@ -35,6 +35,8 @@ class PatchSettings(Section):
     """Microns per pixel that `region_px` refers to: the field of view is `region_px * region_mpp` on every slide."""
     patch_px: int = Field(128, ge=8)
     """Side of the stored patch: the region is scaled to it by area averaging."""
+    read: Literal["base", "best_level"] = "base"
+    """What is scaled: `base`, the full resolution; `best_level`, the coarsest level that is finer than the patch."""
     stride: float = Field(1.0, gt=0)
     """Step of the grid in sides of a region: 1 tiles without overlap, 0.5 overlaps by half."""
     cap: int = Field(100, ge=1)

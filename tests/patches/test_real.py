@@ -44,7 +44,7 @@ def test_a_slide_that_states_no_scale(shared_data: Path, tmp_path: Path) -> None
         extract([slide], out=tmp_path / "store", settings=PatchSettings(), workers=1, progress=False)
     assert str(caught.value) == (
         "slide TCGA-CR-7395-01A-01-TS1 states no microns per pixel; "
-        "pass --mpp (microns per pixel of its full resolution)"
+        "pass --mpp (microns per pixel of its full resolution), or name it in --mpp-table"
     )
     assert not (tmp_path / "store").exists()
     extract([slide], out=tmp_path / "store", settings=PatchSettings(cap=5), mpp=0.5, workers=1, progress=False)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histosynth.patches.scale import area_average
+from histosynth.patches.scale import UNIT, Window, area_average
 
 
 def noise(side: int, seed: int = 0) -> np.ndarray:
@@ -38,3 +38,33 @@ def test_the_largest_sums_do_not_overflow() -> None:
 def test_it_neither_enlarges_nor_squeezes(shape: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="cannot area-average"):
         area_average(np.zeros(shape, np.uint8), side_px=9 if shape[0] == shape[1] else 4)
+
+
+@settings(max_examples=50)
+@given(
+    x=st.integers(0, 5 * UNIT), y=st.integers(0, 5 * UNIT), side=st.integers(4 * UNIT, 7 * UNIT), m=st.integers(1, 4)
+)
+def test_a_window_between_the_pixels_is_the_integral_over_it(x: int, y: int, side: int, m: int) -> None:
+    image = noise(12)
+    # The integral of a picture of constant pixels is linear between them: another way to the same average.
+    integral = np.zeros((13, 13, 3))
+    integral[1:, 1:] = image.cumsum(0, dtype=float).cumsum(1)
+    edges = [start / UNIT + np.arange(m + 1) * side / UNIT / m for start in (y, x)]
+    across = np.stack([[np.interp(edges[1], range(13), row[:, c]) for c in range(3)] for row in integral], axis=0)
+    both = np.stack([[np.interp(edges[0], range(13), across[:, c, j]) for c in range(3)] for j in range(m + 1)])
+    area = np.diff(np.diff(both, axis=0), axis=2).transpose(2, 0, 1) / (side / UNIT / m) ** 2
+    found = area_average(image, side_px=m, window=Window(x=x, y=y, side=side))
+    assert np.abs(found - area).max() <= 0.5 + 1e-6
+
+
+@settings(max_examples=30)
+@given(ratio=st.sampled_from([2, 3, 4, 5, 8, 16]), m=st.integers(1, 6), seed=st.integers(0, 9))
+def test_the_quick_way_at_whole_ratios_is_the_exact_one(ratio: int, m: int, seed: int) -> None:
+    image = noise(ratio * m, seed)
+    mean = image.reshape(m, ratio, m, ratio, 3).mean((1, 3))
+    np.testing.assert_array_equal(area_average(image, side_px=m), np.floor(mean + 0.5))
+
+
+def test_a_window_beyond_the_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="lies outside"):
+        area_average(noise(8), side_px=4, window=Window(x=1, y=0, side=8 * UNIT))

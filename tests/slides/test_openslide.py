@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from histosynth.errors import HistosynthError
-from histosynth.slides import openslide as module
+from histosynth.slides import pyramid
 from histosynth.slides.openslide import OpenSlideReader, is_openslide
 from histosynth.slides.reader import Box, open_slide, require_mpp
 
@@ -57,7 +57,7 @@ def test_tiles_that_were_not_scanned_are_white(tmp_path: Path) -> None:
 def test_a_thumbnail_averages_the_slide_however_it_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_px: int, strip_pixels: int
 ) -> None:
-    monkeypatch.setattr(module, "_STRIP_PIXELS", strip_pixels)
+    monkeypatch.setattr(pyramid, "_STRIP_PIXELS", strip_pixels)
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     smooth = np.stack([x * 255 / WIDTH, y * 255 / HEIGHT, 0 * x + 100], axis=2).astype(np.uint8)
     with OpenSlideReader(write(tmp_path / "a.tif", smooth)) as slide:

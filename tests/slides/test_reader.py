@@ -10,8 +10,8 @@ from PIL import Image
 
 from histosynth.errors import HistosynthError
 from histosynth.slides.image import ImageReader
-from histosynth.slides.openslide import OpenSlideReader
 from histosynth.slides.reader import find_slides, on_white, open_slide, plausible_mpp, require_mpp, slide_id_of
+from histosynth.slides.tiff import TiffReader
 
 
 def png(path: Path) -> Path:
@@ -67,7 +67,7 @@ def test_the_reader_follows_the_content_of_a_tiff(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "tiled.tif", pixels, tile=(128, 128), photometric="rgb")
     tifffile.imwrite(tmp_path / "plain.tif", pixels, photometric="rgb")
     with open_slide(tmp_path / "tiled.tif") as tiled, open_slide(tmp_path / "plain.tif") as plain:
-        assert isinstance(tiled, OpenSlideReader)
+        assert isinstance(tiled, TiffReader)
         assert isinstance(plain, ImageReader)
 
 

@@ -182,16 +182,15 @@ def _slide(path: Path) -> Facts:
         raise HistosynthError(f"'{path}' is nothing that histosynth knows; name {KNOWN}")
     with open_slide(path) as slide:
         facts: Facts = {
-            "kind": "slide" if vendor else "image",
+            "kind": "slide" if vendor or len(slide.levels) > 1 else "image",
             "slide_id": slide.slide_id,
             "width_px": slide.width_px,
             "height_px": slide.height_px,
             "mpp": slide.mpp,
             "tissue": round(float(tissue_mask(slide).mask.mean()), 3),
         }
-    if vendor:
-        with openslide.OpenSlide(path) as opened:
-            facts |= {"vendor": vendor, "level_downsamples": [round(d, 3) for d in opened.level_downsamples]}
+        if vendor or len(slide.levels) > 1:
+            facts |= {"vendor": vendor, "level_downsamples": [round(level.downsample, 3) for level in slide.levels]}
     return facts
 
 

@@ -42,6 +42,7 @@ _NAMED = 5
 @click.option("--split-table", type=_PATH, metavar="CSV", help="Your own split: patient_id (or slide_id), and split.")
 @click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster (tcp://host:8786) that does the work.")
 @click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for slides that state none.")
+@click.option("--mpp-table", type=_PATH, metavar="CSV", help="slide_id,mpp: counts whatever a slide states.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes. Default: one a core.")
 @click.option("--skip-bad-slides", is_flag=True, help="Go on without unusable slides; the manifest names them.")
 @click.option("--preview", is_flag=True, help="Draw what was taken and left out: STORE/preview/index.html.")
@@ -59,6 +60,7 @@ def command(
     split_table: Path | None,
     dask: str | None,
     mpp: float | None,
+    mpp_table: Path | None,
     workers: int | None,
     skip_bad_slides: bool,
     preview: bool,
@@ -89,6 +91,7 @@ def command(
         split_table=split_table,
         dask=dask,
         mpp=mpp,
+        mpp_table=mpp_table,
         workers=workers,
         skip_bad_slides=skip_bad_slides,
         preview=preview,

@@ -7,6 +7,8 @@ fraction of the cost.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,15 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.grid import region_extent
 from histosynth.patches.places import Places, find_places
 from histosynth.patches.quality import FLAWS, flaw
-from histosynth.patches.scale import area_average
+from histosynth.patches.region import read_region
 from histosynth.patches.store import Patch, write_part
+from histosynth.patches.threads import in_threads
 from histosynth.slides.annotations import Frame, read_outlines
-from histosynth.slides.reader import SlideReader, open_slide
+from histosynth.slides.reader import Box, SlideReader, open_slide
+from histosynth.slides.remote import file_name
 from histosynth.slides.tissue import tissue_mask
 from histosynth.stain import StainError, normalizers
-from histosynth.stain.optical_density import to_density
+from histosynth.stain.optical_density import least_channel, to_density
 
 FLAWED = "flawed"
 """Key of a part's record: the places that quality control rejected. For previews; the manifest has their number."""
@@ -138,7 +142,7 @@ def cut(job: Job) -> int:
         "slide_id": job.slide_id,
         "status": "done",
         "reason": None,
-        "file": job.slide.name,
+        "file": file_name(job.slide),
         "patient_id": job.patient_id,
         "label": job.label,
         "split": job.split,
@@ -168,18 +172,17 @@ class _Taken:
 
 def _take(slide: SlideReader, places: Places, *, job: Job) -> _Taken:
     """Read places in their order until `cap` of them are sound; scale each to the size of a patch."""
-    settings = job.settings
     sound: dict[int, NDArray[np.uint8]] = {}
-    flawed: dict[str, list[list[int]]] = {reason: [] for reason in FLAWS} if settings.quality else {}
-    for row, box in enumerate(places.boxes()):
-        if len(sound) == job.cap:
-            break
-        region = slide.read(box)
-        found = flaw(region, mpp=job.mpp, settings=settings) if settings.quality else None
-        if found is None:
-            sound[row] = area_average(region, side_px=settings.patch_px)
-        else:
-            flawed[found].append([box.x, box.y])
+    flawed: dict[str, list[list[int]]] = {reason: [] for reason in FLAWS} if job.settings.quality else {}
+    ahead = enumerate(places.boxes())
+    # As many at a time as are still wanted: none is read in vain.
+    while batch := list(islice(ahead, job.cap - len(sound))):
+        looks = in_threads(partial(_look, slide, job=job), [box for _, box in batch])
+        for (row, box), look in zip(batch, looks, strict=True):
+            if isinstance(look, str):
+                flawed[look].append([box.x, box.y])
+            else:
+                sound[row] = look
     rows = sorted(sound, key=lambda row: (places.corners[row, 1], places.corners[row, 0]))
     rejected = {reason: len(corners) for reason, corners in flawed.items()}
     over_cap = len(places) - len(rows) - sum(rejected.values())
@@ -191,16 +194,37 @@ def _take(slide: SlideReader, places: Places, *, job: Job) -> _Taken:
     )
 
 
+def _look(slide: SlideReader, box: Box, *, job: Job) -> NDArray[np.uint8] | str:
+    """The patch of a region, or the flaw for which it is rejected."""
+    settings = job.settings
+    region = read_region(slide, box, side_px=settings.patch_px, source=settings.read)
+    found = flaw(region.pixels, mpp=job.mpp * region.downsample, settings=settings) if settings.quality else None
+    return found or region.scaled(settings.patch_px)
+
+
 def _normalize(images: list[NDArray[np.uint8]], *, name: str) -> tuple[list[NDArray[np.uint8]], dict[str, Any]]:
     """Fit once on the tissue pixels of all images, apply to each: the images, and what the manifest says of the fit."""
     normalizer = normalizers[name]
-    pixels = np.concatenate([image.reshape(-1, 3) for image in images]) if images else np.empty((0, 3), np.uint8)
-    pixels = pixels[:: max(1, -(-len(pixels) // _FIT_PIXELS))]
-    pixels = pixels[to_density(pixels).max(axis=1, initial=0) >= _GLASS_DENSITY]
+    pixels = _every_nth(images, at_most=_FIT_PIXELS)
+    # The densest channel is the darkest one: a density falls as its pixel value rises.
+    pixels = pixels[to_density(least_channel(pixels)) >= _GLASS_DENSITY]
     try:
         fit = normalizer.estimate(pixels)
     except StainError as error:
         return images, {"method": name, "status": f"skipped:{error}"}
     if fit is None:
         return images, {"method": name, "status": "raw colors"}
-    return [normalizer.apply(image, fit) for image in images], {"method": name, "status": "fitted", **fit.to_dict()}
+    return list(in_threads(lambda image: normalizer.apply(image, fit), images)), {
+        "method": name,
+        "status": "fitted",
+        **fit.to_dict(),
+    }
+
+
+def _every_nth(images: list[NDArray[np.uint8]], *, at_most: int) -> NDArray[np.uint8]:
+    """Every n-th pixel of all images in a row, (N, 3), without laying them side by side in memory."""
+    flat = [image.reshape(-1, 3) for image in images]
+    starts = np.cumsum([0, *map(len, flat)])
+    step = max(1, -(-int(starts[-1]) // at_most))
+    taken = [pixels[-start % step :: step] for pixels, start in zip(flat, starts[:-1].tolist(), strict=True)]
+    return np.concatenate(taken) if taken else np.empty((0, 3), np.uint8)

@@ -18,6 +18,7 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.cluster import require_cluster
 from histosynth.patches.labels import read_labels
 from histosynth.patches.manifest import describe
+from histosynth.patches.mpp_table import read_mpp_table
 from histosynth.patches.plan import Skip, plan, refuse_bad
 from histosynth.patches.preview import PREVIEW, write_preview
 from histosynth.patches.split_table import read_split_table
@@ -66,6 +67,7 @@ def extract(
     labels: Path | None = None,
     split_table: Path | None = None,
     mpp: float | None = None,
+    mpp_table: Path | None = None,
     workers: int | None = None,
     dask: str | None = None,
     skip_bad_slides: bool = False,
@@ -82,6 +84,7 @@ def extract(
         labels: CSV of labels by slide or patient; None leaves every label null.
         split_table: CSV that says for each patient (or slide) `train` or `held_out`; None draws by hash.
         mpp: microns per pixel of the full resolution, used where a slide states none.
+        mpp_table: CSV of microns per pixel by slide, which count whatever the slide states.
         workers: processes; None takes one a core. More than 1 needs the caller's script to guard `__main__`.
         dask: address of the scheduler of a Dask cluster that does it instead; slides and store lie on a disk it shares.
         skip_bad_slides: name an unusable slide in the manifest and go on, instead of raising.
@@ -103,8 +106,17 @@ def extract(
     if outlines is not None and not outlines.is_dir():
         raise HistosynthError(f"no folder of outlines '{outlines}'; check --outlines")
     refuse_foreign(out, slide_ids=set(paths))
+    mpp_by_slide = read_mpp_table(mpp_table) if mpp_table is not None else None
     planned = plan(
-        paths, out=out, settings=settings, outlines=outlines, labels=table, sides=sides, mpp=mpp, progress=progress
+        paths,
+        out=out,
+        settings=settings,
+        outlines=outlines,
+        labels=table,
+        sides=sides,
+        mpp=mpp,
+        mpp_by_slide=mpp_by_slide,
+        progress=progress,
     )
     if not skip_bad_slides:
         refuse_bad(planned.skips)
@@ -145,6 +157,11 @@ def extract(
         sides=sides,
         mpp=mpp,
     )
+    if mpp_by_slide is not None:
+        manifest["mpp_table"] = {
+            slide_id: mpp_by_slide[slide_id] for slide_id in sorted(set(paths) & set(mpp_by_slide))
+        }
+        manifest["mpp_table_without_slide"] = sorted(set(mpp_by_slide) - set(paths))
     write_manifest(out, manifest)
     page = write_preview(out, done, manifest=manifest, progress=progress) if preview else None
     return ExtractionResult(

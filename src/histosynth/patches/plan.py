@@ -24,6 +24,7 @@ from histosynth.patches.split_table import SplitTable
 from histosynth.patches.store import part_path
 from histosynth.slides.annotations import find_outlines
 from histosynth.slides.reader import open_slide, require_mpp
+from histosynth.slides.remote import file_name, open_binary
 
 _HASHED_BYTES = 1 << 20
 # These settings matter to a part through its label, split and cap alone.
@@ -68,6 +69,7 @@ def plan(
     labels: Labels | None = None,
     sides: SplitTable | None = None,
     mpp: float | None = None,
+    mpp_by_slide: Mapping[str, float] | None = None,
     progress: bool = False,
 ) -> Plan:
     """Check every slide, split the patients, and say what each part will be made from.
@@ -80,6 +82,7 @@ def plan(
         labels: the table of labels; None: no slide has one.
         sides: the table of splits; None: as the settings say.
         mpp: microns per pixel where a slide states none.
+        mpp_by_slide: microns per pixel that count whatever the slide states.
         progress: show a bar on stderr.
     """
     check_rule(settings, table=sides is not None)
@@ -97,7 +100,8 @@ def plan(
             elif outlines is not None and outline is None:
                 skips.append(Skip(slide_id=slide_id, reason="no outline file", bad=False))
             else:
-                found = _check(path, slide_id, outline, settings=settings, mpp=mpp)
+                override = (mpp_by_slide or {}).get(slide_id)
+                found = _check(path, slide_id, outline, settings=settings, mpp=mpp, override=override)
                 sound.append(_Sound(path=path, slide_id=slide_id, assigned=assigned, outline=outline, mpp=found))
         except HistosynthError as error:
             skips.append(Skip(slide_id=slide_id, reason=str(error), bad=True))
@@ -141,10 +145,18 @@ class _Sound:
     mpp: float
 
 
-def _check(path: Path, slide_id: str, outline: Path | None, *, settings: PatchSettings, mpp: float | None) -> float:
+def _check(
+    path: Path,
+    slide_id: str,
+    outline: Path | None,
+    *,
+    settings: PatchSettings,
+    mpp: float | None,
+    override: float | None,
+) -> float:
     """Microns per pixel of a slide that can be cut; all that is wrong with it raises."""
     with open_slide(path, mpp=mpp) as slide:
-        found = require_mpp(slide)
+        found = override or require_mpp(slide)
         try:
             extent = region_extent(settings, mpp=found)
         except HistosynthError as error:
@@ -184,7 +196,7 @@ def _job(slide: _Sound, *, split: str, cap: int, out: Path, settings: PatchSetti
         "version": __version__,
         "settings": settings.model_dump(mode="json", exclude=_SEEN_ELSEWHERE),
         "cap": cap,
-        "slide": [slide.slide_id, slide.path.name, _ends(slide.path)],
+        "slide": [slide.slide_id, file_name(slide.path), _ends(slide.path)],
         "outline": hashlib.sha256(slide.outline.read_bytes()).hexdigest() if slide.outline else None,
         "patient": [slide.assigned.patient_id, slide.assigned.label, split],
         "mpp": slide.mpp,
@@ -205,12 +217,12 @@ def _job(slide: _Sound, *, split: str, cap: int, out: Path, settings: PatchSetti
 
 
 def _ends(path: Path) -> str:
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        digest.update(file.read(_HASHED_BYTES))
-        file.seek(max(0, size - _HASHED_BYTES))
-        digest.update(file.read())
+    with open_binary(path) as file:
+        size = file.seek(0, 2)
+        digest = hashlib.sha256(str(size).encode())
+        for start in (0, max(0, size - _HASHED_BYTES)):
+            file.seek(start)
+            digest.update(file.read(_HASHED_BYTES))
     return digest.hexdigest()
 
 

@@ -1,36 +1,70 @@
 """Scaling by area averaging: an output pixel is the mean of the light that falls on its square.
 
-Along one axis of n pixels shrunk to m, cut the axis into n·m units: input pixel i covers [i·m, (i+1)·m), output pixel
-j covers [j·n, (j+1)·n). The weight of i in j is the length they share, a whole number, and the weights of j add up to
-n. So the whole average is integer arithmetic with one division at the end: exact at any ratio, and the same bits on
-every machine. (Pillow's BOX filter weighs every touched pixel 0 or 1, which is an area average at whole ratios only.)
+Along one axis a window of the image, s pixels long and beginning anywhere, is shrunk to m pixels. Places are counted in
+units of 1/256 pixel, of which the window has S = round(256 s); cut each unit into m. Input pixel i then covers
+[256 i·m, 256 (i + 1)·m), output pixel j covers [start·m + j·S, start·m + (j + 1)·S). The weight of i in j is the length
+they share, a whole number, and the weights of j add up to S. So the whole average is integer arithmetic with one
+division at the end: exact at any ratio, and the same bits on every machine. (Pillow's BOX filter weighs every touched
+pixel 0 or 1, which is an area average at whole ratios only.)
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.sparse import csr_array
 
+UNIT = 256
+"""Parts of a pixel in which a window is measured."""
+_REDUCED = frozenset({2, 4, 8, 16})  # Pillow divides by a reciprocal, which is exact for these
 
-def area_average(image: NDArray[np.uint8], *, side_px: int) -> NDArray[np.uint8]:
-    """Shrink a square (n, n, 3) image to (side_px, side_px, 3), rounding half up; side_px <= n."""
-    side = image.shape[0]
-    if image.shape[1] != side or side_px > side:
-        raise ValueError(f"cannot area-average {image.shape[1]}x{side} px to {side_px}x{side_px} px")
-    if side == side_px:
-        return image.copy()
-    weights = _weights(side, side_px)
-    rows = (weights @ image.reshape(side, -1).astype(np.int64)).reshape(side_px, side, 3)
-    columns = weights @ rows.transpose(1, 0, 2).reshape(side, -1)
-    total = columns.reshape(side_px, side_px, 3).transpose(1, 0, 2)
-    average: NDArray[np.uint8] = ((2 * total + side**2) // (2 * side**2)).astype(np.uint8)
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A square of an image, in units of 1/256 pixel: its upper left corner and its side."""
+
+    x: int
+    y: int
+    side: int
+
+
+def area_average(image: NDArray[np.uint8], *, side_px: int, window: Window | None = None) -> NDArray[np.uint8]:
+    """Shrink a square of an (h, w, 3) image to (side_px, side_px, 3), rounding half up.
+
+    Args:
+        image: without a `window` it is square.
+        side_px: side of the result, at most that of the square.
+        window: the square, inside the image; None takes the whole.
+    """
+    height, width = image.shape[:2]
+    square = window or Window(x=0, y=0, side=UNIT * height)
+    if (window is None and width != height) or side_px * UNIT > square.side:
+        raise ValueError(f"cannot area-average {width}x{height} px to {side_px}x{side_px} px")
+    if max(square.x + square.side, square.y + square.side) > UNIT * max(width, height) or min(square.x, square.y) < 0:
+        raise ValueError(f"{square} lies outside {width}x{height} px")
+    if not (square.x % UNIT or square.y % UNIT or square.side % (UNIT * side_px)):
+        ratio = square.side // (UNIT * side_px)
+        left, top, side = square.x // UNIT, square.y // UNIT, square.side // UNIT
+        inside = image[top : top + side, left : left + side]
+        if ratio == 1:
+            return inside.copy()
+        if ratio in _REDUCED:
+            return np.asarray(Image.fromarray(inside).reduce(ratio))
+    rows = _weights(height, side_px, square.y, square.side) @ image.reshape(height, -1).astype(np.int64)
+    across = rows.reshape(side_px, width, 3).transpose(1, 0, 2).reshape(width, -1)
+    total = _weights(width, side_px, square.x, square.side) @ across
+    total = total.reshape(side_px, side_px, 3).transpose(1, 0, 2)
+    average: NDArray[np.uint8] = ((2 * total + square.side**2) // (2 * square.side**2)).astype(np.uint8)
     return average
 
 
-@lru_cache(maxsize=8)
-def _weights(n: int, m: int) -> csr_array:
-    """(m, n) lengths that the n input and m output pixels share, in units of 1/(n·m) of the axis."""
-    edges = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
-    start = edges[:-1]
-    return csr_array((np.diff(edges), (start // n, start // m)), shape=(m, n))
+@lru_cache(maxsize=64)
+def _weights(n: int, m: int, start: int, length: int) -> csr_array:
+    """(m, n) lengths that the m output pixels share with the n input pixels, in units of 1/(256 m) pixel."""
+    begin, end = start * m, (start + length) * m
+    inner = np.arange(n + 1, dtype=np.int64) * (UNIT * m)
+    edges = np.union1d(inner[(inner > begin) & (inner < end)], begin + np.arange(m + 1, dtype=np.int64) * length)
+    left = edges[:-1]
+    return csr_array((np.diff(edges), ((left - begin) // length, left // (UNIT * m))), shape=(m, n))

@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,9 +21,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from histosynth.errors import HistosynthError
+from histosynth.patches.threads import in_threads
 from histosynth.rundir import MANIFEST, atomic_write, read_manifest, write_json
 
 KIND = "patch store"
+_PAETH, _RLE = 0x80, 3  # libpng's PNG_FILTER_PAETH, zlib's Z_RLE
 SCHEMA = pa.schema(
     [
         pa.field("patch_id", pa.string(), nullable=False),
@@ -66,10 +69,12 @@ class Patch:
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Lossless PNG of an (H, W, 3) image, without metadata."""
-    buffer = BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return buffer.getvalue()
+    """Lossless PNG of an (H, W, 3) image, without metadata.
+
+    Paeth filter, runs and Huffman codes, no search for repeats: tissue has none. Three to five times as fast as
+    Pillow's default; of equal size on scans with noise, 15 % larger on the smoothest real patches of 128 px.
+    """
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=1, filter=_PAETH, strategy=_RLE))
 
 
 def decode_png(data: bytes) -> NDArray[np.uint8]:
@@ -94,11 +99,7 @@ def write_part(
         fingerprint: identifies what they were made from; a resumed command keeps the part where it is the same.
         record: what the manifest will say of this part; kept beside the rows, so that a resumed command says the same.
     """
-    rows: list[dict[str, Any]] = []
-    for patch in patches:
-        row: dict[str, Any] = {field.name: getattr(patch, field.name) for field in SCHEMA}
-        row["image"] = {"bytes": encode_png(patch.image), "path": f"{patch.patch_id}.png"}
-        rows.append(row)
+    rows = list(in_threads(_row, patches))
     record_json = json.dumps(record or {}, ensure_ascii=False, allow_nan=False)
     schema = SCHEMA.with_metadata(
         {"histosynth.fingerprint": fingerprint, "histosynth.record": record_json, "huggingface": _HUGGINGFACE}
@@ -112,6 +113,11 @@ def write_part(
             row_group_size=256,
             write_page_checksum=True,
         )
+
+
+def _row(patch: Patch) -> dict[str, Any]:
+    row: dict[str, Any] = {field.name: getattr(patch, field.name) for field in SCHEMA}
+    return row | {"image": {"bytes": encode_png(patch.image), "path": f"{patch.patch_id}.png"}}
 
 
 def read_part(path: Path) -> list[Patch]:

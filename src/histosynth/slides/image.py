@@ -29,8 +29,8 @@ class ImageReader(SlideReader):
         self._pixels, self.mpp = _load(path)
         self.height_px, self.width_px = self._pixels.shape[:2]
 
-    def read(self, box: Box) -> NDArray[np.uint8]:
-        """The pixels of `box`, (height, width, 3), white outside the image."""
+    def read(self, box: Box, *, level: int = 0) -> NDArray[np.uint8]:
+        """The pixels of `box`, (height, width, 3), white outside the image; `level` is 0, there is no other."""
         out = np.full((box.height, box.width, 3), 255, np.uint8)
         left, top = max(box.x, 0), max(box.y, 0)
         inside = self._pixels[top : max(box.y + box.height, 0), left : max(box.x + box.width, 0)]

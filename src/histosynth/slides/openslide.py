@@ -1,18 +1,14 @@
 """Slides through OpenSlide: SVS, NDPI, MRXS, SCN, BIF, pyramidal TIFF and what else it knows (openslide.org)."""
 
-from math import ceil, floor
 from pathlib import Path
 
 import numpy as np
 import openslide
 from numpy.typing import NDArray
-from PIL import Image
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.reader import Box, SlideReader, on_white, plausible_mpp, slide_id_of
-
-_STRIP_PIXELS = 1 << 24
-_MAX_ASPECT = 1.05
+from histosynth.slides.pyramid import Level, levels_of, thumbnail
+from histosynth.slides.reader import Box, SlideReader, on_white, slide_id_of, square_mpp
 
 
 def is_openslide(path: Path) -> bool:
@@ -21,7 +17,7 @@ def is_openslide(path: Path) -> bool:
 
 
 class OpenSlideReader(SlideReader):
-    """A slide opened by OpenSlide. Regions come from level 0; thumbnails from the level that is nearest but finer.
+    """A slide opened by OpenSlide. It reads what it knows, at its own pace.
 
     Raises:
         HistosynthError: the file is no slide, is damaged (also when found out while reading), or has oblong pixels.
@@ -36,41 +32,33 @@ class OpenSlideReader(SlideReader):
             raise HistosynthError(_unreadable(path, error)) from error
         self.width_px, self.height_px = self._slide.dimensions
         self.properties = dict(self._slide.properties)
+        self._levels = levels_of(self._slide.level_dimensions)
         self.mpp = self._stated_mpp()
 
-    def read(self, box: Box) -> NDArray[np.uint8]:
-        """The pixels of `box` at level 0, (height, width, 3), white where nothing was scanned."""
-        return self._read(box.x, box.y, level=0, width=box.width, height=box.height)
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The resolutions there are, the full one first."""
+        return self._levels
+
+    def read(self, box: Box, *, level: int = 0) -> NDArray[np.uint8]:
+        """The pixels of `box`, in pixels of `level`: (height, width, 3), white where nothing was scanned.
+
+        OpenSlide takes the corner in whole level-0 pixels, so that below level 0 it may be off by half of one.
+        """
+        downsample = self._slide.level_downsamples[level]
+        corner = round(box.x * downsample), round(box.y * downsample)
+        try:
+            return on_white(np.asarray(self._slide.read_region(corner, level, (box.width, box.height))))
+        except openslide.OpenSlideError as error:
+            raise HistosynthError(_unreadable(self.path, error)) from error
 
     def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
-        """The whole slide, (h, w, 3), longest side at most `max_px`, read in strips: a slide may have no pyramid."""
-        downsample = max(1.0, max(self.width_px, self.height_px) / max_px)
-        width, height = max(1, round(self.width_px / downsample)), max(1, round(self.height_px / downsample))
-        level = self._slide.get_best_level_for_downsample(downsample)
-        level_width, level_height = self._slide.level_dimensions[level]
-        step = level_height / height
-        rows = max(1, int(_STRIP_PIXELS / (level_width * step)))
-        strips = []
-        for top in range(0, height, rows):
-            bottom = min(top + rows, height)
-            first, last = floor(top * step), min(ceil(bottom * step), level_height)
-            first_l0 = round(first * self._slide.level_downsamples[level])
-            strip = self._read(0, first_l0, level=level, width=level_width, height=last - first)
-            window = (0, top * step - first, level_width, min(bottom * step, level_height) - first)
-            small = Image.fromarray(strip).resize((width, bottom - top), Image.Resampling.BOX, window)
-            strips.append(np.asarray(small))
-        return np.concatenate(strips)
+        """The whole slide, (h, w, 3), longest side at most `max_px`, from the level that is nearest but finer."""
+        return thumbnail(self, max_px)
 
     def close(self) -> None:
         """Give the file back."""
         self._slide.close()
-
-    def _read(self, x_l0: int, y_l0: int, *, level: int, width: int, height: int) -> NDArray[np.uint8]:
-        """The corner is in level-0 pixels, the size in those of `level`."""
-        try:
-            return on_white(np.asarray(self._slide.read_region((x_l0, y_l0), level, (width, height))))
-        except openslide.OpenSlideError as error:
-            raise HistosynthError(_unreadable(self.path, error)) from error
 
     def _stated_mpp(self) -> float | None:
         """OpenSlide also derives mpp from the TIFF resolution tags, where 72 dpi means nothing."""
@@ -79,13 +67,7 @@ class OpenSlideReader(SlideReader):
             y = float(self._slide.properties[openslide.PROPERTY_NAME_MPP_Y])
         except (KeyError, ValueError):
             return None
-        if plausible_mpp(x) is None or plausible_mpp(y) is None:
-            return None
-        if max(x, y) > _MAX_ASPECT * min(x, y):
-            raise HistosynthError(
-                f"slide {self.path} has oblong pixels ({x:g} x {y:g} microns); resample it to square ones"
-            )
-        return (x + y) / 2
+        return square_mpp(self.path, x, y)
 
 
 def _unreadable(path: Path, error: Exception) -> str:

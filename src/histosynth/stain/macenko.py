@@ -9,13 +9,14 @@ mixing with the target's vectors is linear, so that one 3x3 matrix in optical de
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.stain.normalizer import StainError, StainFit, normalizers
-from histosynth.stain.optical_density import to_density, to_rgb
+from histosynth.stain.optical_density import least_channel, to_density, to_rgb
 
 BETA = 0.15
 """Least optical density, in every channel, of a pixel with stain: eosin that lets red through is seen where dense."""
@@ -55,10 +56,11 @@ class Macenko:
             StainError: `too-few-pixels`, `black`, `uniform` or `one-stain`.
         """
         density = to_density(pixels)
-        stained = density[(density >= BETA).all(axis=1)]
+        least = least_channel(density)
+        stained = density[least >= BETA]
         if len(stained) < MIN_PIXELS:
             raise StainError("too-few-pixels")
-        if (stained.min(axis=1) > _BLACK_DENSITY).mean() > 0.5:
+        if np.count_nonzero(least > _BLACK_DENSITY) > 0.5 * len(stained):
             raise StainError("black")
         stains, angle = _directions(stained)
         concentrations = density @ np.linalg.pinv(stains)
@@ -78,12 +80,18 @@ class Macenko:
         """The image, (H, W, 3), in the colors of the target; unchanged where `fit` is None."""
         if fit is None:
             return image
-        scale = np.divide(self.target.max_concentrations, fit.max_concentrations)
-        matrix = np.linalg.pinv(np.array(fit.stains)) @ (scale[:, None] * np.array(self.target.stains))
-        return to_rgb(to_density(image) @ matrix.astype(np.float32))
+        return to_rgb(to_density(image) @ _matrix(fit, self.target))
 
 
 normalizers.register("macenko")(Macenko())
+
+
+@lru_cache(maxsize=8)
+def _matrix(fit: StainFit, target: StainFit) -> NDArray[np.float32]:
+    """M of the module's equation, (3, 3); the same for all images of a slide."""
+    scale = np.divide(target.max_concentrations, fit.max_concentrations)
+    matrix: NDArray[np.float64] = np.linalg.pinv(np.array(fit.stains)) @ (scale[:, None] * np.array(target.stains))
+    return matrix.astype(np.float32)
 
 
 def _directions(stained: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:

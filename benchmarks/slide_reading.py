@@ -1,0 +1,159 @@
+"""How fast slides become patches: the whole verb beside a bare OpenSlide loop over the same regions.
+
+    python benchmarks/slide_reading.py [--out DIR] [--quick]
+
+On one core, in one process: `cut` (tissue mask, read, scale, Macenko, PNG, Parquet) of N regions of 512 x 512 px, and
+beside it the loop that everyone writes first, `read_region(...).convert("RGB").resize((128, 128), BOX)`, over the same
+regions, which looks for no tissue, normalizes nothing and writes nothing. Both find the file in the disk
+cache; their repeats alternate. Time is processor time, so that other work on the machine counts little. Then reader
+beside reader, at the grid's places and at random ones.
+
+The slide is drawn once and kept in DIR: the middle of a phantom, 1024 x 1024 px, tiled to 20,480 x 20,480 px, in JPEG
+tiles of 256 px (4:2:0, quality 90) at levels 1, 4 and 16. Nothing else is needed; two minutes, `--quick` (fewer
+regions) less than one. The last line is JSON: `ratio` is the median time of the loop over that of the verb, `low` and
+`high` are the least and the largest of the repeats.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import openslide
+import tifffile
+from PIL import Image
+
+from histosynth.config import PatchSettings
+from histosynth.patches.cut import cut
+from histosynth.patches.plan import plan
+from histosynth.patches.store import read_part
+from histosynth.slides.phantom.drawing import GENOTYPES, draw
+from histosynth.slides.reader import Box, open_slide
+
+SIDE, FIELD, TILE = 20_480, 1_024, 256
+MPP = 0.25
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "histosynth-slide-reading")
+    parser.add_argument("--quick", action="store_true", help="fewer regions and repeats")
+    arguments = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core, so that threads cannot help either side
+    regions, repeats = (200, 3) if arguments.quick else (800, 5)
+    slide = write_slide(arguments.out)
+    print(f"{platform.machine()}, Python {platform.python_version()}, OpenSlide {openslide.__library_version__}")
+    print(
+        f"{slide.name}: {SIDE} x {SIDE} px, {slide.stat().st_size / 1e6:.0f} MB; {regions} regions, {repeats} repeats"
+    )
+
+    times: dict[str, list[float]] = {"loop": [], "base": [], "best_level": []}
+    with tempfile.TemporaryDirectory() as folder:
+        jobs = {}
+        for source in ("best_level", "base"):
+            settings = PatchSettings(cap=regions, read=source)
+            jobs[source] = plan({"slide": slide}, out=Path(folder), settings=settings).jobs[0]
+            cut(jobs[source])
+        boxes = [Box(x=p.x, y=p.y, width=p.extent, height=p.extent) for p in read_part(jobs["base"].part)]
+        for _ in range(repeats):
+            times["loop"].append(seconds(lambda: bare_loop(slide, boxes)))
+            for source, job in jobs.items():
+                times[source].append(seconds(lambda job=job: cut(job)))
+    ratios = {s: [a / b for a, b in zip(times["loop"], times[s], strict=True)] for s in jobs}
+    show("bare OpenSlide loop", len(boxes), times["loop"])
+    for source, found in ratios.items():
+        show(f"whole verb, read = {source}", len(boxes), times[source])
+        print(f"  ratio {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})")
+    rng = np.random.default_rng(0)
+    scattered = [Box(x=int(x), y=int(y), width=512, height=512) for x, y in rng.integers(0, SIDE - 512, (100, 2))]
+    for where, places in (("grid", boxes[:100]), ("random", scattered)):
+        for reader in ("openslide", "tiff"):
+            found = [seconds(lambda r=reader, p=places: read_all(slide, p, reader=r)) for _ in range(3)]
+            show(f"reader {reader}, {where} places", len(places), found)
+    result = {
+        "name": "slide_reading",
+        "ratio": round(statistics.median(ratios["base"]), 3),
+        "low": round(min(ratios["base"]), 3),
+        "high": round(max(ratios["base"]), 3),
+        "unit": "patches a second of the whole verb over regions a second of a bare OpenSlide loop, processor time",
+        "patches_per_s": round(len(boxes) / statistics.median(times["base"]), 1),
+        "loop_per_s": round(len(boxes) / statistics.median(times["loop"]), 1),
+        "regions": len(boxes),
+        "repeats": repeats,
+    }
+    print(json.dumps(result))
+
+
+def write_slide(folder: Path) -> Path:
+    """The slide, drawn if it is not there."""
+    path = folder / f"phantom-{SIDE}.tif"
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    edge = FIELD // 2
+    phantom = draw(GENOTYPES[0], width_px=2 * FIELD, height_px=2 * FIELD, mpp=MPP, rng=np.random.default_rng(0))
+    field = phantom.image[edge:-edge, edge:-edge]
+    torn = path.with_suffix(".tmp")
+    with tifffile.TiffWriter(torn, bigtiff=True) as tiff:
+        for downsample in (1, 4, 16):
+            small = np.asarray(Image.fromarray(field).reduce(downsample)) if downsample > 1 else field
+            side, step = SIDE // downsample, min(TILE, len(small))
+            across = range(0, side, TILE)
+
+            def tiles(small=small, step=step, across=across):
+                for y in across:
+                    for x in across:
+                        block = small[y % len(small) :][:step, x % len(small) :][:, :step]
+                        yield np.tile(block, (TILE // step, TILE // step, 1))
+
+            tiff.write(
+                tiles(),
+                shape=(side, side, 3),
+                dtype=np.uint8,
+                tile=(TILE, TILE),
+                photometric="rgb",
+                compression="jpeg",
+                compressionargs={"level": 90},
+                subsampling=(2, 2),
+                resolution=(1e4 / (MPP * downsample),) * 2,
+                resolutionunit="CENTIMETER",
+                subfiletype=int(downsample > 1),
+                metadata=None,
+            )
+    torn.rename(path)
+    return path
+
+
+def bare_loop(path: Path, boxes: list[Box]) -> None:
+    with openslide.OpenSlide(path) as slide:
+        for box in boxes:
+            region = slide.read_region((box.x, box.y), 0, (box.width, box.height))
+            np.asarray(region.convert("RGB").resize((128, 128), Image.Resampling.BOX))
+
+
+def read_all(path: Path, boxes: list[Box], *, reader: str) -> None:
+    with open_slide(path, reader=reader) as slide:
+        for box in boxes:
+            slide.read(box)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
+
+
+def show(name: str, count: int, times: list[float]) -> None:
+    low, high = count / max(times), count / min(times)
+    print(f"{name:<36} {count / statistics.median(times):7.1f} a second ({low:.1f} to {high:.1f})")
+
+
+if __name__ == "__main__":
+    main()

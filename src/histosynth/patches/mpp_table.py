@@ -1,0 +1,38 @@
+"""Microns per pixel by slide, as a person states them: for slides that state none, or a wrong one."""
+
+from pathlib import Path
+
+from histosynth.errors import HistosynthError
+from histosynth.patches.table import SLIDE_COLUMNS, cell, read_table
+from histosynth.slides.reader import plausible_mpp, slide_id_of
+
+MPP_COLUMNS = ("mpp", "microns_per_pixel", "um_per_px", "mpp_x")
+
+
+def read_mpp_table(path: Path) -> dict[str, float]:
+    """Microns per pixel of the full resolution by slide id.
+
+    Raises:
+        HistosynthError: unreadable, a column is missing, a slide with two values, or a value that no microscope has.
+    """
+    table = read_table(path, what="mpp table", example="slide_id,mpp")
+    slide, mpp = table.require(SLIDE_COLUMNS, what="slide"), table.require(MPP_COLUMNS, what="mpp")
+    stated: dict[str, float] = {}
+    for line, cells in table.rows:
+        where, name, text = f"{table.name}, line {line}", cell(cells, slide), cell(cells, mpp)
+        if name is None or text is None:
+            raise HistosynthError(f"{where}: lacks the slide or its mpp; add it or delete the line")
+        try:
+            value = plausible_mpp(float(text))
+        except ValueError:
+            value = None
+        if value is None:
+            raise HistosynthError(
+                f"{where}: '{text}' microns per pixel is out of range or no number (0.05 to 10, with a decimal point); "
+                "a 20x scan has about 0.5, a 40x one 0.25"
+            )
+        if (first := stated.setdefault(slide_id_of(Path(name)), value)) != value:
+            raise HistosynthError(f"{where}: slide {name} has {first:g} in an earlier line, {value:g} here; keep one")
+    if not stated:
+        raise HistosynthError(f"{table.name} names no slide; fill it in, or leave --mpp-table out")
+    return stated

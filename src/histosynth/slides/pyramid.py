@@ -1,0 +1,72 @@
+"""The levels of a slide: the same picture at several resolutions, of which level 0 is the full one.
+
+Frame: pixel i of a level covers [i, i + 1) · downsample of level 0. Writers cut the last, broken pixel off, so that
+2221 px can stand for 4443 at half the resolution: a downsample within one pixel of a whole number is that number.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+if TYPE_CHECKING:
+    from histosynth.slides.reader import SlideReader
+
+_STRIP_PIXELS = 1 << 24
+_SLACK = 1.001  # a level that is coarser than asked by a thousandth is as good, and saves decoding the next finer one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """One resolution of a slide. `downsample` is level-0 pixels per pixel of this level, at least 1."""
+
+    width_px: int
+    height_px: int
+    downsample: float
+
+
+def levels_of(sizes: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
+    """Levels from their (width, height), level 0 first."""
+    width, height = sizes[0]
+    return tuple(
+        Level(width_px=w, height_px=h, downsample=_downsample(width, height, w, h) if n else 1.0)
+        for n, (w, h) in enumerate(sizes)
+    )
+
+
+def _downsample(width: int, height: int, level_width: int, level_height: int) -> float:
+    ratio = (width / level_width + height / level_height) / 2
+    whole = max(1, round(ratio))
+    fits = abs(width / whole - level_width) < 1 and abs(height / whole - level_height) < 1
+    return float(whole) if fits else ratio
+
+
+def nearest_finer(levels: Sequence[Level], downsample: float) -> int:
+    """The number of the coarsest level that is not coarser than `downsample`."""
+    fine = [n for n, level in enumerate(levels) if level.downsample <= downsample * _SLACK]
+    return max(fine, key=lambda n: levels[n].downsample, default=0)
+
+
+def thumbnail(slide: "SlideReader", max_px: int) -> NDArray[np.uint8]:
+    """The whole slide, (h, w, 3), longest side at most `max_px`, read in strips: a slide may have no pyramid."""
+    from histosynth.slides.reader import Box
+
+    downsample = max(1.0, max(slide.width_px, slide.height_px) / max_px)
+    width, height = max(1, round(slide.width_px / downsample)), max(1, round(slide.height_px / downsample))
+    number = nearest_finer(slide.levels, downsample)
+    level = slide.levels[number]
+    step = level.height_px / height
+    rows = max(1, int(_STRIP_PIXELS / (level.width_px * step)))
+    strips = []
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        first, last = floor(top * step), min(ceil(bottom * step), level.height_px)
+        strip = slide.read(Box(x=0, y=first, width=level.width_px, height=last - first), level=number)
+        window = (0, top * step - first, level.width_px, min(bottom * step, level.height_px) - first)
+        small = Image.fromarray(strip).resize((width, bottom - top), Image.Resampling.BOX, window)
+        strips.append(np.asarray(small))
+    return np.concatenate(strips)

@@ -1,0 +1,141 @@
+"""TIFF-based slides tile by tile: SVS, plain pyramids and OME-TIFF, without OpenSlide between.
+
+tifffile finds the tiles, imagecodecs decodes them, the last ones decoded are kept. The pixels are OpenSlide's, bit for
+bit, and the file may lie elsewhere (`remote`). Threads may read side by side: only the file itself is locked.
+"""
+
+import logging
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from histosynth.errors import HistosynthError
+from histosynth.slides.pyramid import Level, levels_of, thumbnail
+from histosynth.slides.reader import Box, SlideReader, slide_id_of, square_mpp
+from histosynth.slides.remote import file_name, open_binary
+from histosynth.slides.tiff_levels import NotUnderstoodError, Pyramid, TiledPage, find_pyramid
+
+_CACHE_BYTES = 64 << 20
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+# tifffile logs what is odd in a file; what matters of it is raised here, in one line.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+class TiffReader(SlideReader):
+    """A tiled TIFF, opened.
+
+    Raises:
+        NotUnderstoodError: no TIFF, or one whose tiles could not be had as OpenSlide has them.
+        HistosynthError: it is cut off, has oblong pixels, is no RGB picture, or cannot be reached.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.slide_id = slide_id_of(path)
+        self._lock = threading.Lock()
+        self._tiles: OrderedDict[tuple[int, int], NDArray[np.uint8]] = OrderedDict()
+        self._file = open_binary(path)
+        try:
+            pyramid = self._find_pyramid()
+            self._pages = pyramid.pages
+            self.mpp = square_mpp(path, *pyramid.stated_mpp) if pyramid.stated_mpp else None
+        except BaseException:
+            self._file.close()
+            raise
+        self._levels = levels_of([(page.width_px, page.height_px) for page in self._pages])
+        self.width_px, self.height_px = self._pages[0].width_px, self._pages[0].height_px
+        self._kept = max(4, _CACHE_BYTES // max(3 * page.tile_width * page.tile_height for page in self._pages))
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The resolutions there are, the full one first."""
+        return self._levels
+
+    def _find_pyramid(self) -> Pyramid:
+        if self._file.read(4) not in _MAGIC:
+            raise NotUnderstoodError(f"slide {self.path} is no TIFF; leave the choice of the reader open")
+        self._file.seek(0)
+        try:
+            with tifffile.TiffFile(self._file, name=file_name(self.path)) as tiff:
+                pyramid = find_pyramid(tiff, path=self.path)
+        except HistosynthError:
+            raise
+        except Exception as error:  # a broken structure fails in every way there is; another reader says what it is
+            raise NotUnderstoodError(
+                f"slide {self.path} cannot be read (broken TIFF: {error}); copy it anew or leave it out"
+            ) from error
+        size = self._file.seek(0, 2)
+        end = max(o + n for page in pyramid.pages for o, n in zip(page.offsets, page.lengths, strict=True))
+        if end > size:
+            raise HistosynthError(
+                f"slide {self.path} cannot be read (it is cut off: {size} bytes of at least {end}); "
+                "copy it anew or leave it out"
+            )
+        return pyramid
+
+    def read(self, box: Box, *, level: int = 0) -> NDArray[np.uint8]:
+        """The pixels of `box`, in pixels of `level`: (height, width, 3), white where nothing was scanned."""
+        page = self._pages[level]
+        out = np.full((box.height, box.width, 3), 255, np.uint8)
+        left, right = max(box.x, 0), min(box.x + box.width, page.width_px)
+        top, bottom = max(box.y, 0), min(box.y + box.height, page.height_px)
+        if left >= right or top >= bottom:
+            return out
+        for row in range(top // page.tile_height, -(-bottom // page.tile_height)):
+            for column in range(left // page.tile_width, -(-right // page.tile_width)):
+                tile = self._tile(level, row * page.columns + column)
+                if tile is None:
+                    continue
+                x, y = column * page.tile_width, row * page.tile_height
+                x0, x1 = max(left, x), min(right, x + page.tile_width)
+                y0, y1 = max(top, y), min(bottom, y + page.tile_height)
+                out[y0 - box.y : y1 - box.y, x0 - box.x : x1 - box.x] = tile[y0 - y : y1 - y, x0 - x : x1 - x]
+        return out
+
+    def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
+        """The whole slide, (h, w, 3), longest side at most `max_px`."""
+        return thumbnail(self, max_px)
+
+    def close(self) -> None:
+        """Give the file back, and the tiles."""
+        self._file.close()
+        self._tiles.clear()
+
+    def _tile(self, level: int, number: int) -> NDArray[np.uint8] | None:
+        """A decoded tile, (tile_height, tile_width, 3); None where nothing was scanned."""
+        with self._lock:
+            if (tile := self._tiles.get((level, number))) is not None:
+                self._tiles.move_to_end((level, number))
+                return tile
+        page = self._pages[level]
+        planes = [self._decode(page, number + plane * page.tiles) for plane in range(page.planes)]
+        whole = [plane for plane in planes if plane is not None]
+        if len(whole) < len(planes):
+            return None
+        tile = whole[0] if len(whole) == 1 else np.concatenate(whole, axis=2)
+        with self._lock:
+            self._tiles[level, number] = tile
+            while len(self._tiles) > self._kept:
+                self._tiles.popitem(last=False)
+        return tile
+
+    def _decode(self, page: TiledPage, index: int) -> NDArray[np.uint8] | None:
+        if not page.lengths[index]:
+            return None
+        try:
+            with self._lock:
+                self._file.seek(page.offsets[index])
+                data = self._file.read(page.lengths[index])
+            if len(data) < page.lengths[index]:
+                raise ValueError("it is cut off")
+            return page.decode(data)
+        except Exception as error:  # each codec, and each protocol of fsspec, has errors of its own
+            raise HistosynthError(
+                f"slide {self.path} cannot be read (tile {index} of {page.width_px} x {page.height_px} px: "
+                f"{' '.join(str(error).split())}); copy it anew or leave it out"
+            ) from error

@@ -1,0 +1,230 @@
+"""Which pages of a TIFF are the levels of a slide, and how a tile of each is decoded.
+
+Level 0 is the first page; further tiled pages follow it in Aperio's SVS, and in plain pyramids where they are marked as
+reduced (NewSubfileType, TIFF 6.0). In OME-TIFF a pyramid lies in the SubIFDs of a page, and of several series the
+largest one is the slide. The rules for SVS and plain pyramids are OpenSlide's, and so are the pixels: JPEG tiles go
+through libjpeg with the color space that the page states (not the one that the JPEG claims), with its default
+integer DCT and smooth chroma upsampling. What cannot be had alike is refused (`NotUnderstoodError`) and left to it.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from histosynth.errors import HistosynthError
+
+_RGB, _YCBCR = 2, 6
+_NONE, _LZW, _JPEG, _ZIP, _OLD_ZIP, _APERIO_J2K_RGB, _J2K = 1, 5, 7, 8, 32946, 33005, 34712
+_PLAIN: dict[int, Callable[..., bytes | bytearray]] = {
+    _NONE: lambda data, out: data[:out],
+    _LZW: lambda data, out: imagecodecs.lzw_decode(data, out=out),
+    _ZIP: lambda data, out: imagecodecs.zlib_decode(data, out=out),
+    _OLD_ZIP: lambda data, out: imagecodecs.zlib_decode(data, out=out),
+}
+_FOREIGN = ("ndpi", "scn", "bif", "philips", "qpi", "vista", "indica", "lsm", "stk", "imagej", "geotiff")
+_MICRONS = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4, "in": 25_400.0}
+_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # microns an inch, a centimeter
+
+
+class NotUnderstoodError(HistosynthError):
+    """The file is no TIFF that is read tile by tile; another reader may know it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TiledPage:
+    """One level: its size, its tiles (row by row, then plane by plane), and what decodes one.
+
+    Attributes:
+        planes: 3 where each tile holds one color of the three, else 1.
+        decode: compressed bytes to (tile_height, tile_width, 3 // planes); raises what the codec raises, or ValueError.
+    """
+
+    width_px: int
+    height_px: int
+    tile_width: int
+    tile_height: int
+    planes: int
+    offsets: Sequence[int]
+    lengths: Sequence[int]
+    decode: Callable[[bytes], NDArray[np.uint8]]
+
+    @property
+    def columns(self) -> int:
+        """Tiles side by side."""
+        return -(-self.width_px // self.tile_width)
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of one plane."""
+        return self.columns * -(-self.height_px // self.tile_height)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pyramid:
+    """The levels of a slide, the finest first, and the microns per pixel (x, y) that the file states."""
+
+    pages: tuple[TiledPage, ...]
+    stated_mpp: tuple[float, float] | None
+
+
+def find_pyramid(tiff: tifffile.TiffFile, *, path: Path) -> Pyramid:
+    """The slide in an opened TIFF.
+
+    Raises:
+        NotUnderstoodError: another reader must judge the file.
+        HistosynthError: an OME-TIFF that is no 8-bit RGB picture (OpenSlide would show its first channel as gray).
+    """
+    if found := [name for name in _FOREIGN if getattr(tiff, f"is_{name}", False)]:
+        raise NotUnderstoodError(f"slide {path} is of the format {found[0]}; leave the choice of the reader open")
+    if tiff.is_ome:
+        return _ome(tiff, path=path)
+    pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
+    if len(pages) < len(tiff.pages) or not pages or not pages[0].is_tiled:
+        raise NotUnderstoodError(f"slide {path} is a TIFF without tiles; leave the choice of the reader open")
+    tiled = [page for page in pages if page.is_tiled]
+    if tiff.is_svs:
+        levels = [_tiled_page(page, path=path) for page in tiled]
+        if len(levels) > 1 and not all(all(level.lengths) for level in levels):
+            # Where a tile is missing, OpenSlide paints this level and the coarser ones from finer levels.
+            raise NotUnderstoodError(f"slide {path} lacks some of its tiles; leave the choice of the reader open")
+        return Pyramid(pages=_ordered(levels, path), stated_mpp=_aperio_mpp(pages[0]))
+    levels = [_tiled_page(page, path=path) for page in tiled if page is pages[0] or page.subfiletype & 1]
+    return Pyramid(pages=_ordered(levels, path), stated_mpp=_resolution_mpp(pages[0]))
+
+
+def _ordered(levels: Sequence[TiledPage], path: Path) -> tuple[TiledPage, ...]:
+    ordered = tuple(sorted(levels, key=lambda level: -level.width_px))
+    first = ordered[0]
+    shapes = {round(first.width_px / level.width_px / (first.height_px / level.height_px), 1) for level in ordered}
+    if first is not levels[0] or shapes != {1.0}:
+        raise NotUnderstoodError(f"slide {path} has pages of several pictures; leave the choice of the reader open")
+    return ordered
+
+
+def _ome(tiff: tifffile.TiffFile, *, path: Path) -> Pyramid:
+    # The largest picture; of two alike the one with a pyramid, then the first.
+    index, series = max(enumerate(tiff.series), key=lambda item: (item[1].size, len(item[1].levels), -item[0]))
+    if series.dtype != np.uint8 or sorted(series.get_axes(squeeze=True)) != ["S", "X", "Y"]:
+        raise HistosynthError(
+            f"slide {path} is an OME-TIFF of {series.get_axes(squeeze=True)} {series.dtype}, no RGB picture of 8 bits; "
+            "export it as 8-bit RGB"
+        )
+    keyframes = [level.keyframe for level in series.levels]
+    if not keyframes[0].is_tiled:
+        raise NotUnderstoodError(f"slide {path} is an OME-TIFF without tiles; leave the choice of the reader open")
+    pages = [_tiled_page(page, path=path) for page in keyframes if page.is_tiled]
+    return Pyramid(pages=_ordered(pages, path), stated_mpp=_ome_mpp(tiff, index) or _resolution_mpp(keyframes[0]))
+
+
+def _tiled_page(page: tifffile.TiffPage, *, path: Path) -> TiledPage:
+    planes = 3 if page.planarconfig == 2 else 1
+    compression, photometric = int(page.compression), int(page.photometric)
+    known = (
+        (page.samplesperpixel, page.bitspersample, page.sampleformat, page.fillorder) == (3, 8, 1, 1)
+        and not page.extrasamples
+        and page.imagedepth == page.tiledepth == 1
+        and (photometric == _RGB or (photometric == _YCBCR and compression == _JPEG and planes == 1))
+        and page.predictor in (1, 2)
+    )
+    shape = (page.tilelength, page.tilewidth, 3 // planes)
+    if known and compression in _PLAIN:
+        decode = _plain(_PLAIN[compression], shape, predictor=page.predictor)
+    elif known and compression == _JPEG and planes == 1:
+        decode = _jpeg(page.jpegtables, shape, colorspace="RGB" if photometric == _RGB else "YCBCR")
+    elif known and compression in (_APERIO_J2K_RGB, _J2K) and planes == 1:
+        decode = _jpeg2000(shape)
+    else:
+        raise NotUnderstoodError(
+            f"slide {path} has tiles of compression {compression}, photometry {photometric}, {page.samplesperpixel} x "
+            f"{page.bitspersample} bits, which are not read one by one; leave the choice of the reader open"
+        )
+    found = TiledPage(
+        width_px=page.imagewidth,
+        height_px=page.imagelength,
+        tile_width=page.tilewidth,
+        tile_height=page.tilelength,
+        planes=planes,
+        offsets=page.dataoffsets,
+        lengths=page.databytecounts,
+        decode=decode,
+    )
+    if not len(found.offsets) == len(found.lengths) == found.tiles * planes:
+        raise NotUnderstoodError(f"slide {path} lists {len(found.offsets)} tiles where {found.tiles * planes} belong")
+    return found
+
+
+def _jpeg(tables: bytes | None, shape: tuple[int, ...], *, colorspace: str) -> Callable[[bytes], NDArray[np.uint8]]:
+    def decode(data: bytes) -> NDArray[np.uint8]:
+        return _checked(
+            imagecodecs.jpeg8_decode(data, tables=tables, colorspace=colorspace, outcolorspace="RGB"), shape
+        )
+
+    return decode
+
+
+def _jpeg2000(shape: tuple[int, ...]) -> Callable[[bytes], NDArray[np.uint8]]:
+    return lambda data: _checked(imagecodecs.jpeg2k_decode(data), shape)
+
+
+def _plain(
+    codec: Callable[..., bytes | bytearray], shape: tuple[int, ...], *, predictor: int
+) -> Callable[[bytes], NDArray[np.uint8]]:
+    size = int(np.prod(shape))
+
+    def decode(data: bytes) -> NDArray[np.uint8]:
+        flat = np.frombuffer(codec(data, out=size), np.uint8)
+        if flat.size != size:
+            raise ValueError(f"a tile of {flat.size} bytes where {size} belong")
+        tile = flat.reshape(shape)
+        # Predictor 2 stores differences along the row, modulo 256.
+        return np.cumsum(tile, axis=1, dtype=np.uint8) if predictor == 2 else tile
+
+    return decode
+
+
+def _checked(tile: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    if tile.shape != shape or tile.dtype != np.uint8:
+        raise ValueError(f"a tile of {tile.shape} {tile.dtype} where {shape} uint8 belongs")
+    return tile
+
+
+def _aperio_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
+    found = re.search(r"\|\s*MPP\s*=\s*([^|\s]+)", page.description)
+    return _pair(found[1].replace(",", "."), found[1].replace(",", ".")) if found else None
+
+
+def _resolution_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
+    """From the resolution tags. Where the unit is absent it is the inch (TIFF 6.0)."""
+    x, y, unit = (page.tags.valueof(name) for name in ("XResolution", "YResolution", "ResolutionUnit"))
+    micron = _PER_UNIT.get(int(unit or 2))
+    if not x or not y or micron is None or not (x[0] and x[1] and y[0] and y[1]):
+        return None
+    return micron * x[1] / x[0], micron * y[1] / y[0]
+
+
+def _ome_mpp(tiff: tifffile.TiffFile, index: int) -> tuple[float, float] | None:
+    """PhysicalSizeX and Y of the image, in microns where no unit is stated (OME schema 2016-06)."""
+    pixels = ElementTree.fromstring(tiff.ome_metadata or "<OME/>").findall(".//{*}Image/{*}Pixels")
+    if index >= len(pixels):
+        return None
+    states = pixels[index].get
+    x, y = states("PhysicalSizeX"), states("PhysicalSizeY") or states("PhysicalSizeX")
+    sizes = _pair(x, y)
+    units = [_MICRONS.get(states(f"PhysicalSize{axis}Unit", "µm")) for axis in "XY"]
+    if sizes is None or units[0] is None or units[1] is None:
+        return None
+    return sizes[0] * units[0], sizes[1] * units[1]
+
+
+def _pair(x: str | None, y: str | None) -> tuple[float, float] | None:
+    try:
+        return float(x or ""), float(y or "")
+    except ValueError:
+        return None

@@ -1,0 +1,337 @@
+"""The direct tile path against OpenSlide, which reads the same files by other code, and against what was written."""
+
+import gc
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import openslide
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from histosynth.errors import HistosynthError
+from histosynth.slides.image import ImageReader
+from histosynth.slides.openslide import OpenSlideReader
+from histosynth.slides.phantom.files import write_pyramid
+from histosynth.slides.reader import Box, open_slide
+from histosynth.slides.tiff import TiffReader
+from histosynth.slides.tiff_levels import NotUnderstoodError
+
+HEIGHT, WIDTH = 610, 700
+APERIO = "Aperio Image Library v11.2.1\n700x610 (240x240) JPEG/RGB Q=30|AppMag = 20|MPP = 0.4990"
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    """Smooth color with sharp edges: where two JPEG decoders differ, they differ here. (HEIGHT, WIDTH, 3)"""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    waves = np.stack([np.sin(x / 9) * np.cos(y / 7), np.sin(x / 23 + 1), np.cos((x + y) / 31)], axis=2)
+    image = (127 + 90 * waves).astype(np.uint8)
+    image[::37] = (250, 20, 30)
+    return image
+
+
+def same_pixels(path: Path) -> None:
+    """Both readers agree on every level, on random boxes of level 0 that may reach outside, and on the facts."""
+    rng = np.random.default_rng(0)
+    with TiffReader(path) as slide, OpenSlideReader(path) as oracle:
+        assert (slide.width_px, slide.height_px, slide.levels) == (oracle.width_px, oracle.height_px, oracle.levels)
+        assert slide.mpp == (None if oracle.mpp is None else pytest.approx(oracle.mpp))
+        for number, level in enumerate(slide.levels):
+            whole = Box(x=0, y=0, width=min(level.width_px, 1000), height=min(level.height_px, 1000))
+            np.testing.assert_array_equal(slide.read(whole, level=number), oracle.read(whole, level=number))
+        for x, y, width, height in rng.integers((-99, -99, 1, 1), (slide.width_px, slide.height_px, 400, 400), (12, 4)):
+            box = Box(x=int(x), y=int(y), width=int(width), height=int(height))
+            np.testing.assert_array_equal(slide.read(box), oracle.read(box))
+        np.testing.assert_array_equal(slide.thumbnail(100), oracle.thumbnail(100))
+
+
+@pytest.mark.parametrize("description", ["", APERIO])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "zlib"},
+        {"compression": "zlib", "predictor": True},
+        {"compression": "lzw"},
+        {"compression": "lzw", "predictor": True},
+        {"compression": "jpeg"},
+        {"compression": "jpeg", "compressionargs": {"level": 30}, "subsampling": (2, 2)},
+        {"compression": "jpeg", "subsampling": (2, 1), "tile": (240, 240)},
+        {"compression": "jpeg", "subsampling": (1, 1), "tile": (128, 512)},
+        {"compression": "jpeg", "compressionargs": {"outcolorspace": "rgb"}},
+    ],
+    ids=str,
+)
+def test_every_compression_reads_as_openslide_reads_it(
+    tmp_path: Path, picture: np.ndarray, options: dict[str, object], description: str
+) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        for n, level in enumerate((picture, picture[::2, ::2], picture[: HEIGHT // 4 * 4 : 4, ::4])):
+            tiff.write(
+                level,
+                **{"tile": (256, 256), "photometric": "rgb", **options},
+                subfiletype=min(n, 1),
+                description=description if n == 0 else None,
+                metadata=None,
+            )
+    same_pixels(path)
+    with open_slide(path) as slide:
+        assert isinstance(slide, TiffReader)
+
+
+def test_the_byte_order_does_not_matter(tmp_path: Path, picture: np.ndarray) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif", byteorder=">", bigtiff=True) as tiff:
+        tiff.write(picture, tile=(256, 256), photometric="rgb", compression="lzw", predictor=True, metadata=None)
+    with open_slide(tmp_path / "a.tif") as slide:
+        np.testing.assert_array_equal(slide.read(Box(x=0, y=0, width=WIDTH, height=HEIGHT)), picture)
+
+
+def test_a_phantom_reads_as_openslide_reads_it(tmp_path: Path, picture: np.ndarray) -> None:
+    write_pyramid(tmp_path / "a.tif", picture, mpp=0.25)
+    same_pixels(tmp_path / "a.tif")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "name",
+    [
+        "slides/CMU-1-Small-Region.svs",
+        "slides/TCGA-CR-7395-01A-01-TS1.svs",
+        "lgg_mini/slides/TCGA-DB-5270-01Z-00-DX1.svs",
+        "lgg_mini/slides/TCGA-DB-5275-01Z-00-DX1.svs",
+    ],
+)
+def test_a_real_slide_reads_as_openslide_reads_it(shared_data: Path, name: str) -> None:
+    with open_slide(shared_data / name) as slide:
+        assert isinstance(slide, TiffReader)
+    same_pixels(shared_data / name)
+
+
+def sparse(path: Path, *, gap: int, description: str = "") -> Path:
+    """Two levels of 256 x 256 and 128 x 128 px, of gray tiles; the last tile of level `gap` was not scanned."""
+
+    def tiles(count: int, last: np.ndarray | None) -> Iterator[np.ndarray | None]:
+        yield from [np.full((64, 64, 3), 50, np.uint8)] * (count - 1)
+        yield last
+
+    with tifffile.TiffWriter(path) as tiff:
+        for n, side in enumerate((256, 128)):
+            tiff.write(
+                tiles((side // 64) ** 2, None if n == gap else np.full((64, 64, 3), 90, np.uint8)),
+                shape=(side, side, 3),
+                dtype=np.uint8,
+                tile=(64, 64),
+                photometric="rgb",
+                subfiletype=n,
+                description=description if n == 0 else None,
+                metadata=None,
+            )
+    return path
+
+
+@pytest.mark.parametrize("description", ["", APERIO])
+@pytest.mark.parametrize("gap", [0, 1])
+def test_tiles_that_were_not_scanned_are_white(tmp_path: Path, gap: int, description: str) -> None:
+    path = sparse(tmp_path / "a.tif", gap=gap, description=description)
+    if description:  # what an SVS lacks OpenSlide paints from other levels
+        with open_slide(path) as slide:
+            assert isinstance(slide, OpenSlideReader)
+        return
+    same_pixels(path)
+    with TiffReader(path) as slide:
+        side = 256 >> gap
+        assert (slide.read(Box(x=side - 64, y=side - 64, width=64, height=64), level=gap) == 255).all()
+        assert (slide.read(Box(x=0, y=0, width=64, height=64), level=gap) == 50).all()
+
+
+def write_ome(path: Path, image: np.ndarray, *, sizes: int = 3, **options: object) -> Path:
+    """The pyramid in SubIFDs, as Bio-Formats and QuPath write it, after a small picture (a label) of its own series."""
+    planar = options.get("planarconfig") == "separate"
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        tiff.write(image[:40, :60], photometric="rgb", metadata={"axes": "YXS", "Name": "label"})
+        for n in range(sizes):
+            level = image[:: 2**n, :: 2**n]
+            tiff.write(
+                level.transpose(2, 0, 1) if planar else level,
+                tile=(128, 128),
+                photometric="rgb",
+                subifds=sizes - 1 if n == 0 else None,
+                subfiletype=min(n, 1),
+                metadata={
+                    "axes": "SYX" if planar else "YXS",
+                    "PhysicalSizeX": 0.00025,
+                    "PhysicalSizeXUnit": "mm",
+                    "PhysicalSizeY": 250.0,
+                    "PhysicalSizeYUnit": "nm",
+                }
+                if n == 0
+                else None,
+                **options,
+            )
+    return path
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "zlib", "predictor": True},
+        {"planarconfig": "separate"},
+        {"planarconfig": "separate", "compression": "lzw", "predictor": True},
+        {"compression": "jpeg2000"},
+    ],
+    ids=str,
+)
+def test_ome_tiff_of_several_series_gives_the_pyramid_of_the_largest(
+    tmp_path: Path, picture: np.ndarray, options: dict[str, object]
+) -> None:
+    with open_slide(write_ome(tmp_path / "a.ome.tif", picture, **options)) as slide:
+        assert isinstance(slide, TiffReader)
+        assert (slide.slide_id, slide.mpp) == ("a", pytest.approx(0.25))
+        assert [level.downsample for level in slide.levels] == [1, 2, 4]
+        for n, level in enumerate(slide.levels):
+            whole = slide.read(Box(x=0, y=0, width=level.width_px, height=level.height_px), level=n)
+            np.testing.assert_array_equal(whole, picture[:: 2**n, :: 2**n])
+
+
+def test_an_ome_tiff_of_other_channels_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    channels = np.zeros((4, 256, 256), np.uint16)
+    tifffile.imwrite(path, channels, ome=True, tile=(128, 128), photometric="minisblack", metadata={"axes": "CYX"})
+    with pytest.raises(
+        HistosynthError, match=r"a\.ome\.tif is an OME-TIFF of CYX uint16, no RGB picture of 8 bits; exp"
+    ):
+        open_slide(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "reader"),
+    [
+        ({"extrasamples": "unassalpha"}, OpenSlideReader),  # premultiplied by libtiff
+        ({"photometric": "minisblack"}, OpenSlideReader),
+        ({"tile": None}, ImageReader),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_had_alike_is_left_to_another_reader(
+    tmp_path: Path, picture: np.ndarray, options: dict[str, object], reader: type
+) -> None:
+    image = picture[..., 0] if "photometric" in options else picture
+    if "extrasamples" in options:
+        image = np.dstack([picture, picture[..., 0]])
+    tifffile.imwrite(
+        tmp_path / "a.tif", image, **{"tile": (256, 256), "photometric": "rgb", "metadata": None, **options}
+    )
+    with pytest.raises(NotUnderstoodError):
+        TiffReader(tmp_path / "a.tif")
+    with open_slide(tmp_path / "a.tif") as slide:
+        assert isinstance(slide, reader)
+
+
+def damaged(path: Path, image: np.ndarray, how: str) -> Path:
+    """A slide with one fault."""
+    tifffile.imwrite(path, image, tile=(256, 256), photometric="rgb", compression="zlib", metadata=None)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.first
+        start, length = page.dataoffsets[0], page.databytecounts[0]
+        tag = page.tags["Compression"].valueoffset
+    if how == "cut off":
+        content = content[: len(content) // 2]
+    elif how == "empty":
+        content.clear()
+    elif how == "corrupt tile":
+        content[start : start + length] = bytes(length)
+    elif how == "unknown compression":
+        struct.pack_into("<H", content, tag, 34999)
+    elif how == "text":
+        content[:] = b"slide_id,label\n"
+    elif how == "png":
+        content[:] = b"\x89PNG\r\n\x1a\n" + bytes(100)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".svs", ".tif"])
+@pytest.mark.parametrize("how", ["cut off", "empty", "corrupt tile", "unknown compression", "text", "png"])
+def test_a_broken_slide_gives_one_line(
+    tmp_path: Path, picture: np.ndarray, how: str, suffix: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = damaged(tmp_path / f"bad{suffix}", picture, how)
+    expected = pytest.raises(HistosynthError, match=rf"(slide|image) .*bad\{suffix} cannot be read .*; ")
+    with expected as caught, open_slide(path) as slide:
+        slide.read(Box(x=0, y=0, width=WIDTH, height=HEIGHT))
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@settings(max_examples=30)
+@given(share=st.floats(0, 1), flip=st.integers(1, 255))
+def test_one_wrong_byte_in_the_structure_never_ends_in_a_traceback(
+    tmp_path_factory: pytest.TempPathFactory, picture: np.ndarray, share: float, flip: int
+) -> None:
+    path = tmp_path_factory.mktemp("wrong") / "a.svs"
+    tifffile.imwrite(path, picture[:64, :64], tile=(64, 64), photometric="rgb", description=APERIO, metadata=None)
+    content = bytearray(path.read_bytes())
+    content[int(share * 400)] ^= flip
+    path.write_bytes(content)
+    try:
+        with open_slide(path) as slide:
+            slide.read(Box(x=0, y=0, width=64, height=64))
+    except HistosynthError as error:
+        told = str(error)
+    else:
+        told = ""
+    assert "\n" not in told
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="handles are counted in /proc")
+def test_five_hundred_slides_leave_no_handle_and_no_memory(tmp_path: Path, picture: np.ndarray) -> None:
+    path = tmp_path / "a.tif"
+    picture = picture[:300, :300]
+    tifffile.imwrite(path, picture, tile=(256, 256), photometric="rgb", compression="jpeg", metadata=None)
+
+    def look(times: int) -> None:
+        for _ in range(times):
+            with open_slide(path) as slide:
+                slide.read(Box(x=0, y=0, width=300, height=300))
+
+    look(50)
+    gc.collect()
+    handles, memory = len(os.listdir("/proc/self/fd")), resident_bytes()  # noqa: PTH208
+    look(500)
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == handles  # noqa: PTH208
+    assert resident_bytes() - memory < 500 * picture.nbytes / 20  # a twentieth of what a leak of each would hold
+
+
+def test_a_refused_file_leaves_no_handle(tmp_path: Path) -> None:
+    (tmp_path / "a.svs").write_bytes(b"II*\0" + bytes(200))
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
+    with pytest.raises(NotUnderstoodError):
+        TiffReader(tmp_path / "a.svs")
+    if before:
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_the_cache_is_bounded_and_changes_no_pixel(
+    tmp_path: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, picture, tile=(64, 64), photometric="rgb", metadata=None)
+    monkeypatch.setattr("histosynth.slides.tiff._CACHE_BYTES", 1)
+    with TiffReader(path) as slide, openslide.OpenSlide(path) as oracle:
+        for x, y in np.random.default_rng(0).integers(0, 500, (50, 2)).tolist():
+            expected = np.asarray(oracle.read_region((x, y), 0, (110, 90)).convert("RGB"))
+            np.testing.assert_array_equal(slide.read(Box(x=x, y=y, width=110, height=90)), expected)
+            assert len(slide._tiles) <= 4
