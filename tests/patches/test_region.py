@@ -19,16 +19,20 @@ from histosynth.slides.phantom.files import write_pyramid
 from histosynth.slides.reader import Box, open_slide
 
 SIDE = 1024
-SLOPE = np.array(
-    [0.2137, 0.1931, 0]
-)  # gray a pixel along x in red and along y in green; odd, so that rounding levels out
+SLOPE = np.array([0.2137, 0.1931, 0])  # gray a pixel along x in red and along y in green
+FLOOR, NOISE = 14, 6  # gray
 
 
 @pytest.fixture(scope="module")
 def ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plane at level 0, 2 and 5: the average of a square is the value at its center."""
+    """A plane at level 0, 2 and 5: the average of a square is the value at its center.
+
+    Noise lets rounding level out; three neighbors of it add up to nothing.
+    """
     y, x = np.mgrid[:SIDE, :SIDE]
-    whole = np.stack([x, y, 0 * x], axis=2) * SLOPE
+    first, second = np.random.default_rng(0).uniform(-NOISE, NOISE, (2, SIDE, SIDE // 3 + 1, 3))
+    noise = np.stack([first, second, -first - second], axis=2).reshape(SIDE, -1, 3)[:, :SIDE]
+    whole = np.stack([x, y, 0 * x], axis=2) * SLOPE + FLOOR + noise
     path = tmp_path_factory.mktemp("ramp") / "ramp.tif"
     with tifffile.TiffWriter(path) as tiff:
         for n, ratio in enumerate((1, 2, 5)):
@@ -40,22 +44,21 @@ def ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("source", ["base", "best_level"])
-# Gray values are whole numbers: 0.1 of one is half a pixel. OpenSlide takes whole level-0 corners and interpolates.
-@pytest.mark.parametrize(("reader", "slack_px"), [("tiff", 0.5), ("openslide", 0.75)])
+@pytest.mark.parametrize("reader", ["tiff", "openslide"])
 @settings(max_examples=15)
 @given(x=st.integers(0, 400), y=st.integers(0, 400), mpp=st.floats(0.2, 0.55), region_mpp=st.floats(0.25, 1.2))
 def test_the_center_is_where_it_should_be_at_any_scale(
-    ramp: Path, source: str, reader: str, slack_px: float, x: int, y: int, mpp: float, region_mpp: float
+    ramp: Path, source: str, reader: str, x: int, y: int, mpp: float, region_mpp: float
 ) -> None:
     wanted = PatchSettings(region_px=100, region_mpp=region_mpp, patch_px=40, read=source)
     extent = region_extent(wanted, mpp=mpp)
     assert abs(100 * region_mpp / mpp - extent) <= 0.5
     with open_slide(ramp, reader=reader) as slide:
-        patch = read_region(slide, Box(x=x, y=y, width=extent, height=extent), side_px=40, source=wanted.read).scaled(
-            40
-        )
-    found = patch.mean((0, 1))[:2] / SLOPE[:2] + 0.5  # a pixel has the value of its upper left corner
-    assert found == pytest.approx([x + extent / 2, y + extent / 2], abs=slack_px)
+        box = Box(x=x, y=y, width=extent, height=extent)
+        patch = read_region(slide, box, side_px=40, source=wanted.read).scaled(40)
+    found = (patch.mean((0, 1))[:2] - FLOOR) / SLOPE[:2] + 0.5  # a pixel has the value of its upper left corner
+    # Where whole gray values keep step with the ramp, rounding leaves up to a quarter of one: a good pixel.
+    assert found == pytest.approx([x + extent / 2, y + extent / 2], abs=1.25)
 
 
 def test_base_is_the_exact_average_and_best_level_reads_fewer_pixels(tmp_path: Path) -> None:

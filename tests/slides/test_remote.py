@@ -125,7 +125,16 @@ def test_patches_of_a_remote_slide_are_those_of_the_file(
     address, _ = serve()
     for name, slide in [("near", tmp_path / "a.tif"), ("far", f"{address}/a.tif")]:
         command = ["histosynth", "patches", str(slide), "--out", str(tmp_path / name), "--workers", "1", "--quiet"]
-        changes = ["--set", "patches.region_px=256", "--set", "patches.patch_px=64", "--set", "patches.min_tissue=0"]
+        changes = [
+            "--set",
+            "patches.region_px=256",
+            "--set",
+            "patches.patch_px=64",
+            "--set",
+            "patches.min_tissue=0",
+            "--set",
+            "patches.quality=false",
+        ]
         monkeypatch.setattr("sys.argv", [*command, *changes])
         main()
     names = sorted(file.name for file in (tmp_path / "near").iterdir())
