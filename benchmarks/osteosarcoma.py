@@ -26,6 +26,7 @@ region_mpp = 1.0
 patch_px = 64
 cap = 256
 min_tissue = 0.5
+quality = false                   # every place with tissue: the README's figures are of these
 stain = "none"                    # one laboratory; and the classes are told apart by color too
 held_out_patients = ["Case-4"]
 one_label_a_patient = false       # the classes are of tiles: a case has several
