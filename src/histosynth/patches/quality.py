@@ -18,6 +18,7 @@ thresholds do to real tissue and to the same tissue blurred.
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from histosynth.config import PatchSettings
@@ -29,6 +30,7 @@ FLAWS = ("near_blank", "overexposed", "underexposed", "pen", "dark_line", "blurr
 _PITCH_UM = 1.0
 _BLOCK = 8
 _WHITE = 240  # of glass, where optical density is 0
+_DENSITY = np.log((_WHITE + 1) / (np.minimum(np.arange(256), _WHITE) + 1)).astype(np.float32)
 _GLASS_DENSITY = 0.1
 _FAR = 4
 _NOISE_ENERGY = 4.0  # of noise of standard deviation 1: twice its variance, down and across
@@ -37,7 +39,7 @@ _NOISE_ENERGY = 4.0  # of noise of standard deviation 1: twice its variance, dow
 def flaw(region: NDArray[np.uint8], *, mpp: float, settings: PatchSettings) -> str | None:
     """The first of `FLAWS` that a region (H, W, 3) at `mpp` microns per pixel has, or None."""
     points = lattice(region, mpp=mpp)
-    if points[..., 1].std() < 3 or glass_share(points) > 0.95:
+    if _spread(points[..., 1]) < 3 or glass_share(points) > 0.95:
         return "near_blank"
     if clipped_share(points) > 0.75:
         return "overexposed"
@@ -67,15 +69,25 @@ def sharpness(points: NDArray[np.uint8]) -> float:
 
 def _difference_energy(image: NDArray[np.float32], distance: int) -> float:
     down, across = image[distance:] - image[:-distance], image[:, distance:] - image[:, :-distance]
-    return float(np.square(down).mean() + np.square(across).mean())
+    return float(np.vdot(down, down) / down.size + np.vdot(across, across) / across.size)
+
+
+def _spread(channel: NDArray[np.uint8]) -> float:
+    """The standard deviation."""
+    centered = channel - channel.mean(dtype=np.float32)
+    return float(np.sqrt(np.vdot(centered, centered) / centered.size))
+
+
+def _share(chosen: NDArray[np.bool_]) -> float:
+    return int(np.count_nonzero(chosen)) / chosen.size
 
 
 def ink_share(points: NDArray[np.uint8]) -> float:
     """Share of the blocks of 8 x 8 points whose mean color is ink."""
     size = min(_BLOCK, *points.shape[:2])
-    rows, columns = points.shape[0] // size, points.shape[1] // size
-    blocks = points[: rows * size, : columns * size].reshape(rows, size, columns, size, 3).mean(axis=(1, 3))
-    return float(is_ink(_density(blocks)).mean())
+    height, width = (side // size * size for side in points.shape[:2])
+    blocks = np.asarray(Image.fromarray(points[:height, :width]).reduce(size))
+    return _share(is_ink(_density(blocks)))
 
 
 def line_length(points: NDArray[np.uint8]) -> float:
@@ -89,10 +101,10 @@ def line_length(points: NDArray[np.uint8]) -> float:
     dark = highest < _WHITE * np.exp(-0.3)
     if np.count_nonzero(dark) < side // 2:
         return 0.0
-    gray = dark & (_density(highest) > 0.7 * _density(lowest))
-    labels, count = ndimage.label(gray, structure=np.ones((3, 3)))
-    if not count:
+    gray = dark & (_density(highest) > np.float32(0.7) * _density(lowest))
+    if np.count_nonzero(gray) < side // 2:
         return 0.0
+    labels, _ = ndimage.label(gray, structure=np.ones((3, 3)))
     sizes: list[int] = np.bincount(labels.ravel())[1:].tolist()
     reaches: list[int] = [max(s.stop - s.start for s in slices) for slices in ndimage.find_objects(labels)]
     thin = [reach for reach, size in zip(reaches, sizes, strict=True) if size <= 0.2 * gray.size]
@@ -101,17 +113,17 @@ def line_length(points: NDArray[np.uint8]) -> float:
 
 def glass_share(points: NDArray[np.uint8]) -> float:
     """Share of points that no stain darkens."""
-    return float((_lowest(points) > _WHITE * np.exp(-_GLASS_DENSITY)).mean())
+    return _share(_lowest(points) > _WHITE * np.exp(-_GLASS_DENSITY))
 
 
 def clipped_share(points: NDArray[np.uint8]) -> float:
     """Share of points at the upper limit in every channel."""
-    return float((_lowest(points) >= 254).mean())
+    return _share(_lowest(points) >= 254)
 
 
 def bright_share(points: NDArray[np.uint8]) -> float:
     """Share of points brighter than 100 of 255 in some channel."""
-    return float((_highest(points) > 100).mean())
+    return _share(_highest(points) > 100)
 
 
 def _lowest(points: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -122,6 +134,6 @@ def _highest(points: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.maximum(np.maximum(points[..., 0], points[..., 1]), points[..., 2])
 
 
-def _density(color: NDArray[np.generic]) -> NDArray[np.floating]:
-    density: NDArray[np.floating] = np.log((_WHITE + 1) / (np.minimum(color, _WHITE) + np.float32(1)))
+def _density(color: NDArray[np.uint8]) -> NDArray[np.float32]:
+    density: NDArray[np.float32] = np.take(_DENSITY, color)
     return density

@@ -64,8 +64,10 @@ def _find(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     # One level for all channels: glass is gray, and a region without any has its lightest color taken for no glass.
     glass = np.clip(np.percentile(image, 99, axis=(0, 1)).max(), _DIMMEST_GLASS, 255)
     smooth = ndimage.gaussian_filter(image.astype(np.float32), (1, 1, 0))
-    density = np.log((glass + 1) / (smooth + 1))
-    measure = 2 * density.max(axis=2) - density.min(axis=2)
+    density = np.log(np.float32(glass + 1)) - np.log(smooth + 1)
+    red, green, blue = np.moveaxis(density, -1, 0)
+    darkest, palest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    measure = 2 * darkest - palest
     smallest = max(4, round(_SMALL * measure.size))
     ink = _without_small(is_ink(density), smallest)
     ink = ndimage.binary_dilation(ink, iterations=_INK_RIM) if ink.any() else ink
