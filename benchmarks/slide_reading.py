@@ -1,6 +1,6 @@
 """How fast slides become patches: the whole verb beside a bare OpenSlide loop over the same regions.
 
-    python benchmarks/slide_reading.py [--out DIR] [--quick] [--peer histolab=PYTHON] [--peer tiatoolbox=PYTHON]
+    python benchmarks/slide_reading.py [--out DIR] [--quick] [--tiatoolbox PYTHON]
 
 On one core, in one process: `cut` (tissue mask, read, scale, Macenko, PNG, Parquet) of N regions of 512 x 512 px, and
 beside it the loop that everyone writes first, `read_region(...).convert("RGB").resize((128, 128), BOX)`, over the same
@@ -10,7 +10,7 @@ beside reader, at the grid's places and at random ones.
 
 The slide is drawn once and kept in DIR: the middle of a phantom, 1024 x 1024 px, tiled to 20,480 x 20,480 px, in JPEG
 tiles of 256 px (4:2:0, quality 90) at levels 1, 4 and 16. Nothing else is needed; two minutes, `--quick` (fewer
-regions) less than one. `--peer` measures another library too, by the Python of a venv that has it
+regions) less than one. `--tiatoolbox` measures TIAToolbox too, by the Python of a venv that has it
 (`slide_reading_peer.py`). The last line is JSON: `ratio` is the median time of the loop over that of the verb, `low`
 and `high` are the least and the largest of the repeats.
 """
@@ -46,7 +46,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "histosynth-slide-reading")
     parser.add_argument("--quick", action="store_true", help="fewer regions and repeats")
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help="measure this library too")
+    parser.add_argument("--tiatoolbox", metavar="PYTHON", help="measure TIAToolbox too, by this Python")
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core, so that threads cannot help either side
@@ -74,13 +74,8 @@ def main() -> None:
     for source, found in ratios.items():
         show(f"whole verb, read = {source}", len(boxes), times[source])
         print(f"  ratio {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})")
-    for peer in arguments.peer:
-        name, _, python = peer.partition("=")
-        found = [run_peer(name, python, slide, len(boxes)) for _ in range(min(repeats, 3))]
-        ours = statistics.median(times["base"]) / len(boxes)
-        rates = [1 / (told["seconds"] / told["patches"]) for told in found]
-        print(f"{name:<36} {statistics.median(rates):7.1f} a second ({min(rates):.1f} to {max(rates):.1f})")
-        print(f"  whole verb over it {1 / ours / statistics.median(rates):.1f}")
+    if arguments.tiatoolbox:
+        show("TIAToolbox", len(boxes), [run_peer(arguments.tiatoolbox, slide, len(boxes)) for _ in range(3)])
     rng = np.random.default_rng(0)
     scattered = [Box(x=int(x), y=int(y), width=512, height=512) for x, y in rng.integers(0, SIDE - 512, (100, 2))]
     for where, places in (("grid", boxes[:100]), ("random", scattered)):
@@ -154,13 +149,13 @@ def read_all(path: Path, boxes: list[Box], *, reader: str) -> None:
             slide.read(box)
 
 
-def run_peer(name: str, python: str, slide: Path, regions: int) -> dict[str, float]:
+def run_peer(python: str, slide: Path, regions: int) -> float:
+    """Processor seconds for as many regions."""
     script = Path(__file__).with_name("slide_reading_peer.py")
-    done = subprocess.run(
-        [python, script, name, slide, str(regions)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    words = [python, script, slide, str(regions)]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    told = json.loads(done.stdout.splitlines()[-1])
+    return float(told["seconds"]) * regions / int(told["patches"])
 
 
 def seconds(work: Callable[[], object]) -> float:
