@@ -202,3 +202,14 @@ def test_jitter_keeps_the_places_at_the_edge_of_the_slide() -> None:
     given = {"bounds": SLIDE, "extent": 50, "step": 50, "min_share": 1.0}
     found = lay_regions(area, **given, jitter=0.9, rng=np.random.default_rng(0))
     assert len(found.corners) == found.candidates == 8 * 6
+
+
+def test_an_outline_of_many_points_is_measured_as_any_other() -> None:
+    turn = np.linspace(0, 2 * np.pi, 6000, endpoint=False)
+    radius = 2000 + 300 * np.sin(97 * turn)
+    star = shapely.Polygon(np.stack([2500 + radius * np.cos(turn), 2500 + radius * np.sin(turn)], axis=1))
+    corners = np.stack(np.meshgrid(np.arange(0, 5000, 130), np.arange(0, 5000, 170)), axis=-1).reshape(-1, 2)
+    squares = shapely.box(*corners.T, *(corners + 128).T)
+    found = inside_share(shapely.MultiPolygon([star]), corners, extent=128)
+    assert found == pytest.approx(shapely.area(shapely.intersection(star, squares)) / 128**2, abs=1e-9)
+    assert ((found > 0) & (found < 1)).sum() > 100

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 
+_FEW_SQUARES, _FEW_POINTS = 8, 1000  # no gain in cutting below these
 _ROUNDING = 1e-9  # of a share: areas are floats, and a region that is inside exactly must count as inside
 
 
@@ -130,8 +131,23 @@ def inside_share(area: shapely.MultiPolygon, corners: NDArray[np.int64], *, exte
     shapely.prepare(area)
     share = shapely.covers(area, squares).astype(np.float64)
     border = shapely.intersects(area, squares) & (share == 0)
-    share[border] = shapely.area(shapely.intersection(area, squares[border])) / extent**2
+    share[border] = _areas_inside(area, squares[border]) / extent**2
     return share
+
+
+def _areas_inside(area: shapely.Geometry, squares: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Area of each square inside `area`. An outline of many points is first cut to where its squares lie, by halves."""
+    if len(squares) < _FEW_SQUARES or shapely.get_num_coordinates(area) < _FEW_POINTS:
+        inside: NDArray[np.float64] = shapely.area(shapely.intersection(area, squares))
+        return inside
+    bounds = shapely.bounds(squares)
+    longer = int(np.ptp(bounds[:, 1]) > np.ptp(bounds[:, 0]))
+    first, second = np.array_split(np.argsort(bounds[:, longer], kind="stable"), 2)
+    inside = np.empty(len(squares))
+    for half in (first, second):
+        around = shapely.box(*shapely.total_bounds(squares[half]))
+        inside[half] = _areas_inside(shapely.intersection(area, around), squares[half])
+    return inside
 
 
 def _grid(polygon: shapely.Polygon, *, step: int) -> NDArray[np.int64]:
