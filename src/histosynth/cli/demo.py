@@ -18,7 +18,7 @@ _PER_LABEL = 64
 def command(out: Path) -> None:
     """Draw a small cohort of phantom slides and take it all the way to a report. No network, no data needed.
 
-    Three genotypes, four patients each. About three minutes on two recent cores, up to ten on old ones. Interrupted,
+    Three genotypes, four patients each. About three minutes on two recent cores, more on old ones. Interrupted,
     the same command goes on.
     """
     from histosynth.slides.phantom import Cohort, draw_cohort
