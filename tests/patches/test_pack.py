@@ -140,6 +140,12 @@ def test_no_patient_is_on_both_sides(tmp_path: Path) -> None:
     do(tmp_path / "tiles", tmp_path / "store", labels=tmp_path / "l.csv", settings=named)
     rows_ = by_id(tmp_path / "store").values()
     assert {row["patient_id"] for row in rows_ if row["split"] == "held_out"} == {"g3"}
+    held_out: list[str] = []
+    for fold in range(3):
+        store = tmp_path / f"fold{fold}"
+        do(tmp_path / "tiles", store, labels=tmp_path / "l.csv", settings=PatchSettings(folds=3, fold=fold))
+        held_out += {row["patient_id"] for row in by_id(store).values() if row["split"] == "held_out"}
+    assert sorted(held_out) == [f"g{n}" for n in range(7)]
 
 
 def test_what_does_not_join_is_named(tmp_path: Path, verb: Verb) -> None:
@@ -250,7 +256,7 @@ def test_a_bad_tile_is_an_error_or_skipped_and_named(
         (same_but_for_case, [], "has the classes 'TUM' and 'tum', which differ by case only"),
         (same_id, [], "two tiles are called 'TUM_0'"),
         (nothing, ["--set", "patches.cap=3"], "--set patches.cap does nothing here"),
-        (nothing, ["--set", 'patches.held_out_patients=["Q"]'], "names 'Q', but no tile is of that patient"),
+        (nothing, ["--set", 'patches.held_out_patients=["Q"]'], "names 'Q', but nothing here is of that patient"),
         (nothing, ["--crop", "8", "--size", "16"], "a crop of 8 px cannot become a patch of 16 px"),
         (nothing, ["--mpp", "50"], "50 microns per pixel is out of range"),
         (nothing, ["--size", "3"], "--size"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _PATH = click.Path(path_type=Path)
 _NAMED = 5
-_KNOWN = ("patches.held_out", "patches.held_out_patients", "patches.seed")
+_KNOWN = tuple(f"patches.{key}" for key in ("held_out", "held_out_patients", "folds", "fold", "seed"))
 
 
 @click.command("pack", short_help="A folder of tiles into a patch store.")
@@ -49,8 +49,8 @@ def command(
 ) -> None:
     """Make a patch store from PNG, JPEG or TIFF tiles that were cut elsewhere: a subfolder a class, or --labels.
 
-    Of the settings, held_out, held_out_patients and seed of [patches] count. The same command run again finishes a
-    store that was interrupted.
+    Of the settings, held_out, held_out_patients, folds, fold and seed of [patches] count. The same command run again
+    finishes a store that was interrupted.
 
     \b
       histosynth pack tiles/ --out store --mpp 0.5

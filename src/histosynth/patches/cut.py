@@ -98,6 +98,20 @@ def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, settings
     return TumorArea(polygons=polygons, slide=bounds, record=record)
 
 
+def propose(slide: SlideReader, job: Job) -> tuple[TumorArea, Places]:
+    """Where patches of a slide may come from, and the places to try, in order."""
+    area = tumor_area(slide, job.outline, mpp=job.mpp, settings=job.settings)
+    places = find_places(
+        area.polygons,
+        tissue_mask(slide),
+        bounds=area.slide,
+        extent=region_extent(job.settings, mpp=job.mpp),
+        settings=job.settings,
+        slide_id=job.slide_id,
+    )
+    return area, places
+
+
 def cut(job: Job) -> int:
     """Cut one slide and write its part, whole or not at all; return the number of patches.
 
@@ -106,17 +120,8 @@ def cut(job: Job) -> int:
         OSError: the part cannot be written.
     """
     settings = job.settings
-    extent = region_extent(settings, mpp=job.mpp)
     with open_slide(job.slide, mpp=job.mpp) as slide:
-        area = tumor_area(slide, job.outline, mpp=job.mpp, settings=settings)
-        places = find_places(
-            area.polygons,
-            tissue_mask(slide),
-            bounds=area.slide,
-            extent=extent,
-            settings=settings,
-            slide_id=job.slide_id,
-        )
+        area, places = propose(slide, job)
         taken = _take(slide, places, job=job)
     images, stain = _normalize(taken.images, name=settings.stain)
     patches = [
@@ -129,7 +134,7 @@ def cut(job: Job) -> int:
             patient_id=job.patient_id,
             x=x,
             y=y,
-            extent=extent,
+            extent=places.extent,
             mpp=settings.region_px * settings.region_mpp / settings.patch_px,
             tissue=share,
             split=job.split,
@@ -147,7 +152,7 @@ def cut(job: Job) -> int:
         "label": job.label,
         "split": job.split,
         "mpp": job.mpp,
-        "extent_px": extent,
+        "extent_px": places.extent,
         "outlines": area.record,
         "candidates": places.candidates,
         "rejected": {**places.rejected, **taken.rejected},

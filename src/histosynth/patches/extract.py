@@ -22,9 +22,9 @@ from histosynth.patches.mpp_table import read_mpp_table
 from histosynth.patches.plan import Skip, plan, refuse_bad
 from histosynth.patches.preview import PREVIEW, write_preview
 from histosynth.patches.split_table import read_split_table
-from histosynth.patches.store import KIND, part_fingerprint, part_path, part_record, write_manifest
+from histosynth.patches.store import part_fingerprint, part_path, part_record, parts_of, write_manifest
 from histosynth.patches.workers import run_jobs
-from histosynth.rundir import MANIFEST, one_writer, read_manifest, require_directory
+from histosynth.rundir import MANIFEST, one_writer
 from histosynth.slides.reader import find_slides, slide_id_of
 from histosynth.stain import normalizers
 
@@ -80,7 +80,7 @@ def extract(
         slides: slide files, or folders of them.
         out: directory of the store; made if absent.
         settings: what to cut.
-        outlines: folder of QuPath GeoJSON files, one a slide; None takes tissue anywhere on the slide.
+        outlines: folder of outline files, one a slide; None takes tissue anywhere on the slide.
         labels: CSV of labels by slide or patient; None leaves every label null.
         split_table: CSV that says for each patient (or slide) `train` or `held_out`; None draws by hash.
         mpp: microns per pixel of the full resolution, used where a slide states none.
@@ -183,16 +183,7 @@ def extract(
 
 def refuse_foreign(out: Path, *, slide_ids: set[str]) -> None:
     """Raise unless `out` is absent, empty, or a store whose every part belongs to one of these slides."""
-    if not out.exists():
-        return
-    require_directory(out)
-    parts = {part.name for part in out.glob("part-*.parquet")}
-    if (out / MANIFEST).exists():
-        read_manifest(out, kind=KIND)
-    elif not parts and (found := sorted(entry.name for entry in out.iterdir() if not entry.name.startswith("."))):
-        raise HistosynthError(
-            f"--out {out} is no patch store and not empty (it holds {found[0]}); name another directory"
-        )
+    parts = {part.name for part in parts_of(out)}
     if unnamed := sorted(parts - {part_path(out, slide_id).name for slide_id in slide_ids}):
         raise HistosynthError(
             f"the store {out} holds {len(unnamed)} part(s) of slides that this command does not name, such as "

@@ -18,14 +18,22 @@ from tqdm import tqdm
 
 from histosynth import __version__
 from histosynth.config import PatchSettings
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError
 from histosynth.patches.pack_manifest import describe_pack, part_facts
 from histosynth.patches.scale import area_average
-from histosynth.patches.split import HELD_OUT, TRAIN, split_patients
-from histosynth.patches.store import KIND, Patch, part_fingerprint, part_path, part_record, write_manifest, write_part
+from histosynth.patches.split import TRAIN, check_rule, split_by
+from histosynth.patches.store import (
+    Patch,
+    part_fingerprint,
+    part_path,
+    part_record,
+    parts_of,
+    write_manifest,
+    write_part,
+)
 from histosynth.patches.tile_images import Seen, look_at_all
 from histosynth.patches.tiles import Listing, list_classes, list_labeled
-from histosynth.rundir import MANIFEST, one_writer, read_manifest, require_directory
+from histosynth.rundir import MANIFEST, one_writer
 from histosynth.slides.image import ImageReader
 from histosynth.slides.reader import plausible_mpp
 
@@ -76,7 +84,7 @@ def pack(
     Args:
         folder: one subfolder a class; or any folder of tiles, with `labels`.
         out: directory of the store; made if absent.
-        settings: `held_out`, `held_out_patients` and `seed` decide the split; the rest is for slides.
+        settings: `held_out`, `held_out_patients`, `folds`, `fold` and `seed` decide the split; the rest is for slides.
         labels: CSV of file and label, and perhaps patient (or group) and split.
         mpp: microns per pixel of the tiles, used where a file states none; None leaves it unknown.
         size_px: side of a patch; None keeps that of the tiles, which then must be of one size.
@@ -128,7 +136,7 @@ def pack(
     manifest = describe_pack(seen, records, split, listing, bad, labels=labels)
     manifest["settings"] = {
         "packed": folder.resolve().name, "mpp": mpp, "size_px": size_px, "crop_px": crop_px,
-        **settings.model_dump(mode="json", include={"held_out", "held_out_patients", "seed"}),
+        **settings.model_dump(mode="json", include={"held_out", "held_out_patients", "folds", "fold", "seed"}),
     }  # fmt: skip
     write_manifest(out, manifest)
     return PackResult(
@@ -170,27 +178,18 @@ def _nothing_to_pack(folder: Path, listing: Listing, bad: Mapping[str, str]) -> 
 
 
 def _split(seen: Sequence[Seen], settings: PatchSettings) -> dict[str, str]:
-    """The split of each patient: from the table, as named in the settings, or drawn within each set of labels."""
+    """The split of each patient: from the table, else as the settings say, drawn within each set of labels."""
     labels: dict[str, set[str]] = {}
     for found in seen:
         labels.setdefault(found.patient_id, set()).add(found.tile.label)
-    named = settings.held_out_patients
+    check_rule(settings, table=False)
     stated = {found.patient_id: found.tile.split for found in seen if found.tile.split is not None}
-    if stated and named:
-        raise HistosynthError(
-            "the table has a split column and patches.held_out_patients names patients; use one of them"
-        )
+    if stated and (settings.held_out_patients or settings.folds):
+        rival = "held_out_patients names patients" if settings.held_out_patients else "folds parts them"
+        raise HistosynthError(f"the table has a split column and patches.{rival}; use one of them")
     if stated:
         return {patient: stated[patient] or TRAIN for patient in labels}
-    if unknown := sorted(set(named) - set(labels)):
-        raise HistosynthError(
-            f"patches.held_out_patients names '{unknown[0]}', but no tile is of that patient"
-            f"{nearest(unknown[0], sorted(labels))}"
-        )
-    if named:
-        return {patient: HELD_OUT if patient in named else TRAIN for patient in labels}
-    groups = {patient: "\0".join(sorted(found)) for patient, found in labels.items()}
-    return split_patients(groups, fraction=settings.held_out, seed=settings.seed)
+    return split_by(settings, {patient: "\0".join(sorted(found)) for patient, found in labels.items()})
 
 
 def _blocks(seen: Sequence[Seen], *, crop_px: int | None) -> Iterator[tuple[str, list[Seen]]]:
@@ -244,17 +243,7 @@ def _patches(
 
 def _refuse_foreign(out: Path, folder: Path) -> None:
     """Raise unless `out` is absent, empty, or a store packed from a folder of this name, finished or not."""
-    require_directory(out)
-    if not out.exists():
-        return
-    parts = sorted(out.glob("part-*.parquet"))
-    if (out / MANIFEST).exists():
-        read_manifest(out, kind=KIND)
-    elif not parts and (found := sorted(entry.name for entry in out.iterdir() if not entry.name.startswith("."))):
-        raise HistosynthError(
-            f"--out {out} is no patch store and not empty (it holds {found[0]}); name another directory"
-        )
-    for part in parts:
+    for part in parts_of(out):
         if part_fingerprint(part) is not None and part_record(part).get("packed") != folder.resolve().name:
             raise HistosynthError(
                 f"the store {out} holds patches that do not come from a folder '{folder.name}', such as {part.name}; "

@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from histosynth.patches.cut import FLAWED, Job, tumor_area
-from histosynth.patches.grid import region_extent
-from histosynth.patches.places import Places, find_places
+from histosynth.patches.cut import FLAWED, Job, propose
+from histosynth.patches.places import Places
 from histosynth.patches.store import part_record, read_places
 from histosynth.rundir import atomic_write, write_text
 from histosynth.slides.reader import open_slide
-from histosynth.slides.tissue import tissue_mask
 
 PREVIEW = "preview"
 """Folder inside the store."""
@@ -93,27 +91,18 @@ def write_preview(out: Path, jobs: Sequence[Job], *, manifest: Mapping[str, Any]
 def draw_slide(job: Job) -> tuple[Image.Image, dict[str, NDArray[np.int64]]]:
     """The thumbnail of a slide that is cut, with its outline and the fate of every place; and the places shown."""
     settings, record = job.settings, part_record(job.part)
-    extent = region_extent(settings, mpp=job.mpp)
     with open_slide(job.slide, mpp=job.mpp) as slide:
-        area = tumor_area(slide, job.outline, mpp=job.mpp, settings=job.settings)
-        places = find_places(
-            area.polygons,
-            tissue_mask(slide),
-            bounds=area.slide,
-            extent=extent,
-            settings=settings,
-            slide_id=job.slide_id,
-        )
+        area, places = propose(slide, job)
         longest = max(slide.width_px, slide.height_px)
         # A region must be large enough to be seen.
-        wanted = max(_PICTURE_PX, round(_LEAST_REGION_PX * longest / extent))
+        wanted = max(_PICTURE_PX, round(_LEAST_REGION_PX * longest / places.extent))
         thumbnail = slide.thumbnail(min(wanted, _LARGEST_PX))
         scale = thumbnail.shape[1] / slide.width_px, thumbnail.shape[0] / slide.height_px
     fates = place_fates(places, taken=read_places(job.part), flawed=record[FLAWED])
     outline = area.polygons if job.outline is not None else shapely.MultiPolygon()
     # Where darts missed says nothing, and there are thousands.
     shown = {name: at for name, at in fates.items() if settings.sampling == "grid" or name not in _FAINT}
-    return draw_places(thumbnail, shown, extent=extent, outline=outline, scale=scale), shown
+    return draw_places(thumbnail, shown, extent=places.extent, outline=outline, scale=scale), shown
 
 
 def place_fates(

@@ -58,12 +58,12 @@ def split_by(settings: PatchSettings, labels: Mapping[str, str | None]) -> dict[
     """`train` or `held_out` for each patient of `labels`, as the settings say.
 
     Raises:
-        HistosynthError: a held-out patient is named whom no slide is of, or the fold holds nobody.
+        HistosynthError: a held-out patient is named of whom there is nothing, or the fold holds nobody.
     """
     named = settings.held_out_patients
     if unknown := sorted(set(named) - set(labels)):
         raise HistosynthError(
-            f"patches.held_out_patients names '{unknown[0]}', but no slide is of that patient"
+            f"patches.held_out_patients names '{unknown[0]}', but nothing here is of that patient"
             f"{nearest(unknown[0], sorted(labels))}"
         )
     if named:

@@ -22,7 +22,7 @@ from PIL import Image
 
 from histosynth.errors import HistosynthError
 from histosynth.patches.threads import in_threads
-from histosynth.rundir import MANIFEST, atomic_write, read_manifest, write_json
+from histosynth.rundir import MANIFEST, atomic_write, read_manifest, require_directory, write_json
 
 KIND = "patch store"
 _PAETH, _RLE = 0x80, 3  # libpng's PNG_FILTER_PAETH, zlib's Z_RLE
@@ -86,6 +86,25 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
 def part_path(directory: Path, name: str) -> Path:
     """Where the part of that slide (or block of seeds) lies."""
     return directory / f"part-{name}.parquet"
+
+
+def parts_of(directory: Path) -> list[Path]:
+    """The parts of a store, finished or not; none where there is nothing yet.
+
+    Raises:
+        HistosynthError: the directory holds something else.
+    """
+    require_directory(directory)
+    if not directory.exists():
+        return []
+    parts = sorted(directory.glob("part-*.parquet"))
+    if (directory / MANIFEST).exists():
+        read_manifest(directory, kind=KIND)
+    elif not parts and (found := sorted(e.name for e in directory.iterdir() if not e.name.startswith("."))):
+        raise HistosynthError(
+            f"--out {directory} is no patch store and not empty (it holds {found[0]}); name another directory"
+        )
+    return parts
 
 
 def write_part(
