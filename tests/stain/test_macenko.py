@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from histosynth.stain import StainError
-from histosynth.stain.macenko import TARGET, Macenko
+from histosynth.stain.macenko import Macenko
 from histosynth.stain.normalizer import REASONS
+from histosynth.stain.two_stains import TARGET
 
 MACENKO = Macenko()
 H, E = np.array([0.6511, 0.7012, 0.2905]), np.array([0.2159, 0.8012, 0.5581])  # QuPath's default stains

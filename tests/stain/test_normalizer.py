@@ -5,7 +5,7 @@ import pytest
 
 from histosynth.errors import HistosynthError
 from histosynth.stain import StainFit, normalizers
-from histosynth.stain.macenko import TARGET
+from histosynth.stain.two_stains import TARGET
 
 
 def test_none_returns_the_image_itself() -> None:

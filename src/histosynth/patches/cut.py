@@ -28,13 +28,11 @@ from histosynth.slides.annotations import Frame, read_outlines
 from histosynth.slides.reader import Box, SlideReader, open_slide
 from histosynth.slides.remote import file_name
 from histosynth.slides.tissue import tissue_mask
-from histosynth.stain import StainError, normalizers
-from histosynth.stain.optical_density import least_channel, to_density
+from histosynth.stain import StainError, normalizers, tissue_pixels
 
 FLAWED = "flawed"
 """Key of a part's record: the places that quality control rejected. For previews; the manifest has their number."""
 _FIT_PIXELS = 1_000_000
-_GLASS_DENSITY = 0.15  # paler than this in every channel is glass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,11 +208,8 @@ def _look(slide: SlideReader, box: Box, *, job: Job) -> NDArray[np.uint8] | str:
 def _normalize(images: list[NDArray[np.uint8]], *, name: str) -> tuple[list[NDArray[np.uint8]], dict[str, Any]]:
     """Fit once on the tissue pixels of all images, apply to each: the images, and what the manifest says of the fit."""
     normalizer = normalizers[name]
-    pixels = _every_nth(images, at_most=_FIT_PIXELS)
-    # The densest channel is the darkest one: a density falls as its pixel value rises.
-    pixels = pixels[to_density(least_channel(pixels)) >= _GLASS_DENSITY]
     try:
-        fit = normalizer.estimate(pixels)
+        fit = normalizer.estimate(tissue_pixels(_every_nth(images, at_most=_FIT_PIXELS)))
     except StainError as error:
         return images, {"method": name, "status": f"skipped:{error}"}
     if fit is None:

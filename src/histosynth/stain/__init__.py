@@ -1,6 +1,17 @@
 """Stain normalization."""
 
 from histosynth.stain.macenko import Macenko
-from histosynth.stain.normalizer import StainError, StainFit, StainNormalizer, normalizers
+from histosynth.stain.normalizer import REASONS, Fit, StainError, StainNormalizer, fit, normalizers, tissue_pixels
+from histosynth.stain.two_stains import StainFit
 
-__all__ = ["Macenko", "StainError", "StainFit", "StainNormalizer", "normalizers"]
+__all__ = [
+    "REASONS",
+    "Fit",
+    "Macenko",
+    "StainError",
+    "StainFit",
+    "StainNormalizer",
+    "fit",
+    "normalizers",
+    "tissue_pixels",
+]

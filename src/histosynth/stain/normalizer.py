@@ -1,17 +1,19 @@
-"""Stain normalization as one idea: estimate a fit from pooled tissue pixels of a slide, then apply it to each image.
+"""Stain normalization as one idea: estimate a fit from the pooled tissue pixels of a slide, apply it to each image.
 
 A fit that cannot be had is a defined outcome, not a failure in silence: `estimate` raises `StainError` with a reason,
 the caller records `skipped:<reason>`, and `apply` with no fit returns the image as it is.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.registry import Registry
+from histosynth.stain.optical_density import least_channel, to_density
+
+_GLASS_DENSITY = 0.15  # paler than this in every channel is glass
 
 
 class StainError(Exception):
@@ -19,53 +21,31 @@ class StainError(Exception):
 
 
 REASONS = {
-    "too-few-pixels": "fewer pixels with stain than an estimate needs: a blank or nearly blank slide",
+    "too-few-pixels": "fewer pixels with stain than an estimate needs: a blank or nearly blank image",
     "uniform": "pixels of one color: nothing tells the stains apart",
     "black": "most of the pixels are black: their color is lost",
     "one-stain": "the stain vectors found are nearly parallel: one stain only",
+    "foreign-color": "colors that hematoxylin and eosin do not make: ink, pigment, another stain",
 }
 
 
-@dataclass(frozen=True)
-class StainFit:
-    """How a slide is stained.
-
-    Attributes:
-        stains: unit vectors in optical density (red, green, blue), hematoxylin first, then eosin.
-        max_concentrations: 99th percentile of the concentration of each.
-        pixels: number of pixels with stain that the estimate rests on.
-        angle_deg: angle between the stain vectors, in degrees.
-        residual: root mean square of the optical density that the two stains leave unexplained.
-    """
-
-    stains: tuple[tuple[float, float, float], tuple[float, float, float]]
-    max_concentrations: tuple[float, float]
-    pixels: int
-    angle_deg: float
-    residual: float
+class Fit(Protocol):
+    """How a slide is stained, as one method sees it."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers and lists, for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """What `to_dict` wrote, also after a way through JSON."""
-        hematoxylin, eosin = content["stains"]
-        first, second = content["max_concentrations"]
-        return cls(
-            stains=(tuple(hematoxylin), tuple(eosin)),
-            max_concentrations=(first, second),
-            pixels=content["pixels"],
-            angle_deg=content["angle_deg"],
-            residual=content["residual"],
-        )
+        ...
 
 
 class StainNormalizer(Protocol):
-    """Brings the colors of a slide to those of a target. Deterministic."""
+    """Brings the colors of a slide to those of a target. Deterministic and immutable."""
 
-    def estimate(self, pixels: NDArray[np.uint8]) -> StainFit | None:
+    @property
+    def target(self) -> Fit | None:
+        """The fit whose colors `apply` gives; None where the method has no target."""
+        ...
+
+    def estimate(self, pixels: NDArray[np.uint8]) -> Fit | None:
         """The fit of a slide from its pooled tissue pixels, (N, 3); None if the method needs none.
 
         Raises:
@@ -73,8 +53,16 @@ class StainNormalizer(Protocol):
         """
         ...
 
-    def apply(self, image: NDArray[np.uint8], fit: StainFit | None) -> NDArray[np.uint8]:
-        """The image, (H, W, 3), in the colors of the target; unchanged where `fit` is None."""
+    def toward(self, fits: Sequence[Any]) -> Self:
+        """This normalizer with another target: the median of these fits."""
+        ...
+
+    def apply(self, image: NDArray[np.uint8], fit: Any) -> NDArray[np.uint8]:
+        """The image, (..., 3), in the colors of the target; unchanged where `fit` is None."""
+        ...
+
+    def invert(self, image: NDArray[np.uint8], fit: Any) -> NDArray[np.uint8]:
+        """An image in the colors of the target, (..., 3), in those of the slide; what `apply` clipped stays lost."""
         ...
 
 
@@ -82,13 +70,41 @@ normalizers: Registry[StainNormalizer] = Registry("normalizer")
 """Normalizers by name."""
 
 
+def tissue_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Those of (N, 3) pixels that are no glass: the ones to estimate from.
+
+    The densest channel is the darkest one: a density falls as its pixel value rises.
+    """
+    return pixels[to_density(least_channel(pixels)) >= _GLASS_DENSITY]
+
+
+def fit(normalizer: StainNormalizer, reference: NDArray[np.uint8]) -> StainNormalizer:
+    """The normalizer with the colors of a reference image, (..., 3), for its target.
+
+    Raises:
+        StainError: the reference does not allow it.
+    """
+    found = normalizer.estimate(tissue_pixels(np.ascontiguousarray(reference).reshape(-1, 3)))
+    return normalizer if found is None else normalizer.toward([found])
+
+
 class Unchanged:
     """No normalization: raw colors."""
+
+    target = None
 
     def estimate(self, pixels: NDArray[np.uint8]) -> None:
         """Nothing to estimate."""
 
-    def apply(self, image: NDArray[np.uint8], fit: StainFit | None) -> NDArray[np.uint8]:
+    def toward(self, fits: Sequence[Any]) -> Self:
+        """Itself: there is no target."""
+        return self
+
+    def apply(self, image: NDArray[np.uint8], fit: Any) -> NDArray[np.uint8]:
+        """The image itself."""
+        return image
+
+    def invert(self, image: NDArray[np.uint8], fit: Any) -> NDArray[np.uint8]:
         """The image itself."""
         return image
 
