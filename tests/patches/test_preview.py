@@ -79,7 +79,7 @@ def test_the_page_says_all_and_needs_nothing(spoiled: Any, small: PatchSettings,
             assert (f"{reason.replace('_', ' ')} {count}" in words) == bool(count)
         assert f"patient {slide['patient_id']}, {slide['split'].replace('_', ' ')}" in words
         assert "scale 0.5 um a pixel; a region is 32 px, 16 um" in words
-        assert "stain macenko: fitted" in words
+        assert "stain macenko: normalized" in words
         assert f'href="{slide["slide_id"]}.png"' in article
     assert "Skipped: no outline file" in page
     assert "&lt;b&gt;&amp;codel" in page

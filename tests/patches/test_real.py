@@ -24,7 +24,7 @@ def test_a_cohort_of_gliomas(shared_data: Path, tmp_path: Path) -> None:
     assert set(store.column("split")) == {"train", "held_out"}
     assert set(zip(store.column("extent"), store.column("mpp"), strict=True)) == {(512, 1.0)}
     assert store.images(range(len(store))).shape == (24, 128, 128, 3)
-    assert {slide["stain"]["status"] for slide in store.manifest["slides"]} == {"fitted"}
+    assert {slide["stain"]["status"] for slide in store.manifest["slides"]} == {"normalized"}
 
 
 def test_a_slide_without_outlines(shared_data: Path, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from histosynth.stain import StainError
+from histosynth.stain import StainError, StainFit
 from histosynth.stain.macenko import Macenko
 from histosynth.stain.normalizer import REASONS
 from histosynth.stain.two_stains import TARGET
@@ -105,6 +106,20 @@ def noisy(color: tuple[int, int, int], *, spread: float) -> np.ndarray:
     return np.clip(np.random.default_rng(0).normal(color, spread, (5000, 3)), 0, 255).astype(np.uint8)
 
 
+def pen(*density: float) -> np.ndarray:
+    """Tissue seen through the ink of a pen."""
+    light = (mixture(H, E).astype(float) + 1) * np.exp(-np.array(density)) - 1
+    return np.clip(light, 0, 255).astype(np.uint8)
+
+
+def mucus_with_a_red_lake() -> np.ndarray:
+    """Hematoxylin alone, and a lake of another red: its color passes for the eosin that is not there."""
+    rng = np.random.default_rng(0)
+    mucus = rng.normal(0.8, 0.15, (20_000, 1)) * [0.42, 0.78, 0.46] + rng.normal(0, 0.03, (20_000, 3))
+    lake = rng.normal(1.0, 0.1, (1500, 1)) * [0.1, 1.7, 1.1] + rng.normal(0, 0.02, (1500, 3))
+    return np.clip(240 * np.exp(-np.concatenate([mucus, lake])) - 1, 0, 255).astype(np.uint8)
+
+
 @pytest.mark.parametrize(
     ("pixels", "reason"),
     [
@@ -118,6 +133,9 @@ def noisy(color: tuple[int, int, int], *, spread: float) -> np.ndarray:
         (np.full((5000, 3), (150, 80, 140), np.uint8), "uniform"),
         (noisy((120, 60, 130), spread=1), "one-stain"),
         (mixture(H, H), "one-stain"),
+        (pen(0.9, 0.3, 0.5), "foreign-color"),
+        (pen(2.1, 1.2, 0.4), "foreign-color"),
+        (mucus_with_a_red_lake(), "erases-tissue"),
     ],
 )
 def test_what_has_no_two_stains_has_a_stated_outcome(pixels: np.ndarray, reason: str) -> None:
@@ -126,17 +144,23 @@ def test_what_has_no_two_stains_has_a_stated_outcome(pixels: np.ndarray, reason:
         MACENKO.estimate(pixels)
 
 
-def real_tiles(shared_data: Path) -> list[np.ndarray]:
+def real_tiles(shared_data: Path) -> list[tuple[np.ndarray, StainFit]]:
+    """Tiles of four laboratories with their fits; nearly all have one."""
     folders = ["glioma_tcga_lgg", "glioma_cpm15", "crc_val_he_7k_sample", "lc25000_768"]
     paths = [path for folder in folders for path in sorted((shared_data / folder / "images").iterdir())[::16]]
-    return [np.asarray(Image.open(path).convert("RGB"))[:400, :400] for path in paths]
+    tiles = []
+    for path in paths:
+        image = np.asarray(Image.open(path).convert("RGB"))[:400, :400]
+        with suppress(StainError):
+            tiles.append((image, MACENKO.estimate(image.reshape(-1, 3))))
+    assert len(tiles) >= len(paths) - 2
+    return tiles
 
 
 @pytest.mark.real
 def test_real_tiles_agree_with_an_independent_derivation(shared_data: Path) -> None:
-    for image in real_tiles(shared_data):
+    for image, fit in real_tiles(shared_data):
         stains, maxima, normalized = plain_macenko(image)
-        fit = MACENKO.estimate(image.reshape(-1, 3))
         assert np.array(fit.stains) == pytest.approx(stains, abs=1e-3)
         assert fit.max_concentrations == pytest.approx(maxima, rel=2e-3)
         assert np.abs(MACENKO.apply(image, fit) - normalized).mean() < 0.5
@@ -145,9 +169,10 @@ def test_real_tiles_agree_with_an_independent_derivation(shared_data: Path) -> N
 @pytest.mark.real
 def test_real_tiles_agree_with_torchstain(shared_data: Path) -> None:
     normalizer = pytest.importorskip("torchstain.numpy.normalizers.macenko").NumpyMacenkoNormalizer()
-    for image in real_tiles(shared_data):
+    for image, fit in real_tiles(shared_data):
+        vectors = normalizer._NumpyMacenkoNormalizer__compute_matrices(image, 240, 1, 0.15)[0]
+        assert np.array(fit.stains) == pytest.approx(vectors.T, abs=0.01)
         peer, _, _ = normalizer.normalize(image, stains=False)
-        fit = MACENKO.estimate(image.reshape(-1, 3))
         assert np.abs(MACENKO.apply(image, fit).astype(float) - peer).mean() < 1
 
 

@@ -40,6 +40,9 @@ _NAMED = 5
 )
 @click.option("--labels", type=_PATH, metavar="CSV", help="Labels by slide_id or patient_id. Default: no labels.")
 @click.option("--split-table", type=_PATH, metavar="CSV", help="Your own split: patient_id (or slide_id), and split.")
+@click.option(
+    "--stain-target", metavar="IMAGE|STORE", help="Bring colors to those of an image or store. Default: built in."
+)
 @click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster (tcp://host:8786) that does the work.")
 @click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for slides that state none.")
 @click.option("--mpp-table", type=_PATH, metavar="CSV", help="slide_id,mpp: counts whatever a slide states.")
@@ -58,6 +61,7 @@ def command(
     outline_origin: str | None,
     labels: Path | None,
     split_table: Path | None,
+    stain_target: str | None,
     dask: str | None,
     mpp: float | None,
     mpp_table: Path | None,
@@ -81,11 +85,16 @@ def command(
     from histosynth.config import load_settings
     from histosynth.patches.extract import extract
 
-    given = {"tumor_classes": tumor_class, "exclude_classes": exclude_class, "outline_origin": outline_origin}
+    given = {
+        "tumor_classes": tumor_class,
+        "exclude_classes": exclude_class,
+        "outline_origin": outline_origin,
+        "stain_target": stain_target,
+    }
     result = extract(
         slides,
         out=out,
-        settings=load_settings(config, overrides=[*overrides, *_outline_settings(given)]).patches,
+        settings=load_settings(config, overrides=[*overrides, *_given_settings(given)]).patches,
         outlines=outlines,
         labels=labels,
         split_table=split_table,
@@ -103,8 +112,8 @@ def command(
     show({**asdict(result), "store": str(out), "preview": page}, _table(result), as_json=as_json)
 
 
-def _outline_settings(given: Mapping[str, Any]) -> list[str]:
-    """The options about outlines as overrides; JSON texts and lists are TOML too."""
+def _given_settings(given: Mapping[str, Any]) -> list[str]:
+    """Options that are settings, as overrides; JSON texts and lists are TOML too."""
     return [f"patches.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]
 
 

@@ -22,17 +22,16 @@ from histosynth.patches.grid import region_extent
 from histosynth.patches.places import Places, find_places
 from histosynth.patches.quality import FLAWS, flaw
 from histosynth.patches.region import read_region
+from histosynth.patches.staining import Staining, stain_slide
 from histosynth.patches.store import Patch, write_part
 from histosynth.patches.threads import in_threads
 from histosynth.slides.annotations import Frame, read_outlines
 from histosynth.slides.reader import Box, SlideReader, open_slide
 from histosynth.slides.remote import file_name
 from histosynth.slides.tissue import tissue_mask
-from histosynth.stain import StainError, normalizers, tissue_pixels
 
 FLAWED = "flawed"
 """Key of a part's record: the places that quality control rejected. For previews; the manifest has their number."""
-_FIT_PIXELS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +48,7 @@ class Job:
     """At most so many patches: `patches.cap`, or this slide's share of `patches.cap_per_patient`."""
     outline: Path | None
     settings: PatchSettings
+    staining: Staining
     part: Path
     fingerprint: str
 
@@ -121,10 +121,12 @@ def cut(job: Job) -> int:
     with open_slide(job.slide, mpp=job.mpp) as slide:
         area, places = propose(slide, job)
         taken = _take(slide, places, job=job)
-    images, stain = _normalize(taken.images, name=settings.stain)
+    corners = places.corners[taken.rows].tolist()
+    names = [f"{job.slide_id}_{x}_{y}" for x, y in corners]
+    stained = stain_slide(dict(zip(names, taken.images, strict=True)), job.staining)
     patches = [
         Patch(
-            patch_id=f"{job.slide_id}_{x}_{y}",
+            patch_id=name,
             image=image,
             source="real",
             label=job.label,
@@ -136,9 +138,10 @@ def cut(job: Job) -> int:
             mpp=settings.region_px * settings.region_mpp / settings.patch_px,
             tissue=share,
             split=job.split,
+            stain=status,
         )
-        for (x, y), share, image in zip(
-            places.corners[taken.rows].tolist(), places.tissue[taken.rows].tolist(), images, strict=True
+        for name, (x, y), share, image, status in zip(
+            names, corners, places.tissue[taken.rows].tolist(), stained.images, stained.statuses, strict=True
         )
     ]
     record = {
@@ -155,7 +158,7 @@ def cut(job: Job) -> int:
         "candidates": places.candidates,
         "rejected": {**places.rejected, **taken.rejected},
         "patches": len(patches),
-        "stain": stain,
+        "stain": stained.record,
         FLAWED: taken.flawed,
     }
     write_part(job.part, patches, fingerprint=job.fingerprint, record=record)
@@ -203,28 +206,3 @@ def _look(slide: SlideReader, box: Box, *, job: Job) -> NDArray[np.uint8] | str:
     region = read_region(slide, box, side_px=settings.patch_px, source=settings.read)
     found = flaw(region.pixels, mpp=job.mpp * region.downsample, settings=settings) if settings.quality else None
     return found or region.scaled(settings.patch_px)
-
-
-def _normalize(images: list[NDArray[np.uint8]], *, name: str) -> tuple[list[NDArray[np.uint8]], dict[str, Any]]:
-    """Fit once on the tissue pixels of all images, apply to each: the images, and what the manifest says of the fit."""
-    normalizer = normalizers[name]
-    try:
-        fit = normalizer.estimate(tissue_pixels(_every_nth(images, at_most=_FIT_PIXELS)))
-    except StainError as error:
-        return images, {"method": name, "status": f"skipped:{error}"}
-    if fit is None:
-        return images, {"method": name, "status": "raw colors"}
-    return list(in_threads(lambda image: normalizer.apply(image, fit), images)), {
-        "method": name,
-        "status": "fitted",
-        **fit.to_dict(),
-    }
-
-
-def _every_nth(images: list[NDArray[np.uint8]], *, at_most: int) -> NDArray[np.uint8]:
-    """Every n-th pixel of all images in a row, (N, 3), without laying them side by side in memory."""
-    flat = [image.reshape(-1, 3) for image in images]
-    starts = np.cumsum([0, *map(len, flat)])
-    step = max(1, -(-int(starts[-1]) // at_most))
-    taken = [pixels[-start % step :: step] for pixels, start in zip(flat, starts[:-1].tolist(), strict=True)]
-    return np.concatenate(taken) if taken else np.empty((0, 3), np.uint8)

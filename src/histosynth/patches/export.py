@@ -9,24 +9,21 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from histosynth.errors import HistosynthError, nearest
 from histosynth.patches.export_forms import FORMS, Row, Selection
 from histosynth.patches.montage import SYNTHETIC
-from histosynth.patches.store import KIND, SCHEMA
+from histosynth.patches.store import KIND, SCHEMA, stream_rows
 from histosynth.rundir import read_manifest, require_directory, write_json
 
 RECORD = "export.json"
 EXPORT = "export of patches"
-_BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +71,7 @@ def export(
     def wanted(row: Row) -> bool:
         return (split is None or row["split"] == split) and (not labels or row["label"] in labels)
 
-    for row in _rows(parts, columns=["label", "split", "source"]):
+    for row in stream_rows(parts, columns=["label", "split", "source"]):
         names |= {row["label"]} - {None}
         if wanted(row):
             kinds[row["label"], row["split"], row["source"]] += 1
@@ -105,7 +102,7 @@ def export(
     }
     made = not _is_there(out, record)
     if made:
-        images = (row for row in _rows(parts, columns=SCHEMA.names) if wanted(row))
+        images = (row for row in stream_rows(parts, columns=SCHEMA.names) if wanted(row))
         with tqdm(images, total=selection.patches, desc="exporting", unit="patch", disable=not progress) as bar:
             _write(out, lambda directory: FORMS[form](directory, bar, selection), record)
     return ExportResult(
@@ -116,19 +113,6 @@ def export(
         labels=selection.numbers,
         made=made,
     )
-
-
-def _rows(parts: Sequence[Path], *, columns: Sequence[str]) -> Iterator[Row]:
-    """The rows of these parts in the order of `Store`, a few at a time."""
-    for part in parts:
-        try:
-            with pq.ParquetFile(part, page_checksum_verification=True) as file:
-                for batch in file.iter_batches(batch_size=_BATCH, columns=list(columns)):
-                    yield from batch.to_pylist()
-        except (OSError, pa.ArrowException, KeyError) as error:
-            raise HistosynthError(
-                f"{part} cannot be read ({error}); delete it and run the same command again"
-            ) from error
 
 
 def _digest(parts: Sequence[Path]) -> str:

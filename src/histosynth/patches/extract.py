@@ -22,11 +22,11 @@ from histosynth.patches.mpp_table import read_mpp_table
 from histosynth.patches.plan import Skip, plan, refuse_bad
 from histosynth.patches.preview import PREVIEW, write_preview
 from histosynth.patches.split_table import read_split_table
+from histosynth.patches.staining import MEDIAN, Staining, staining_of
 from histosynth.patches.store import part_fingerprint, part_path, part_record, parts_of, write_manifest
 from histosynth.patches.workers import run_jobs
 from histosynth.rundir import MANIFEST, one_writer
 from histosynth.slides.reader import find_slides, slide_id_of
-from histosynth.stain import normalizers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def extract(
     """
     if dask is not None:
         require_cluster(dask, workers=workers)
-    normalizers[settings.stain]  # an unknown name must fail before anything is written
+    staining = _staining(settings)
     paths = {slide_id_of(path): path for path in find_slides(slides)}
     once, aliases = settings.one_label_a_patient, settings.genotype_aliases
     table = read_labels(labels, one_label_a_patient=once, aliases=aliases) if labels is not None else None
@@ -111,6 +111,7 @@ def extract(
         paths,
         out=out,
         settings=settings,
+        staining=staining,
         outlines=outlines,
         labels=table,
         sides=sides,
@@ -152,6 +153,7 @@ def extract(
         records,
         list(skipped.values()),
         settings=settings,
+        staining=staining,
         outlined=outlines is not None,
         table=table,
         sides=sides,
@@ -179,6 +181,16 @@ def extract(
         patches_by_label=manifest["labels"],
         rejected=manifest["totals"]["rejected"],
     )
+
+
+def _staining(settings: PatchSettings) -> Staining:
+    """What is done to the colors; it must fail before anything is written."""
+    if settings.stain_target == MEDIAN:
+        raise HistosynthError(
+            f"the stain target '{MEDIAN}' needs the fits of all slides first; cut with --set patches.stain=none, then "
+            f"run histosynth normalize STORE --out OUT --stain {settings.stain} --stain-target {MEDIAN}"
+        )
+    return staining_of(settings.stain, target=settings.stain_target, per=settings.stain_per)
 
 
 def refuse_foreign(out: Path, *, slide_ids: set[str]) -> None:

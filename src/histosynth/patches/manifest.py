@@ -13,6 +13,7 @@ from histosynth.patches.labels import Labels
 from histosynth.patches.plan import Skip, patients_of
 from histosynth.patches.split import HELD_OUT, TRAIN, rule
 from histosynth.patches.split_table import SplitTable
+from histosynth.patches.staining import Staining
 from histosynth.rundir import versions
 
 TISSUE_ONLY = "none: tissue only"
@@ -23,6 +24,7 @@ def describe(
     skips: Sequence[Skip],
     *,
     settings: PatchSettings,
+    staining: Staining,
     outlined: bool,
     table: Labels | None,
     sides: SplitTable | None,
@@ -34,6 +36,7 @@ def describe(
         records: one a part, as `cut` wrote it.
         skips: the other slides.
         settings: what was cut.
+        staining: what was done to the colors.
         outlined: whether outlines were given.
         table: the labels, where given.
         sides: the split table, where given.
@@ -54,6 +57,7 @@ def describe(
         "settings": settings.model_dump(mode="json"),
         "versions": versions(),
         "mpp_where_unstated": mpp,
+        "staining": staining.to_dict(),
         "outlines": _classes(settings) if outlined else TISSUE_ONLY,
         "labels_table": table.describe(ids) if table else None,
         "split": sides.describe(patients_of(ids, table)) if sides else {"by": rule(settings)},

@@ -21,14 +21,18 @@ from histosynth.patches.grid import region_extent
 from histosynth.patches.labels import Assignment, Labels, patient_of
 from histosynth.patches.split import check_rule, split_by
 from histosynth.patches.split_table import SplitTable
+from histosynth.patches.staining import Staining
 from histosynth.patches.store import part_path
 from histosynth.slides.annotations import find_outlines
 from histosynth.slides.reader import open_slide, require_mpp
 from histosynth.slides.remote import file_name, open_binary
 
 _HASHED_BYTES = 1 << 20
-# These settings matter to a part through its label, split and cap alone.
-_SEEN_ELSEWHERE = {"held_out", "held_out_patients", "folds", "fold", "genotype_aliases", "cap", "cap_per_patient"}
+# These settings matter to a part through its label, split, cap and staining alone.
+_SEEN_ELSEWHERE = {
+    "held_out", "held_out_patients", "folds", "fold", "genotype_aliases", "cap", "cap_per_patient",
+    "stain", "stain_target", "stain_per",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,7 @@ def plan(
     *,
     out: Path,
     settings: PatchSettings,
+    staining: Staining,
     outlines: Path | None = None,
     labels: Labels | None = None,
     sides: SplitTable | None = None,
@@ -78,6 +83,7 @@ def plan(
         slides: path of each slide id.
         out: the store.
         settings: what to cut.
+        staining: what is done to the colors.
         outlines: folder of outline files; None: tissue only.
         labels: the table of labels; None: no slide has one.
         sides: the table of splits; None: as the settings say.
@@ -108,7 +114,14 @@ def plan(
     split = _split(sound, settings, sides, patients_of(slides, labels))
     caps = slide_caps({slide.slide_id: slide.assigned.patient_id for slide in sound}, settings)
     jobs = [
-        _job(slide, split=split[slide.assigned.patient_id], cap=caps[slide.slide_id], out=out, settings=settings)
+        _job(
+            slide,
+            split=split[slide.assigned.patient_id],
+            cap=caps[slide.slide_id],
+            out=out,
+            settings=settings,
+            staining=staining,
+        )
         for slide in sound
     ]
     return Plan(jobs=tuple(jobs), skips=tuple(skips))
@@ -187,7 +200,7 @@ def slide_caps(patients: Mapping[str, str], settings: PatchSettings) -> dict[str
     return caps
 
 
-def _job(slide: _Sound, *, split: str, cap: int, out: Path, settings: PatchSettings) -> Job:
+def _job(slide: _Sound, *, split: str, cap: int, out: Path, settings: PatchSettings, staining: Staining) -> Job:
     """The job, with the SHA-256 of all that its part depends on.
 
     Of a slide that is its size and its first and last MiB: reading gigabytes to resume would cost more than it saves.
@@ -195,6 +208,7 @@ def _job(slide: _Sound, *, split: str, cap: int, out: Path, settings: PatchSetti
     made_from = {
         "version": __version__,
         "settings": settings.model_dump(mode="json", exclude=_SEEN_ELSEWHERE),
+        "staining": staining.to_dict(),
         "cap": cap,
         "slide": [slide.slide_id, file_name(slide.path), _ends(slide.path)],
         "outline": hashlib.sha256(slide.outline.read_bytes()).hexdigest() if slide.outline else None,
@@ -211,6 +225,7 @@ def _job(slide: _Sound, *, split: str, cap: int, out: Path, settings: PatchSetti
         cap=cap,
         outline=slide.outline,
         settings=settings,
+        staining=staining,
         part=part_path(out, slide.slide_id),
         fingerprint=hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest(),
     )

@@ -6,7 +6,7 @@ column is the layout that `datasets.load_dataset("parquet", …)` shows as an im
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -25,6 +25,7 @@ from histosynth.patches.threads import in_threads
 from histosynth.rundir import MANIFEST, atomic_write, read_manifest, require_directory, write_json
 
 KIND = "patch store"
+_BATCH = 256  # rows: small row groups keep memory flat for whoever streams the store
 _PAETH, _RLE = 0x80, 3  # libpng's PNG_FILTER_PAETH, zlib's Z_RLE
 SCHEMA = pa.schema(
     [
@@ -38,6 +39,7 @@ SCHEMA = pa.schema(
         pa.field("mpp", pa.float32()),
         pa.field("tissue", pa.float32()),
         pa.field("split", pa.string()),
+        pa.field("stain", pa.string()),
         pa.field("source", pa.string(), nullable=False),
         # nullable, though it never is: `datasets` takes no other for an image
         pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
@@ -66,6 +68,7 @@ class Patch:
     mpp: float | None = None
     tissue: float | None = None
     split: str | None = None
+    stain: str | None = None  # "raw", "normalized", or "skipped:<reason>"; None where synthetic
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
@@ -124,12 +127,12 @@ def write_part(
         {"histosynth.fingerprint": fingerprint, "histosynth.record": record_json, "huggingface": _HUGGINGFACE}
     )
     with atomic_write(path) as file:
-        # PNG does not compress further; small row groups keep memory flat for whoever streams the store.
+        # PNG does not compress further.
         pq.write_table(
             pa.Table.from_pylist(rows, schema=schema),
             file,
             compression="zstd",
-            row_group_size=256,
+            row_group_size=_BATCH,
             write_page_checksum=True,
         )
 
@@ -150,6 +153,23 @@ def read_part(path: Path) -> list[Patch]:
         return [Patch(**{**row, "image": decode_png(row["image"]["bytes"])}) for row in rows]
     except (OSError, pa.ArrowException, KeyError, SyntaxError, ValueError) as error:
         raise HistosynthError(f"{path} cannot be read ({error}); delete it and run the same command again") from error
+
+
+def stream_rows(parts: Sequence[Path], *, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of these parts in the order of `Store`, a few at a time; images as they are stored.
+
+    Raises:
+        HistosynthError: a part is damaged.
+    """
+    for part in parts:
+        try:
+            with pq.ParquetFile(part, page_checksum_verification=True) as file:
+                for batch in file.iter_batches(batch_size=_BATCH, columns=list(columns)):
+                    yield from batch.to_pylist()
+        except (OSError, pa.ArrowException, KeyError) as error:
+            raise HistosynthError(
+                f"{part} cannot be read ({error}); delete it and run the same command again"
+            ) from error
 
 
 def part_fingerprint(path: Path) -> str | None:

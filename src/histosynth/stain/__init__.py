@@ -1,7 +1,16 @@
 """Stain normalization."""
 
 from histosynth.stain.macenko import Macenko
-from histosynth.stain.normalizer import REASONS, Fit, StainError, StainNormalizer, fit, normalizers, tissue_pixels
+from histosynth.stain.normalizer import (
+    REASONS,
+    Fit,
+    StainError,
+    StainNormalizer,
+    fit,
+    is_tissue,
+    normalizers,
+    tissue_pixels,
+)
 from histosynth.stain.two_stains import StainFit
 
 __all__ = [
@@ -12,6 +21,7 @@ __all__ = [
     "StainFit",
     "StainNormalizer",
     "fit",
+    "is_tissue",
     "normalizers",
     "tissue_pixels",
 ]

@@ -25,6 +25,7 @@ REASONS = {
     "uniform": "pixels of one color: nothing tells the stains apart",
     "black": "most of the pixels are black: their color is lost",
     "one-stain": "the stain vectors found are nearly parallel: one stain only",
+    "erases-tissue": "the stains found would turn stained tissue into glass: at least one of them is not there",
     "foreign-color": "colors that hematoxylin and eosin do not make: ink, pigment, another stain",
 }
 
@@ -70,12 +71,18 @@ normalizers: Registry[StainNormalizer] = Registry("normalizer")
 """Normalizers by name."""
 
 
-def tissue_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Those of (N, 3) pixels that are no glass: the ones to estimate from.
+def is_tissue(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which of (N, 3) pixels are no glass.
 
     The densest channel is the darkest one: a density falls as its pixel value rises.
     """
-    return pixels[to_density(least_channel(pixels)) >= _GLASS_DENSITY]
+    tissue: NDArray[np.bool_] = to_density(least_channel(pixels)) >= _GLASS_DENSITY
+    return tissue
+
+
+def tissue_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Those of (N, 3) pixels that are no glass: the ones to estimate from."""
+    return pixels[is_tissue(pixels)]
 
 
 def fit(normalizer: StainNormalizer, reference: NDArray[np.uint8]) -> StainNormalizer:

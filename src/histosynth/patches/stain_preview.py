@@ -1,0 +1,87 @@
+"""What normalization did, at a glance: by slide, raw patches on the left and the same patches normalized on the right.
+
+`OUT/preview/stain.png` shows a dozen slides, evenly drawn from all, each with a few of its patches and its status.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from histosynth.patches.montage import SYNTHETIC
+from histosynth.patches.store import Store
+from histosynth.rundir import atomic_write
+
+T = TypeVar("T")
+PREVIEW = "preview"
+_SLIDES, _PATCHES = 12, 4
+_PATCH_PX, _GAP_PX, _TITLE_PX, _MIDDLE_PX = 112, 3, 22, 24
+
+
+def write_stain_preview(out: Path, *, raw: Path) -> Path:
+    """Draw some slides of a normalized store beside their raw patches; returns the picture.
+
+    Args:
+        out: the normalized store.
+        raw: the store that it was made from.
+    """
+    before, after = Store(raw), Store(out)
+    slides: dict[str, list[int]] = {}
+    for row, (slide, source) in enumerate(zip(after.column("slide_id"), after.column("source"), strict=True)):
+        slides.setdefault(slide or source, []).append(row)
+    names = _evenly(list(slides), _SLIDES)
+    chosen = {name: _evenly(slides[name], _PATCHES) for name in names}
+    columns = max(map(len, chosen.values()))
+    half = columns * (_PATCH_PX + _GAP_PX) - _GAP_PX
+    abreast = max(1, _PATCHES // columns)
+    block_width, block_height = 2 * half + _MIDDLE_PX, _TITLE_PX + _PATCH_PX + _GAP_PX
+    width = abreast * block_width + (abreast - 1) * 2 * _MIDDLE_PX
+    sheet = Image.new("RGB", (width, 2 * _TITLE_PX + -(-len(names) // abreast) * block_height), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
+    pen.text((0, 2), _fitting(_title(after), width, font), fill="black", font=font)
+    statuses = after.column("stain")
+    for i, (name, rows) in enumerate(chosen.items()):
+        left = i % abreast * (block_width + 2 * _MIDDLE_PX)
+        top = 2 * _TITLE_PX + i // abreast * block_height
+        counted = Counter(statuses[row] for row in slides[name])
+        told = ", ".join(status if len(counted) == 1 else f"{n} {status}" for status, n in counted.items())
+        for start, text, store in ((left, name, before), (left + half + _MIDDLE_PX, told, after)):
+            pen.text((start, top), _fitting(text, half, font), fill="#555555", font=font)
+            for column, image in enumerate(store.images(rows)):
+                sheet.paste(_scaled(image), (start + column * (_PATCH_PX + _GAP_PX), top + _TITLE_PX))
+    info = PngInfo()
+    if after.manifest.get("synthetic"):
+        info.add_text("Description", SYNTHETIC)
+    path = out / PREVIEW / "stain.png"
+    path.parent.mkdir(exist_ok=True)
+    with atomic_write(path) as file:
+        sheet.save(file, format="PNG", pnginfo=info, optimize=True)
+    return path
+
+
+def _evenly(items: Sequence[T], count: int) -> list[T]:
+    """At most so many of them, evenly spread from the first to the last."""
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)]
+
+
+def _title(after: Store) -> str:
+    done = after.manifest["staining"]
+    spread = done["between_slides"]
+    told = f"; distance between slides {spread['raw']:.3f} raw, {spread['normalized']:.3f} normalized" if spread else ""
+    return f"left raw, right {done['method']}{told}"
+
+
+def _fitting(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """The text, cut where it would run out of the width."""
+    while font.getlength(text) > width:
+        text = text[:-2] + "…"
+    return text
+
+
+def _scaled(image: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(image).resize((_PATCH_PX, _PATCH_PX), Image.Resampling.LANCZOS)
