@@ -55,7 +55,7 @@ def test_help_is_quick_and_whole(words: tuple[str, ...]) -> None:
     [
         (
             ("patchs",),
-            "no verb 'patchs' (did you mean 'patches'?); there are: demo, patches, pack, train, ",
+            "no verb 'patchs' (did you mean 'patches'?); there are: demo, patches, pack, normalize, train, ",
         ),
         (("qqqq",), "no verb 'qqqq'; there are: demo"),
         (("--verion",), "No such option '--verion'"),

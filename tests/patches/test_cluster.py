@@ -19,6 +19,7 @@ from histosynth.patches.cluster import cut_shared
 from histosynth.patches.cut import Job
 from histosynth.patches.extract import extract
 from histosynth.patches.plan import plan
+from histosynth.patches.staining import staining_of
 from histosynth.patches.store import part_fingerprint
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
@@ -167,7 +168,9 @@ def test_a_job_may_run_twice(draw_cohort: Any, small: PatchSettings, tmp_path: P
 
     cohort, out = draw_cohort(1), tmp_path / "store"
     out.mkdir()
-    (job,) = plan({"S0": cohort.slides / "S0.png"}, out=out, settings=small, mpp=0.5).jobs
+    (job,) = plan(
+        {"S0": cohort.slides / "S0.png"}, out=out, settings=small, staining=staining_of("macenko"), mpp=0.5
+    ).jobs
     assert cut_shared(job, __version__) == small.cap
     first = job.part.stat()
     assert cut_shared(job, __version__) == small.cap

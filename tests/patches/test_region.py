@@ -140,14 +140,3 @@ def test_threads_keep_the_order_and_the_error(monkeypatch: pytest.MonkeyPatch) -
     assert list(in_threads(lambda n: n * n, range(100))) == [n * n for n in range(100)]
     with pytest.raises(ZeroDivisionError):
         list(in_threads(lambda n: 1 // n, [1, 0, 2]))
-
-
-def test_the_pixels_of_the_fit_are_those_of_all_images_in_a_row() -> None:
-    from histosynth.patches.cut import _every_nth
-
-    rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (5, 7, 1, 9)]
-    whole = np.concatenate([image.reshape(-1, 3) for image in images])
-    for at_most in (1, 7, 50, 155, 156, 1000):
-        step = max(1, -(-len(whole) // at_most))
-        np.testing.assert_array_equal(_every_nth(images, at_most=at_most), whole[::step])

@@ -42,6 +42,7 @@ COLUMNS = {
     "mpp": "float",
     "tissue": "float",
     "split": "string",
+    "stain": "string",
     "source": "string",
     "image": "struct<bytes: binary, path: string>",
 }

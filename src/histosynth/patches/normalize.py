@@ -101,6 +101,8 @@ def normalize(
     if target == MEDIAN and per == "patch":
         raise HistosynthError("the median target is that of slides; leave out --stain-per patch, or name an image")
     staining = staining_of(method, target="" if target == MEDIAN else target, per=per)
+    if target == MEDIAN and staining.normalizer.target is None:
+        raise HistosynthError(f"stain method '{method}' has no target, so there is no median; leave out one of the two")
     parts = parts_of(store)
     names = Counter(map(slide_of, stream_rows(parts, columns=["slide_id", "source"])))
     if not names:

@@ -84,7 +84,7 @@ def pooled(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return pool.pixels
 
 
-def staining_of(method: str, *, target: str, per: Literal["slide", "patch"]) -> Staining:
+def staining_of(method: str, *, target: str = "", per: Literal["slide", "patch"] = "slide") -> Staining:
     """Look the method up and fit its target.
 
     Args:

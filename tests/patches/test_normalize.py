@@ -1,0 +1,334 @@
+"""Colors of a store brought to a target: the same as cutting with it, told patch by patch, and every mistake named."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from histosynth.cli import main
+from histosynth.config import PatchSettings
+from histosynth.errors import HistosynthError
+from histosynth.patches import normalize as module
+from histosynth.patches.extract import extract
+from histosynth.patches.normalize import normalize
+from histosynth.patches.pack import pack
+from histosynth.patches.staining import Pool, pooled
+from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.stain import Macenko, fit, is_tissue, tissue_pixels
+from histosynth.stain.spread import between_slides, stain_distance
+from histosynth.stain.two_stains import TARGET
+
+Content = Callable[[Path], dict[str, bytes]]
+Verb = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
+    """Calls the command line in this process: exit code, standard output, standard error."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["histosynth", "normalize", *map(str, arguments), "--quiet"])
+        try:
+            main()
+        except SystemExit as stop:
+            return int(stop.code or 0), *capsys.readouterr()
+        return 0, *capsys.readouterr()
+
+    return call
+
+
+def restained(image: np.ndarray, *, red: float, strength: float) -> np.ndarray:
+    """The tissue of the fixture as another laboratory would have stained it: more red, stronger or paler."""
+    density = -np.log((image.astype(float) + 1) / 240) * strength * np.array([red, 1.0, 1.0])
+    return np.clip(np.rint(240 * np.exp(-density) - 1), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def raw(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> Path:
+    """A raw store of four slides, each stained in its own way."""
+    cohort = draw_cohort(4)
+    for n, path in enumerate(sorted(cohort.slides.iterdir())):
+        image = restained(np.asarray(Image.open(path)), red=(1, 1.3, 0.8, 1.1)[n], strength=(1, 1.2, 0.8, 0.6)[n])
+        Image.fromarray(image).save(path)
+    return store(cohort, tmp_path / "raw", small, stain="none")
+
+
+def store(cohort: Any, out: Path, settings: PatchSettings, **changes: Any) -> Path:
+    given: dict[str, Any] = {**cohort.inputs, "workers": 1, "progress": False}
+    extract(given.pop("slides"), out=out, settings=settings.model_copy(update=changes), **given)
+    return out
+
+
+def run(raw: Path, out: Path, **given: Any) -> module.NormalizeResult:
+    return normalize(raw, out=out, progress=False, **given)
+
+
+def manifest(out: Path) -> dict[str, Any]:
+    return json.loads((out / "manifest.json").read_text())
+
+
+def as_json(found: Any) -> Any:
+    return json.loads(json.dumps(found.to_dict()))
+
+
+def test_it_gives_the_patches_that_cutting_with_it_would(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path
+) -> None:
+    cohort, settings = draw_cohort(3), small.model_copy(update={"patch_px": 32})
+    for per in ("slide", "patch"):
+        cut = store(cohort, tmp_path / f"cut-{per}", settings, stain="macenko", stain_per=per)
+        raw = tmp_path / "raw"
+        if not raw.exists():
+            store(cohort, raw, settings, stain="none")
+        out = tmp_path / f"out-{per}"
+        run(raw, out, per=per)
+        a, b = Store(cut), Store(out)
+        assert a.table.equals(b.table)
+        assert set(b.column("stain")) == {"normalized"}
+        told, expected = manifest(out), manifest(cut)
+        assert [slide["stain"] for slide in told["slides"]] == [slide["stain"] for slide in expected["slides"]]
+        assert told["settings"] == expected["settings"]
+    assert set(Store(raw).column("stain")) == {"raw"}
+
+
+def test_slides_of_four_laboratories_come_together(raw: Path, tmp_path: Path) -> None:
+    for target in ("", "median"):
+        result = run(raw, tmp_path / f"out{target}", target=target)
+        spread = result.between_slides
+        assert spread is not None
+        assert spread["slides"] == 4
+        assert spread["raw"] > 0.2
+        assert spread["normalized"] < spread["raw"] / 8
+
+
+def test_the_median_target_is_the_middle_of_the_slides(raw: Path, tmp_path: Path) -> None:
+    run(raw, tmp_path / "out", target="median")
+    told = manifest(tmp_path / "out")
+    fits = [slide["stain"] for slide in told["slides"]]
+    target = told["staining"]["target"]
+    assert target["max_concentrations"] == pytest.approx(np.median([f["max_concentrations"] for f in fits], axis=0))
+    middle = np.median([f["stains"] for f in fits], axis=0)
+    assert np.array(target["stains"]) == pytest.approx(middle / np.linalg.norm(middle, axis=1)[:, None], abs=1e-6)
+    assert told["settings"]["stain_target"] == "median"
+
+
+def test_an_image_or_a_store_is_the_target(raw: Path, tmp_path: Path) -> None:
+    sheet = np.concatenate(list(Store(raw).images(Store(raw).select(label="codel"))))
+    Image.fromarray(sheet).save(tmp_path / "reference.png")
+    run(raw, tmp_path / "image", target=str(tmp_path / "reference.png"))
+    expected = as_json(fit(Macenko(), sheet).target)
+    assert manifest(tmp_path / "image")["staining"]["target"] == expected
+    run(raw, tmp_path / "store", target=str(raw))
+    images = Store(raw).images(range(len(Store(raw))))
+    assert manifest(tmp_path / "store")["staining"]["target"] == as_json(fit(Macenko(), images).target)
+
+
+def test_every_patch_has_a_status(tmp_path: Path, draw_cohort: Any) -> None:
+    """One fit a patch: tissue is normalized; blank, black, uniform tiles keep every pixel, and say why."""
+    cohort = draw_cohort(1)
+    tissue = np.asarray(Image.open(cohort.slides / "S0.png"))[64:128, 64:128]
+    tiles = {
+        "tissue": tissue,
+        "blank": np.full_like(tissue, 243),
+        "black": np.zeros_like(tissue),
+        "uniform": np.full_like(tissue, 120),
+    }
+    (tmp_path / "tiles" / "a").mkdir(parents=True)
+    for name, tile in tiles.items():
+        Image.fromarray(tile).save(tmp_path / "tiles" / "a" / f"{name}.png")
+    pack(tmp_path / "tiles", out=tmp_path / "raw", settings=PatchSettings(), progress=False)
+    for per in ("slide", "patch"):  # a packed tile is a slide of its own
+        result = run(tmp_path / "raw", tmp_path / per, per=per)
+        done = Store(tmp_path / per)
+        found = dict(zip(done.column("patch_id"), done.column("stain"), strict=True))
+        assert found == {
+            "a_tissue": "normalized",
+            "a_blank": "skipped:too-few-pixels",
+            "a_black": "skipped:black",
+            "a_uniform": "skipped:uniform",
+        }
+        assert sum(result.patches.values()) == 4
+        before = Store(tmp_path / "raw")
+        for row, status in enumerate(done.column("stain")):
+            same = (done.images([row]) == before.images([row])).all()
+            assert same == (status != "normalized")
+        assert result.between_slides is None  # one slide only can be measured
+
+
+def test_an_interrupted_store_is_finished_with_the_same_bytes(
+    raw: Path, tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(raw, tmp_path / "whole")
+    write = module.write_part
+
+    def full(path: Path, *given: Any, **more: Any) -> None:
+        if "S2" in path.name:
+            raise OSError(28, "No space left on device")
+        write(path, *given, **more)
+
+    monkeypatch.setattr(module, "write_part", full)
+    with pytest.raises(OSError, match="No space"):
+        run(raw, tmp_path / "broken")
+    assert sorted(path.name for path in (tmp_path / "broken").iterdir()) == ["part-S0.parquet", "part-S1.parquet"]
+    monkeypatch.undo()
+    assert run(raw, tmp_path / "broken").parts_resumed == 2
+    assert content(tmp_path / "broken") == content(tmp_path / "whole")
+    assert run(raw, tmp_path / "broken").parts_resumed == 4
+    assert run(raw, tmp_path / "broken", target="median").parts_resumed == 0
+
+
+def test_synthetic_patches_stay_synthetic(raw: Path, tmp_path: Path) -> None:
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    made = [
+        Patch(patch_id=f"run_{n}", image=image, source="run", label="codel")
+        for n, image in enumerate(Store(raw).images(range(6)))
+    ]
+    write_part(part_path(samples, "0"), made, fingerprint="x")
+    write_manifest(samples, {"synthetic": True})
+    result = run(samples, tmp_path / "out", preview=True)
+    done = Store(tmp_path / "out")
+    assert set(done.column("source")) == {"run"}
+    assert done.manifest["synthetic"] is True
+    assert list(done.manifest["staining"]["slides"]) == ["run"]
+    assert result.preview is not None
+    with Image.open(result.preview) as picture:
+        assert picture.info["Description"].startswith("SYNTHETIC")
+
+
+def test_the_preview_shows_raw_beside_normalized(raw: Path, tmp_path: Path) -> None:
+    result = run(raw, tmp_path / "out", preview=True)
+    assert result.preview == tmp_path / "out" / "preview" / "stain.png"
+    sheet = np.asarray(Image.open(result.preview)).astype(float)
+    half = sheet.shape[1] // 2
+    tops = [44 + n * 137 + 22 for n in range(4)]
+    means = [[side[top : top + 112, :457].mean((0, 1)) for top in tops] for side in (sheet, sheet[:, half + 12 :])]
+    spread = [np.std(some, axis=0).max() for some in means]
+    assert spread[1] < spread[0] / 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "macenco"}, "unknown normalizer 'macenco' (did you mean 'macenko'?)"),
+        ({"target": "nowhere.png"}, "no image and no patch store 'nowhere.png'; check the stain target"),
+        ({"target": "median", "per": "patch"}, "the median target is that of slides"),
+        ({"method": "none", "target": "median"}, "has no target"),
+        ({"target": "{blank}"}, "cannot be fitted by macenko: fewer pixels with stain than an estimate needs"),
+        ({"out": "{raw}"}, "is the store itself; name another directory"),
+    ],
+)
+def test_mistakes_are_told_and_nothing_is_written(
+    raw: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    blank = tmp_path / "blank.png"
+    Image.new("RGB", (64, 64), "white").save(blank)
+    given = {key: value.format(raw=raw, blank=blank) for key, value in change.items()}
+    out = Path(given.pop("out", tmp_path / "out"))
+    with pytest.raises(HistosynthError) as error:
+        run(raw, out, **given)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert out == raw or not out.exists()
+
+
+def test_a_store_is_not_normalized_twice_nor_over_another(raw: Path, tmp_path: Path, content: Content) -> None:
+    run(raw, tmp_path / "once")
+    with pytest.raises(HistosynthError, match=r"is normalized already \(macenko\); give one of raw colors"):
+        run(tmp_path / "once", tmp_path / "twice")
+    before = content(raw)
+    other = tmp_path / "other"
+    other.mkdir()
+    (raw / "part-S3.parquet").rename(other / "part-S3.parquet")
+    with pytest.raises(HistosynthError, match="were not normalized from a store 'raw', such as part-S3"):
+        run(raw, other)
+    (other / "part-S3.parquet").rename(raw / "part-S3.parquet")
+    assert content(raw) == before
+
+
+def test_the_median_needs_all_slides_first(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    with pytest.raises(
+        HistosynthError, match="run histosynth normalize STORE --out OUT --stain macenko --stain-target"
+    ):
+        store(draw_cohort(1), tmp_path / "out", small, stain_target="median")
+
+
+def test_cutting_with_a_target_records_it(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    cohort = draw_cohort(2)
+    reference = cohort.slides / "S1.png"
+    out = store(cohort, tmp_path / "out", small, stain_target=str(reference))
+    expected = as_json(fit(Macenko(), np.asarray(Image.open(reference))).target)
+    assert manifest(out)["staining"] == {"method": "macenko", "per": "slide", "target": expected}
+    assert expected != as_json(TARGET)
+
+
+def test_the_verb_tells_statuses_and_distance(raw: Path, tmp_path: Path, verb: Verb) -> None:
+    code, out, _ = verb(raw, "--out", tmp_path / "out", "--stain-target", "median", "--preview", "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert told["patches"] == {"normalized": 48}
+    assert told["between_slides"]["slides"] == 4
+    code, out, err = verb(raw, "--out", tmp_path / "out", "--stain-target", "median")
+    assert "48 patches" in out
+    assert "4 part(s) were done already" in err
+    assert verb(tmp_path / "nothing", "--out", tmp_path / "x")[0] == 2
+
+
+def test_the_pool_takes_every_nth_pixel_of_all_images_in_a_row() -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (5, 7, 1, 9)]
+    whole = np.concatenate([image.reshape(-1, 3) for image in images])
+    for at_most in (1, 7, 50, 155, 156, 1000):
+        pool = Pool(len(whole), at_most=at_most)
+        for image in images:
+            pool.add(image)
+        np.testing.assert_array_equal(pool.pixels, whole[:: max(1, -(-len(whole) // at_most))])
+    np.testing.assert_array_equal(pooled(images), whole)
+
+
+def test_the_distance_between_stains_is_that_of_their_colors() -> None:
+    other = TARGET.__class__(
+        stains=TARGET.stains,
+        max_concentrations=(TARGET.max_concentrations[0] + 0.6, TARGET.max_concentrations[1] - 0.8),
+        pixels=1,
+        angle_deg=0,
+        residual=0,
+    )
+    assert stain_distance(TARGET, other) == pytest.approx(np.sqrt((0.36 + 0.64) / 2), abs=1e-4)
+    assert stain_distance(TARGET, TARGET) == 0
+    assert between_slides([TARGET, other, TARGET]) == pytest.approx(2 / 3 * stain_distance(TARGET, other))
+    assert between_slides([TARGET]) is None
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("folder", "side_px", "mpp"),
+    [("glioma_cpm15", 320, 0.5), ("crc_val_he_7k_sample", 224, 0.5), ("osteosarcoma_10x", 256, 4)],
+)
+def test_real_tiles_lose_two_thirds_of_the_distance_between_them(
+    shared_data: Path, tmp_path: Path, folder: str, side_px: int, mpp: float
+) -> None:
+    tiles = tmp_path / "tiles" / "all"
+    tiles.mkdir(parents=True)
+    for path in sorted((shared_data / folder / "images").iterdir()):
+        image = np.asarray(Image.open(path).convert("RGB"))
+        step = max(1, min(image.shape[:2]) // side_px)
+        Image.fromarray(image[: side_px * step : step, : side_px * step : step]).save(tiles / f"{path.stem}.png")
+    pack(tiles.parent, out=tmp_path / "raw", settings=PatchSettings(), mpp=mpp, progress=False)
+    result = run(tmp_path / "raw", tmp_path / "out")
+    count = len(list(tiles.iterdir()))
+    assert sum(result.patches.values()) == count
+    assert result.patches["normalized"] >= 0.9 * count
+    assert result.between_slides is not None
+    assert result.between_slides["normalized"] < result.between_slides["raw"] / 3
+
+
+def test_tissue_is_what_is_no_glass() -> None:
+    pixels = np.array([[255, 255, 255], [240, 240, 240], [240, 200, 240], [10, 10, 10]], np.uint8)
+    assert is_tissue(pixels).tolist() == [False, False, True, True]
+    np.testing.assert_array_equal(tissue_pixels(pixels), pixels[2:])
