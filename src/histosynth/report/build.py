@@ -20,6 +20,8 @@ from histosynth.errors import HistosynthError
 from histosynth.metrics.extractors import FeatureExtractor, extractors
 from histosynth.metrics.features import extract_features
 from histosynth.patches.store import Store
+from histosynth.report.color import Colors, drift, measure_colors
+from histosynth.report.color_chart import color_chart
 from histosynth.report.comparison import Features, compare
 from histosynth.report.figures import draw_figures
 from histosynth.report.page import render
@@ -68,18 +70,28 @@ def evaluate(
     ) as directory:  # now, so that a place that cannot be written fails before the long work
         features = _features(planned, extractor, batch=settings.batch, progress=progress)
         figures = compare(planned, features, neighbors=settings.neighbors)
+        colors = _colors(planned, batch=settings.batch, progress=progress)
         real_hash = real.content_hash()
         found = record(
             plan=planned,
             figures=figures,
-            verdict=verdict(figures, extractor=extractor),
+            colors=colors,
+            verdict=[*verdict(figures, extractor=extractor), *drift(colors)],
             cautions=cautions(planned, figures, real_hash=real_hash, dimension=extractor.dimension),
             extractor=extractor,
             settings=settings,
             real_hash=real_hash,
         )
         draw_figures(directory / "figures", planned, figures, shown=settings.grid)
-        page = render(found, plan=planned, figures=figures, extractor_title=extractor.title, provenance=tables(found))
+        (directory / "figures" / "color.png").write_bytes(color_chart(colors))
+        page = render(
+            found,
+            plan=planned,
+            figures=figures,
+            colors=colors,
+            extractor_title=extractor.title,
+            provenance=tables(found),
+        )
         write_text(directory / PAGE, page)
         write_json(directory / FACTS, found)
     return found
@@ -140,6 +152,13 @@ def _features(planned: Plan, extractor: FeatureExtractor, *, batch: int, progres
             store = planned.sides[name].store
             features[name][label] = extract_features(store, rows, extractor=extractor, batch=batch, progress=bar)
     return features
+
+
+def _colors(planned: Plan, *, batch: int, progress: bool) -> Colors:
+    """Colors of the same patches."""
+    total = sum(planned.n[k] for name in planned.sides for k in planned.labels if planned.usable(name, k))
+    with tqdm(total=total, desc="colors", unit="img", disable=not progress) as bar:
+        return measure_colors(planned, batch=batch, advance=bar.update)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from histosynth.config import EvaluateSettings
 from histosynth.metrics.extractors import FeatureExtractor
 from histosynth.patches.store import Store
+from histosynth.report.color import Colors
 from histosynth.report.comparison import Figures
 from histosynth.report.sides import SEED, Plan, Side
 from histosynth.report.words import Caution, median_mpp
@@ -20,6 +21,7 @@ def record(
     *,
     plan: Plan,
     figures: Figures,
+    colors: Colors,
     verdict: Sequence[str],
     cautions: Sequence[Caution],
     extractor: FeatureExtractor,
@@ -35,6 +37,7 @@ def record(
         "cautions": [asdict(caution) for caution in cautions],
         "sides": {name: _counts(side) for name, side in plan.sides.items()},
         **asdict(figures),
+        "color": asdict(colors),
         "extractor": {
             "name": extractor.name,
             "dimension": extractor.dimension,

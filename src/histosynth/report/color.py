@@ -1,0 +1,217 @@
+"""Color drift: the colors of synthetic tissue beside those of real tissue, per label and overall.
+
+The same patches enter as in the other figures, and of each every so manieth pixel, so that a side of any size takes the
+same memory. Real training against real held-out patients is the floor: laboratories and patients differ in color too.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histosynth.metrics.color import (
+    QUANTILES,
+    ColorStatistics,
+    color_distance,
+    common_stains,
+    concentration_distances,
+    concentration_quantiles,
+    concentrations,
+    mean_shift,
+    stain_distance,
+    stain_fit,
+)
+from histosynth.report.comparison import PAIRS
+from histosynth.report.sides import SIDES, Plan, SideName
+from histosynth.stain import StainFit, tissue_pixels
+from histosynth.stain.optical_density import to_rgb
+
+PIXELS_PER_SIDE = 2**18
+LEAST_PIXELS = 100
+"""Fewer tissue pixels than this give no figure."""
+CLEAR_DRIFT = 2.0
+"""Times the floor from which drift is spoken of."""
+VISIBLE_OD = 0.02
+"""Less is never spoken of, however low the floor: two and a half of 255 gray levels at medium gray."""
+
+Channels = tuple[float, float, float]  # red, green, blue
+Pixels = Mapping[SideName, Mapping[str, NDArray[np.uint8]]]  # side -> label -> (N, 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideColors:
+    """The tissue of one side. Densities and concentrations are optical densities (OD)."""
+
+    patches: int
+    pixels: int  # tissue pixels measured
+    tissue: float  # their share of the pixels looked at
+    density: Channels  # mean
+    rgb: tuple[int, int, int]  # the color of that density, in 8 bits
+    hematoxylin: list[float]  # concentrations at the quantiles
+    eosin: list[float]
+    fit: StainFit | None  # the side's own stains; None where they cannot be told
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorComparison:
+    """One side against another, all in OD. A positive shift: the first is darker in that channel."""
+
+    color_distance: float
+    mean_shift: Channels
+    hematoxylin_distance: float
+    eosin_distance: float
+    stain_distance: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorRow:
+    """A label, or all together. The keys of `pairs` are those of `PAIRS`; None where a side has no figure."""
+
+    sides: dict[SideName, SideColors]
+    pairs: dict[str, ColorComparison | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Colors:
+    """All color figures of a report."""
+
+    pixel_step: int  # every so manieth pixel of a patch was measured
+    quantiles: tuple[float, ...]
+    stains: StainFit  # the vectors of all concentrations, those of the real patches where `stains_fitted`
+    stains_fitted: bool
+    overall: ColorRow
+    labels: dict[str, ColorRow]
+
+    @property
+    def rows(self) -> dict[str, ColorRow]:
+        """What a table shows: the overall figures, then each label where there are several."""
+        return {"Overall": self.overall, **(self.labels if len(self.labels) > 1 else {})}
+
+
+def measure_colors(plan: Plan, *, batch: int, advance: Callable[[int], object] = lambda count: None) -> Colors:
+    """Colors of exactly the patches that enter the plan's comparisons, decoded `batch` at a time.
+
+    `advance` is called with the number of patches done.
+    """
+    step = _pixel_step(plan)
+    pixels = {
+        name: {k: _sample(plan, name, k, step, batch, advance) for k in plan.labels if plan.usable(name, k)}
+        for name in SIDES
+    }
+    real = [sample for name in SIDES if name != "fake" for sample in pixels[name].values()]
+    stains, fitted = common_stains(np.concatenate(real))
+    return Colors(
+        pixel_step=step,
+        quantiles=QUANTILES,
+        stains=stains,
+        stains_fitted=fitted,
+        overall=_row(plan, pixels, plan.pooled, stains),
+        labels={label: _row(plan, pixels, [label], stains) for label in plan.labels},
+    )
+
+
+def _pixel_step(plan: Plan) -> int:
+    """The least step that keeps a side within `PIXELS_PER_SIDE` and falls on every column of a patch in turn."""
+    side_px = plan.sides["fake"].store.patch_px
+    step = max(1, math.ceil(sum(plan.n.values()) * side_px**2 / PIXELS_PER_SIDE))
+    while math.gcd(step, side_px) > 1:
+        step += 1
+    return step
+
+
+def _sample(
+    plan: Plan, name: SideName, label: str, step: int, batch: int, advance: Callable[[int], object]
+) -> NDArray[np.uint8]:
+    """Every `step`-th pixel of each patch of that side and label that enters, (N, 3)."""
+    side, n = plan.sides[name], plan.n[label]
+    found = []
+    for start in range(0, n, batch):
+        images = side.store.images(side.rows[label][start : min(start + batch, n)])
+        found.append(images.reshape(len(images), -1, 3)[:, ::step].reshape(-1, 3))
+        advance(len(images))
+    return np.concatenate(found) if found else np.empty((0, 3), np.uint8)
+
+
+def _row(plan: Plan, pixels: Pixels, labels: list[str], stains: StainFit) -> ColorRow:
+    pooled = {
+        name: np.concatenate([pixels[name][label] for label in labels])
+        for name in SIDES
+        if labels and all(label in pixels[name] for label in labels)
+    }
+    pooled = {name: found for name, found in pooled.items() if len(tissue_pixels(found)) >= LEAST_PIXELS}
+    statistics = {name: ColorStatistics.of(found) for name, found in pooled.items()}
+    mixed = {name: concentrations(found, stains=stains) for name, found in pooled.items()}
+    fits = {name: stain_fit(found) for name, found in pooled.items()}
+    patches = sum(plan.n[label] for label in labels)
+
+    def compare(a: SideName, b: SideName) -> ColorComparison | None:
+        if a not in pooled or b not in pooled:
+            return None
+        hematoxylin, eosin = concentration_distances(mixed[a], mixed[b])
+        first, second = fits[a], fits[b]
+        return ColorComparison(
+            color_distance=color_distance(statistics[a], statistics[b]),
+            mean_shift=_channels(mean_shift(statistics[a], statistics[b])),
+            hematoxylin_distance=hematoxylin,
+            eosin_distance=eosin,
+            stain_distance=stain_distance(first, second) if first and second else None,
+        )
+
+    sides = {
+        name: _side(found, mixed=mixed[name], fit=fits[name], patches=patches) for name, found in statistics.items()
+    }
+    return ColorRow(sides=sides, pairs={key: compare(a, b) for key, (a, b) in PAIRS.items()})
+
+
+def _side(statistics: ColorStatistics, *, mixed: NDArray[np.float32], fit: StainFit | None, patches: int) -> SideColors:
+    mean = statistics.density.mean
+    red, green, blue = (int(value) for value in to_rgb(mean.astype(np.float32)))
+    hematoxylin, eosin = concentration_quantiles(mixed).tolist()
+    return SideColors(
+        patches=patches,
+        pixels=statistics.density.n,
+        tissue=statistics.tissue,
+        density=_channels(mean),
+        rgb=(red, green, blue),
+        hematoxylin=hematoxylin,
+        eosin=eosin,
+        fit=fit,
+    )
+
+
+def _channels(values: NDArray[np.float64]) -> Channels:
+    red, green, blue = values.tolist()
+    return red, green, blue
+
+
+def drift(colors: Colors) -> list[str]:
+    """A sentence where synthetic colors lie clearly farther from real ones than training from held-out patients.
+
+    Of all patches, or, where those show none, of each label that does.
+    """
+    if said := _drift(colors.overall, of=""):
+        return [said]
+    return [said for label, row in colors.labels.items() if (said := _drift(row, of=f" of {label}"))]
+
+
+def _drift(row: ColorRow, *, of: str) -> str | None:
+    found, learned, floor = (row.pairs[key] for key in ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out"))
+    if not found or not learned or not floor:
+        return None
+    if max(found.color_distance, learned.color_distance) <= max(CLEAR_DRIFT * floor.color_distance, VISIBLE_OD):
+        return None
+    red, green, blue = (signed(value) for value in found.mean_shift)
+    return (
+        f"The colors of the synthetic patches{of} drift: in optical density they lie {found.color_distance:.2f} from "
+        f"those of held-out patients and {learned.color_distance:.2f} from those of training patients, which lie "
+        f"{floor.color_distance:.2f} apart (mean shift from held-out patients {red} in red, {green} in green, "
+        f"{blue} in blue; positive is darker)."
+    )
+
+
+def signed(value: float) -> str:
+    """A shift with its sign and two decimals, zero without: +0.12, −0.03, 0.00."""
+    text = f"{value:+.2f}"
+    return "0.00" if float(text) == 0 else text.replace("-", "−")

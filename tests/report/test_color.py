@@ -1,0 +1,155 @@
+"""Color in the report: the figures are those of the measures, and drift is told of when it is there, and only then."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from histosynth.metrics.color import ColorStatistics, color_distance, common_stains, concentrations
+from histosynth.patches.store import Patch
+from histosynth.report.build import _colors
+from histosynth.report.color import drift, measure_colors, signed
+from histosynth.report.color_chart import axes_of
+from histosynth.report.sides import plan
+from histosynth.stain.optical_density import to_density, to_rgb
+
+PAIRS = ["fake_vs_held_out", "fake_vs_train", "train_vs_held_out"]
+
+
+def tinted(rows: list[Patch], gain: tuple[float, float, float]) -> list[Patch]:
+    """Absorbing that much more in each channel."""
+    return [replace(p, image=to_rgb(to_density(p.image) * (1 + np.float32(gain)))) for p in rows]
+
+
+def planned(real, fake):
+    return plan(real=real, fake=fake, neighbors=3)
+
+
+@pytest.fixture
+def colors(real, fake):
+    return measure_colors(planned(real, fake), batch=7)
+
+
+def test_figures_are_those_of_the_patches_that_enter(real, fake, colors):
+    """Small stores: every pixel is measured, of as many patches as the smallest side has."""
+    assert colors.pixel_step == 1
+    chosen = planned(real, fake)
+    pixels = {
+        name: np.concatenate([side.store.images(side.rows[k][: chosen.n[k]]) for k in chosen.labels])
+        for name, side in chosen.sides.items()
+    }
+    found = colors.overall.pairs["fake_vs_held_out"]
+    fake_statistics, held_out = (ColorStatistics.of(pixels[name]) for name in ("fake", "held_out"))
+    assert found.color_distance == pytest.approx(color_distance(fake_statistics, held_out))
+    assert found.mean_shift == pytest.approx(fake_statistics.density.mean - held_out.density.mean)
+    assert colors.stains == common_stains(np.concatenate([pixels["held_out"], pixels["train"]]))[0]
+    side = colors.overall.sides["fake"]
+    assert (side.patches, side.pixels) == (24, fake_statistics.density.n)
+    amounts = concentrations(pixels["fake"], stains=colors.stains)
+    assert side.hematoxylin[3] == pytest.approx(np.median(amounts[:, 0]), abs=1e-6)
+    assert side.eosin[-1] == pytest.approx(np.quantile(amounts[:, 1], 0.99), abs=1e-6)
+    assert side.rgb == tuple(to_rgb(np.float32(side.density)))
+
+
+def test_a_subsample_of_pixels_says_the_same(real, fake, colors, monkeypatch):
+    monkeypatch.setattr("histosynth.report.color.PIXELS_PER_SIDE", 2_000)
+    few = measure_colors(planned(real, fake), batch=100)
+    assert few.pixel_step == 5, "4 would fall on the same columns of 16 px in each line"
+    assert few.overall.sides["train"].pixels < colors.overall.sides["train"].pixels / 4
+    for key, pair in few.overall.pairs.items():
+        assert pair.color_distance == pytest.approx(colors.overall.pairs[key].color_distance, abs=0.03)
+
+
+def test_the_batch_changes_nothing(real, fake, colors):
+    assert measure_colors(planned(real, fake), batch=64) == colors
+
+
+def test_every_patch_is_counted_once_by_the_bar(real, fake):
+    seen = []
+    measure_colors(planned(real, fake), batch=5, advance=seen.append)
+    assert sum(seen) == 3 * 24
+    assert _colors(planned(real, fake), batch=5, progress=False) == measure_colors(planned(real, fake), batch=5)
+
+
+def test_copies_have_no_distance(make, real_rows):
+    copies = [replace(p, source="run", split=None, patient_id=None) for p in real_rows if p.split == "held_out"]
+    found = measure_colors(planned(make("real", real_rows), make("fake", copies)), batch=64)
+    for row in (found.overall, *found.labels.values()):
+        pair = row.pairs["fake_vs_held_out"]
+        assert (pair.color_distance, *pair.mean_shift) == pytest.approx((0, 0, 0, 0), abs=1e-6)
+        assert (pair.hematoxylin_distance, pair.eosin_distance) == pytest.approx((0, 0), abs=1e-6)
+    assert drift(found) == []
+
+
+def test_drift_is_told_with_its_numbers(make, real, fake_rows, report, tmp_path):
+    found = report(real, make("tinted", tinted(fake_rows, (0.1, 0.5, 0.6)), train_split="train"))
+    pair, floor = (found["color"]["overall"]["pairs"][key] for key in ("fake_vs_held_out", "train_vs_held_out"))
+    assert pair["color_distance"] > 2 * floor["color_distance"]
+    (said,) = [sentence for sentence in found["verdict"] if "drift" in sentence]
+    assert f"{pair['color_distance']:.2f} from those of held-out patients" in said
+    assert f"which lie {floor['color_distance']:.2f} apart" in said
+    assert all(value > 0 for value in pair["mean_shift"])
+    assert f"{signed(pair['mean_shift'][2])} in blue; positive is darker" in said
+    assert said in (tmp_path / "report" / "report.html").read_text("utf-8")
+
+
+def test_drift_of_one_label_is_told_where_the_whole_hides_it(make, patches, fake_rows):
+    """One label lighter, the other darker: together hardly a shift, and a floor that is wide for other reasons."""
+    still = [*patches(30, "IDHmut", split="train", seed=1), *patches(30, "IDHmut", split="held_out", seed=1)]
+    wide = patches(30, "IDHwt", split="held_out", seed=2)
+    real = make("real", [*still, *wide, *tinted([replace(p, split="train") for p in wide], (0.8, 0.8, 0.8))])
+    of_still = [replace(p, source="run", split=None, patient_id=None) for p in still[:30]]
+    of_wide = [replace(p, source="run", split=None, patient_id=None) for p in wide]
+    fake = make("fake", [*tinted(of_still, (0.3, 0.3, 0.3)), *of_wide])
+    (said,) = drift(measure_colors(planned(real, fake), batch=64))
+    assert "synthetic patches of IDHmut drift" in said
+
+
+def test_real_colors_are_no_drift(real, fake, report):
+    assert not any("drift" in sentence for sentence in report(real, fake)["verdict"])
+
+
+def test_without_held_out_patients_training_is_the_measure(make, real_rows, fake, report, tmp_path):
+    found = report(make("real", [p for p in real_rows if p.split == "train"]), fake)["color"]["overall"]
+    assert list(found["sides"]) == ["train", "fake"]
+    assert [found["pairs"][key] is None for key in PAIRS] == [True, False, True]
+    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert "synthetic to training patients. Hematoxylin" in page
+    assert "<th>to held-out</th>" not in page
+
+
+def test_glass_has_no_color(make, real, fake_rows, report, tmp_path):
+    glass = [replace(p, image=np.full_like(p.image, 245)) if p.label == "IDHwt" else p for p in fake_rows]
+    found = report(real, make("glass", glass))["color"]
+    assert "fake" not in found["labels"]["IDHwt"]["sides"]
+    assert found["labels"]["IDHwt"]["pairs"]["fake_vs_train"] is None
+    assert found["overall"]["sides"]["fake"]["tissue"] < 0.7
+    assert re.search(r"<th>IDHwt</th>\s*<td class=\"none\">none</td>", (tmp_path / "report/report.html").read_text())
+
+
+def test_the_keys_are_stable(real, fake, report):
+    found = report(real, fake)["color"]
+    assert list(found) == ["pixel_step", "quantiles", "stains", "stains_fitted", "overall", "labels"]
+    for row in (found["overall"], *found["labels"].values()):
+        assert list(row["sides"]) == ["held_out", "train", "fake"]
+        assert list(row["pairs"]) == PAIRS
+    assert list(found["overall"]["pairs"]["fake_vs_train"]) == [
+        "color_distance", "mean_shift", "hematoxylin_distance", "eosin_distance", "stain_distance",
+    ]  # fmt: skip
+
+
+def test_every_band_lies_on_its_axis(colors):
+    axes = axes_of(colors)
+    for row in colors.rows.values():
+        for side in row.sides.values():
+            for stain in ("hematoxylin", "eosin"):
+                places = [axes[stain].at(value) for value in getattr(side, stain)]
+                assert places == sorted(places)
+                assert 0 <= places[0] <= places[-1] <= 100 + 1e-9
+    assert all(axis.low <= tick <= axis.high for axis in axes.values() for tick in axis.ticks)
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.123, "+0.12"), (-0.03, "−0.03"), (-0.001, "0.00"), (0.0, "0.00")])
+def test_signs(value, text):
+    assert signed(value) == text
