@@ -16,11 +16,11 @@ from histosynth.metrics.color import (
     concentration_quantiles,
     concentrations,
     mean_shift,
-    stain_distance,
     stain_fit,
 )
 from histosynth.slides.phantom import GENOTYPES, draw
 from histosynth.stain.optical_density import to_density, to_rgb
+from histosynth.stain.spread import stain_distance
 from histosynth.stain.two_stains import TARGET
 
 STAINS = np.array(TARGET.stains)

@@ -10,8 +10,7 @@ twice as many nuclei move it as surely as a bluer dye.
 `concentration_distances`: 1-Wasserstein distances between concentrations of hematoxylin and of eosin, by one pair of
 stain vectors for all sets: how much of each there is. It sees stain and content, too.
 
-`stain_distance`: between the colors of the two stains themselves, each at its 99th percentile of concentration m,
-sqrt(mean_k |m_k^a s_k^a - m_k^b s_k^b|²). What do dense nuclei and dense eosin look like, however many there are? It is
+`histosynth.stain.spread.stain_distance`: between the colors of the two stains themselves. What do dense nuclei and dense eosin look like, however many there are? It is
 free of content, as long as both sets show both stains in more than a few pixels of a hundred.
 
 All take pixels, (..., 3) uint8. A subsample does for a large set, such as every hundredth pixel.
@@ -99,9 +98,3 @@ def concentration_distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> t
     """1-Wasserstein distances between (N, 2) and (M, 2) concentrations, in OD: of hematoxylin, of eosin."""
     hematoxylin, eosin = (float(wasserstein_distance(a[:, k], b[:, k])) for k in range(2))
     return hematoxylin, eosin
-
-
-def stain_distance(a: StainFit, b: StainFit) -> float:
-    """Distance between the colors of the two stains at their 99th percentiles, root mean square over both, in OD."""
-    first, second = (np.array(fit.max_concentrations)[:, None] * np.array(fit.stains) for fit in (a, b))
-    return float(np.sqrt(np.mean(np.sum((first - second) ** 2, axis=1))))
