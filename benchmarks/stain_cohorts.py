@@ -1,7 +1,8 @@
 """What stain normalization does to four sets of real tissue: statuses, the distance between slides, and the nuclei.
 
 Needs a folder with `lgg_mini` (slides, outlines, labels), `glioma_cpm15`, `crc_val_he_7k_sample` and
-`osteosarcoma_10x` (tiles). Each becomes a raw store (a tile counts as a slide), and is normalized by each method. Of each it prints
+`osteosarcoma_10x` (tiles). Each becomes a raw store (a tile counts as a slide), and is normalized by each method. Of
+each it prints
 
     status    patches normalized, and skipped for which reason
     stains    mean distance between the stains of any two slides, raw -> normalized (`histosynth.stain.spread`), by one
@@ -105,9 +106,8 @@ def main() -> None:
     given = parser.parse_args()
     methods = [name for name in normalizers if name != "none"]
     left = {}
-    print(
-        f"{'set':22}{'method':10}{'stains raw':>11}{'->':>7}{'ratio':>7}{'colors raw':>12}{'->':>7}{'nuclei':>8}{'5 %':>7}  status"
-    )
+    titles = f"{'stains raw':>11}{'->':>7}{'ratio':>7}{'colors raw':>12}{'->':>7}{'nuclei':>8}{'5 %':>7}  status"
+    print(f"{'set':22}{'method':10}{titles}")
     for name in ("lgg_mini", *MPP):
         with tempfile.TemporaryDirectory() as temporary:
             raw = Path(temporary) / "raw"
