@@ -3,6 +3,7 @@
 from histosynth.stain.macenko import Macenko
 from histosynth.stain.normalizer import REASONS, Fit, StainError, StainNormalizer, fit, normalizers, tissue_pixels
 from histosynth.stain.two_stains import StainFit
+from histosynth.stain.vahadane import Vahadane
 
 __all__ = [
     "REASONS",
@@ -11,6 +12,7 @@ __all__ = [
     "StainError",
     "StainFit",
     "StainNormalizer",
+    "Vahadane",
     "fit",
     "normalizers",
     "tissue_pixels",
