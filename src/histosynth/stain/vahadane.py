@@ -98,7 +98,8 @@ def concentrations(density: NDArray[np.float64], stains: NDArray[np.float64], *,
     alone = stains @ density - penalty
     cosine = stains[0] @ stains[1]
     together = (alone - cosine * alone[::-1]) / (1 - cosine**2)
-    return np.maximum(np.minimum(alone, together), 0)
+    least: NDArray[np.float64] = np.maximum(np.minimum(alone, together), 0)
+    return least
 
 
 def better_stains(
