@@ -12,6 +12,7 @@ from histosynth.stain.normalizer import (
     tissue_pixels,
 )
 from histosynth.stain.two_stains import StainFit
+from histosynth.stain.vahadane import Vahadane
 
 __all__ = [
     "REASONS",
@@ -20,6 +21,7 @@ __all__ = [
     "StainError",
     "StainFit",
     "StainNormalizer",
+    "Vahadane",
     "fit",
     "is_tissue",
     "normalizers",
