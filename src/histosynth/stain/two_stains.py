@@ -33,7 +33,10 @@ MAX_RESIDUAL = 0.16
 tiles of six laboratories: residual 0.14, red of hematoxylin 1.7 times its green, red of eosin 0.6 times its green."""
 MAX_RED = (1.9, 0.75)
 """Largest density of red over that of green, of hematoxylin and of eosin: green light is what both absorb."""
-_BLACK_DENSITY = 3.0  # about 11 of 255
+BLACK_DENSITY = 3.0
+"""Denser than this in every channel is black: about 11 of 255."""
+TOP_PERCENT = 1.0
+"""The concentration that this share of the pixels exceeds counts as the largest."""
 
 Vector = tuple[float, float, float]
 
@@ -126,30 +129,12 @@ class TwoStains(ABC):
         density = to_density(np.ascontiguousarray(pixels.T))
         least = np.minimum(np.minimum(density[0], density[1]), density[2])
         stained = np.compress(least >= BETA, density, axis=1)
-        if stained.shape[1] < MIN_PIXELS:
-            raise StainError("too-few-pixels")
-        if np.count_nonzero(least > _BLACK_DENSITY) > 0.5 * stained.shape[1]:
-            raise StainError("black")
-        stains = self.find(stained)
-        stains = stains / np.linalg.norm(stains, axis=1, keepdims=True)
-        stains = stains[np.argsort(-stains[:, 0])]  # hematoxylin absorbs more red than eosin does
-        angle = _angle_deg(stains)
-        if angle < MIN_ANGLE_DEG:
-            raise StainError("one-stain")
-        concentrations = np.linalg.pinv(stains.T).astype(np.float32) @ density
-        maxima = np.percentile(concentrations, 99, axis=1)
-        if maxima.min() <= 0:
-            raise StainError("one-stain")
-        residual = _residual(density, stains)
-        if residual > MAX_RESIDUAL or (stains[:, 0] > MAX_RED * stains[:, 1]).any():
-            raise StainError("foreign-color")
-        return StainFit(
-            stains=(_round(stains[0]), _round(stains[1])),
-            max_concentrations=_round(maxima),
-            pixels=stained.shape[1],
-            angle_deg=round(angle, 3),
-            residual=round(residual, 6),
-        )
+        require_stained(stained.shape[1], black=int(np.count_nonzero(least > BLACK_DENSITY)))
+        stains = ordered(self.find(stained))
+        maxima = np.percentile(unmixing(stains) @ density, 100 - TOP_PERCENT, axis=1)
+        off_plane = normal(stains).astype(np.float32) @ density
+        residual = float(np.sqrt(np.dot(off_plane, off_plane) / (3 * off_plane.size)))
+        return accepted(stains, maxima, residual=residual, pixels=stained.shape[1])
 
     def toward(self, fits: Sequence[StainFit]) -> Self:
         """This method with the median of these fits for its target."""
@@ -172,11 +157,67 @@ def transform(source: StainFit, target: StainFit) -> NDArray[np.float32]:
     return matrix.astype(np.float32)
 
 
-def _residual(density: NDArray[np.float32], stains: NDArray[np.float64]) -> float:
-    """Root mean square, over pixels and channels, of what lies off the plane of the two stains."""
-    normal = np.cross(stains[0], stains[1])
-    off = (normal / np.linalg.norm(normal)).astype(np.float32) @ density
-    return float(np.sqrt(np.dot(off, off) / (3 * off.size)))
+def require_stained(pixels: int, *, black: int) -> None:
+    """Nothing, if so many pixels with stain, so many of them black, are enough to estimate from.
+
+    Raises:
+        StainError: they are not.
+    """
+    if pixels < MIN_PIXELS:
+        raise StainError("too-few-pixels")
+    if black > 0.5 * pixels:
+        raise StainError("black")
+
+
+def ordered(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Stain vectors (2, 3) brought to unit length, hematoxylin first: it absorbs more red than eosin does.
+
+    Raises:
+        StainError: they are one stain.
+    """
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    stains: NDArray[np.float64] = unit[np.argsort(-unit[:, 0])]
+    if _angle_deg(stains) < MIN_ANGLE_DEG:
+        raise StainError("one-stain")
+    return stains
+
+
+def unmixing(stains: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The matrix (2, 3) that takes a density to the concentrations of two stains, by least squares."""
+    matrix: NDArray[np.float32] = np.linalg.pinv(stains.T).astype(np.float32)
+    return matrix
+
+
+def normal(stains: NDArray[np.float64]) -> NDArray[np.floating]:
+    """The unit vector that two stains leave out: what a density has of it is its residual."""
+    across = np.cross(stains[0], stains[1])
+    unit: NDArray[np.floating] = across / np.linalg.norm(across)
+    return unit
+
+
+def accepted(stains: NDArray[np.float64], maxima: NDArray[np.floating], *, residual: float, pixels: int) -> StainFit:
+    """What was found, as a fit.
+
+    Args:
+        stains: unit vectors (2, 3), hematoxylin first.
+        maxima: largest concentration of each, (2,).
+        residual: root mean square of the density off their plane, over pixels and channels.
+        pixels: number of pixels with stain.
+
+    Raises:
+        StainError: it is not what hematoxylin and eosin make.
+    """
+    if maxima.min() <= 0:
+        raise StainError("one-stain")
+    if residual > MAX_RESIDUAL or (stains[:, 0] > MAX_RED * stains[:, 1]).any():
+        raise StainError("foreign-color")
+    return StainFit(
+        stains=(_round(stains[0]), _round(stains[1])),
+        max_concentrations=_round(maxima),
+        pixels=pixels,
+        angle_deg=round(_angle_deg(stains), 3),
+        residual=round(residual, 6),
+    )
 
 
 def _angle_deg(stains: NDArray[np.float64]) -> float:
