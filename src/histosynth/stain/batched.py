@@ -10,7 +10,7 @@ and the device cannot change a bit of a fit:
   needs no trigonometry; the selected ones are turned into angles before NumPy's linear interpolation.
 
 An image in the new colors may differ by one level between devices: their exponentials do. On a processor the NumPy
-backend is two to three times as fast; this one is for accelerators.
+backend is the faster one (`benchmarks/stain_backends.py`); this one is for accelerators.
 """
 
 import math
@@ -42,7 +42,7 @@ from histosynth.stain.two_stains import (
 )
 
 Result = TypeVar("Result")
-_CHUNK = 2**22  # pixels at a time: at most 1 GB
+_CHUNK = 2**22  # pixels at a time: less than half a GB
 _TINY = 1e-30
 _STEPS = 2**16  # of one unit of density; squares of 7e7 pixels still fit 64 bits
 
@@ -116,7 +116,7 @@ def apply(images: Tensor, matrices: Tensor) -> Tensor:
 def estimate_macenko(images: Tensor) -> list[StainFit | str]:
     """What `Macenko().estimate` finds in the tissue of each image of a batch, uint8 (B, H, W, 3), or why it finds none.
 
-    Every image has a fit of its own, whatever else is in the batch, the same to the bit on every device.
+    An image's fit does not depend on what else is in the batch; by construction it is the same to the bit everywhere.
     """
     pixels = images.flatten(1, 2)
     chunks = torch.split(pixels, _images_at_a_time(pixels))
@@ -124,8 +124,8 @@ def estimate_macenko(images: Tensor) -> list[StainFit | str]:
 
 
 def _images_at_a_time(pixels: Tensor) -> int:  # (B, N, 3)
-    """One on a processor: it has no more in its cache, and computes what its vectors leave over by other instructions,
-    so that the end of a chunk would be told from its middle."""
+    """One on a processor, whose cache holds no more."""
+    # It also computes what its vectors leave over by other instructions: no image may end within another's vector.
     return 1 if pixels.device.type == "cpu" else max(1, _CHUNK // max(pixels.shape[1], 1))
 
 
@@ -146,7 +146,7 @@ def _estimate(pixels: Tensor) -> list[StainFit | str]:  # (B, N, 3)
 
     planes = _each(range(len(pixels)), plane, reasons)
     if not planes:
-        return list(reasons.values())
+        return [reasons[k] for k in range(len(pixels))]
     rows = list(planes)
     x, y = _project(density[rows], torch.tensor(np.stack([planes[k] for k in rows]))).unbind(1)
     turn = _turn(x, y)
@@ -180,9 +180,10 @@ def _moments(density: Tensor, inside: Tensor) -> NDArray[np.float64]:  # (B, 3, 
     """Sums of v v^T over the pixels inside, v = (1, red, green, blue): their number, sums and products, all exact."""
     steps = (density * _STEPS).round().to(torch.int64) * inside[:, None]
     rows = [inside.to(torch.int64), *steps.unbind(1)]
+    pairs = list(combinations_with_replacement(range(4), 2))
+    totals = torch.stack([(rows[i] * rows[j]).sum(1) for i, j in pairs]).cpu().numpy()
     sums = np.empty((len(density), 4, 4))
-    for i, j in combinations_with_replacement(range(4), 2):
-        total = (rows[i] * rows[j]).sum(1).cpu().numpy()
+    for (i, j), total in zip(pairs, totals, strict=True):
         sums[:, i, j] = sums[:, j, i] = total / float(_STEPS) ** ((i > 0) + (j > 0))
     return sums
 
