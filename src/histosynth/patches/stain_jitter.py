@@ -7,12 +7,12 @@ draw a factor and a shift for each, and mix it again:
 
 s = 0.05 there; their comparison (Medical Image Analysis 2019) calls 0.05 "HED-light" and 0.2 "HED-strong". They jitter
 hematoxylin, eosin and a third, residual stain of Ruifrok and Johnston. Here the stains are hematoxylin and eosin of the
-usual target, what these leave of a density is kept, and the shift, which would stain glass, fades where tissue does:
+usual target, what these leave of a density is kept, and all fades where tissue does: a shift would stain glass.
 
     od' = od + w(od) ((α - 1) c + β) S,   c = od pinv(S),   rows of S: h, e,
 
 w = 0 up to the density of glass and 1 from twice that on. Densities count in natural logarithms, as in all of `stain`.
-The clip to [-1, 1] is the only loss. Far beyond s = 0.2 a shift can leave tissue paler than glass.
+From s = 0.2 on, shifts of both stains at once can leave pale tissue as pale as glass.
 """
 
 import numpy as np
