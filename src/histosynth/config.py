@@ -161,6 +161,9 @@ class TrainSettings(Section):
     """Share of labels replaced by the null label, so that sampling can be guided."""
     flips: bool = True
     """Show each patch flipped and turned at random: histology has no up."""
+    stain_jitter: float = Field(0.0, ge=0, le=0.5)
+    """Show each patch stained otherwise at random: concentrations of hematoxylin and eosin times 1 ± this, plus ± this;
+    0.05 is mild, 0.2 strong. A generative model learns the colors it is shown: its samples have the jittered ones."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Autocast type; `auto` takes bf16 where the device computes it natively."""
     checkpoint_every: int = Field(250_000, ge=1)

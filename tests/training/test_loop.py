@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,7 +17,10 @@ from safetensors.torch import load_file
 
 from histosynth.config import Settings, load_settings
 from histosynth.errors import HistosynthError
+from histosynth.patches.dataset import PatchDataset
+from histosynth.patches.store import Store
 from histosynth.rundir import only_writer
+from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.log import read_stats
 from histosynth.training.loop import train
 
@@ -85,6 +89,44 @@ def test_a_longer_run_goes_on_where_the_shorter_stopped(
     assert result.resumed_at == 48
     train(store, out=tmp_path / "whole", settings=tiny_settings, device="cpu", progress=False)
     assert same(tmp_path / "steps", tmp_path / "whole")
+
+
+def test_twenty_steps_with_stain_jitter_are_seven_and_thirteen(make_store: MakeStore, tiny_settings: Settings) -> None:
+    data = PatchDataset(Store(make_store()))
+
+    def task(jitter: float) -> DiffusionTask:
+        settings = load_settings(tiny_settings, overrides=[f"train.stain_jitter={jitter}"])
+        return DiffusionTask(data, settings=settings, device=torch.device("cpu"))
+
+    whole, first, second = task(0.1), task(0.1), task(0.1)
+    losses = [whole.step(8 * n)["loss"] for n in range(20)]
+    for n in range(7):
+        first.step(8 * n)
+    second.load_state(first.state())
+    assert [second.step(8 * n)["loss"] for n in range(7, 20)] == losses[7:]
+    assert all(torch.equal(whole.weights()[name], value) for name, value in second.weights().items())
+    assert task(0.0).step(0)["loss"] != losses[0]
+
+
+def test_no_stain_jitter_draws_nothing(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from histosynth.diffusion.denoiser import EpsilonDenoiser
+
+    store = make_store()
+    seen: list[torch.Tensor] = []
+
+    def loss(self: EpsilonDenoiser, x: torch.Tensor, label: object, *, generator: torch.Generator) -> torch.Tensor:
+        seen.append(generator.get_state())
+        return plain(self, x, label, generator=generator)
+
+    plain = EpsilonDenoiser.loss
+    monkeypatch.setattr(EpsilonDenoiser, "loss", loss)
+    settings = load_settings(tiny_settings, overrides=["train.images=8", "train.flips=false"])
+    train(store, out=tmp_path / "run", settings=settings, device="cpu", progress=False)
+    expected = torch.Generator().manual_seed(int(np.random.SeedSequence((3, 0)).generate_state(1, np.uint64)[0]))
+    torch.rand(8, generator=expected)  # the labels that are dropped
+    assert torch.equal(seen[0], expected.get_state())
 
 
 def test_a_finished_run_has_nothing_to_do(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:

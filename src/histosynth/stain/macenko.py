@@ -28,20 +28,37 @@ class Macenko(TwoStains):
         count = stained.shape[1]
         mean = stained.mean(axis=1, dtype=np.float64)
         centered = stained - mean.astype(np.float32)[:, None]
-        variances, axes = np.linalg.eigh((centered @ centered.T).astype(np.float64) / count)
-        if variances[2] < _MIN_SPREAD**2:
-            raise StainError("uniform")
-        plane = axes[:, 1:]
-        forward = plane @ (plane.T @ mean)
-        forward /= np.linalg.norm(forward)
-        side = np.cross(forward, axes[:, 0])
+        forward, side = principal_plane(mean, (centered @ centered.T).astype(np.float64) / count)
         x, y = np.stack([forward, side]).astype(np.float32) @ stained
-        angles = _extreme_angles(x, y)
-        stains: NDArray[np.float64] = np.cos(angles)[:, None] * forward + np.sin(angles)[:, None] * side
-        return stains
+        return directions(_extreme_angles(x, y), forward, side)
 
 
 normalizers.register("macenko")(Macenko())
+
+
+def principal_plane(
+    mean: NDArray[np.float64], covariance: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The plane of the two largest principal axes of densities: unit vectors along their mean color, and across it.
+
+    Raises:
+        StainError: the densities do not spread.
+    """
+    variances, axes = np.linalg.eigh(covariance)
+    if variances[2] < _MIN_SPREAD**2:
+        raise StainError("uniform")
+    plane = axes[:, 1:]
+    forward: NDArray[np.float64] = plane @ (plane.T @ mean)
+    forward /= np.linalg.norm(forward)
+    return forward, np.cross(forward, axes[:, 0])
+
+
+def directions(
+    angles: NDArray[np.float64], forward: NDArray[np.float64], side: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The unit vectors (2, 3) at two angles from the first of the plane's vectors."""
+    vectors: NDArray[np.float64] = np.cos(angles)[:, None] * forward + np.sin(angles)[:, None] * side
+    return vectors
 
 
 def _extreme_angles(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float64]:

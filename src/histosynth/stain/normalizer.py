@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from histosynth.registry import Registry
 from histosynth.stain.optical_density import least_channel, to_density
 
-_GLASS_DENSITY = 0.15  # paler than this in every channel is glass
+GLASS_DENSITY = 0.15
+"""Paler than this in every channel is glass."""
 
 
 class StainError(Exception):
@@ -76,7 +77,7 @@ def is_tissue(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
     The densest channel is the darkest one: a density falls as its pixel value rises.
     """
-    tissue: NDArray[np.bool_] = to_density(least_channel(pixels)) >= _GLASS_DENSITY
+    tissue: NDArray[np.bool_] = to_density(least_channel(pixels)) >= GLASS_DENSITY
     return tissue
 
 

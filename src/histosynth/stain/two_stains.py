@@ -36,9 +36,12 @@ MAX_RED = (1.9, 0.75)
 MAX_ERASED = 0.03
 """Largest share of densely stained tissue that normalization may turn into glass. It does so where the stains found are
 not there: nine of ten real tiles lose less than 1 %, a lake of mucus or a bone filling the view up to a half."""
-_BLACK_DENSITY = 3.0  # about 11 of 255
-_DENSE = 0.5  # in any channel: certainly tissue
-_LOOKED_AT = 10_000  # pixels
+DENSE = 0.5
+"""Denser than this in any channel is certainly tissue."""
+BLACK_DENSITY = 3.0
+"""Denser than this in every channel is black: about 11 of 255."""
+TOP_PERCENT = 1.0
+"""The concentration that this share of the pixels exceeds counts as the largest."""
 
 Vector = tuple[float, float, float]
 
@@ -131,32 +134,14 @@ class TwoStains(ABC):
         density = to_density(np.ascontiguousarray(pixels.T))
         least = np.minimum(np.minimum(density[0], density[1]), density[2])
         stained = np.compress(least >= BETA, density, axis=1)
-        if stained.shape[1] < MIN_PIXELS:
-            raise StainError("too-few-pixels")
-        if np.count_nonzero(least > _BLACK_DENSITY) > 0.5 * stained.shape[1]:
-            raise StainError("black")
-        stains = self.find(stained)
-        stains = stains / np.linalg.norm(stains, axis=1, keepdims=True)
-        stains = stains[np.argsort(-stains[:, 0])]  # hematoxylin absorbs more red than eosin does
-        angle = _angle_deg(stains)
-        if angle < MIN_ANGLE_DEG:
-            raise StainError("one-stain")
-        concentrations = np.linalg.pinv(stains.T).astype(np.float32) @ density
-        maxima = np.percentile(concentrations, 99, axis=1)
-        if maxima.min() <= 0:
-            raise StainError("one-stain")
-        residual = _residual(density, stains)
-        if residual > MAX_RESIDUAL or (stains[:, 0] > MAX_RED * stains[:, 1]).any():
-            raise StainError("foreign-color")
-        fit = StainFit(
-            stains=(_round(stains[0]), _round(stains[1])),
-            max_concentrations=_round(maxima),
-            pixels=stained.shape[1],
-            angle_deg=round(angle, 3),
-            residual=round(residual, 6),
-        )
-        if _erased(density, fit) > MAX_ERASED:
-            raise StainError("erases-tissue")
+        require_stained(stained.shape[1], black=int(np.count_nonzero(least > BLACK_DENSITY)))
+        stains = ordered(self.find(stained))
+        maxima = np.percentile(unmixing(stains) @ density, 100 - TOP_PERCENT, axis=1)
+        off_plane = normal(stains).astype(np.float32) @ density
+        residual = float(np.sqrt(np.dot(off_plane, off_plane) / (3 * off_plane.size)))
+        fit = accepted(stains, maxima, residual=residual, pixels=stained.shape[1])
+        dense = density[:, density.max(axis=0) > DENSE]
+        require_kept((transform(fit, TARGET).T @ dense).max(axis=0))
         return fit
 
     def toward(self, fits: Sequence[StainFit]) -> Self:
@@ -180,18 +165,80 @@ def transform(source: StainFit, target: StainFit) -> NDArray[np.float32]:
     return matrix.astype(np.float32)
 
 
-def _residual(density: NDArray[np.float32], stains: NDArray[np.float64]) -> float:
-    """Root mean square, over pixels and channels, of what lies off the plane of the two stains."""
-    normal = np.cross(stains[0], stains[1])
-    off = (normal / np.linalg.norm(normal)).astype(np.float32) @ density
-    return float(np.sqrt(np.dot(off, off) / (3 * off.size)))
+def require_stained(pixels: int, *, black: int) -> None:
+    """Nothing, if so many pixels with stain, so many of them black, are enough to estimate from.
+
+    Raises:
+        StainError: they are not.
+    """
+    if pixels < MIN_PIXELS:
+        raise StainError("too-few-pixels")
+    if black > 0.5 * pixels:
+        raise StainError("black")
 
 
-def _erased(density: NDArray[np.float32], fit: StainFit) -> float:
-    """Share of the dense pixels, of some thousands, that become glass in the colors of the built-in target."""
-    some = density[:, :: max(1, density.shape[1] // _LOOKED_AT)]
-    dense = some[:, some.max(axis=0) > _DENSE]
-    return float(np.mean((transform(fit, TARGET).T @ dense).max(axis=0) < BETA)) if dense.size else 0.0
+def ordered(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Stain vectors (2, 3) brought to unit length, hematoxylin first: it absorbs more red than eosin does.
+
+    Raises:
+        StainError: they are one stain.
+    """
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    stains: NDArray[np.float64] = unit[np.argsort(-unit[:, 0])]
+    if _angle_deg(stains) < MIN_ANGLE_DEG:
+        raise StainError("one-stain")
+    return stains
+
+
+def unmixing(stains: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The matrix (2, 3) that takes a density to the concentrations of two stains, by least squares."""
+    matrix: NDArray[np.float32] = np.linalg.pinv(stains.T).astype(np.float32)
+    return matrix
+
+
+def normal(stains: NDArray[np.float64]) -> NDArray[np.floating]:
+    """The unit vector that two stains leave out: what a density has of it is its residual."""
+    across = np.cross(stains[0], stains[1])
+    unit: NDArray[np.floating] = across / np.linalg.norm(across)
+    return unit
+
+
+def accepted(stains: NDArray[np.float64], maxima: NDArray[np.floating], *, residual: float, pixels: int) -> StainFit:
+    """What was found, as a fit.
+
+    Args:
+        stains: unit vectors (2, 3), hematoxylin first.
+        maxima: largest concentration of each, (2,).
+        residual: root mean square of the density off their plane, over pixels and channels.
+        pixels: number of pixels with stain.
+
+    Raises:
+        StainError: it is not what hematoxylin and eosin make.
+    """
+    if maxima.min() <= 0:
+        raise StainError("one-stain")
+    if residual > MAX_RESIDUAL or (stains[:, 0] > MAX_RED * stains[:, 1]).any():
+        raise StainError("foreign-color")
+    return StainFit(
+        stains=(_round(stains[0]), _round(stains[1])),
+        max_concentrations=_round(maxima),
+        pixels=pixels,
+        angle_deg=round(_angle_deg(stains), 3),
+        residual=round(residual, 6),
+    )
+
+
+def require_kept(density: NDArray[np.float32]) -> None:
+    """Nothing, if dense tissue is no glass after normalization to the built-in target.
+
+    Args:
+        density: in the densest channel after it, of each pixel that was dense before, (N,).
+
+    Raises:
+        StainError: too much of it is.
+    """
+    if density.size and np.count_nonzero(density < BETA) > MAX_ERASED * density.size:
+        raise StainError("erases-tissue")
 
 
 def _angle_deg(stains: NDArray[np.float64]) -> float:

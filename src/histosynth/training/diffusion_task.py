@@ -15,6 +15,7 @@ from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.samplers import samplers
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import PatchDataset, random_symmetry, to_bytes
+from histosynth.patches.stain_jitter import random_stain
 from histosynth.training.device import autocast
 from histosynth.training.ema import EMA
 
@@ -54,6 +55,8 @@ class DiffusionTask:
         x, label = self.data.batch(seen, train.batch, seed=train.seed)
         if train.flips:
             x = random_symmetry(x, generator=generator)
+        if train.stain_jitter:
+            x = random_stain(x.to(self.device), strength=train.stain_jitter, generator=generator)
         dropped = torch.rand(len(label), generator=generator) < train.label_drop
         label = label.masked_fill(dropped, self.denoiser.null_label).to(self.device)
         x = x.to(self.device, memory_format=torch.channels_last)

@@ -1,0 +1,53 @@
+"""Stain jitter: a patch as another laboratory might have stained it.
+
+Tellez et al. ("Whole-slide mitosis detection ...", IEEE TMI 2018) take a patch apart into concentrations c of stains,
+draw a factor and a shift for each, and mix it again:
+
+    c' = α c + β,   α ~ U(1 - s, 1 + s),   β ~ U(-s, s),
+
+s = 0.05 there; their comparison (Medical Image Analysis 2019) calls 0.05 "HED-light" and 0.2 "HED-strong". They jitter
+hematoxylin, eosin and a third, residual stain of Ruifrok and Johnston. Here the stains are hematoxylin and eosin of the
+usual target, what these leave of a density is kept, and all fades where tissue does: a shift would stain glass.
+
+    od' = od + w(od) ((α - 1) c + β) S,   c = od pinv(S),   rows of S: h, e,
+
+w = 0 up to the density of glass and 1 from twice that on. Densities count in natural logarithms, as in all of `stain`.
+From s = 0.2 on, shifts of both stains at once can leave pale tissue as pale as glass.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from histosynth.stain.normalizer import GLASS_DENSITY
+from histosynth.stain.optical_density import I0
+from histosynth.stain.two_stains import TARGET
+
+_STAINS = torch.tensor(TARGET.stains)
+_UNMIXING = torch.tensor(np.linalg.pinv(np.array(TARGET.stains)), dtype=torch.float32)
+
+
+def random_stain(x: Tensor, *, strength: float, generator: torch.Generator) -> Tensor:
+    """Jitter the stains of each image of (B, 3, H, W) at random: s of the module's equation is `strength`."""
+    factors, shifts = torch.rand(2, len(x), 2, generator=generator).mul_(2 * strength).sub_(strength)
+    return jitter(x, factors=1 + factors, shifts=shifts)
+
+
+def jitter(x: Tensor, *, factors: Tensor, shifts: Tensor) -> Tensor:
+    """Scale and shift the concentrations of hematoxylin and eosin of each image.
+
+    Args:
+        x: (B, 3, H, W) in [-1, 1], on any device.
+        factors: α of hematoxylin and eosin, (B, 2), on the CPU.
+        shifts: β of both, likewise, in optical density along unit vectors.
+
+    Returns:
+        Images of the same shape and range.
+    """
+    scaling = (_UNMIXING * (factors - 1)[:, None]) @ _STAINS  # (B, 3, 3): od -> (α - 1) c S
+    shift = shifts @ _STAINS
+    density = -torch.log(((x + 1) * 127.5 + 1) / I0)
+    weight = (density.amax(1, keepdim=True) / GLASS_DENSITY - 1).clamp(0, 1)
+    change = torch.einsum("bchw,bcd->bdhw", density, scaling.to(x.device)) + shift.to(x.device)[..., None, None]
+    density = density + weight * change
+    return ((I0 * torch.exp(-density) - 1) / 127.5 - 1).clamp(-1, 1)

@@ -1,0 +1,253 @@
+"""Two-stain normalization of batches on any device: the pixels' share in torch, the few numbers' in NumPy.
+
+The equations are those of `two_stains` and `macenko`, and so are the code and the thresholds wherever three or six
+numbers decide. What is counted over pixels is counted so that the order of the pixels, the other images of the batch
+and the device cannot change a bit of a fit:
+
+- sums are of integers, of densities in steps of 2^-16, so that no sum rounds (and a device without float64 does);
+- projections are single products and sums in float32, never a matrix product, whose order a device may choose;
+- percentiles are selected. Angles are selected by the diamond angle y / (|x| + |y|), which grows with the angle and
+  needs no trigonometry; the selected ones are turned into angles before NumPy's linear interpolation.
+
+An image in the new colors may differ by one level between devices: their exponentials do. On a processor the NumPy
+backend is the faster one (`benchmarks/stain_backends.py`); this one is for accelerators.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations_with_replacement
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from histosynth.errors import HistosynthError
+from histosynth.stain.macenko import ALPHA, Macenko, directions, principal_plane
+from histosynth.stain.normalizer import GLASS_DENSITY, StainError, StainNormalizer, tissue_pixels
+from histosynth.stain.optical_density import I0, to_density
+from histosynth.stain.two_stains import (
+    BETA,
+    BLACK_DENSITY,
+    DENSE,
+    TARGET,
+    TOP_PERCENT,
+    StainFit,
+    TwoStains,
+    accepted,
+    normal,
+    ordered,
+    require_kept,
+    require_stained,
+    transform,
+    unmixing,
+)
+
+Result = TypeVar("Result")
+_CHUNK = 2**22  # pixels at a time: less than half a GB
+_TINY = 1e-30
+_STEPS = 2**16  # of one unit of density; squares of 7e7 pixels still fit 64 bits
+
+
+def estimate_batch(
+    images: NDArray[np.uint8], *, normalizer: StainNormalizer, device: torch.device
+) -> list[StainFit | str]:
+    """A fit for each image of (B, H, W, 3), or the reason, one of `REASONS`, that it has none.
+
+    Macenko computes on the device; another method of two stains, whose way to its vectors is its own, does not.
+
+    Raises:
+        HistosynthError: the normalizer knows no two stains.
+    """
+    two_stains = _two_stains(normalizer)
+    if isinstance(two_stains, Macenko):
+        return estimate_macenko(torch.tensor(images, device=device))
+    reasons: dict[int, str] = {}
+    fits = _each(range(len(images)), lambda k: two_stains.estimate(tissue_pixels(images[k].reshape(-1, 3))), reasons)
+    return [fits.get(k) or reasons[k] for k in range(len(images))]
+
+
+def normalize_batch(
+    images: NDArray[np.uint8], *, normalizer: StainNormalizer, fits: Sequence[StainFit | None], device: torch.device
+) -> NDArray[np.uint8]:
+    """Images (B, H, W, 3) in the colors of the target, within one level of `normalizer.apply`.
+
+    Args:
+        images: 8-bit pixels.
+        normalizer: one that knows two stains; its target gives the colors.
+        fits: one an image; an image with None is left as it is.
+        device: where to compute.
+
+    Raises:
+        HistosynthError: the normalizer knows no two stains.
+    """
+    target = _two_stains(normalizer).target
+    rows = [k for k, fit in enumerate(fits) if fit is not None]
+    normalized = np.array(images)
+    if rows:
+        matrices = np.stack([transform(fit, target) for fit in fits if fit is not None])
+        mixed = apply(torch.from_numpy(normalized[rows]).to(device), torch.from_numpy(matrices))
+        normalized[rows] = mixed.cpu().numpy()
+    return normalized
+
+
+@torch.inference_mode()
+def apply(images: Tensor, matrices: Tensor) -> Tensor:
+    """`optical_density.mix` of a batch, to one level.
+
+    Args:
+        images: uint8, (B, H, W, 3), of any strides.
+        matrices: of `two_stains.transform`, (3, 3) for all or (B, 3, 3).
+
+    Returns:
+        uint8, (B, H, W, 3), on the device of the images.
+    """
+    pixels = images.flatten(1, 2)
+    mixed = torch.empty_like(pixels, memory_format=torch.contiguous_format)
+    matrices = matrices.to(images.device, torch.float32).expand(len(images), 3, 3)
+    together = _images_at_a_time(pixels)
+    for start in range(0, len(pixels), together):
+        some = slice(start, start + together)
+        for block, out in zip(torch.split(pixels[some], _CHUNK, 1), torch.split(mixed[some], _CHUNK, 1), strict=True):
+            light = _project(_density(block), -matrices[some].mT).exp_()
+            out.copy_(light.mul_(I0).sub_(0.5).clamp_(0, 255).mT)  # the 1 of the density, a half to round by cutting
+    return mixed.view(images.shape)
+
+
+@torch.inference_mode()
+def estimate_macenko(images: Tensor) -> list[StainFit | str]:
+    """What `Macenko().estimate` finds in the tissue of each image of a batch, uint8 (B, H, W, 3), or why it finds none.
+
+    An image's fit does not depend on what else is in the batch; by construction it is the same to the bit everywhere.
+    """
+    pixels = images.flatten(1, 2)
+    chunks = torch.split(pixels, _images_at_a_time(pixels))
+    return [fit for chunk in chunks for fit in _estimate(chunk)]
+
+
+def _images_at_a_time(pixels: Tensor) -> int:  # (B, N, 3)
+    """One on a processor, whose cache holds no more."""
+    # It also computes what its vectors leave over by other instructions: no image may end within another's vector.
+    return 1 if pixels.device.type == "cpu" else max(1, _CHUNK // max(pixels.shape[1], 1))
+
+
+def _estimate(pixels: Tensor) -> list[StainFit | str]:  # (B, N, 3)
+    density = _density(pixels)
+    least = density.amin(1)
+    tissue, stained = density.amax(1) >= GLASS_DENSITY, least >= BETA
+    black = (least > BLACK_DENSITY).sum(1).tolist()
+    moments, moments_stained = _moments(density, tissue), _moments(density, stained)
+    counts, counts_stained = moments[:, 0, 0], moments_stained[:, 0, 0]
+    reasons: dict[int, str] = {}
+
+    def plane(k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        require_stained(int(counts_stained[k]), black=black[k])
+        about_zero = moments_stained[k] / counts_stained[k]
+        mean = about_zero[0, 1:]
+        return principal_plane(mean, about_zero[1:, 1:] - np.outer(mean, mean))
+
+    planes = _each(range(len(pixels)), plane, reasons)
+    if not planes:
+        return [reasons[k] for k in range(len(pixels))]
+    rows = list(planes)
+    x, y = _project(density[rows], torch.tensor(np.stack([planes[k] for k in rows]))).unbind(1)
+    turn = _turn(x, y)
+    angles = _largest(torch.stack([-turn, turn], 1), stained[rows], counts_stained[rows], percent=ALPHA, of=_angle)
+    extremes = {k: angle * np.array([-1.0, 1.0]) for k, angle in zip(rows, angles, strict=True)}
+
+    stains = _each(rows, lambda k: ordered(directions(extremes[k], *planes[k])), reasons)
+    if stains:
+        rows = list(stains)
+        concentrations = _project(density[rows], torch.tensor(np.stack([unmixing(stains[k]) for k in rows])))
+        largest = _largest(concentrations, tissue[rows], counts[rows], percent=TOP_PERCENT)
+        maxima = dict(zip(rows, largest, strict=True))
+
+    def fit(k: int) -> StainFit:
+        across = normal(stains[k])
+        squares = float(across @ moments[k, 1:, 1:] @ across)
+        residual = math.sqrt(max(squares, 0.0) / (3 * counts[k]))
+        found = accepted(stains[k], maxima[k], residual=residual, pixels=int(counts_stained[k]))
+        dense = density[k : k + 1, :, density[k].amax(0) > DENSE]
+        require_kept(_project(dense, torch.tensor(transform(found, TARGET).T[None])).amax(1)[0].cpu().numpy())
+        return found
+
+    fits = _each(stains, fit, reasons)
+    return [fits.get(k) or reasons[k] for k in range(len(pixels))]
+
+
+def _density(pixels: Tensor) -> Tensor:  # (B, N, 3) -> (B, 3, N)
+    levels = torch.from_numpy(to_density(np.arange(256, dtype=np.uint8))).to(pixels.device)
+    planar = pixels.mT.to(torch.int32, memory_format=torch.contiguous_format)
+    return levels.index_select(0, planar.flatten()).view(planar.shape)
+
+
+def _moments(density: Tensor, inside: Tensor) -> NDArray[np.float64]:  # (B, 3, N), (B, N) -> (B, 4, 4)
+    """Sums of v v^T over the pixels inside, v = (1, red, green, blue): their number, sums and products, all exact."""
+    steps = (density * _STEPS).round().to(torch.int64) * inside[:, None]
+    rows = [inside.to(torch.int64), *steps.unbind(1)]
+    pairs = list(combinations_with_replacement(range(4), 2))
+    totals = torch.stack([(rows[i] * rows[j]).sum(1) for i, j in pairs]).cpu().numpy()
+    sums = np.empty((len(density), 4, 4))
+    for (i, j), total in zip(pairs, totals, strict=True):
+        sums[:, i, j] = sums[:, j, i] = total / float(_STEPS) ** ((i > 0) + (j > 0))
+    return sums
+
+
+def _project(density: Tensor, vectors: Tensor) -> Tensor:  # (B, 3, N), (B, V, 3) -> (B, V, N)
+    """Scalar products of every density with some vectors."""
+    weights = vectors.to(density.device, torch.float32)[..., None]
+    red, green, blue = (density[:, None, c] * weights[:, :, c] for c in range(3))
+    return red.add_(green).add_(blue)
+
+
+def _largest(
+    values: Tensor,
+    inside: Tensor,
+    counts: NDArray[np.float64],
+    *,
+    percent: float,
+    of: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda value: value,
+) -> NDArray[np.float64]:  # (B, V, N), (B, N), (B,) -> (B, V)
+    """`np.percentile(of(values), 100 - percent)` over the pixels inside, `of` a growing function."""
+    ranks = percent / 100 * (counts - 1)
+    top = values.masked_fill(~inside[:, None], -math.inf).topk(math.ceil(ranks.max()) + 1).values
+    around = torch.tensor(np.stack([np.floor(ranks), np.ceil(ranks)], 1), dtype=torch.int64, device=top.device)
+    found = top.gather(2, around[:, None].expand(-1, values.shape[1], -1)).cpu().numpy()
+    upper, lower = np.moveaxis(of(found.astype(np.float64)), 2, 0)
+    between: NDArray[np.float64] = upper + (ranks - np.floor(ranks))[:, None] * (lower - upper)
+    return between
+
+
+def _turn(x: Tensor, y: Tensor) -> Tensor:
+    """The diamond angle of (x, y), between -2 and 2."""
+    turn = y / (x.abs() + y.abs()).clamp_min(_TINY)
+    return torch.where(x < 0, torch.where(y < 0, -2.0, 2.0) - turn, turn)
+
+
+def _angle(turn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The angle, in radians, of a diamond angle."""
+    size = np.abs(turn)
+    angle: NDArray[np.float64] = np.copysign(np.arctan2(1 - np.abs(size - 1), 1 - size), turn)
+    return angle
+
+
+def _each(
+    rows: Mapping[int, Any] | Sequence[int], compute: Callable[[int], Result], reasons: dict[int, str]
+) -> dict[int, Result]:
+    """What is computed for each row; of a row that it cannot be computed for, the reason is noted."""
+    results = {}
+    for k in rows:
+        try:
+            results[k] = compute(k)
+        except StainError as error:
+            reasons[k] = str(error)
+    return results
+
+
+def _two_stains(normalizer: StainNormalizer) -> TwoStains:
+    if not isinstance(normalizer, TwoStains):
+        raise HistosynthError(
+            f"the torch backend knows Macenko and Vahadane, not {type(normalizer).__name__}; leave out --device"
+        )
+    return normalizer
