@@ -220,6 +220,8 @@ def test_the_preview_shows_raw_beside_normalized(raw: Path, tmp_path: Path) -> N
         ({"target": "median", "per": "patch"}, "the median target is that of slides"),
         ({"method": "none", "target": "median"}, "has no target"),
         ({"target": "{blank}"}, "cannot be fitted by macenko: fewer pixels with stain than an estimate needs"),
+        ({"device": "gpu0"}, "--device gpu0 cannot be used"),
+        ({"method": "none", "device": "cpu"}, "the torch backend knows Macenko and Vahadane, not Unchanged"),
         ({"out": "{raw}"}, "is the store itself; name another directory"),
     ],
 )
@@ -263,8 +265,24 @@ def test_cutting_with_a_target_records_it(draw_cohort: Any, small: PatchSettings
     reference = cohort.slides / "S1.png"
     out = store(cohort, tmp_path / "out", small, stain_target=str(reference))
     expected = as_json(fit(Macenko(), np.asarray(Image.open(reference))).target)
-    assert manifest(out)["staining"] == {"method": "macenko", "per": "slide", "target": expected}
+    assert manifest(out)["staining"] == {
+        "method": "macenko",
+        "per": "slide",
+        "target": expected,
+        "backend": "numpy",
+    }
     assert expected != as_json(TARGET)
+
+
+def test_the_torch_backend_agrees_to_one_level(raw: Path, tmp_path: Path) -> None:
+    for per in ("slide", "patch"):
+        run(raw, tmp_path / f"numpy-{per}", per=per)
+        run(raw, tmp_path / f"torch-{per}", per=per, device="cpu")
+        a, b = (Store(tmp_path / f"{backend}-{per}") for backend in ("numpy", "torch"))
+        assert a.column("stain") == b.column("stain")
+        difference = a.images(range(len(a))).astype(int) - b.images(range(len(b)))
+        assert np.abs(difference).max() <= 1
+        assert b.manifest["staining"]["backend"] == "torch"
 
 
 def test_the_verb_tells_statuses_and_distance(raw: Path, tmp_path: Path, verb: Verb) -> None:

@@ -18,7 +18,7 @@ from histosynth.stain.batched import apply, estimate_batch, estimate_macenko, no
 from histosynth.stain.two_stains import TARGET, TwoStains, transform
 
 MACENKO = Macenko()
-CPU = torch.device("cpu")
+CPU = "cpu"
 SIDE = 64
 
 

@@ -17,7 +17,13 @@ _PATH = click.Path(path_type=Path)
 @click.command("normalize", short_help="Stain normalization of a store.")
 @click.argument("store", type=_PATH, metavar="STORE")
 @click.option("--out", required=True, type=_PATH, metavar="OUT", help="Directory of the normalized store.")
-@click.option("--stain", default="macenko", show_default=True, metavar="METHOD", help="macenko, or a registered one.")
+@click.option(
+    "--stain",
+    default="macenko",
+    show_default=True,
+    metavar="METHOD",
+    help="macenko, vahadane, reinhard, or a registered one.",
+)
 @click.option(
     "--stain-target",
     default="",
@@ -31,6 +37,7 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["slide", "patch"]),
     help="One fit a slide on its pooled tissue pixels, or one a patch.",
 )
+@click.option("--device", help="Compute there, with PyTorch: cuda, mps … Default: NumPy, on the processor.")
 @click.option("--preview", is_flag=True, help="Draw raw beside normalized patches: OUT/preview/stain.png.")
 @quiet_option
 @json_option
@@ -40,6 +47,7 @@ def command(
     stain: str,
     stain_target: str,
     stain_per: Literal["slide", "patch"],
+    device: str | None,
     preview: bool,
     quiet: bool,
     as_json: bool,
@@ -61,6 +69,7 @@ def command(
         method=stain,
         target=stain_target,
         per=stain_per,
+        device=device,
         preview=preview,
         progress=not quiet,
     )

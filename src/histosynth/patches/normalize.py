@@ -77,6 +77,7 @@ def normalize(
     method: str = "macenko",
     target: str = "",
     per: Literal["slide", "patch"] = "slide",
+    device: str | None = None,
     preview: bool = False,
     progress: bool = True,
 ) -> NormalizeResult:
@@ -89,6 +90,7 @@ def normalize(
         target: an image or patch store whose colors are the target; `median`: the middle of the fits of all slides;
             empty: the built-in one.
         per: one fit a slide, or one a patch.
+        device: compute there, in torch; None: in NumPy, which is faster on a processor. They agree to one level.
         preview: also draw raw patches above normalized ones, by slide.
         progress: show bars on stderr.
 
@@ -100,7 +102,7 @@ def normalize(
     _refuse(store, out, source)
     if target == MEDIAN and per == "patch":
         raise HistosynthError("the median target is that of slides; leave out --stain-per patch, or name an image")
-    staining = staining_of(method, target="" if target == MEDIAN else target, per=per)
+    staining = staining_of(method, target="" if target == MEDIAN else target, per=per, device=device)
     if target == MEDIAN and staining.normalizer.target is None:
         raise HistosynthError(f"stain method '{method}' has no target, so there is no median; leave out one of the two")
     parts = parts_of(store)

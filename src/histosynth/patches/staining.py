@@ -39,11 +39,19 @@ class Staining:
     method: str
     normalizer: StainNormalizer
     per: Literal["slide", "patch"]
+    device: str | None = None
+    """Where the torch backend computes; None: NumPy."""
 
     def to_dict(self) -> dict[str, Any]:
         """What a manifest says of it, the target's fit included."""
         target = self.normalizer.target
-        return {"method": self.method, "per": self.per, "target": target.to_dict() if target else None}
+        backend = "numpy" if self.device is None else "torch"
+        return {
+            "method": self.method,
+            "per": self.per,
+            "target": target.to_dict() if target else None,
+            "backend": backend,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,16 +92,20 @@ def pooled(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return pool.pixels
 
 
-def staining_of(method: str, *, target: str = "", per: Literal["slide", "patch"] = "slide") -> Staining:
+def staining_of(
+    method: str, *, target: str = "", per: Literal["slide", "patch"] = "slide", device: str | None = None
+) -> Staining:
     """Look the method up and fit its target.
 
     Args:
         method: a registered normalizer.
         target: an image or a patch store whose colors are the target; empty: the built-in one.
         per: one fit a slide, or one a patch.
+        device: where the torch backend computes; None: NumPy.
 
     Raises:
-        HistosynthError: an unknown method, a target that is neither or shows no two stains, or a method without one.
+        HistosynthError: an unknown method, a target that is neither or shows no two stains, or a method without one;
+            a device that cannot be used.
     """
     normalizer = normalizers[method]
     if target:
@@ -108,7 +120,11 @@ def staining_of(method: str, *, target: str = "", per: Literal["slide", "patch"]
                 f"the stain target '{target}' cannot be fitted by {method}: {REASONS[str(error)]}; choose an image or "
                 "store of well-stained tissue"
             ) from error
-    return Staining(method=method, normalizer=normalizer, per=per)
+    if device is not None:
+        from histosynth.stain.batched import require_device
+
+        require_device(device, normalizer=normalizer)
+    return Staining(method=method, normalizer=normalizer, per=per, device=device)
 
 
 def _pixels_of(target: Path) -> NDArray[np.uint8]:
@@ -143,28 +159,41 @@ def stain_slide(images: Mapping[str, NDArray[np.uint8]], staining: Staining) -> 
 
 def stain_with(images: Mapping[str, NDArray[np.uint8]], found: Fit | None, status: str, staining: Staining) -> Stained:
     """Apply the fit of their slide to patches."""
-    stained = list(in_threads(lambda image: staining.normalizer.apply(image, found), images.values()))
     return Stained(
-        images=stained,
-        statuses=[status] * len(stained),
+        images=_apply([*images.values()], [found] * len(images), staining),
+        statuses=[status] * len(images),
         record={"method": staining.method, "status": status, **(found.to_dict() if found else {})},
     )
 
 
 def stain_each(images: Mapping[str, NDArray[np.uint8]], staining: Staining) -> Stained:
     """Normalize each patch by a fit of its own."""
-
-    def one(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Fit | None, str]:
-        found, status = estimate(image.reshape(-1, 3), staining)
-        return staining.normalizer.apply(image, found), found, status
-
-    results = list(in_threads(one, images.values()))
+    results = _estimate_each([*images.values()], staining)
+    fits = [found for found, _ in results]
     return Stained(
-        images=[image for image, _, _ in results],
-        statuses=[status for _, _, status in results],
+        images=_apply([*images.values()], fits, staining),
+        statuses=[status for _, status in results],
         record={
             "method": staining.method,
-            "status": dict(Counter(status for _, _, status in results)),
-            "fits": {name: found.to_dict() for name, (_, found, _) in zip(images, results, strict=True) if found},
+            "status": dict(Counter(status for _, status in results)),
+            "fits": {name: found.to_dict() for name, found in zip(images, fits, strict=True) if found},
         },
     )
+
+
+def _estimate_each(images: Sequence[NDArray[np.uint8]], staining: Staining) -> list[tuple[Fit | None, str]]:
+    if staining.device is None or not images:
+        return list(in_threads(lambda image: estimate(image.reshape(-1, 3), staining), images))
+    from histosynth.stain.batched import estimate_batch
+
+    found = estimate_batch(np.stack(images), normalizer=staining.normalizer, device=staining.device)
+    return [(None, skipped(fit)) if isinstance(fit, str) else (fit, NORMALIZED) for fit in found]
+
+
+def _apply(images: Sequence[NDArray[np.uint8]], fits: Sequence[Any], staining: Staining) -> list[NDArray[np.uint8]]:
+    if staining.device is None or not images:
+        pairs = zip(images, fits, strict=True)
+        return list(in_threads(lambda pair: staining.normalizer.apply(*pair), pairs))
+    from histosynth.stain.batched import normalize_batch
+
+    return list(normalize_batch(np.stack(images), normalizer=staining.normalizer, fits=fits, device=staining.device))

@@ -50,9 +50,7 @@ _TINY = 1e-30
 _STEPS = 2**16  # of one unit of density; squares of 7e7 pixels still fit 64 bits
 
 
-def estimate_batch(
-    images: NDArray[np.uint8], *, normalizer: StainNormalizer, device: torch.device
-) -> list[StainFit | str]:
+def estimate_batch(images: NDArray[np.uint8], *, normalizer: StainNormalizer, device: str) -> list[StainFit | str]:
     """A fit for each image of (B, H, W, 3), or the reason, one of `REASONS`, that it has none.
 
     Macenko computes on the device; another method of two stains, whose way to its vectors is its own, does not.
@@ -69,7 +67,7 @@ def estimate_batch(
 
 
 def normalize_batch(
-    images: NDArray[np.uint8], *, normalizer: StainNormalizer, fits: Sequence[StainFit | None], device: torch.device
+    images: NDArray[np.uint8], *, normalizer: StainNormalizer, fits: Sequence[StainFit | None], device: str
 ) -> NDArray[np.uint8]:
     """Images (B, H, W, 3) in the colors of the target, within one level of `normalizer.apply`.
 
@@ -77,7 +75,7 @@ def normalize_batch(
         images: 8-bit pixels.
         normalizer: one that knows two stains; its target gives the colors.
         fits: one an image; an image with None is left as it is.
-        device: where to compute.
+        device: where to compute, such as `cuda`.
 
     Raises:
         HistosynthError: the normalizer knows no two stains.
@@ -90,6 +88,21 @@ def normalize_batch(
         mixed = apply(torch.from_numpy(normalized[rows]).to(device), torch.from_numpy(matrices))
         normalized[rows] = mixed.cpu().numpy()
     return normalized
+
+
+def require_device(device: str, *, normalizer: StainNormalizer) -> None:
+    """Nothing, if this backend can work there.
+
+    Raises:
+        HistosynthError: no such device, or a normalizer that knows no two stains.
+    """
+    _two_stains(normalizer)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise HistosynthError(
+            f"--device {device} cannot be used ({str(error).splitlines()[0]}); leave out --device to compute in NumPy"
+        ) from error
 
 
 @torch.inference_mode()
