@@ -53,7 +53,8 @@ class PatchSettings(Section):
     min_tissue: float = Field(0.5, ge=0, le=1)
     """Least share of the region that is tissue."""
     stain: str = "macenko"
-    """Stain normalization, fitted once a slide on its pooled tissue pixels: `macenko`, `none`, or a registered one."""
+    """Stain normalization, fitted once a slide on its pooled tissue pixels: `macenko`, `reinhard`, `none`,
+    or a registered one."""
     held_out: float = Field(0.2, ge=0, lt=1)
     """Share of patients kept from training, drawn by hash within each label."""
     held_out_patients: tuple[str, ...] = Field((), strict=False)

@@ -19,6 +19,6 @@ def test_a_fit_survives_json() -> None:
 
 
 def test_names() -> None:
-    assert list(normalizers) == ["macenko", "none"]
+    assert list(normalizers) == ["macenko", "none", "reinhard"]
     with pytest.raises(HistosynthError, match="unknown normalizer 'macenco'"):
         normalizers["macenco"]

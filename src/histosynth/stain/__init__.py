@@ -2,12 +2,15 @@
 
 from histosynth.stain.macenko import Macenko
 from histosynth.stain.normalizer import REASONS, Fit, StainError, StainNormalizer, fit, normalizers, tissue_pixels
+from histosynth.stain.reinhard import LabFit, Reinhard
 from histosynth.stain.two_stains import StainFit
 
 __all__ = [
     "REASONS",
     "Fit",
+    "LabFit",
     "Macenko",
+    "Reinhard",
     "StainError",
     "StainFit",
     "StainNormalizer",

@@ -75,7 +75,7 @@ def tissue_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     The densest channel is the darkest one: a density falls as its pixel value rises.
     """
-    return pixels[to_density(least_channel(pixels)) >= _GLASS_DENSITY]
+    return np.compress(to_density(least_channel(pixels)) >= _GLASS_DENSITY, pixels, axis=0)
 
 
 def fit(normalizer: StainNormalizer, reference: NDArray[np.uint8]) -> StainNormalizer:
