@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from histosynth.registry import Registry
 from histosynth.stain.optical_density import least_channel, to_density
 
-_GLASS_DENSITY = 0.15  # paler than this in every channel is glass
+_LEVELS = np.arange(256, dtype=np.uint8)
+_GLASS = int(_LEVELS[to_density(_LEVELS) < 0.15].min())  # pixels with all channels at this level or above
 
 
 class StainError(Exception):
@@ -75,7 +76,7 @@ def tissue_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     The densest channel is the darkest one: a density falls as its pixel value rises.
     """
-    return np.compress(to_density(least_channel(pixels)) >= _GLASS_DENSITY, pixels, axis=0)
+    return np.compress(least_channel(pixels) < _GLASS, pixels, axis=0)
 
 
 def fit(normalizer: StainNormalizer, reference: NDArray[np.uint8]) -> StainNormalizer:

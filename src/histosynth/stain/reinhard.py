@@ -91,13 +91,14 @@ class Reinhard:
         count = len(pixels)
         if count < MIN_PIXELS:
             raise StainError("too-few-pixels")
-        origin = to_lab(pixels[:BLOCK]).mean(axis=1, keepdims=True)  # near the mean, so that float32 sums lose little
+        some = pixels[:: -(-count // 1000)]
+        origin = to_lab(some).mean(axis=1, keepdims=True)  # near the mean, so that sums in float32 lose little
         sums, black = np.zeros((2, 3)), 0
         for start in range(0, count, BLOCK):
             lab = to_lab(pixels[start : start + BLOCK])
             black += int(np.count_nonzero(lab[0] < _BLACK))
             lab -= origin
-            sums += lab.sum(axis=1), np.einsum("cn,cn->c", lab, lab)
+            sums += lab.sum(axis=1), [channel @ channel for channel in lab]
         if black > 0.5 * count:
             raise StainError("black")
         offset, square = sums / count
