@@ -9,7 +9,7 @@ backends (`pip install 'histosynth[bench]'`), that one without making its stain 
 the Python of a venv that has it (`stain_peer.py`). Tiles lie in memory, as tensors where a backend wants them. Repeats
 alternate between the rows; time is processor time, so that other work on the machine counts little.
 
-DIR holds images, or a folder `images`; without it phantoms are drawn. The middle of up to 24 images gives tiles of
+DIR holds images, or a folder `images`; without it phantoms are drawn. The middle of some 24 images gives tiles of
 512 px, the middles of their quarters tiles of 128 px. Two minutes, `--quick` (fewer tiles and repeats) less than one,
 TIAToolbox as much again. The last line is JSON: `ratio` is the time of torchstain's faster backend over that of
 Macenko with statistics on a sixteenth of the pixels, 512 px; `low` and `high` are the least and the largest of the
@@ -154,7 +154,7 @@ def rows(tiles: list[np.ndarray]) -> dict[Row, Callable[[], object]]:
             add(method, "all pixels", lambda x, n=n: n.apply(x, n.estimate(tissue_pixels(x.reshape(-1, 3)))), tiles)
             add(method, SIXTEENTH, lambda x, n=n: n.apply(x, n.estimate(some_pixels(x))), tiles)
             add(method, "known fit", lambda x, n=n, known=known: n.apply(x, known), tiles)
-    tensors = [torch.from_numpy(tile).permute(2, 0, 1).contiguous() for tile in tiles]
+    tensors = [torch.tensor(tile).permute(2, 0, 1).contiguous() for tile in tiles]
     for backend, macenko, inputs in (
         ("torchstain, numpy", NumpyMacenkoNormalizer(), tiles),
         ("torchstain, torch", TorchMacenkoNormalizer(), tensors),
