@@ -53,7 +53,7 @@ class PatchSettings(Section):
     min_tissue: float = Field(0.5, ge=0, le=1)
     """Least share of the region that is tissue."""
     stain: str = "macenko"
-    """Stain normalization: `macenko`, `vahadane`, `none`, or a registered one."""
+    """Stain normalization: `macenko`, `vahadane`, `reinhard`, `none`, or a registered one."""
     stain_target: str = ""
     """Image or patch store to whose colors patches are brought; empty: the target that comes with the method."""
     stain_per: Literal["slide", "patch"] = "slide"

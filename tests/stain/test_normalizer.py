@@ -19,6 +19,6 @@ def test_a_fit_survives_json() -> None:
 
 
 def test_names() -> None:
-    assert list(normalizers) == ["macenko", "none", "vahadane"]
+    assert list(normalizers) == ["macenko", "none", "reinhard", "vahadane"]
     with pytest.raises(HistosynthError, match="unknown normalizer 'macenco'"):
         normalizers["macenco"]

@@ -11,13 +11,16 @@ from histosynth.stain.normalizer import (
     normalizers,
     tissue_pixels,
 )
+from histosynth.stain.reinhard import LabFit, Reinhard
 from histosynth.stain.two_stains import StainFit
 from histosynth.stain.vahadane import Vahadane
 
 __all__ = [
     "REASONS",
     "Fit",
+    "LabFit",
     "Macenko",
+    "Reinhard",
     "StainError",
     "StainFit",
     "StainNormalizer",

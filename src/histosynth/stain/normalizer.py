@@ -15,6 +15,8 @@ from histosynth.stain.optical_density import least_channel, to_density
 
 GLASS_DENSITY = 0.15
 """Paler than this in every channel is glass."""
+_LEVELS = np.arange(256, dtype=np.uint8)
+_GLASS = int(_LEVELS[to_density(_LEVELS) < GLASS_DENSITY].min())  # all channels at this level or above
 
 
 class StainError(Exception):
@@ -77,13 +79,13 @@ def is_tissue(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
     The densest channel is the darkest one: a density falls as its pixel value rises.
     """
-    tissue: NDArray[np.bool_] = to_density(least_channel(pixels)) >= GLASS_DENSITY
+    tissue: NDArray[np.bool_] = least_channel(pixels) < _GLASS
     return tissue
 
 
 def tissue_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Those of (N, 3) pixels that are no glass: the ones to estimate from."""
-    return pixels[is_tissue(pixels)]
+    return np.compress(is_tissue(pixels), pixels, axis=0)
 
 
 def fit(normalizer: StainNormalizer, reference: NDArray[np.uint8]) -> StainNormalizer:
