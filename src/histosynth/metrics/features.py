@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import lapack
 from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
+from histosynth.metrics.arrays import feature_array
 from histosynth.metrics.extractors import FeatureExtractor
 from histosynth.patches.store import Store
 
@@ -22,6 +24,11 @@ class Statistics:
     n: int
 
     @property
+    def dimension(self) -> int:
+        """D, the number of features."""
+        return self.mean.size
+
+    @property
     def covariance(self) -> NDArray[np.float64]:
         """The (D, D) covariance, with the divisor n - 1."""
         return self.factor.T @ self.factor
@@ -31,24 +38,27 @@ class Statistics:
         """Statistics of (N, D) features.
 
         Raises:
-            ValueError: fewer than two rows, or a value that is not finite.
+            HistosynthError: fewer than two rows, or a value that is not finite.
         """
-        x = np.asarray(features, dtype=np.float64)
-        if x.ndim != 2 or len(x) < 2:
-            raise ValueError(f"a covariance needs features of shape (N >= 2, D), found {x.shape}")
-        if not np.isfinite(x).all():
-            raise ValueError("the features hold values that are not finite")
+        x = feature_array(features, name="given", least=2, reason="a covariance").astype(np.float64)
         mean = x.mean(axis=0)
-        factor = (x - mean) / np.sqrt(len(x) - 1)
-        if len(x) > x.shape[1]:
-            factor = np.linalg.qr(factor, mode="r")  # the same Σ in D rows
-        return cls(mean, factor, len(x))
+        x -= mean
+        x /= np.sqrt(len(x) - 1)
+        return cls(mean, x if len(x) <= x.shape[1] else _triangle(x), len(x))
 
     @classmethod
     def from_moments(cls, mean: ArrayLike, covariance: ArrayLike, *, n: int) -> "Statistics":
         """Statistics of a mean (D,) and a symmetric, positive semidefinite covariance (D, D)."""
         values, vectors = np.linalg.eigh(np.asarray(covariance, dtype=np.float64))
         return cls(np.asarray(mean, dtype=np.float64), np.sqrt(values.clip(min=0))[:, None] * vectors.T, n)
+
+
+def _triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """R (D, D) with RᵀR = xᵀx: by Cholesky where that is safe, else by QR, slower but exact for singular matrices."""
+    gram = x.T @ x
+    upper, failed = lapack.dpotrf(gram, clean=True)
+    condition = 0.0 if failed else lapack.dpocon(upper, np.abs(gram).sum(axis=0).max())[0]  # reciprocal, in the 1-norm
+    return np.asarray(upper if condition > 1e-11 else np.linalg.qr(x, mode="r"), dtype=np.float64)
 
 
 def extract_features(
