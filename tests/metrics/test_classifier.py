@@ -73,7 +73,7 @@ def test_the_check_tells_faithful_images_from_shuffled_ones():
 
 
 def test_utility_ranks_what_was_trained_on():
-    """Few real images, many faithful synthetic ones: both together beat few; synthetic ones that moved are of less use."""
+    """Few real images, many faithful synthetic ones: both beat few; synthetic ones that moved are of less use."""
     rng = np.random.default_rng(9)
     few, many, test = cloud(10, n=4, patients=4), cloud(11, n=150, name="synthetic"), cloud(12, n=300, patients=20)
     found = utility(real=few, fake=many, test=test, rng=rng)

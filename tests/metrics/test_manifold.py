@@ -120,7 +120,7 @@ def test_an_outlier_raises_recall_and_not_coverage():
 
 @pytest.mark.parametrize("k", [3, 5])
 def test_one_distribution_has_density_one_and_the_coverage_known(k):
-    """Naeem et al. 2020, lemmas 1 and 2: E density = 1; E coverage = 1 - (N-1)...(N-k) / (2N-1)...(2N-k), equal sizes."""
+    """Naeem et al. 2020, lemmas 1 and 2: density 1, coverage 1 - (N-1)...(N-k) / (2N-1)...(2N-k) in expectation."""
     rng = np.random.default_rng(5)
     n, found = 200, []
     for _ in range(20):

@@ -41,24 +41,31 @@ class Statistics:
             HistosynthError: fewer than two rows, or a value that is not finite.
         """
         x = feature_array(features, name="given", least=2, reason="a covariance").astype(np.float64)
-        mean = x.mean(axis=0)
+        n, mean = len(x), x.mean(axis=0)
         x -= mean
-        x /= np.sqrt(len(x) - 1)
-        return cls(mean, x if len(x) <= x.shape[1] else _triangle(x), len(x))
+        x /= np.sqrt(n - 1)
+        if n > x.shape[1]:  # the same Σ in D rows
+            triangle = _cholesky(x.T @ x)
+            x = np.linalg.qr(x, mode="r") if triangle is None else triangle
+        return cls(mean, x, n)
 
     @classmethod
     def from_moments(cls, mean: ArrayLike, covariance: ArrayLike, *, n: int) -> "Statistics":
         """Statistics of a mean (D,) and a symmetric, positive semidefinite covariance (D, D)."""
-        values, vectors = np.linalg.eigh(np.asarray(covariance, dtype=np.float64))
-        return cls(np.asarray(mean, dtype=np.float64), np.sqrt(values.clip(min=0))[:, None] * vectors.T, n)
+        symmetric = np.asarray(covariance, dtype=np.float64)
+        factor = _cholesky(symmetric)
+        if factor is None:
+            values, vectors = np.linalg.eigh(symmetric)
+            factor = np.sqrt(values.clip(min=0))[:, None] * vectors.T
+        return cls(np.asarray(mean, dtype=np.float64), factor, n)
 
 
-def _triangle(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """R (D, D) with RᵀR = xᵀx: by Cholesky where that is safe, else by QR, slower but exact for singular matrices."""
-    gram = x.T @ x
-    upper, failed = lapack.dpotrf(gram, clean=True)
-    condition = 0.0 if failed else lapack.dpocon(upper, np.abs(gram).sum(axis=0).max())[0]  # reciprocal, in the 1-norm
-    return np.asarray(upper if condition > 1e-11 else np.linalg.qr(x, mode="r"), dtype=np.float64)
+def _cholesky(symmetric: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """R (D, D) with RᵀR = Σ, several times as fast as other factors; None where Σ is too near singular for it."""
+    upper, failed = lapack.dpotrf(symmetric.T, clean=True)
+    if failed or lapack.dpocon(upper, np.abs(symmetric).sum(axis=0).max())[0] < 1e-11:  # 1 / condition number
+        return None
+    return np.asarray(upper, dtype=np.float64)
 
 
 def extract_features(

@@ -85,9 +85,11 @@ def frechet_infinity(
 def frechet_influence(features: ArrayLike, *, other: Statistics) -> NDArray[np.float64]:
     """How much each image (N,) of one side moves the distance to the other: the derivative by its weight, mean zero.
 
-    h(x) = 2 (μ₁ - μ₂)ᵀz + N/(N-1) zᵀ(I - T)z + constant, z = x - μ₁, where T carries this side's Gaussian to the other's
-    (the optimal transport: T Σ₁ T = Σ₂). With the centered rows Z, the other's factor F₂ and ZF₂ᵀ = USVᵀ, row i has
-    zᵀTz = (USUᵀ)ᵢᵢ √(N-1). No inverse is taken, so fewer images than features are no special case.
+    h(x) = 2 (μ₁ - μ₂)ᵀz + N/(N-1) zᵀ(I - T)z + constant,   z = x - μ₁
+
+    where T carries this side's Gaussian to the other's (the optimal transport: T Σ₁ T = Σ₂). With the centered rows Z,
+    the other's factor F₂ and ZF₂ᵀ = USVᵀ, row i has zᵀTz = (USUᵀ)ᵢᵢ √(N-1). No inverse is taken, so fewer images than
+    features are no special case.
     """
     z = feature_array(features, name="given", least=2, reason="a Fréchet distance").astype(np.float64)
     check_dimensions(other.dimension, z.shape[1])
