@@ -46,7 +46,7 @@ class Statistics:
         x /= np.sqrt(n - 1)
         if n > x.shape[1]:  # the same Σ in D rows
             triangle = _cholesky(x.T @ x)
-            x = np.linalg.qr(x, mode="r") if triangle is None else triangle
+            x = np.asarray(np.linalg.qr(x, mode="r")) if triangle is None else triangle
         return cls(mean, x, n)
 
     @classmethod
