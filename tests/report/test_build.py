@@ -338,7 +338,7 @@ def test_the_verb_for_machines(real, fake, extractor, tmp_path, monkeypatch, cap
     [
         ("fake", "real", (), "swap --real and --fake?"),
         ("absent", "fake", (), "is no patch store"),
-        ("real", "fake", ("--set", "evaluate.extractor=inception"), "unknown extractor 'inception'"),
+        ("real", "fake", ("--set", "evaluate.extractor=inceptoin"), "did you mean 'inception'?"),
         ("real", "fake", ("--device", "cuda:99"), "try --device cpu"),
         ("real", "fake", ("--set", "evaluate.neighbours=5"), "did you mean 'neighbors'?"),
     ],
