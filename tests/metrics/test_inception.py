@@ -1,4 +1,4 @@
-"""The Inception of FID against torch-fidelity's, with the same random weights, since no package carries the real ones."""
+"""The Inception of FID against torch-fidelity's, with the same random weights: no package carries the real ones."""
 
 import hashlib
 from pathlib import Path
@@ -48,7 +48,7 @@ def weights(peer: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture(scope="module")
 def images() -> NDArray[np.uint8]:
-    return np.random.default_rng(0).integers(0, 256, (5, 96, 96, 3), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,9 @@ def test_outputs_are_those_that_the_measures_take(weights, images, expected):
     assert {name: x.shape[1] for name, x in found.items()} == dict(outputs_of(extractor))
     assert_same(found["features"], expected["2048"])
     assert_same(found["logits"], expected["logits_unbiased"])
-    assert_same(found["spatial"], expected["mixed_6"].transpose(0, 2, 3, 1)[..., :7].reshape(5, 17 * 17 * 7))
+    assert_same(found["spatial"], expected["mixed_6"].transpose(0, 2, 3, 1)[..., :7].reshape(3, 17 * 17 * 7))
     np.testing.assert_array_equal(extractor(images), found["features"])
-    np.testing.assert_allclose(extractor(images[3:4])[0], found["features"][3], atol=1e-4 * found["features"].max())
+    np.testing.assert_allclose(extractor(images[2:])[0], found["features"][2], atol=1e-4 * found["features"].max())
 
 
 @pytest.mark.parametrize("side", [31, 128, 299, 512])

@@ -23,7 +23,7 @@ URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{NAME}
 WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INPUT_PX = 299
 _SAME_OF_PYTORCH_FID = "pt_inception-2015-12-05-6726825d.pth"
-_CPU_CHUNK = 4  # larger ones leave the cache
+CPU_CHUNK = 4  # larger ones leave the cache
 
 
 def weights_path() -> Path:
@@ -76,7 +76,7 @@ class Inception:
 
     def activations(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """(N, H, W, 3) images in [0, 255] to their `outputs`, (N, D) each, in one pass."""
-        return through(self._run, images, device=self.device, cpu_chunk=_CPU_CHUNK)
+        return through(self._run, images, device=self.device, cpu_chunk=CPU_CHUNK)
 
     def _run(self, x: Tensor) -> dict[str, Tensor]:
         found = self._network((resize(x, size=INPUT_PX) - 128) / 128)
