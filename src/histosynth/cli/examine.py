@@ -62,7 +62,9 @@ def _extractors() -> dict[str, str]:
     for name in extractors:
         lack = lacking(name)
         if lack or name in FETCHED:
-            found[name] = f"missing: {lack}" if lack else "installed; fetches weights at first use, or takes --weights"
+            found[name] = (
+                f"missing: {lack}" if lack else f"{FETCHED[name]} is installed; fetches its weights at first use"
+            )
             continue
         try:
             extractor = extractors[name]("cpu")

@@ -26,6 +26,8 @@ from histosynth.metrics.extractors import FEATURES
 from histosynth.metrics.extractors.loading import find_device, state_sha256, through
 
 _CPU_CHUNK = 8
+_OFFLINE = "without internet, name its weights with --weights"
+_EXAMPLES = {"timm": "timm:resnet50.a1_in1k", "hf-hub": "hf-hub:MahmoodLab/UNI2-h"}
 _FIDELITY = {"dinov2": ("dinov2-vit-l-14", "DINOv2 ViT-L/14"), "clip": ("clip-vit-b-32", "CLIP ViT-B/32")}
 _SWIGLU = {"mlp_layer": "timm.layers.SwiGLUPacked", "act_layer": "torch.nn.SiLU"}
 HUB_ARGUMENTS: dict[str, dict[str, Any]] = {  # what these models are to be built with, as their own pages say
@@ -72,7 +74,8 @@ def from_torch_fidelity(name: str, *, device: str | None, weights: Path | None) 
         )
     package = _package(f"torch_fidelity.feature_extractor_{name}")
     build = {"dinov2": "FeatureExtractorDinoV2", "clip": "FeatureExtractorCLIP"}[name]
-    with _told(name):
+    mend = "PyTorch's hub needs internet once" if name == "dinov2" else _OFFLINE
+    with _told(name, mend=mend):
         model = getattr(package, build)(registered, [name], feature_extractor_weights_path=weights and str(weights))
     model.to(place).eval()
     return Encoder(
@@ -106,7 +109,7 @@ def from_timm(model: str, *, source: str, device: str | None, weights: Path | No
     if not model:
         raise HistosynthError(f"--extractor {name}: name a model too, such as {_EXAMPLES[source]}")
     timm = _package("timm")
-    with _told(name):
+    with _told(name, mend=_OFFLINE):
         if source == "timm":
             network: Any = timm.create_model(model, pretrained=weights is None, num_classes=0)
             if weights:
@@ -138,9 +141,6 @@ def from_timm(model: str, *, source: str, device: str | None, weights: Path | No
     )
 
 
-_EXAMPLES = {"timm": "timm:resnet50.a1_in1k", "hf-hub": "hf-hub:MahmoodLab/UNI2-h"}
-
-
 def _package(name: str) -> Any:
     try:
         return import_module(name)
@@ -157,7 +157,7 @@ def _value(value: Any) -> Any:
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _told(name: str, *, mend: str) -> Iterator[None]:
     """Whatever goes wrong in another package's loading, of which there is much, in one line."""
     try:
         yield
@@ -165,9 +165,7 @@ def _told(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise HistosynthError(
-            f"--extractor {name} cannot be loaded ({reason}); without internet, name its weights with --weights"
-        ) from error
+        raise HistosynthError(f"--extractor {name} cannot be loaded ({reason}); {mend}") from error
 
 
 def _load(network: Any, path: Path) -> None:
