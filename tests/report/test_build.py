@@ -341,6 +341,14 @@ def test_the_verb_names_the_extractor_and_keeps_its_features(make, patches, extr
     assert seen == (12, 12, 24)
 
 
+def test_only_inception_features_are_called_comparable_to_an_fid(real, fake, report, extractor):
+    assert report(real, fake)["verdict"][-1].endswith("features; not comparable to an FID of Inception features.")
+    extractor.name = "inception"
+    found = report(real, fake, out="other")
+    assert "; comparable to an FID of as many images" in found["verdict"][-1]
+    assert found["settings"]["extractor"] == found["extractor"]["name"] == "inception", "and not `auto`"
+
+
 def test_the_weights_of_an_extractor_that_takes_none(real, fake, tmp_path, monkeypatch, capsys):
     arguments = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report", "--weights", "w.pth")
     code, _, err = run(monkeypatch, capsys, *arguments, "--extractor", "efficientnet-lite0")
