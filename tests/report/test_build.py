@@ -324,6 +324,38 @@ def test_the_verb(make, patches, tmp_path, monkeypatch, capsys):
     assert found["settings"]["grid"] == 2
 
 
+def test_the_verb_names_the_extractor_and_keeps_its_features(make, patches, extractor, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(extractors._items, "test", lambda device: extractor)
+    real = make("real", [p for s in ("train", "held_out") for p in patches(4, "IDHwt", split=s)])
+    fake = make("fake", patches(5, "IDHwt", source="run"))
+    arguments = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report")
+    reports = []
+    for extra in ((), (), ("--cache", "off")):
+        options = ("--extractor", "test", "--cache", tmp_path / "cache", "--quiet", *extra)
+        code, out, err = run(monkeypatch, capsys, *arguments, *options)
+        assert (code, err) == (0, "")
+        assert out.splitlines()[0] == "mean-and-contrast features"
+        reports.append((json.loads((tmp_path / "report" / "report.json").read_text())["overall"], extractor.seen))
+    figures, seen = zip(*reports, strict=True)
+    assert figures[0] == figures[1] == figures[2]
+    assert seen == (12, 12, 24)
+
+
+def test_only_inception_features_are_called_comparable_to_an_fid(real, fake, report, extractor):
+    assert report(real, fake)["verdict"][-1].endswith("features; not comparable to an FID of Inception features.")
+    extractor.name = "inception"
+    found = report(real, fake, out="other")
+    assert "; comparable to an FID of as many images" in found["verdict"][-1]
+    assert found["settings"]["extractor"] == found["extractor"]["name"] == "inception", "and not `auto`"
+
+
+def test_the_weights_of_an_extractor_that_takes_none(real, fake, tmp_path, monkeypatch, capsys):
+    arguments = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report", "--weights", "w.pth")
+    code, _, err = run(monkeypatch, capsys, *arguments, "--extractor", "efficientnet-lite0")
+    assert code == 2
+    assert "--weights w.pth: the extractor efficientnet-lite0 takes none from a file" in err
+
+
 def test_the_verb_for_machines(real, fake, extractor, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(extractors._items, "test", lambda device: extractor)
     stores = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report")
@@ -338,7 +370,7 @@ def test_the_verb_for_machines(real, fake, extractor, tmp_path, monkeypatch, cap
     [
         ("fake", "real", (), "swap --real and --fake?"),
         ("absent", "fake", (), "is no patch store"),
-        ("real", "fake", ("--set", "evaluate.extractor=inception"), "unknown extractor 'inception'"),
+        ("real", "fake", ("--set", "evaluate.extractor=inceptoin"), "did you mean 'inception'?"),
         ("real", "fake", ("--device", "cuda:99"), "try --device cpu"),
         ("real", "fake", ("--set", "evaluate.neighbours=5"), "did you mean 'neighbors'?"),
     ],

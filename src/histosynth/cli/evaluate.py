@@ -16,6 +16,9 @@ _PAIRS = ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out")
 @click.option("--real", required=True, type=click.Path(path_type=Path), help="Patch store of real patches.")
 @click.option("--fake", required=True, type=click.Path(path_type=Path), help="Sample store.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The report; an older one is replaced.")
+@click.option("--extractor", help="Feature extractor: inception, dinov2, timm:MODEL … Overrides evaluate.extractor.")
+@click.option("--weights", help="File of its weights. Overrides evaluate.weights.")
+@click.option("--cache", help="Directory that keeps features, or off. Overrides evaluate.cache.")
 @settings_options
 @device_option
 @quiet_option
@@ -24,6 +27,9 @@ def command(
     real: Path,
     fake: Path,
     out: Path,
+    extractor: str | None,
+    weights: str | None,
+    cache: str | None,
     config: str | None,
     overrides: tuple[str, ...],
     device: str | None,
@@ -39,11 +45,22 @@ def command(
       histosynth evaluate --real stores/lgg --fake samples/lgg --out reports/lgg
     """
     settings = load_settings(config, overrides=overrides).evaluate
+    given = {"extractor": extractor, "weights": weights, "cache": cache}
+    settings = settings.model_copy(update={key: value for key, value in given.items() if value is not None})
     from histosynth.patches.store import Store
     from histosynth.report.build import PAGE, evaluate
 
     report = evaluate(real=Store(real), fake=Store(fake), out=out, settings=settings, device=device, progress=not quiet)
-    text = "\n".join([_table(report), "", *report["verdict"], *(f"! {c['text']}" for c in report["cautions"])])
+    text = "\n".join(
+        [
+            f"{report['extractor']['name']} features",
+            "",
+            _table(report),
+            "",
+            *report["verdict"],
+            *(f"! {c['text']}" for c in report["cautions"]),
+        ]
+    )
     show(report, f"{text}\n\nreport   {out / PAGE}", as_json=as_json)
 
 

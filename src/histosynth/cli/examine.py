@@ -11,7 +11,7 @@ from typing import Any
 from histosynth.errors import HistosynthError
 from histosynth.rundir import versions
 
-EXTRAS = ("tensorboard",)
+EXTRAS = ("tensorboard", "timm", "torch_fidelity")
 
 
 def examine() -> dict[str, Any]:
@@ -55,11 +55,17 @@ def _devices() -> dict[str, str]:
 
 
 def _extractors() -> dict[str, str]:
-    """Build each extractor: only that shows that its weights are there, and the right ones."""
-    from histosynth.metrics.extractors import extractors
+    """Build each extractor that can be without a download: only that shows that its weights are the right ones."""
+    from histosynth.metrics.extractors import FETCHED, extractors, lacking
 
     found = {}
     for name in extractors:
+        lack = lacking(name)
+        if lack or name in FETCHED:
+            found[name] = (
+                f"missing: {lack}" if lack else f"{FETCHED[name]} is installed; fetches its weights at first use"
+            )
+            continue
         try:
             extractor = extractors[name]("cpu")
             found[name] = f"works: {extractor.dimension} features, weights {extractor.weights_sha256[:12]}"

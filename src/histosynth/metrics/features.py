@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics.arrays import feature_array
-from histosynth.metrics.extractors import FeatureExtractor
+from histosynth.metrics.extractors import FEATURES, FeatureExtractor, ManyOutputs, outputs_of
 from histosynth.patches.store import Store
 
 
@@ -83,12 +83,37 @@ def extract_features(
     Raises:
         HistosynthError: the extractor gives features that are not finite, or a store's image is damaged.
     """
-    found = np.empty((len(rows), extractor.dimension), dtype=np.float32)
+    wanted = (FEATURES,)
+    return extract_outputs(store, rows, extractor=extractor, outputs=wanted, batch=batch, progress=progress)[FEATURES]
+
+
+def extract_outputs(
+    store: Store,
+    rows: Sequence[int] | NDArray[np.int64],
+    *,
+    extractor: FeatureExtractor,
+    outputs: Sequence[str],
+    batch: int,
+    progress: "tqdm[Any]",
+) -> dict[str, NDArray[np.float32]]:
+    """These outputs of the extractor, each (N, its width), in one pass over the images; else as `extract_features`.
+
+    Raises:
+        HistosynthError: as for `extract_features`, or the extractor has no such output.
+    """
+    widths = outputs_of(extractor)
+    for name in outputs:
+        if name not in widths:
+            raise HistosynthError(f"the extractor {extractor.name} gives no {name}; it gives {', '.join(widths)}")
+    found = {name: np.empty((len(rows), widths[name]), dtype=np.float32) for name in outputs}
     for start in range(0, len(rows), batch):
         block = slice(start, start + batch)
-        found[block] = extractor(store.images(rows[block]))
-        progress.update(len(rows[block]))
-    if not np.isfinite(found).all():
+        images = store.images(rows[block])
+        given = extractor.activations(images) if isinstance(extractor, ManyOutputs) else {FEATURES: extractor(images)}
+        for name, values in found.items():
+            values[block] = given[name]
+        progress.update(len(images))
+    if not all(np.isfinite(values).all() for values in found.values()):
         raise HistosynthError(
             f"the extractor {extractor.name} gave features of {store.path} that are not finite; try --device cpu"
         )

@@ -273,6 +273,13 @@ class Store:
             raise HistosynthError(f"the store {self.path} mixes patch sizes {sorted(sizes)}; make one store of each")
         return np.stack(decoded) if decoded else np.empty((0, 0, 0, 3), dtype=np.uint8)
 
+    def images_hash(self, rows: Sequence[int] | NDArray[np.int64]) -> str:
+        """SHA-256 over the images of these rows in their order, as they are stored."""
+        digest = hashlib.sha256()
+        for cell in self.table.column("image").take(pa.array(rows, type=pa.int64())).to_pylist():
+            digest.update(hashlib.sha256(cell["bytes"]).digest())
+        return digest.hexdigest()
+
     def content_hash(self) -> str:
         """SHA-256 over what the rows say and show, whatever the files are called."""
         digest = hashlib.sha256()

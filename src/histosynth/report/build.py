@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from histosynth.config import EvaluateSettings
 from histosynth.errors import HistosynthError
-from histosynth.metrics.extractors import FeatureExtractor, extractors
-from histosynth.metrics.features import extract_features
+from histosynth.metrics.cache import cache_directory, cached_outputs
+from histosynth.metrics.extractors import FEATURES, FeatureExtractor, build_extractor
 from histosynth.patches.store import Store
 from histosynth.report.color import Colors, drift, measure_colors
 from histosynth.report.color_chart import color_chart
@@ -50,7 +50,7 @@ def evaluate(
         real: a patch store; its split by patient decides what is held out.
         fake: a sample store.
         out: the report's directory: absent, empty, or an older report.
-        settings: the extractor, k, and the sizes of batch and grid.
+        settings: the extractor, its weights and cache, k, and the sizes of batch and grid.
         extractor: an instance to use in place of the one that the settings name.
         device: where the extractor runs (`None`: a GPU where there is one, else the CPU).
         progress: show a bar with images a second on standard error.
@@ -64,11 +64,13 @@ def evaluate(
     check_stores(real, fake)
     check_out(out)
     planned = plan(real=real, fake=fake, neighbors=settings.neighbors)
-    extractor = extractor or extractors[settings.extractor](device)
+    weights = Path(settings.weights) if settings.weights else None
+    extractor = extractor or build_extractor(settings.extractor, device=device, weights=weights)
+    settings = settings.model_copy(update={"extractor": extractor.name})  # what `auto` stood for
     with _replacing(
         out.resolve()
     ) as directory:  # now, so that a place that cannot be written fails before the long work
-        features = _features(planned, extractor, batch=settings.batch, progress=progress)
+        features = _features(planned, extractor, settings=settings, progress=progress)
         figures = compare(planned, features, neighbors=settings.neighbors)
         colors = _colors(planned, batch=settings.batch, progress=progress)
         real_hash = real.content_hash()
@@ -138,8 +140,9 @@ def check_out(out: Path) -> None:
         raise HistosynthError(f"--out {out} exists and is no report; give a new or an empty directory")
 
 
-def _features(planned: Plan, extractor: FeatureExtractor, *, batch: int, progress: bool) -> Features:
+def _features(planned: Plan, extractor: FeatureExtractor, *, settings: EvaluateSettings, progress: bool) -> Features:
     """Features of exactly the patches that enter a comparison, each computed once."""
+    cache = cache_directory(settings.cache)
     wanted = {
         (name, label): side.rows[label][: planned.n[label]]
         for name, side in planned.sides.items()
@@ -147,10 +150,13 @@ def _features(planned: Plan, extractor: FeatureExtractor, *, batch: int, progres
         if planned.usable(name, label)
     }
     features: dict[SideName, dict[str, NDArray[np.float32]]] = {name: {} for name in planned.sides}
-    with tqdm(total=sum(map(len, wanted.values())), desc="features", unit="img", disable=not progress) as bar:
+    with tqdm(
+        total=sum(map(len, wanted.values())), desc=f"{extractor.name} features", unit="img", disable=not progress
+    ) as bar:
         for (name, label), rows in wanted.items():
             store = planned.sides[name].store
-            features[name][label] = extract_features(store, rows, extractor=extractor, batch=batch, progress=bar)
+            found = cached_outputs(store, rows, extractor=extractor, batch=settings.batch, progress=bar, cache=cache)
+            features[name][label] = found[FEATURES]
     return features
 
 

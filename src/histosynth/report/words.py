@@ -31,7 +31,11 @@ def verdict(figures: Figures, *, extractor: FeatureExtractor) -> list[str]:
     held_out, train = figures.overall["fake_vs_held_out"], figures.overall["fake_vs_train"]
     floor = figures.overall["train_vs_held_out"]
     main, against = (held_out, "held-out") if held_out.n else (train, "training")
-    basis = f"Measured with {extractor.title} features; not comparable to an FID of Inception features."
+    basis = f"Measured with {extractor.title} features; " + (
+        "comparable to an FID of as many images that were brought to 299 px in the same way."
+        if extractor.name == "inception"
+        else "not comparable to an FID of Inception features."
+    )
     if main.frechet_distance is None:
         return ["No label has enough patches on every side for an overall figure; see the labels one by one.", basis]
     first = (

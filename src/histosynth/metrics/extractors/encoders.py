@@ -1,0 +1,192 @@
+"""Encoders of other packages: DINOv2 and CLIP through torch-fidelity, and whatever timm builds, pathology's among them.
+
+They need `pip install 'histosynth[encoders]'`, and download their weights at first use unless a file is given. Weights
+are identified by the SHA-256 of their values once loaded, since each package keeps its files in its own way.
+
+    dinov2         ViT-L/14 (Oquab et al. 2024), which Stein et al. 2023 recommend in place of Inception
+    clip           ViT-B/32 (Radford et al. 2021), as in Kynkäänniemi et al. 2023
+    timm:NAME      a model of timm, such as `timm:resnet50.a1_in1k`
+    hf-hub:NAME    a timm model of the Hugging Face hub, such as `hf-hub:MahmoodLab/UNI2-h` (ask there for access first)
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from histosynth.errors import HistosynthError
+from histosynth.metrics.extractors import FEATURES
+from histosynth.metrics.extractors.loading import find_device, state_sha256, through
+
+_CPU_CHUNK = 8
+_OFFLINE = "without internet, name its weights with --weights"
+_EXAMPLES = {"timm": "timm:resnet50.a1_in1k", "hf-hub": "hf-hub:MahmoodLab/UNI2-h"}
+_FIDELITY = {"dinov2": ("dinov2-vit-l-14", "DINOv2 ViT-L/14"), "clip": ("clip-vit-b-32", "CLIP ViT-B/32")}
+_SWIGLU = {"mlp_layer": "timm.layers.SwiGLUPacked", "act_layer": "torch.nn.SiLU"}
+HUB_ARGUMENTS: dict[str, dict[str, Any]] = {  # what these models are to be built with, as their own pages say
+    "MahmoodLab/UNI": {"init_values": 1e-5, "dynamic_img_size": True},
+    "MahmoodLab/UNI2-h": {
+        "img_size": 224, "patch_size": 14, "depth": 24, "num_heads": 24, "init_values": 1e-5, "embed_dim": 1536,
+        "mlp_ratio": 2.66667 * 2, "no_embed_class": True, "reg_tokens": 8, "dynamic_img_size": True, **_SWIGLU,
+    },
+    "bioptimus/H-optimus-0": {"init_values": 1e-5, "dynamic_img_size": False},
+    "paige-ai/Virchow2": _SWIGLU,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A network of another package as a feature extractor."""
+
+    name: str
+    title: str
+    dimension: int
+    weights_sha256: str
+    preprocessing: str
+    device: torch.device
+    network: Callable[[Tensor], Tensor]
+    """(N, 3, H, W) float32 in [0, 255] to (N, `dimension`), preprocessing included."""
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, H, W, 3) images in [0, 255] to (N, `dimension`) features."""
+        found = through(lambda x: {FEATURES: self.network(x)}, images, device=self.device, cpu_chunk=_CPU_CHUNK)
+        return found[FEATURES]
+
+
+def from_torch_fidelity(name: str, *, device: str | None, weights: Path | None) -> Encoder:
+    """The encoder `dinov2` or `clip`. torch-fidelity loads the first from PyTorch's hub only, code and weights.
+
+    Raises:
+        HistosynthError: torch-fidelity is not installed, its weights cannot be had, or there is no such device.
+    """
+    place, (registered, title) = find_device(device), _FIDELITY[name]
+    if name == "dinov2" and weights:
+        raise HistosynthError(
+            f"--weights {weights}: torch-fidelity takes no file for dinov2; "
+            "try --extractor timm:vit_large_patch14_dinov2.lvd142m with that model's file"
+        )
+    package = _package(f"torch_fidelity.feature_extractor_{name}")
+    build = {"dinov2": "FeatureExtractorDinoV2", "clip": "FeatureExtractorCLIP"}[name]
+    mend = "PyTorch's hub needs internet once" if name == "dinov2" else _OFFLINE
+    with _told(name, mend=mend):
+        model = getattr(package, build)(registered, [name], feature_extractor_weights_path=weights and str(weights))
+    model.to(place).eval()
+    return Encoder(
+        name=name,
+        title=title,
+        dimension=_dimension(lambda x: model(x)[0], torch.zeros(1, 3, 224, 224, dtype=torch.uint8, device=place)),
+        weights_sha256=state_sha256(model.state_dict()),
+        preprocessing="bilinear to 224 x 224 px as in TensorFlow 1 (corners aligned, no antialiasing) in float32, not "
+        f"rounded; normalized as {title} was trained",
+        device=place,
+        network=lambda x: model(x.to(torch.uint8))[0],
+    )
+
+
+def from_timm(model: str, *, source: str, device: str | None, weights: Path | None) -> Encoder:
+    """The encoder `timm:MODEL` or `hf-hub:MODEL`, its features those before the classifier.
+
+    The whole patch is resized, none of it cropped. A model that gives all its tokens (Virchow2) is taken as its authors
+    do: the class token beside the mean of the patch tokens.
+
+    Args:
+        model: its name in timm, or its repository on the hub.
+        source: `timm` or `hf-hub`.
+        device: where it runs (`None`: a GPU where there is one, else the CPU).
+        weights: of `timm`, a state dict (.safetensors, or of `torch.save`); of `hf-hub`, a folder with the repository.
+
+    Raises:
+        HistosynthError: timm is not installed, it knows no such model, the weights cannot be had or do not fit.
+    """
+    place, name = find_device(device), f"{source}:{model}"
+    if not model:
+        raise HistosynthError(f"--extractor {name}: name a model too, such as {_EXAMPLES[source]}")
+    timm = _package("timm")
+    with _told(name, mend=_OFFLINE):
+        if source == "timm":
+            network: Any = timm.create_model(model, pretrained=weights is None, num_classes=0)
+            if weights:
+                _load(network, weights)
+        else:
+            arguments = {key: _value(value) for key, value in HUB_ARGUMENTS.get(model, {}).items()}
+            where = f"local-dir:{weights}" if weights else name
+            network = timm.create_model(where, pretrained=True, num_classes=0, **arguments)
+    network.to(place).eval()
+    config = timm.data.resolve_model_data_config(network)
+    size, mode = config["input_size"][-2:], config["interpolation"]
+    mode = mode if mode in ("bilinear", "bicubic") else "bicubic"
+    mean, std = (255 * torch.tensor(config[key], device=place)[:, None, None] for key in ("mean", "std"))
+
+    def run(x: Tensor) -> Tensor:
+        x = torch.nn.functional.interpolate(x, size, mode=mode, antialias=True)
+        x = network((x - mean) / std)
+        return x if x.ndim == 2 else torch.cat([x[:, 0], x[:, network.num_prefix_tokens :].mean(1)], 1)
+
+    return Encoder(
+        name=name,
+        title=model,
+        dimension=_dimension(run, torch.zeros(1, 3, *size, device=place)),
+        weights_sha256=state_sha256(network.state_dict()),
+        preprocessing=f"antialiased {mode} to {size[0]} x {size[1]} px in float32, neither rounded nor clipped nor "
+        f"cropped; (value / 255 - {tuple(config['mean'])}) / {tuple(config['std'])}",
+        device=place,
+        network=run,
+    )
+
+
+def _package(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise HistosynthError(f"{name.split('.')[0]} is not installed; pip install 'histosynth[encoders]'") from error
+
+
+def _value(value: Any) -> Any:
+    """A class of another package by its dotted name; anything else as it is."""
+    if isinstance(value, str):
+        module, _, attribute = value.rpartition(".")
+        return getattr(import_module(module), attribute)
+    return value
+
+
+@contextmanager
+def _told(name: str, *, mend: str) -> Iterator[None]:
+    """Whatever goes wrong in another package's loading, of which there is much, in one line."""
+    try:
+        yield
+    except HistosynthError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise HistosynthError(f"--extractor {name} cannot be loaded ({reason}); {mend}") from error
+
+
+def _load(network: Any, path: Path) -> None:
+    """Load a state dict, which must hold all of the network, and nothing else but a classifier."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        state = load_file(path)
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = state.get("state_dict", state.get("model", state))
+    odd = network.load_state_dict(state, strict=False)
+    classifier = network.pretrained_cfg.get("classifier") or "head"
+    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    unexpected = [key for key in odd.unexpected_keys if not key.startswith(heads)]
+    for what, keys in (("lacks", odd.missing_keys), ("has no place for", unexpected)):
+        if keys:
+            subject = "it" if what == "lacks" else "the network"
+            raise HistosynthError(f"--weights {path}: {subject} {what} {keys[0]} and {len(keys) - 1} more")
+
+
+@torch.inference_mode()
+def _dimension(network: Callable[[Tensor], Tensor], blank: Tensor) -> int:
+    return int(network(blank).shape[1])

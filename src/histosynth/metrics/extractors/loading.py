@@ -1,0 +1,75 @@
+"""What extractors share: a device, weights that are what they claim to be, and images that pass through in chunks."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from histosynth.errors import HistosynthError
+
+
+def find_device(name: str | None) -> torch.device:
+    """The device of this name (`None`: a GPU where there is one, else the CPU).
+
+    Raises:
+        HistosynthError: there is no such device.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0][:80]
+        raise HistosynthError(f"--device {name}: no such device here ({reason}); try --device cpu") from error
+    return device
+
+
+def checked_weights(path: Path, *, sha256: str, mend: str) -> bytes:
+    """The content of a file of weights, which must be the one that every figure of this extractor was made with.
+
+    Raises:
+        HistosynthError: it is absent, or has another SHA-256; `mend` tells where to get the right one.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise HistosynthError(f"the weights {path} cannot be read ({error.strerror}); {mend}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise HistosynthError(f"the weights {path} have SHA-256 {found[:12]}…, not {sha256[:12]}…; {mend}")
+    return content
+
+
+def state_sha256(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names and values of a state dict: identifies weights whatever file they came from."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@torch.inference_mode()
+def through(
+    network: Callable[[Tensor], Mapping[str, Tensor]],
+    images: NDArray[np.uint8],
+    *,
+    device: torch.device,
+    cpu_chunk: int,
+) -> dict[str, NDArray[np.float32]]:
+    """The network's outputs for (N, H, W, 3) uint8 images, which it sees as (n, 3, H, W) float32 in [0, 255].
+
+    On a CPU it sees `cpu_chunk` at a time, since more leave the cache; on a GPU it sees them all.
+    """
+    # TF32 and the choice of kernels by timing would make features depend on the GPU's mood.
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        x = torch.from_numpy(np.array(images, order="C")).to(device).permute(0, 3, 1, 2)
+        size = cpu_chunk if device.type == "cpu" else len(x)
+        parts = [network(part.float()) for part in torch.split(x, size)]
+        return {name: torch.cat([part[name] for part in parts]).float().cpu().numpy() for name in parts[0]}
