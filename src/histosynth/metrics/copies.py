@@ -1,7 +1,7 @@
 """Near copies in pixels: the training patch that each synthetic patch is most like, under the eight flips and turns.
 
-A patch is compared by its texture: the optical density D (mean of the channels) at 64 x 64 points, slightly blurred, and
-normalized by the mean μ and the standard deviation σ of its surroundings (a Gaussian of 4 points),
+A patch is compared by its texture: the optical density D (mean of the channels) at 64 x 64 points, slightly blurred,
+then normalized by the mean μ and the standard deviation σ of the surroundings (a Gaussian of 4 points),
 
     x = (D - μ) / (σ + 0.05)
 
@@ -198,11 +198,9 @@ def _coarse(values: NDArray[np.int8]) -> NDArray[np.float32]:
     return unit
 
 
-def _candidates(
-    values: NDArray[np.int8], coarse: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _candidates(values: NDArray[np.int8], coarse: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(N, 8) places in `coarse`, and the symmetry under which each correlates best."""
-    # The synthetic patch is turned back, which is cheaper. A mirrored turn undoes itself, a turn is undone by its opposite.
+    # The synthetic patch is turned back, which is cheaper: what is mirrored undoes itself, a turn does not.
     views = [_coarse(turned(values, s if s >= 4 else -s % 4)) for s in range(len(SYMMETRIES))]
     highest = views[0] @ coarse.T
     for view in views[1:]:
@@ -229,10 +227,10 @@ def similarity(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:
     shared, energy_a, energy_b = np.zeros((3, len(a)))
     for corner in np.ndindex(2, 2):
         y, x = (_SIDE // 2 - _QUARTER + _QUARTER * at for at in corner)
-        quarter = a[:, y : y + _QUARTER, x : x + _QUARTER].astype(np.float32) / _LEVELS
+        quarter = a[:, y : y + _QUARTER, x : x + _QUARTER].astype(np.float32) / np.float32(_LEVELS)
         quarter -= quarter.mean(axis=(1, 2), keepdims=True)
         reach = _QUARTER + 2 * _SHIFT
-        field = b[:, y - _SHIFT :, x - _SHIFT :][:, :reach, :reach].astype(np.float32) / _LEVELS
+        field = b[:, y - _SHIFT :, x - _SHIFT :][:, :reach, :reach].astype(np.float32) / np.float32(_LEVELS)
         spectrum = fft.rfft2(field) * np.conj(fft.rfft2(quarter, s=(reach, reach)))
         places = 2 * _SHIFT + 1
         shares = fft.irfft2(spectrum, s=(reach, reach))[:, :places, :places].reshape(len(a), -1)
@@ -241,7 +239,9 @@ def similarity(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:
         shared += np.take_along_axis(shares, best, 1)[:, 0]
         energy_a += np.sum(quarter**2, axis=(1, 2))
         energy_b += np.take_along_axis(energies, best, 1)[:, 0]
-    likeness: NDArray[np.float64] = shared / np.sqrt(np.maximum(energy_a, _LEAST_ENERGY) * np.maximum(energy_b, _LEAST_ENERGY))
+    likeness: NDArray[np.float64] = shared / np.sqrt(
+        np.maximum(energy_a, _LEAST_ENERGY) * np.maximum(energy_b, _LEAST_ENERGY)
+    )
     return likeness
 
 

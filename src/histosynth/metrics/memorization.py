@@ -46,7 +46,9 @@ class DataCopying:
     c_t: float
     z: float  # C_T in units of its standard deviation where nothing is copied: C_T / √Σ w², with w = P(π) / Σ P(π)
     p: float  # one-sided: small where synthetic patches are nearer
-    nearer: float  # chance that a synthetic patch is nearer to T than a held-out one of its cell; 0.5 means no difference
+    nearer: (
+        float  # chance that a synthetic patch is nearer to T than a held-out one of its cell; 0.5 means no difference
+    )
     cells: int  # that count
     cells_left_out: int  # with fewer than 20 synthetic patches, or no held-out one
 
@@ -62,7 +64,9 @@ class Closeness:
     note: str | None = None  # why a figure is missing
 
 
-def nearest(points: ArrayLike, reference: ArrayLike, *, others: bool = False) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def nearest(
+    points: ArrayLike, reference: ArrayLike, *, others: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Row of the nearest reference (M, D) to each point (N, D), and its distance; memory is bounded.
 
     Args:

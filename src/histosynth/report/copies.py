@@ -29,4 +29,5 @@ def pair_sheet(pairs: Sequence[Copy], *, fake: Images, train: Images, synthetic:
 
 def _difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
     apart = np.abs(a.astype(np.int16) - b)
-    return (255 - np.minimum(_GAIN * apart, 255)).astype(np.uint8)
+    shown: NDArray[np.uint8] = (255 - np.minimum(_GAIN * apart, 255)).astype(np.uint8)
+    return shown
