@@ -142,8 +142,10 @@ def test_what_cannot_be_measured_says_why():
     apart = closeness(np.repeat(normal(2, 1), 30, axis=0), normal(3, 30, shift=90), np.concatenate([train, train + 90]))
     assert apart.copying is not None
     assert controls(none, train, patients=["A"] * 40, n=10)[0].note == (
-        "not measured: no patient has half of the 40 training patches or fewer"
+        "not measured: 40 training patches, and no patient has half of them or fewer"
     )
-    assert controls(none, train, patients=[None] * 40, n=10)[0].n == 0
+    for unnamed in ([None] * 40, []):
+        nobody = controls(none, train, patients=unnamed, n=10)[0]
+        assert (nobody.n, nobody.note) == (0, "not measured: 40 training patches, and they name no patient")
     with pytest.raises(ValueError, match="lie in different places"):
         data_copying(train[:25], train[:25] + 90, np.concatenate([train, train + 90]), cells=2)

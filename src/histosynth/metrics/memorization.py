@@ -2,7 +2,7 @@
 
 d(x, T) is the Euclidean distance of x to its nearest neighbor in the training set T.
 
-Authenticity (Alaa et al. 2022, section 4.3): a synthetic patch x with nearest training patch t is authentic unless it
+Authenticity (Alaa et al. 2022): a synthetic patch x with nearest training patch t is authentic unless it
 is nearer to t than any other training patch is, d(x, t) < d(t, T \\ t). AuthPct is the share of authentic patches.
 
 Data-copying test (Meehan et al. 2020): with P held-out patches and Q synthetic ones, U counts the pairs (p, q) with
@@ -12,14 +12,14 @@ sets and d are restricted to the cell, and
     Z(π) = (U - mn/2) / √(mn (m + n + 1) / 12)          m, n: synthetic and held-out patches in π
     C_T = Σ P(π) Z(π) / Σ P(π)                          over the cells with 20 synthetic patches or more
 
-where P(π) is the share of the held-out patches in π. C_T well below 0 means copying, well above 0 underfitting.
+where P(π) is the share of the held-out patches in π. C_T well below 0 means copying, well above 0 underfitting. The
+number of cells (see `data_copying`) is our choice.
 
 Held-out patches are of patients that T does not have, so they lie farther from T than new patches of T's patients
 would. A generator that draws from its training patients and copies nothing has a C_T below 0 for that alone, and
 patches of a patient are not independent, so p is far too sure of itself. Hence two controls put real patches, taken out
 of T, in the place of the synthetic ones: those of whole patients, and those drawn at random, whose patients stay in T.
-The second is what the ideal generator would reach. DiffInfinite (Aversa et al. 2023) reports anti-copying figures of
-this kind for histology, without such controls.
+The second is what the ideal generator would reach.
 """
 
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def nearest(
     Args:
         points: what is asked about.
         reference: among which.
-        others: a row is no neighbor of equal rows of its own number: `points[i]` is `reference[i]`, which is left out.
+        others: `points[i]` is `reference[i]`, and so no neighbor of its own.
     """
     a, b = np.asarray(points, dtype=np.float32), np.asarray(reference, dtype=np.float32)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or len(b) <= others:
@@ -190,13 +190,14 @@ def controls(
     drawn[rng.permutation(len(train))[:wanted]] = True
     by_patch = closeness(train[drawn], held_out, train[~drawn], seed=seed)
 
-    names = np.array([name or "" for name in patients])
+    names = np.array([name or "" for name in patients], dtype=str)
     taken = np.zeros(len(train), bool)
     for name in rng.permutation(np.unique(names[names != ""])):
         more = taken | (names == name)
         if taken.sum() < wanted and more.sum() <= len(train) // 2:
             taken = more
     if not taken.any():
-        note = f"not measured: no patient has half of the {len(train)} training patches or fewer"
+        note = "no patient has half of them or fewer" if names.any() else "they name no patient"
+        note = f"not measured: {len(train)} training patches, and {note}"
         return Closeness(n=0, n_train=len(train), note=note), by_patch
     return closeness(train[taken], held_out, train[~taken], seed=seed), by_patch
