@@ -30,4 +30,5 @@ def pair_sheet(pairs: Sequence[Copy], *, fake: Images, train: Images, synthetic:
 def _difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The largest difference of a channel, in gray; a copy that is moved by a pixel leaves outlines."""
     apart = np.abs(a.astype(np.int16) - b).max(axis=3, keepdims=True)
-    return (255 - np.minimum(_GAIN * apart, 255)).astype(np.uint8).repeat(3, axis=3)
+    shown: NDArray[np.uint8] = (255 - np.minimum(_GAIN * apart, 255)).astype(np.uint8).repeat(3, axis=3)
+    return shown
