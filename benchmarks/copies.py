@@ -1,0 +1,127 @@
+"""How well near copies are found in pixels, how often real tissue of other patients is taken for one, and at what cost.
+
+Needs a patch store of real patches with held-out patients, such as one that `histosynth pack --crop 128` makes. It
+prints the similarity that held-out patches reach with training patches of other patients; then, for copies planted by
+changing training patches in many ways, the share that is found (with the right original, at the threshold); last, time
+and memory with so many patches as are asked for (the store's, moved around at random). About a minute a thousand
+training patches on one core, and a few more minutes for the last part.
+
+    .venv/bin/python benchmarks/copies.py STORE [--planted 300] [--train 30000 --fake 10000]
+"""
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from histosynth.metrics.copies import calibrate, find_copies, nearest_patches, textures
+from histosynth.patches.store import Store
+
+Patch = NDArray[np.uint8]
+
+
+def clipped(values: NDArray[np.float64]) -> Patch:
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def jpeg(patch: Patch, quality: int) -> Patch:
+    buffer = BytesIO()
+    Image.fromarray(patch).save(buffer, format="JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def moved(patch: Patch, dy: int, dx: int) -> Patch:
+    padded = np.pad(patch, ((8, 8), (8, 8), (0, 0)), mode="reflect")
+    return padded[8 + dy : 8 + dy + len(patch), 8 + dx : 8 + dx + len(patch)]
+
+
+def cropped(patch: Patch, px: int) -> Patch:
+    inner = Image.fromarray(patch[px:-px, px:-px])
+    return np.asarray(inner.resize(patch.shape[:2], Image.Resampling.BICUBIC))
+
+
+def kinds(rng: np.random.Generator) -> dict[str, Callable[[Patch], Patch]]:
+    def noisy(patch: Patch, sigma: float) -> Patch:
+        return clipped(patch + rng.normal(0, sigma, patch.shape))
+
+    return {
+        "exact": lambda p: p,
+        "mirrored": lambda p: p[:, ::-1],
+        "turned": lambda p: np.rot90(p),
+        "JPEG of quality 30": lambda p: jpeg(p, 30),
+        "blurred, sigma 1 px": lambda p: ndimage.gaussian_filter(p, (1, 1, 0)),
+        "blurred, sigma 2 px": lambda p: ndimage.gaussian_filter(p, (2, 2, 0)),
+        "brighter by 20": lambda p: clipped(p + 20.0),
+        "darker by 30": lambda p: clipped(p - 30.0),
+        "another tint": lambda p: clipped(p * np.array([1.1, 0.9, 1.05]) + [5, -8, 3]),
+        "density times 1.3": lambda p: clipped(240 * (p / 240) ** 1.3),
+        "moved by (2, -2) px": lambda p: moved(p, 2, -2),
+        "moved by (4, -3) px": lambda p: moved(p, 4, -3),
+        "cropped by 2 px, resized": lambda p: cropped(p, 2),
+        "cropped by 4 px, resized": lambda p: cropped(p, 4),
+        "noise, sigma 10": lambda p: noisy(p, 10),
+        "noise, sigma 20": lambda p: noisy(p, 20),
+        "turned, moved, dimmer, noise 5, JPEG 50": lambda p: jpeg(noisy(moved(np.rot90(p)[::-1], 2, 3) * 0.95, 5), 50),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--planted", type=int, default=300)
+    parser.add_argument("--train", type=int, default=0)
+    parser.add_argument("--fake", type=int, default=0)
+    given = parser.parse_args()
+    store, rng = Store(given.store), np.random.default_rng(0)
+    rows = {split: store.select(split=split) for split in ("train", "held_out")}
+    sides = {split: textures(lambda r, at=at: store.images(at[r]), len(at)) for split, at in rows.items()}
+    train, held_out = sides["train"], sides["held_out"]
+    print(f"{given.store.name}: {len(train)} training patches ({(~train.can_be_copied).mean():.1%} plain),", end=" ")
+    print(f"{len(held_out)} held-out ones ({(~held_out.can_be_compared).mean():.1%} plain)")
+    found = nearest_patches(held_out, train).similarity
+    print(
+        "similarity of held-out patches, 50, 90, 99, 99.9, 100 %:",
+        np.nanquantile(found, [0.5, 0.9, 0.99, 0.999, 1]).round(3),
+    )
+    threshold = calibrate(held_out, train)
+    print(threshold)
+    planted = rng.permutation(np.flatnonzero(train.can_be_copied))[: given.planted]
+    originals = store.images(rows["train"][planted])
+    for name, change in kinds(rng).items():
+        changed = np.stack([np.ascontiguousarray(change(p)) for p in originals])
+        matches = nearest_patches(textures(lambda r, c=changed: c[r], len(changed)), train)
+        copies = find_copies(matches, threshold=threshold.value)
+        right = [c.similarity for c in copies if planted[c.fake_row] == c.train_row]
+        least, median = (f(right) for f in (min, np.median))
+        share = len(right) / len(planted)
+        print(f"  {name:<40} found {share:.1%}, least and median similarity {least:.3f} {median:.3f}")
+    if given.train and given.fake:
+        measure(store, rng, train=given.train, fake=given.fake)
+
+
+def measure(store: Store, rng: np.random.Generator, *, train: int, fake: int) -> None:
+    """Processor time and memory of a search of that size, among patches moved around at random."""
+
+    def some(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        images = store.images(rng.integers(len(store), size=len(rows)))
+        return np.roll(images, tuple(rng.integers(0, images.shape[1], 2)), axis=(1, 2))
+
+    start = time.process_time()
+    sides = [textures(some, count) for count in (train, fake)]
+    middle = time.process_time()
+    nearest_patches(sides[1], sides[0])
+    end = time.process_time()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"{fake} against {train}: textures {middle - start:.0f} s (decoding included),", end=" ")
+    print(f"search {end - middle:.0f} s, {peak} MB")
+
+
+if __name__ == "__main__":
+    main()

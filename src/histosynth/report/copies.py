@@ -1,0 +1,34 @@
+"""The picture of an audit: each synthetic patch beside the training patch that it is most like, and what differs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histosynth.metrics.copies import Copy, Images, turned
+from histosynth.report.figures import grid, patch_png
+
+_GAIN = 3  # a difference of 85 of 255 is black
+
+
+def pair_sheet(pairs: Sequence[Copy], *, fake: Images, train: Images, synthetic: str) -> bytes:
+    """PNG of one row a pair: synthetic | training, turned to agree | difference (white: none), in the given order.
+
+    Args:
+        pairs: at least one, such as `Audit.closest`.
+        fake: gives synthetic patches (N, H, W, 3) by their rows.
+        train: gives training patches of the same size.
+        synthetic: what the PNG says of itself, for it shows synthetic patches (`figures.synthetic_statement`).
+    """
+    made = fake(np.array([pair.fake_row for pair in pairs]))
+    taken = train(np.array([pair.train_row for pair in pairs]))
+    taken = np.concatenate([turned(taken[[i]], pair.symmetry) for i, pair in enumerate(pairs)])
+    rows = np.stack([made, taken, _difference(made, taken)], axis=1)
+    return patch_png(grid(rows.reshape(-1, *made.shape[1:]), columns=3), synthetic=synthetic)
+
+
+def _difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The largest difference of a channel, in gray; a copy that is moved by a pixel leaves outlines."""
+    apart = np.abs(a.astype(np.int16) - b).max(axis=3, keepdims=True)
+    shown: NDArray[np.uint8] = (255 - np.minimum(_GAIN * apart, 255)).astype(np.uint8).repeat(3, axis=3)
+    return shown

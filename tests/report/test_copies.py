@@ -1,0 +1,29 @@
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from histosynth.metrics.copies import Copy, turned
+from histosynth.report.copies import pair_sheet
+
+
+def test_pairs_are_turned_alike_and_a_copy_leaves_no_difference():
+    rng = np.random.default_rng(0)
+    train = rng.integers(0, 256, (5, 16, 16, 3)).astype(np.uint8)
+    fake = np.concatenate([turned(train[[3]], 5), turned(train[[1]], 2) // 2])
+    pairs = [
+        Copy(fake_row=0, train_row=3, symmetry=5, similarity=1.0),
+        Copy(fake_row=1, train_row=1, symmetry=2, similarity=0.9),
+    ]
+    data = pair_sheet(pairs, fake=lambda r: fake[r], train=lambda r: train[r], synthetic="made by a model")
+    with Image.open(BytesIO(data)) as image:
+        assert image.info["synthetic"] == "made by a model"
+        sheet = np.asarray(image)
+    assert sheet.shape == (2 * 80 + 4, 3 * 80 + 2 * 4, 3)
+    made, taken, difference = (sheet[:80, x : x + 80] for x in (0, 84, 168))
+    assert np.array_equal(made, taken)
+    assert np.array_equal(made[::5, ::5], fake[0])
+    assert (difference == 255).all()
+    below = sheet[84:, 168:248][::5, ::5].astype(int)
+    apart = np.abs(fake[1].astype(int) - turned(train[[1]], 2)[0])
+    assert np.array_equal(below, np.stack([255 - np.minimum(3 * apart.max(axis=2), 255)] * 3, axis=2))
