@@ -57,7 +57,7 @@ def morphology_chart(rows: Mapping[str, Mapping[SideName, Morphology]]) -> bytes
             axes.set_yticks([0, 0.5, 1])
             axes.grid(color="#e4e4e4", linewidth=0.6)
             if not column:
-                axes.set_ylabel(label, fontsize="small")
+                axes.set_ylabel(f"{label}\nshare up to", fontsize="small")
         panels[0, column].set_title(title, fontsize="medium")
         panels[-1, column].set_xlabel(unit, fontsize="x-small")
         if len(pooled):

@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from histosynth.errors import HistosynthError
 from histosynth.metrics.morphology.nuclei import find_nuclei
 from histosynth.metrics.morphology.shapes import NUCLEUS, Table, density_per_mm2, measure_nuclei
 from histosynth.patches.store import Store
@@ -24,6 +26,7 @@ from histosynth.stain.two_stains import TARGET
 ASSUMED_MPP = 0.5
 """Microns per pixel of patches that state none: lengths then are half-pixels, to be compared at equal size only."""
 _BLOCK = 32  # patches a process takes at a time
+_WORTH_A_PROCESS = 200  # patches take it as long as it takes to start
 _FIT_PIXELS = 1_000_000
 
 Block = tuple[NDArray[np.uint8], Sequence[float | None]]
@@ -93,17 +96,19 @@ def measure_store(
         store: real or synthetic patches.
         rows: row numbers.
         fit: `set_stains` of the real patches, for both.
-        workers: processes; None takes one a core, 1 works in this process. Their number changes nothing.
+        workers: processes; None takes one a core where there is work for them, 1 works in this process. Their number
+            changes nothing.
         progress: advanced by the patches done.
 
     Raises:
-        HistosynthError: an image of the store is damaged.
+        HistosynthError: an image of the store is damaged, or a process was killed.
     """
     scales = store.column("mpp")
+    workers = workers or min(os.cpu_count() or 1, 1 + len(rows) // _WORTH_A_PROCESS)
     chunks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
     blocks = ((store.images(chunk), [scales[row] for row in chunk]) for chunk in chunks)
     found = []
-    for part in _measured(blocks, fit, processes=min(workers or os.cpu_count() or 1, len(chunks))):
+    for part in _measured(blocks, fit, processes=min(workers, len(chunks))):
         found.append(part)
         if progress is not None:
             progress.update(len(part.density_per_mm2))
@@ -128,11 +133,15 @@ def _measured(blocks: Iterable[Block], fit: StainFit, *, processes: int) -> Iter
             yield measure_images(images, mpp=mpp, fit=fit)
         return
     # Spawned, not forked: the caller may hold the threads of a numerical library.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting: deque[Future[Morphology]] = deque()
-        for images, mpp in blocks:
-            waiting.append(pool.submit(measure_images, images, mpp=mpp, fit=fit))
-            if len(waiting) >= 2 * processes:
+    context = multiprocessing.get_context("spawn")
+    waiting: deque[Future[Morphology]] = deque()
+    try:
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            for images, mpp in blocks:
+                waiting.append(pool.submit(measure_images, images, mpp=mpp, fit=fit))
+                if len(waiting) >= 2 * processes:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise HistosynthError("a process that measures nuclei was killed; use fewer workers, or more memory") from error
