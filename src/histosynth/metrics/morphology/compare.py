@@ -1,0 +1,50 @@
+"""Two sets of patches compared, feature by feature: how far must the values of one be moved to become the other's?
+
+W₁ = ∫ |F(x) - G(x)| dx, the area between the two distribution functions (Wasserstein distance; Vallender 1974), in the
+unit of the feature. Divided by the standard deviation of the real values, features can be read beside each other: 1 is
+as far as real nuclei differ among themselves. Few values make it larger, so that no figure can be read without its
+floor: the same function on two sets of real patches, of other patients, at a similar n.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import wasserstein_distance
+
+from histosynth.metrics.morphology.measure import Morphology
+from histosynth.metrics.morphology.shapes import FEATURES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One feature of two sets; None where a set has no value, or the values of the second do not vary."""
+
+    distance: float | None
+    """W₁, in the unit of the feature."""
+    distance_sd: float | None
+    """W₁ in standard deviations of the second set."""
+    medians: tuple[float | None, float | None]
+    n: tuple[int, int]
+    """Values: nuclei, or patches for the density."""
+
+
+def compare_morphology(a: Morphology, b: Morphology) -> dict[str, Difference]:
+    """Each of `FEATURES` of `a` (synthetic, or other real patches) against `b` (real)."""
+    return {feature: _difference(a.values(feature), b.values(feature)) for feature in FEATURES}
+
+
+def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> Difference:
+    known = bool(len(a)) and bool(len(b))
+    distance = float(wasserstein_distance(a, b)) if known else None
+    spread = float(np.std(b)) if len(b) else 0.0
+    return Difference(
+        distance=distance,
+        distance_sd=distance / spread if distance is not None and spread > 0 else None,
+        medians=(_median(a), _median(b)),
+        n=(len(a), len(b)),
+    )
+
+
+def _median(values: NDArray[np.float64]) -> float | None:
+    return float(np.median(values)) if len(values) else None

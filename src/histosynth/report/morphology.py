@@ -1,0 +1,71 @@
+"""Pictures of the morphology: nuclei outlined on a patch, and the distributions of their features side by side."""
+
+from collections.abc import Mapping
+from io import BytesIO
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from histosynth.metrics.morphology import FEATURES, Morphology, Nuclei
+from histosynth.report.figures import ACCENT, INK, MUTED, patch_png, shown_px
+from histosynth.report.sides import SIDE_TITLES, SideName
+
+_OUTLINE = (0, 229, 196)  # a color that no stain has
+_COLORS: Mapping[SideName, str] = {"held_out": INK, "train": MUTED, "fake": ACCENT}
+_SHOWN = (0.5, 99.5)  # percentiles between which an axis runs: a few merged nuclei would press all others together
+_MOST_POINTS = 400
+
+
+def draw_nuclei(image: NDArray[np.uint8], nuclei: Nuclei, *, synthetic: str | None) -> bytes:
+    """PNG of an (H, W, 3) patch, enlarged by pixel repetition, with a thin line around each of its nuclei.
+
+    `synthetic` is the statement that the picture carries where the patch is no tissue.
+    """
+    factor = max(2, shown_px(image.shape[1]) // image.shape[1])
+    sheet = image.repeat(factor, axis=0).repeat(factor, axis=1)
+    rows, columns = (
+        np.arange(shown) * found // shown for shown, found in zip(sheet.shape[:2], nuclei.labels.shape, strict=True)
+    )
+    labels = np.pad(nuclei.labels[np.ix_(rows, columns)], 1, mode="edge")
+    inner = labels[1:-1, 1:-1]
+    others = (labels[:-2, 1:-1], labels[2:, 1:-1], labels[1:-1, :-2], labels[1:-1, 2:])
+    sheet[(inner > 0) & np.any([inner != other for other in others], axis=0)] = _OUTLINE
+    return patch_png(sheet, synthetic=synthetic)
+
+
+def morphology_chart(rows: Mapping[str, Mapping[SideName, Morphology]]) -> bytes:
+    """PNG: a row a label, a column a feature; each side's share of nuclei (or patches) up to a value.
+
+    The area between two curves is the Wasserstein distance of the two sides.
+    """
+    figure = Figure(figsize=(1.75 * len(FEATURES), 0.9 + 1.3 * len(rows)), dpi=160, layout="constrained")
+    panels = figure.subplots(len(rows), len(FEATURES), squeeze=False, sharex="col", sharey=True)
+    for column, (feature, (title, unit)) in enumerate(FEATURES.items()):
+        pooled = np.concatenate([side.values(feature) for sides in rows.values() for side in sides.values()])
+        for row, (label, sides) in enumerate(rows.items()):
+            axes = panels[row, column]
+            for name, side in sides.items():
+                values = side.values(feature)
+                if len(values):
+                    shares = np.linspace(0, 1, min(len(values), _MOST_POINTS) + 1)[1:]
+                    points = np.quantile(values, shares, method="inverted_cdf")
+                    axes.step(points, shares, where="post", color=_COLORS[name], linewidth=1.2)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.tick_params(labelsize="x-small", color="#e4e4e4")
+            axes.set_yticks([0, 0.5, 1])
+            axes.grid(color="#e4e4e4", linewidth=0.6)
+            if not column:
+                axes.set_ylabel(f"{label}\nshare up to", fontsize="small")
+        panels[0, column].set_title(title, fontsize="medium")
+        panels[-1, column].set_xlabel(unit, fontsize="x-small")
+        if len(pooled):
+            low, high = np.percentile(pooled, _SHOWN)
+            panels[0, column].set_xlim(low, high if high > low else low + 1)
+    present = [name for name in _COLORS if any(name in sides for sides in rows.values())]
+    lines = [Line2D([], [], color=_COLORS[name], label=SIDE_TITLES[name]) for name in present]
+    figure.legend(handles=lines, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
