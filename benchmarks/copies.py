@@ -3,8 +3,8 @@
 Needs a patch store of real patches with held-out patients, such as one that `histosynth pack --crop 128` makes. It
 prints the similarity that held-out patches reach with training patches of other patients; then, for copies planted by
 changing training patches in many ways, the share that is found (with the right original, at the threshold); last, time
-and memory with so many patches as are asked for (the store's, moved around at random). About a minute a thousand
-training patches on one core, and a few more minutes for the last part.
+and memory with so many patches as are asked for (the store's, moved around at random). About a minute
+on one core for 4,000 patches, and another for the last part.
 
     .venv/bin/python benchmarks/copies.py STORE [--planted 300] [--train 30000 --fake 10000]
 """
