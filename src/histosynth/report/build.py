@@ -20,12 +20,12 @@ from histosynth.errors import HistosynthError
 from histosynth.metrics.cache import cache_directory, cached_outputs
 from histosynth.metrics.extractors import FEATURES, FeatureExtractor, build_extractor
 from histosynth.patches.store import Store
-from histosynth.report.color import Colors, drift, measure_colors
-from histosynth.report.color_chart import color_chart
 from histosynth.report.comparison import Features, compare
 from histosynth.report.figures import draw_figures
 from histosynth.report.page import render
 from histosynth.report.record import KIND, record, tables
+from histosynth.report.section import Material
+from histosynth.report.sections import build_sections
 from histosynth.report.sides import Plan, SideName, plan
 from histosynth.report.words import cautions, verdict
 from histosynth.rundir import write_json, write_text
@@ -72,25 +72,34 @@ def evaluate(
     ) as directory:  # now, so that a place that cannot be written fails before the long work
         features = _features(planned, extractor, settings=settings, progress=progress)
         figures = compare(planned, features, neighbors=settings.neighbors)
-        colors = _colors(planned, batch=settings.batch, progress=progress)
+        material = Material(plan=planned, features=features, settings=settings, progress=progress)
+        sections = build_sections(material, names=settings.sections)
         real_hash = real.content_hash()
         found = record(
             plan=planned,
             figures=figures,
-            colors=colors,
-            verdict=[*verdict(figures, extractor=extractor), *drift(colors)],
-            cautions=cautions(planned, figures, real_hash=real_hash, dimension=extractor.dimension),
+            sections=sections,
+            verdict=[
+                *verdict(figures, extractor=extractor),
+                *(sentence for section in sections for sentence in section.sentences),
+            ],
+            cautions=[
+                *(caution for section in sections for caution in section.cautions),
+                *cautions(planned, figures, real_hash=real_hash, dimension=extractor.dimension),
+            ],
             extractor=extractor,
             settings=settings,
             real_hash=real_hash,
         )
         draw_figures(directory / "figures", planned, figures, shown=settings.grid)
-        (directory / "figures" / "color.png").write_bytes(color_chart(colors))
+        for section in sections:
+            for name, content in section.figures.items():
+                (directory / "figures" / name).write_bytes(content)
         page = render(
             found,
             plan=planned,
             figures=figures,
-            colors=colors,
+            sections=sections,
             extractor_title=extractor.title,
             provenance=tables(found),
         )
@@ -158,13 +167,6 @@ def _features(planned: Plan, extractor: FeatureExtractor, *, settings: EvaluateS
             found = cached_outputs(store, rows, extractor=extractor, batch=settings.batch, progress=bar, cache=cache)
             features[name][label] = found[FEATURES]
     return features
-
-
-def _colors(planned: Plan, *, batch: int, progress: bool) -> Colors:
-    """Colors of the same patches."""
-    total = sum(planned.n[k] for name in planned.sides for k in planned.labels if planned.usable(name, k))
-    with tqdm(total=total, desc="colors", unit="img", disable=not progress) as bar:
-        return measure_colors(planned, batch=batch, advance=bar.update)
 
 
 @contextmanager

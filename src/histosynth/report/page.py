@@ -8,10 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from histosynth.report import color_chart
-from histosynth.report.color import Colors, signed
 from histosynth.report.comparison import PAIR_TITLES, PAIRS, Figures
 from histosynth.report.figures import patch_png, shown_px, synthetic_statement
+from histosynth.report.section import Section
 from histosynth.report.sides import SIDE_TITLES, Plan
 from histosynth.report.words import number
 
@@ -33,7 +32,7 @@ def render(
     *,
     plan: Plan,
     figures: Figures,
-    colors: Colors,
+    sections: Sequence[Section],
     extractor_title: str,
     provenance: Mapping[str, Any],
 ) -> str:
@@ -46,7 +45,6 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters["distance"] = number
-    environment.filters["signed"] = signed
     environment.filters["data_uri"] = lambda png: f"data:image/png;base64,{b64encode(png).decode()}"
     rows = figures.rows
     known = [c.frechet_distance for row in rows.values() for c in row.values() if c.frechet_distance is not None]
@@ -60,8 +58,7 @@ def render(
         reference="held_out" if any(row["fake_vs_held_out"].n for row in rows.values()) else "train",
         ticks=axis_ticks(max(known)),
         heat=(min(cells), max(cells)) if cells else (0.0, 1.0),
-        colors=colors,
-        chart=color_chart,
+        sections=sections,
         panels={label: _panels(plan, label, found["settings"]["grid"]) for label in plan.labels},
         extractor=extractor_title,
         neighbors=found["settings"]["neighbors"],

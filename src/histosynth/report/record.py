@@ -7,10 +7,10 @@ from typing import Any
 from histosynth.config import EvaluateSettings
 from histosynth.metrics.extractors import FeatureExtractor
 from histosynth.patches.store import Store
-from histosynth.report.color import Colors
 from histosynth.report.comparison import Figures
+from histosynth.report.section import Caution, Section
 from histosynth.report.sides import SEED, Plan, Side
-from histosynth.report.words import Caution, median_mpp
+from histosynth.report.words import median_mpp
 from histosynth.rundir import provenance
 
 KIND = "report"
@@ -21,7 +21,7 @@ def record(
     *,
     plan: Plan,
     figures: Figures,
-    colors: Colors,
+    sections: Sequence[Section],
     verdict: Sequence[str],
     cautions: Sequence[Caution],
     extractor: FeatureExtractor,
@@ -37,7 +37,7 @@ def record(
         "cautions": [asdict(caution) for caution in cautions],
         "sides": {name: _counts(side) for name, side in plan.sides.items()},
         **asdict(figures),
-        "color": asdict(colors),
+        **{section.key: section.facts for section in sections},
         "extractor": {
             "name": extractor.name,
             "dimension": extractor.dimension,

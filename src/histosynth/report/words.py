@@ -1,24 +1,15 @@
 """What a report says in sentences: measured facts, each with its n, and every reason to read them with care."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
 
 import numpy as np
 
 from histosynth.metrics.extractors import FeatureExtractor
 from histosynth.patches.store import Store
 from histosynth.report.comparison import Comparison, Figures
+from histosynth.report.section import Caution
 from histosynth.report.sides import SIDE_TITLES, UNLABELED, Plan, patients_of
-
-
-@dataclass(frozen=True)
-class Caution:
-    """`alarm`: the figures do not mean what they seem to. `note`: they mean it within limits."""
-
-    level: Literal["alarm", "note"]
-    text: str
 
 
 def number(value: float) -> str:

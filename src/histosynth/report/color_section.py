@@ -1,0 +1,24 @@
+"""The section on color: do samples have the colors of real tissue?"""
+
+from dataclasses import asdict
+
+from tqdm import tqdm
+
+from histosynth.report import color_chart
+from histosynth.report.color import drift, measure_colors, signed
+from histosynth.report.section import Material, Section
+
+
+def color_section(material: Material) -> Section:
+    """Colors of the same patches as in the main figures."""
+    plan = material.plan
+    total = sum(plan.n[k] for name in plan.sides for k in plan.labels if plan.usable(name, k))
+    with tqdm(total=total, desc="colors", unit="img", disable=not material.progress) as bar:
+        colors = measure_colors(plan, batch=material.settings.batch, advance=bar.update)
+    return Section(
+        key="color",
+        facts=asdict(colors),
+        shown={"colors": colors, "chart": color_chart, "signed": signed},
+        sentences=drift(colors),
+        figures={"color.png": color_chart.color_chart(colors)},
+    )
