@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
+from histosynth.errors import HistosynthError
 from histosynth.metrics.features import Statistics
-from histosynth.metrics.frechet import frechet_distance
+from histosynth.metrics.frechet import frechet_distance, frechet_infinity, frechet_influence
 
 
 def by_sqrtm(a: Statistics, b: Statistics) -> float:
@@ -79,5 +80,101 @@ def test_it_falls_toward_its_limit_as_n_grows():
 
 
 def test_different_numbers_of_features_do_not_compare():
-    with pytest.raises(ValueError, match="3 features with 2"):
+    with pytest.raises(HistosynthError, match="3 features with 2"):
         frechet_distance(Statistics.of(np.eye(3)), Statistics.of(np.eye(2)))
+
+
+@pytest.mark.parametrize("spoil", ["constant", "twice", "tiny", "none"])
+def test_more_images_than_features_with_singular_covariances(spoil):
+    """Against eigenvalues in the full space of exactly singular ones, where Cholesky fails or would lose digits."""
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(200, 12)), rng.normal(size=(150, 12)) * 1.5 + 0.2
+    if spoil == "constant":
+        x[:, 3] = y[:, 5] = 7.0
+    elif spoil == "twice":
+        x[:, 4], y[:, 4] = x[:, 3], y[:, 3]
+    elif spoil == "tiny":
+        x[:, 3] *= 1e-9
+    values, vectors = np.linalg.eigh(np.cov(x.T))
+    root = vectors * np.sqrt(values.clip(min=0)) @ vectors.T
+    shared = np.sum(np.sqrt(np.linalg.eigvalsh(root @ np.cov(y.T) @ root).clip(min=0)))
+    expected = np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(np.cov(x.T)) + np.trace(np.cov(y.T)) - 2 * shared
+    assert frechet_distance(Statistics.of(x), Statistics.of(y)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(300, 400, 64), (50, 400, 64), (50, 40, 64)])
+def test_agrees_with_torch_fidelity(n, m, d):
+    fid = pytest.importorskip("torch_fidelity.metric_fid")
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(7)
+    x, y = rng.gamma(0.5, size=(n, d)), rng.gamma(0.6, size=(m, d)) * np.linspace(1, 0.1, d)
+    theirs = [fid.fid_features_to_statistics(torch.from_numpy(z)) for z in (x, y)]
+    expected = fid.fid_statistics_to_metric(*theirs, verbose=False)["frechet_inception_distance"]
+    assert frechet_distance(Statistics.of(x), Statistics.of(y)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_infinitely_many_images_have_the_true_distance():
+    """Exact Gaussians: 8 features, 400 to 4000 images; the plain distance at 400 is 30 % too high."""
+    rng = np.random.default_rng(8)
+    truth = 8 * (0.2**2 + (1.0 - 1.3) ** 2)
+    real = Statistics.from_moments(np.zeros(8), np.eye(8), n=10**6)
+    found = [frechet_infinity(real, rng.normal(0.2, 1.3, size=(4000, 8)), rng=rng) for _ in range(12)]
+    assert np.mean([f.value for f in found]) == pytest.approx(truth, rel=0.02)
+    assert np.mean([f.distances[0] for f in found]) > 1.05 * truth
+    assert found[0].sizes[0] == 400
+    assert found[0].sizes[-1] == 4000
+    assert len(found[0].sizes) == 15
+
+
+def test_the_extrapolation_is_a_line_and_repeats():
+    real = Statistics.of(np.random.default_rng(9).normal(size=(500, 4)))
+    fake = np.random.default_rng(10).normal(size=(600, 4)) + 0.5
+    first, second = (frechet_infinity(real, fake, rng=np.random.default_rng(3), points=8) for _ in range(2))
+    assert first == second
+    (slope, intercept), covariance = np.polyfit(1 / np.array(first.sizes), first.distances, 1, cov=True)
+    assert first.value == pytest.approx(intercept)
+    assert first.standard_error == pytest.approx(np.sqrt(covariance[1, 1]))
+    assert slope > 0
+
+
+@pytest.mark.parametrize(("m", "fewest"), [(30, None), (12, None), (300, 10), (101, 100)])
+def test_sizes_below_the_number_of_features_are_no_line(m, fewest):
+    rng = np.random.default_rng(11)
+    real = Statistics.of(rng.normal(size=(100, 20)))
+    with pytest.raises(HistosynthError, match="linear in 1/n only where n exceeds"):
+        frechet_infinity(real, rng.normal(size=(m, 20)), rng=rng, fewest=fewest)
+
+
+def test_the_influence_on_a_line():
+    """One feature: d² = (μ₁ - μ₂)² + (σ₁ - σ₂)², differentiated by hand."""
+    rng = np.random.default_rng(12)
+    x, y = rng.normal(size=(40, 1)), Statistics.of(rng.normal(2, 3, size=(30, 1)))
+    z, s, t = x[:, 0] - x.mean(), x.std(ddof=1), np.sqrt(y.covariance[0, 0])
+    by_hand = 2 * (x.mean() - y.mean[0]) * z + 40 / 39 * (1 - t / s) * (z**2 - np.mean(z**2))
+    np.testing.assert_allclose(frechet_influence(x, other=y), by_hand, atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(12, 15, 30), (60, 50, 6), (60, 4, 6), (10, 60, 20)])
+def test_the_influence_is_the_derivative_by_weight(n, m, d):
+    """Against the distance of slightly reweighted images, for any number of images and features."""
+    rng = np.random.default_rng(13)
+    x, y = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)), Statistics.of(rng.normal(size=(m, d)) + 0.3)
+    direction = rng.normal(size=n)
+    direction -= direction.mean()
+
+    def reweighted(step: float) -> float:
+        w = (1 + step * direction) / n
+        mean = w @ x
+        rows = np.sqrt(w * n / (n - 1))[:, None] * (x - mean)
+        shared = np.linalg.svd(rows @ y.factor.T, compute_uv=False).sum()
+        return float(np.sum((mean - y.mean) ** 2) + np.sum(rows**2) - 2 * shared)
+
+    derivative = (reweighted(1e-5) - reweighted(-1e-5)) / 2e-5
+    assert frechet_influence(x, other=y) @ direction / n == pytest.approx(derivative, rel=1e-5)
+
+
+def test_features_that_are_not_finite_are_named():
+    x = np.ones((5, 3))
+    x[3, 1] = np.inf
+    with pytest.raises(HistosynthError, match=r"1 of 5 images \(first: row 3\)"):
+        Statistics.of(x)

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from histosynth.errors import HistosynthError
 from histosynth.metrics import manifold
-from histosynth.metrics.manifold import PrecisionRecall, precision_recall
+from histosynth.metrics.manifold import PrecisionRecall, membership, precision_recall
 
 
 def naive(real: np.ndarray, fake: np.ndarray, k: int) -> PrecisionRecall:
@@ -77,5 +78,91 @@ def test_blocks_change_nothing(monkeypatch):
 
 
 def test_too_few_points_are_refused():
-    with pytest.raises(ValueError, match="found 3 and 9"):
+    with pytest.raises(HistosynthError, match="4 or more real images, found 3"):
         precision_recall(np.zeros((3, 2)), np.zeros((9, 2)), neighbors=3)
+
+
+def naive_density_coverage(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:
+    between = np.sum((real[:, None] - fake) ** 2, axis=2)
+    radii = np.sort(np.sum((real[:, None] - real) ** 2, axis=2), axis=1)[:, k]
+    return (between <= radii[:, None]).sum() / (k * len(fake)), float(np.mean(between.min(axis=1) <= radii))
+
+
+@given(seed=st.integers(0, 10_000), n=st.integers(6, 14), m=st.integers(6, 14), k=st.integers(1, 5))
+@settings(max_examples=40, deadline=None)
+def test_density_and_coverage_agree_with_the_definition(seed, n, m, k):
+    rng = np.random.default_rng(seed)
+    real, fake = rng.integers(0, 6, (n, 2)).astype(float), rng.integers(1, 8, (m, 2)).astype(float)
+    found = membership(real, fake, neighbors=2, density_neighbors=k)
+    assert (found.density, found.coverage) == pytest.approx(naive_density_coverage(real, fake, k))
+    assert PrecisionRecall(found.precision, found.recall) == naive(real, fake, 2)
+
+
+def test_density_and_coverage_on_a_line():
+    real = np.array([[0.0], [1], [2], [10]])  # k = 1: balls [-1, 1], [0, 2], [1, 3], [2, 18]
+    fake = np.array([[0.5], [0.6], [2.5], [30.0]])  # in 2, 2, 2 and 0 balls
+    found = membership(real, fake, neighbors=1, density_neighbors=1)
+    assert found.density == 6 / 4
+    assert found.fake_density.tolist() == [2, 2, 2, 0]
+    assert found.real_covered.tolist() == [True, True, True, True]
+    assert membership(real, fake[[0, 1, 3]], neighbors=1, density_neighbors=1).coverage == 2 / 4
+
+
+def test_an_outlier_raises_recall_and_not_coverage():
+    """Why coverage exists: far fake points have large balls, which hold every real point."""
+    rng = np.random.default_rng(4)
+    real = rng.normal(size=(200, 3))
+    fake = np.concatenate([real[:1] + rng.normal(size=(190, 3)) * 0.01, rng.normal(size=(10, 3)) * 30])
+    found = membership(real, fake)
+    assert found.recall > 0.9
+    assert found.coverage < 0.1
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_one_distribution_has_density_one_and_the_coverage_known(k):
+    """Naeem et al. 2020, lemmas 1 and 2: density 1, coverage 1 - (N-1)...(N-k) / (2N-1)...(2N-k) in expectation."""
+    rng = np.random.default_rng(5)
+    n, found = 200, []
+    for _ in range(20):
+        found.append(membership(rng.normal(size=(n, 4)), rng.normal(size=(n, 4)), density_neighbors=k))
+    expected = 1 - np.prod([(n - i) / (2 * n - i) for i in range(1, k + 1)])
+    assert np.mean([f.density for f in found]) == pytest.approx(1, abs=0.02)
+    assert np.mean([f.coverage for f in found]) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize(("n", "m", "scale"), [(600, 500, 1.0), (500, 600, 1.05), (700, 700, 0.95)])
+def test_agrees_with_torch_fidelity(n, m, scale):
+    prc = pytest.importorskip("torch_fidelity.metric_prc")
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(6)
+    decay = np.exp(-np.arange(256) / 20)
+    real, fake = (rng.normal(size=(r, 256)) * decay * s for r, s in ((n, 1.0), (m, scale)))
+    theirs = prc.calculate_precision_recall_full(torch.from_numpy(fake), torch.from_numpy(real))
+    ours = precision_recall(real, fake)
+    assert 0.1 < ours.precision < 1
+    assert (ours.precision, ours.recall) == pytest.approx(theirs, abs=1e-6)
+
+
+def test_a_shift_far_from_the_origin_costs_no_digits():
+    rng = np.random.default_rng(7)
+    real, fake = rng.normal(size=(150, 20)), rng.normal(size=(150, 20)) * 1.1
+    assert precision_recall(real + 1e5, fake + 1e5) == precision_recall(real, fake)
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "match"),
+    [
+        (np.full((9, 2), np.nan), np.zeros((9, 2)), "real features hold values that are not finite in 9 of 9"),
+        (np.zeros((9, 2)), np.zeros((9, 3)), "cannot compare 2 features with 3"),
+        (np.zeros((9, 2)), np.zeros((5, 2)), "6 or more synthetic images, found 5"),
+        (np.zeros(9), np.zeros((9, 2)), "shape"),
+    ],
+)
+def test_what_has_no_manifold_is_refused(real, fake, match):
+    with pytest.raises(HistosynthError, match=match):
+        membership(real, fake)
+
+
+def test_no_neighbors_are_refused():
+    with pytest.raises(HistosynthError, match="found 0"):
+        precision_recall(np.zeros((9, 2)), np.zeros((9, 2)), neighbors=0)

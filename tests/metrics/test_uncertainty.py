@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+
+from histosynth.errors import HistosynthError
+from histosynth.metrics.features import Statistics
+from histosynth.metrics.frechet import frechet_distance
+from histosynth.metrics.uncertainty import Units, frechet_interval, image_units, mean_interval, patient_units
+
+
+def grouped(patients: int, each: int) -> Units:
+    return patient_units([f"p{i // each}" for i in range(patients * each)])
+
+
+def test_patients_are_units_and_too_few_of_them_are_not():
+    units = patient_units(["b", "a", "b", "c", "d", "e"])
+    assert (units.kind, units.count, units.note) == ("patients", 5, None)
+    assert units.of.tolist() == [1, 0, 1, 2, 3, 4]
+    few = patient_units(["b", "a", "b", "c", "d"])
+    assert (few.kind, few.count) == ("images", 5)
+    assert "only 4 patients" in few.note
+    assert "names" in patient_units(["a", None, "b"]).note
+
+
+def test_the_note_reaches_the_interval():
+    units = patient_units(["a", "b", "a", "b"])
+    found = mean_interval([1.0, 2, 3, 4], units=units, rng=np.random.default_rng(0))
+    assert "only 2 patients" in found.note
+
+
+def test_a_mean_has_its_textbook_interval():
+    x = np.random.default_rng(1).normal(5, 2, size=400)
+    found = mean_interval(x, units=image_units(400), rng=np.random.default_rng(2), replicates=4000)
+    error = x.std(ddof=1) / 20
+    assert found.value == pytest.approx(x.mean())
+    assert (found.low, found.high) == pytest.approx(
+        (x.mean() - 1.966 * error, x.mean() + 1.966 * error), abs=0.1 * error
+    )
+
+
+def test_the_same_seed_gives_the_same_interval():
+    x = np.random.default_rng(1).normal(size=(30, 4))
+    one, two = (frechet_interval(x, x + 1, real_units=grouped(6, 5), rng=np.random.default_rng(7)) for _ in range(2))
+    assert one == two
+    assert one != frechet_interval(x, x + 1, real_units=grouped(6, 5), rng=np.random.default_rng(8))
+
+
+@pytest.mark.parametrize("patients", [6, 12])
+def test_shares_over_patients_are_covered(patients):
+    """Each patient with his own probability, 15 patches each; 95 % intervals of the mean of those probabilities."""
+    rng, units, hit, by_image = np.random.default_rng(3), grouped(patients, 15), 0, 0
+    for _ in range(300):
+        inside = rng.random(patients * 15) < np.repeat(rng.beta(3, 2, size=patients), 15)
+        found = mean_interval(inside, units=units, rng=rng, replicates=200)
+        hit += found.low <= 0.6 <= found.high
+        naive = mean_interval(inside, units=image_units(len(inside)), rng=rng, replicates=100)
+        by_image += naive.low <= 0.6 <= naive.high
+    assert 0.89 * 300 <= hit <= 0.99 * 300  # skewed shares of 6 patients cost two points
+    assert by_image < 0.8 * 300  # what forgetting the patients would claim
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "patients", "spread"),
+    [(300, 6, None, 0.0), (40, 20, None, 0.0), (30, 60, None, 0.0), (200, 10, 10, 0.6), (60, 40, 10, 0.6)],
+    ids=["many images", "few images", "fewer images than features", "patients", "patients, few images"],
+)
+def test_the_frechet_interval_covers_its_expectation(n, d, patients, spread):
+    """The expectation at these numbers, from 150 independent repetitions: 95 % intervals, a little conservative."""
+    rng, scale = np.random.default_rng(4), np.exp(-np.arange(d) / d)
+    units = grouped(patients, n // patients) if patients else image_units(n)
+    found = []
+    for _ in range(150):
+        real = (rng.normal(size=(n, d)) + (spread * rng.normal(size=(units.count, d)))[units.of]) * scale
+        fake = (rng.normal(size=(n, d)) * 1.3 + 0.3) * scale
+        found.append(frechet_interval(real, fake, real_units=units, rng=rng, replicates=100))
+    values = np.array([f.value for f in found])
+    covered = np.mean([f.low <= values.mean() <= f.high for f in found])
+    assert 0.9 <= covered <= 1.0
+    width = np.mean([f.high - f.low for f in found]) / 2
+    assert 1.7 * values.std() < width < 3.2 * values.std()  # neither falsely narrow nor without use
+
+
+def test_the_frechet_interval_covers_the_truth_where_images_are_many():
+    """Known Gaussians, 3 features and 2000 images a side, where the bias is a small part of the interval."""
+    rng, hit = np.random.default_rng(5), 0
+    truth = 3 * (0.5**2 + 0.5**2)
+    for _ in range(150):
+        real, fake = rng.normal(size=(2000, 3)), rng.normal(0.5, 1.5, size=(2000, 3))
+        found = frechet_interval(real, fake, real_units=image_units(2000), rng=rng, replicates=60)
+        hit += found.low <= truth <= found.high
+    assert hit >= 0.89 * 150
+
+
+def test_resampling_images_would_add_distance():
+    """Why the expansion is resampled: a plain bootstrap of the same sets lies wholly above what was measured."""
+    rng = np.random.default_rng(6)
+    real, fake = rng.normal(size=(80, 40)), rng.normal(size=(80, 40)) * 1.2
+    value = frechet_distance(Statistics.of(real), Statistics.of(fake))
+    plain = [
+        frechet_distance(Statistics.of(real[rng.integers(80, size=80)]), Statistics.of(fake[rng.integers(80, size=80)]))
+        for _ in range(50)
+    ]
+    assert min(plain) > value
+    found = frechet_interval(real, fake, real_units=image_units(80), rng=rng)
+    assert found.low < value < found.high < min(plain)
+
+
+def test_what_has_no_interval_is_refused():
+    rng = np.random.default_rng(7)
+    with pytest.raises(HistosynthError, match="two or more units"):
+        mean_interval([1.0], units=image_units(1), rng=rng)
+    with pytest.raises(HistosynthError, match="units of 3 images do not fit values of 4"):
+        mean_interval(np.ones(4), units=image_units(3), rng=rng)
+    with pytest.raises(HistosynthError, match="not finite"):
+        frechet_interval(np.full((4, 2), np.nan), np.ones((4, 2)), real_units=image_units(4), rng=rng)
