@@ -96,19 +96,34 @@ def test_balanced_accuracy_by_hand():
     assert (found.balanced.value, found.balanced.low, found.balanced.high) == (0.5, 0.5, 0.5)
 
 
-def test_the_interval_of_accuracy_covers():
+@pytest.mark.parametrize("patients", [8, 20])
+def test_the_interval_of_accuracy_covers(patients):
     """A fixed classifier, patients of different difficulty: 95 % intervals of its true balanced accuracy."""
     model = fit(Labeled.of([[-1.0], [1.0]] * 20, ["a", "b"] * 20, name="real"), rng=np.random.default_rng(0))
     rng, hit = np.random.default_rng(13), 0
     for _ in range(200):
-        right = rng.random(200) < np.repeat(rng.beta(4, 2, size=20), 10)  # 20 patients of 10 images, mean 2/3
-        truth = np.repeat([-1.0, 1.0] * 10, 10)
+        right = rng.random(patients * 10) < np.repeat(rng.beta(4, 2, size=patients), 10)  # 10 images each, mean 2/3
+        truth = np.repeat([-1.0, 1.0] * (patients // 2), 10)
         labels = ["a" if t < 0 else "b" for t in truth]
-        units = patient_units([f"p{i // 10}" for i in range(200)])
+        units = patient_units([f"p{i // 10}" for i in range(patients * 10)])
         test = Labeled.of(np.where(right, truth, -truth)[:, None], labels, name="test", units=units)
         found = accuracy(model, test, rng=rng, replicates=150).balanced
         hit += found.low <= 2 / 3 <= found.high
-    assert 0.91 * 200 <= hit <= 0.995 * 200
+    assert hit >= 0.91 * 200
+
+
+def test_a_label_of_one_patient_is_resampled_by_image_and_says_so():
+    model = fit(Labeled.of([[-1.0], [1.0]] * 20, ["a", "b"] * 20, name="real"), rng=np.random.default_rng(0))
+    units = patient_units([f"p{i // 5}" for i in range(25)] + ["lone"] * 5)
+    x = np.concatenate([-np.ones(25), [1, 1, 1, -1, -1]])[:, None]
+    found = accuracy(
+        model, Labeled.of(x, ["a"] * 25 + ["b"] * 5, name="test", units=units), rng=np.random.default_rng(0)
+    )
+    assert found.by_label == {"a": 1.0, "b": 0.6}
+    assert "single patient" in found.balanced.note
+    assert found.balanced.low < 0.65
+    with pytest.raises(HistosynthError, match="two or more units"):
+        accuracy(model, Labeled.of(x[:26], ["a"] * 25 + ["b"], name="test"), rng=np.random.default_rng(0))
 
 
 def test_patients_are_not_split_between_folds():

@@ -30,3 +30,16 @@ def test_single_precision_features_are_summed_in_double():
 def test_what_has_no_covariance_is_refused(bad):
     with pytest.raises(HistosynthError, match=r"features|images"):
         Statistics.of(bad)
+
+
+@pytest.mark.parametrize(
+    ("mean", "covariance", "match"),
+    [
+        (np.zeros(2), np.eye(3), "no covariance of shape"),
+        (np.zeros(2), np.full((2, 2), np.nan), "not finite"),
+        (np.array([0.0, np.inf]), np.eye(2), "not finite"),
+    ],
+)
+def test_moments_that_are_none_are_refused(mean, covariance, match):
+    with pytest.raises(HistosynthError, match=match):
+        Statistics.from_moments(mean, covariance, n=5)

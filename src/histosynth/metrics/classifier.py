@@ -122,31 +122,33 @@ def accuracy(
 ) -> Accuracy:
     """Accuracy on these features, its interval by resampling their units (the classifier held fixed).
 
+    The interval is as wide as the label of the fewest patients demands; where one has a single patient, images are
+    resampled, with a note. Draws that miss a label are left out.
+
     Raises:
-        HistosynthError: a label of the classifier has no image here, or one here was not trained.
+        HistosynthError: a label of the classifier has fewer than two images here, or one here was not trained.
     """
     check_dimensions(classifier.mean.size, test.features.shape[1])
     _same_labels(classifier.classes, test)
     truth = test.labels[:, None] == classifier.classes
     right = truth & (classifier.predict(test.features) == test.labels)[:, None]
-    hits, totals = sums(right.astype(float), test.units), sums(truth.astype(float), test.units)
-    shares = hits.sum(axis=0) / totals.sum(axis=0)
+    shares = right.sum(axis=0) / truth.sum(axis=0)
+    value, units = float(shares.mean()), test.units
+    fewest = int(np.count_nonzero(sums(truth.astype(float), units), axis=0).min())
+    if fewest < 2 and units.kind == "patients":
+        units = image_units(len(truth), note="resampled by image, as a label has a single patient: too narrow")
+        fewest = int(truth.sum(axis=0).min())
+    hits, totals = sums(right.astype(float), units), sums(truth.astype(float), units)
     found = []
-    for draw in draws(test.units, replicates=replicates, rng=rng):
+    for draw in draws(units, replicates=replicates, rng=rng):
         there = totals[draw].sum(axis=0)
-        if there.all():  # a draw without one of the labels has no balanced accuracy
+        if there.all():
             found.append(np.mean(hits[draw].sum(axis=0) / there))
-    value = float(shares.mean())
-    if len(found) < replicates / 2:
-        raise HistosynthError(
-            f"a label of the {test.name} images comes from so few {test.units.kind} that most draws miss it; "
-            "give units that are single images"
-        )
-    shifts = widening(test.units.count, level=level) * (np.array(found) - value)
+    shifts = widening(fewest, level=level) * (np.array(found or [value]) - value)
     low, high = np.clip(value + np.quantile(shifts, [(1 - level) / 2, (1 + level) / 2]), 0.0, 1.0)
     return Accuracy(
         by_label=dict(zip(classifier.classes.tolist(), shares.tolist(), strict=True)),
-        balanced=Interval(value=value, low=float(low), high=float(high), level=level, note=test.units.note),
+        balanced=Interval(value=value, low=float(low), high=float(high), level=level, note=units.note),
         images=len(test.labels),
     )
 

@@ -51,13 +51,21 @@ class Statistics:
 
     @classmethod
     def from_moments(cls, mean: ArrayLike, covariance: ArrayLike, *, n: int) -> "Statistics":
-        """Statistics of a mean (D,) and a symmetric, positive semidefinite covariance (D, D)."""
-        symmetric = np.asarray(covariance, dtype=np.float64)
+        """Statistics of a mean (D,) and a symmetric, positive semidefinite covariance (D, D), as others store them.
+
+        Raises:
+            HistosynthError: shapes that do not fit, or a value that is not finite.
+        """
+        mean, symmetric = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+        if mean.ndim != 1 or symmetric.shape != (len(mean), len(mean)):
+            raise HistosynthError(f"a mean of shape {mean.shape} has no covariance of shape {symmetric.shape}")
+        if not np.isfinite(mean).all() or not np.isfinite(symmetric).all():
+            raise HistosynthError("the mean or covariance holds values that are not finite; make the statistics again")
         factor = _cholesky(symmetric)
         if factor is None:
             values, vectors = np.linalg.eigh(symmetric)
             factor = np.sqrt(values.clip(min=0))[:, None] * vectors.T
-        return cls(np.asarray(mean, dtype=np.float64), factor, n)
+        return cls(mean, factor, n)
 
 
 def _cholesky(symmetric: NDArray[np.float64]) -> NDArray[np.float64] | None:

@@ -24,7 +24,7 @@ from histosynth.errors import HistosynthError
 from histosynth.metrics.arrays import feature_pair
 
 _BLOCK = 2048  # rows and columns of distances held at a time
-_ROUNDING = 32 * float(np.finfo(np.float32).eps)  # of a squared distance, relative to the squared norms
+_ROUNDING = 16 * float(np.finfo(np.float32).eps)  # of two squared distances, relative to the squared norms
 
 Rows = NDArray[np.float32]  # (N, D)
 

@@ -115,7 +115,7 @@ def frechet_interval(
         frechet_influence(y, other=a), fake_units or image_units(len(y)), level=level, replicates=replicates, rng=rng
     )
     low, high = value + _quantiles(shifts, level)
-    return Interval(value=value, low=max(0.0, low), high=high, level=level, note=real_units.note)
+    return Interval(value=value, low=max(0.0, float(low)), high=float(high), level=level, note=real_units.note)
 
 
 def sums(values: NDArray[np.float64], units: Units) -> NDArray[np.float64]:

@@ -1,0 +1,52 @@
+"""The measures on features of real tissue: equal to torch-fidelity's, and in the order that the tissue demands."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from histosynth.metrics.extractors.efficientnet_lite0 import EfficientNetLite0
+from histosynth.metrics.features import Statistics
+from histosynth.metrics.frechet import frechet_distance
+from histosynth.metrics.kernel import kernel_distance_subsets
+from histosynth.metrics.manifold import precision_recall
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def tissue(shared_data):
+    """Features (20, 1280) of osteosarcoma tiles by class."""
+    folder, extract = shared_data / "osteosarcoma_10x", EfficientNetLite0("cpu")
+    found: dict[str, list[np.ndarray]] = {}
+    with (folder / "labels.csv").open() as table:
+        for row in csv.DictReader(table):
+            image = Image.open(folder / "images" / row["file"]).convert("RGB").resize((224, 224))
+            found.setdefault(row["class"], []).append(np.asarray(image))
+    return {label: extract(np.stack(images)) for label, images in found.items()}
+
+
+def test_kernel_distance_and_precision_are_torch_fidelitys(tissue):
+    kid = pytest.importorskip("torch_fidelity.metric_kid")
+    prc = pytest.importorskip("torch_fidelity.metric_prc")
+    import torch
+
+    viable, dead = (torch.from_numpy(tissue[label]) for label in ("Viable", "Non-Viable-Tumor"))
+    theirs = kid.kid_features_to_metric(viable, dead, kid_subsets=10, kid_subset_size=15, verbose=False, rng_seed=2020)
+    ours = kernel_distance_subsets(
+        tissue["Viable"], tissue["Non-Viable-Tumor"], rng=np.random.RandomState(2020), subsets=10, size=15
+    )
+    assert ours.mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-4)
+    shares = precision_recall(tissue["Non-Viable-Tumor"], tissue["Viable"])
+    assert (shares.precision, shares.recall) == pytest.approx(
+        prc.calculate_precision_recall_full(viable, dead), abs=1e-6
+    )
+
+
+def test_other_tissue_is_farther_than_the_same(tissue):
+    rng = np.random.default_rng(0)
+    halves = {label: [Statistics.of(half) for half in np.split(rng.permutation(x), 2)] for label, x in tissue.items()}
+    for label, (first, second) in halves.items():
+        same = frechet_distance(first, second)
+        assert all(frechet_distance(first, other) > same for name, (other, _) in halves.items() if name != label)
