@@ -79,4 +79,4 @@ def _table(report: dict[str, Any]) -> str:
 
 
 def _cell(comparison: dict[str, Any], key: str, form: str) -> str:
-    return comparison["note"] or format(comparison[key], form)
+    return comparison["note"] or format(comparison["measures"][key]["value"], form)

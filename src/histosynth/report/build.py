@@ -11,16 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from histosynth.config import EvaluateSettings
 from histosynth.errors import HistosynthError
 from histosynth.metrics.cache import cache_directory, cached_outputs
-from histosynth.metrics.extractors import FEATURES, FeatureExtractor, build_extractor
+from histosynth.metrics.extractors import FeatureExtractor, build_extractor, outputs_of
 from histosynth.patches.store import Store
-from histosynth.report.comparison import Features, compare
+from histosynth.report.activations import Activations, Outputs
+from histosynth.report.comparison import compare
 from histosynth.report.figures import draw_figures
 from histosynth.report.page import render
 from histosynth.report.record import KIND, record, tables
@@ -70,9 +69,9 @@ def evaluate(
     with _replacing(
         out.resolve()
     ) as directory:  # now, so that a place that cannot be written fails before the long work
-        features = _features(planned, extractor, settings=settings, progress=progress)
-        figures = compare(planned, features, neighbors=settings.neighbors)
-        material = Material(plan=planned, features=features, settings=settings, progress=progress)
+        activations = _activations(planned, extractor, settings=settings, progress=progress)
+        figures = compare(activations, neighbors=settings.neighbors)
+        material = Material(plan=planned, activations=activations, settings=settings, progress=progress)
         sections = build_sections(material, names=settings.sections)
         real_hash = real.content_hash()
         found = record(
@@ -149,8 +148,10 @@ def check_out(out: Path) -> None:
         raise HistosynthError(f"--out {out} exists and is no report; give a new or an empty directory")
 
 
-def _features(planned: Plan, extractor: FeatureExtractor, *, settings: EvaluateSettings, progress: bool) -> Features:
-    """Features of exactly the patches that enter a comparison, each computed once."""
+def _activations(
+    planned: Plan, extractor: FeatureExtractor, *, settings: EvaluateSettings, progress: bool
+) -> Activations:
+    """What the extractor gives for exactly the patches that enter a comparison, each computed once."""
     cache = cache_directory(settings.cache)
     wanted = {
         (name, label): side.rows[label][: planned.n[label]]
@@ -158,15 +159,22 @@ def _features(planned: Plan, extractor: FeatureExtractor, *, settings: EvaluateS
         for label in planned.labels
         if planned.usable(name, label)
     }
-    features: dict[SideName, dict[str, NDArray[np.float32]]] = {name: {} for name in planned.sides}
+    outputs: dict[SideName, dict[str, Outputs]] = {name: {} for name in planned.sides}
     with tqdm(
         total=sum(map(len, wanted.values())), desc=f"{extractor.name} features", unit="img", disable=not progress
     ) as bar:
         for (name, label), rows in wanted.items():
             store = planned.sides[name].store
-            found = cached_outputs(store, rows, extractor=extractor, batch=settings.batch, progress=bar, cache=cache)
-            features[name][label] = found[FEATURES]
-    return features
+            outputs[name][label] = cached_outputs(
+                store,
+                rows,
+                extractor=extractor,
+                batch=settings.batch,
+                progress=bar,
+                cache=cache,
+                outputs=list(outputs_of(extractor)),
+            )
+    return Activations(plan=planned, outputs=outputs)
 
 
 @contextmanager

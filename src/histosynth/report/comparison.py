@@ -4,18 +4,20 @@ The distance between two sets of real patients (training vs held-out) is measure
 the measure says of tissue that is real on both sides, and no synthetic figure can be read without it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from histosynth.metrics.features import Statistics
-from histosynth.metrics.frechet import frechet_distance
-from histosynth.metrics.manifold import precision_recall
-from histosynth.report.sides import Plan, SideName
-
-Features = Mapping[SideName, Mapping[str, NDArray[np.float32]]]  # side -> label -> (>= n, D), in the order of the plan
+from histosynth.metrics.frechet import Extrapolation, frechet_distance, frechet_infinity
+from histosynth.metrics.inception_score import InceptionScore, adm_splits, inception_score
+from histosynth.metrics.kernel import kernel_distance
+from histosynth.metrics.manifold import membership
+from histosynth.metrics.uncertainty import Interval, frechet_interval, mean_interval
+from histosynth.report.activations import Activations
+from histosynth.report.sides import SEED, SideName
 
 PAIRS: Mapping[str, tuple[SideName, SideName]] = {
     "fake_vs_held_out": ("fake", "held_out"),
@@ -27,6 +29,20 @@ PAIR_TITLES: Mapping[str, str] = {
     "fake_vs_train": "synthetic to training",
     "train_vs_held_out": "training to held-out (both real)",
 }
+MEASURES: Mapping[str, str] = {
+    "frechet_distance": "Fréchet distance",
+    "spatial_frechet_distance": "sFID",
+    "kernel_distance": "kernel distance",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+}
+"""Measures of two sets, in the order of the tables; the second only where the extractor gives spatial features."""
+DISTANCES = frozenset({"frechet_distance", "spatial_frechet_distance", "kernel_distance"})
+"""Lower is nearer; of the others, higher is better."""
+SPATIAL, LOGITS = "spatial", "logits"
+_LEAST_KERNEL = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +51,15 @@ class Comparison:
 
     n: int  # of each side; 0 where there is no figure
     available: tuple[int, int]
-    frechet_distance: float | None = None
-    precision: float | None = None
-    recall: float | None = None
+    measures: Mapping[str, Interval] = field(default_factory=dict)  # those of `MEASURES` that could be taken
+    frechet_infinity: Extrapolation | None = None  # of the overall figures, where n is large enough
     rank_deficient: bool = False  # n <= number of features: the distance is biased upward
     note: str | None = None  # why there is no figure
+
+    def value(self, measure: str) -> float | None:
+        """The figure itself; None where there is none."""
+        found = self.measures.get(measure)
+        return None if found is None else found.value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,69 +81,100 @@ class Figures:
     overall_labels: list[str]
     labels: dict[str, dict[str, Comparison]]
     matrices: dict[str, Matrix]
+    inception_score: dict[SideName, InceptionScore]  # of the overall patches, where the extractor gives logits
 
     @property
     def rows(self) -> dict[str, dict[str, Comparison]]:
         """What a table shows: the overall figures, then each label where there are several."""
         return {"Overall": self.overall, **(self.labels if len(self.labels) > 1 else {})}
 
+    @property
+    def measures(self) -> list[str]:
+        """Those of `MEASURES` that were taken anywhere."""
+        every = [c for row in self.rows.values() for c in row.values()]
+        return [name for name in MEASURES if any(name in c.measures for c in every)]
 
-def compare(plan: Plan, features: Features, *, neighbors: int) -> Figures:
+
+def compare(activations: Activations, *, neighbors: int) -> Figures:
     """Measure everything that the plan allows."""
+    plan = activations.plan
+    overall = {key: _compare(activations, plan.pooled, key, neighbors, whole=True) for key in PAIRS}
     return Figures(
-        overall=_overall(plan, features, neighbors),
+        overall=overall,
         overall_labels=plan.pooled,
-        labels={label: _label(plan, features, label, neighbors) for label in plan.labels},
-        matrices=_matrices(plan, features),
+        labels={label: {key: _compare(activations, [label], key, neighbors) for key in PAIRS} for label in plan.labels},
+        matrices=_matrices(activations),
+        inception_score=_inception_scores(activations),
     )
 
 
-def _label(plan: Plan, features: Features, label: str, neighbors: int) -> dict[str, Comparison]:
-    found = {}
-    for key, (a, b) in PAIRS.items():
-        counts = (len(plan.sides[a].rows[label]), len(plan.sides[b].rows[label]))
-        if not plan.usable(a, label) or not plan.usable(b, label):
-            few = min(counts)
-            found[key] = Comparison(n=0, available=counts, note=f"too few (n={few})" if few else "none")
-        else:
-            n = plan.n[label]
-            found[key] = _measure(features[a][label][:n], features[b][label][:n], counts, neighbors)
-    return found
+def _compare(
+    activations: Activations, labels: Sequence[str], key: str, neighbors: int, *, whole: bool = False
+) -> Comparison:
+    plan, (a, b) = activations.plan, PAIRS[key]
+    counted = plan.labels if whole else labels
+    one, two = (sum(len(plan.sides[side].rows[label]) for label in counted) for side in (a, b))
+    if not labels or not all(plan.usable(side, label) for side in (a, b) for label in labels):
+        few = min(one, two)
+        return Comparison(n=0, available=(one, two), note=f"too few (n={few})" if few else "none")
+    return _measure(activations, labels, key, (one, two), neighbors, extrapolate=whole and a == "fake")
 
 
-def _overall(plan: Plan, features: Features, neighbors: int) -> dict[str, Comparison]:
-    found = {}
-    for key, (a, b) in PAIRS.items():
-        counts = (sum(map(len, plan.sides[a].rows.values())), sum(map(len, plan.sides[b].rows.values())))
-        missing = [side for side in (a, b) if side not in plan.present]
-        if missing or not plan.pooled:
-            few = min(counts)
-            found[key] = Comparison(n=0, available=counts, note=f"too few (n={few})" if few else "none")
-        else:
-            x, y = (np.concatenate([features[side][k][: plan.n[k]] for k in plan.pooled]) for side in (a, b))
-            found[key] = _measure(x, y, counts, neighbors)
-    return found
-
-
-def _measure(a: NDArray[np.float32], b: NDArray[np.float32], available: tuple[int, int], neighbors: int) -> Comparison:
-    shares = precision_recall(real=b, fake=a, neighbors=neighbors)
+def _measure(
+    activations: Activations,
+    labels: Sequence[str],
+    key: str,
+    available: tuple[int, int],
+    neighbors: int,
+    *,
+    extrapolate: bool,
+) -> Comparison:
+    a, b = PAIRS[key]
+    first, second = activations.of(a, labels), activations.of(b, labels)
+    units, real_units = activations.units(a, labels), activations.units(b, labels)
+    rng = np.random.default_rng([SEED, zlib.crc32("/".join((key, *labels)).encode())])
+    inside = membership(second, first, neighbors=neighbors, density_neighbors=min(5, len(first) - 1))
+    measures = {"frechet_distance": frechet_interval(second, first, real_units=real_units, fake_units=units, rng=rng)}
+    if activations.has(SPATIAL):
+        x, y = (activations.of(side, labels, output=SPATIAL) for side in (b, a))
+        measures["spatial_frechet_distance"] = frechet_interval(x, y, real_units=real_units, fake_units=units, rng=rng)
+    if min(len(first), len(second)) >= _LEAST_KERNEL:
+        measures["kernel_distance"] = kernel_distance(second, first, real_units=real_units)
+    measures |= {
+        "precision": mean_interval(inside.fake_inside, units=units, rng=rng),
+        "recall": mean_interval(inside.real_inside, units=real_units, rng=rng),
+        "density": mean_interval(inside.fake_density, units=units, rng=rng),
+        "coverage": mean_interval(inside.real_covered, units=real_units, rng=rng),
+    }
+    infinity = None
+    if extrapolate and len(first) > 1.5 * first.shape[1]:
+        infinity = frechet_infinity(Statistics.of(second), first, rng=rng)
     return Comparison(
-        n=len(a),
+        n=len(first),
         available=available,
-        frechet_distance=frechet_distance(Statistics.of(b), Statistics.of(a)),
-        precision=shares.precision,
-        recall=shares.recall,
-        rank_deficient=len(a) <= a.shape[1],
+        measures=measures,
+        frechet_infinity=infinity,
+        rank_deficient=len(first) <= first.shape[1],
     )
 
 
-def _matrices(plan: Plan, features: Features) -> dict[str, Matrix]:
+def _inception_scores(activations: Activations) -> dict[SideName, InceptionScore]:
+    plan = activations.plan
+    if not activations.has(LOGITS) or not plan.pooled:
+        return {}
+    logits = {side: activations.of(side, plan.pooled, output=LOGITS) for side in plan.present}
+    rng = np.random.default_rng(SEED)
+    return {side: inception_score(x, splits=adm_splits(len(x)), rng=rng) for side, x in logits.items()}
+
+
+def _matrices(activations: Activations) -> dict[str, Matrix]:
+    plan = activations.plan
     labels = [label for label in plan.labels if plan.n[label]]
     if len(labels) < 2:
         return {}
     n = min(plan.n[label] for label in labels)
     statistics = {
-        (side, label): Statistics.of(features[side][label][:n])
+        (side, label): Statistics.of(activations.of(side, [label])[:n])
         for side in plan.present
         for label in labels
         if plan.usable(side, label)

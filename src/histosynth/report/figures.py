@@ -81,10 +81,18 @@ def distance_chart(rows: Mapping[str, Mapping[str, Comparison]]) -> bytes:
     figure = Figure(figsize=(7, 0.8 + 0.42 * len(rows)), dpi=200, layout="constrained")
     axes = figure.add_subplot()
     for key, (marker, face, edge) in _SIGNS.items():
-        known = [(c[key].frechet_distance, y) for y, c in enumerate(rows.values()) if c[key].n]
+        known = [(c[key].measures["frechet_distance"], y) for y, c in enumerate(rows.values()) if c[key].n]
         if known:
+            axes.hlines(
+                [y for _, y in known],
+                [interval.low for interval, _ in known],
+                [interval.high for interval, _ in known],
+                color=edge,
+                linewidth=1.4,
+            )
             axes.scatter(
-                *zip(*known, strict=True),
+                [interval.value for interval, _ in known],
+                [y for _, y in known],
                 marker=marker,
                 facecolor=face,
                 edgecolor=edge,

@@ -12,7 +12,7 @@ from histosynth.report.comparison import PAIR_TITLES, PAIRS, Figures
 from histosynth.report.figures import patch_png, shown_px, synthetic_statement
 from histosynth.report.section import Section
 from histosynth.report.sides import SIDE_TITLES, Plan
-from histosynth.report.words import number
+from histosynth.report.words import figure, interval, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +45,13 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters["distance"] = number
+    environment.filters["figure"] = figure
+    environment.filters["interval"] = lambda found, name: (
+        f"{figure_of(found.low, name)} to {figure_of(found.high, name)}"
+    )
     environment.filters["data_uri"] = lambda png: f"data:image/png;base64,{b64encode(png).decode()}"
     rows = figures.rows
-    known = [c.frechet_distance for row in rows.values() for c in row.values() if c.frechet_distance is not None]
+    known = [c.measures["frechet_distance"].high for row in rows.values() for c in row.values() if c.n]
     cells = [v for m in figures.matrices.values() for row in m.frechet_distance for v in row if v is not None]
     return environment.get_template("report.html.j2").render(
         title=", ".join(found["stores"]["fake"]["sources"]),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from histosynth.config import EvaluateSettings
-from histosynth.report.comparison import Features
+from histosynth.report.activations import Activations
 from histosynth.report.sides import Plan
 
 
@@ -26,8 +26,7 @@ class Material:
     """What a section is made from."""
 
     plan: Plan
-    features: Features
-    """Of exactly the patches that enter the plan's comparisons."""
+    activations: Activations
     settings: EvaluateSettings
     progress: bool
     """Show a bar on standard error where it takes long."""

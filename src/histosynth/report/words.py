@@ -6,8 +6,9 @@ from itertools import chain
 import numpy as np
 
 from histosynth.metrics.extractors import FeatureExtractor
+from histosynth.metrics.uncertainty import Interval
 from histosynth.patches.store import Store
-from histosynth.report.comparison import Comparison, Figures
+from histosynth.report.comparison import DISTANCES, Comparison, Figures
 from histosynth.report.section import Caution
 from histosynth.report.sides import SIDE_TITLES, UNLABELED, Plan, patients_of
 
@@ -15,6 +16,28 @@ from histosynth.report.sides import SIDE_TITLES, UNLABELED, Plan, patients_of
 def number(value: float) -> str:
     """A distance with a sensible number of digits: 112.9, 8.31."""
     return f"{value:,.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def figure(interval: Interval, measure: str) -> str:
+    """A measure as tables show it."""
+    return figure_of(interval.value, measure)
+
+
+def interval(found: Interval, measure: str) -> str:
+    """Its interval as tables show it."""
+    return f"{figure_of(found.low, measure)} to {figure_of(found.high, measure)}"
+
+
+def figure_of(value: float, measure: str) -> str:
+    """A value of that measure with a sensible number of digits."""
+    if measure == "kernel_distance":
+        return f"{value:.3g}" if abs(value) < 1 else number(value)
+    return number(value) if measure in DISTANCES else f"{value:.2f}"
+
+
+def ranged(interval: Interval) -> str:
+    """A distance with its interval: 76.4 (95 % interval 70.1 to 82.9)."""
+    return f"{number(interval.value)} ({interval.level:.0%} interval {number(interval.low)} to {number(interval.high)})"
 
 
 def verdict(figures: Figures, *, extractor: FeatureExtractor) -> list[str]:
@@ -27,17 +50,19 @@ def verdict(figures: Figures, *, extractor: FeatureExtractor) -> list[str]:
         if extractor.name == "inception"
         else "not comparable to an FID of Inception features."
     )
-    if main.frechet_distance is None:
+    if not main.n:
         return ["No label has enough patches on every side for an overall figure; see the labels one by one.", basis]
     first = (
-        f"Synthetic patches lie at a Fréchet distance of {number(main.frechet_distance)} "
+        f"Synthetic patches lie at a Fréchet distance of {ranged(main.measures['frechet_distance'])} "
         f"from real patches of {against} patients (n = {main.n:,} on each side)"
     )
-    if floor.frechet_distance is not None:
-        first += f"; real patches of training and of held-out patients lie {number(floor.frechet_distance)} apart"
+    if floor.n:
+        apart = floor.measures["frechet_distance"].value
+        first += f"; real patches of training and of held-out patients lie {number(apart)} apart"
     said = [f"{first}.", _shares(main, floor, against)]
-    if main is held_out and train.frechet_distance is not None:
-        said.append(f"From real patches of training patients the distance is {number(train.frechet_distance)}.")
+    if main is held_out and train.n:
+        learned = train.measures["frechet_distance"].value
+        said.append(f"From real patches of training patients the distance is {number(learned)}.")
     matrix = figures.matrices.get(f"fake_vs_{'held_out' if main is held_out else 'train'}")
     if matrix and matrix.rows:
         control = figures.matrices.get("train_vs_held_out")
@@ -55,12 +80,14 @@ def verdict(figures: Figures, *, extractor: FeatureExtractor) -> list[str]:
 
 def _shares(main: Comparison, floor: Comparison, against: str) -> str:
     text = (
-        f"{main.precision:.0%} of the synthetic patches fall within the range of the real {against} ones (precision), "
-        f"and {main.recall:.0%} of the real ones within the range of the synthetic (recall)"
+        f"{main.measures['precision'].value:.0%} of the synthetic patches fall within the range of the real {against} "
+        f"ones (precision), and {main.measures['recall'].value:.0%} of the real ones within the range of the synthetic "
+        "(recall)"
     )
     if floor.n:
         text += (
-            f"; with real training patches in the place of the synthetic, {floor.precision:.0%} and {floor.recall:.0%}"
+            f"; with real training patches in the place of the synthetic, {floor.measures['precision'].value:.0%} "
+            f"and {floor.measures['recall'].value:.0%}"
         )
     return f"{text}."
 
