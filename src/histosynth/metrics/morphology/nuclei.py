@@ -38,7 +38,7 @@ _AROUND_UM = 24.0  # two or three cells
 _SHARE = 0.85
 _FLOOR = 0.2  # of the fit's 99th percentile
 _HOLE_UM2 = 30.0  # the pale middle of a vesicular nucleus; the lumen of a vessel is larger
-_CLEFT_UM = 3.0
+_CLEFT_UM = 3.0  # wide at most
 _CLEFT = 0.08  # by how much a line between two nuclei is paler than they are
 _DEPTH_SMOOTHING_UM = 0.75
 _DROP_UM = 0.5  # by how much two cores must be deeper than the neck between them
@@ -163,8 +163,8 @@ def _kept(labels: Labels, smooth: Map, eosin: Map, pitch: float) -> Labels:
     inner, outer = means(smooth, labels, n=n), means(smooth, ring, n=n)
     area = np.bincount(labels.ravel())[1:] * pitch**2
     keep = np.zeros(n + 1, dtype=bool)
-    keep[1:] = (area >= MIN_AREA_UM2) & (area <= MAX_AREA_UM2) & (inner - outer >= _CONTRAST)
-    keep[1:] &= means(eosin, labels, n=n) <= _MAX_EOSIN * inner
+    keep[1:] = (area >= MIN_AREA_UM2) & (area <= MAX_AREA_UM2) & (means(eosin, labels, n=n) <= _MAX_EOSIN * inner)
+    keep[1:] &= ~(inner - outer < _CONTRAST)  # a nucleus that others enclose has no ring, and stays
     numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
     return np.asarray(numbers[labels])
 
