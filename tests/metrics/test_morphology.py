@@ -132,6 +132,13 @@ def test_noise_of_a_scanner_has_no_nuclei(base):
     assert len(find_nuclei(np.clip(base + noise, 0, 255).astype(np.uint8), mpp=1.0)) == 0
 
 
+@pytest.mark.parametrize("color", PEN.values())
+def test_a_stroke_on_glass_is_no_nucleus(color):
+    image = np.full((128, 128, 3), 245, np.uint8)
+    image[:, 40:80] = color
+    assert len(find_nuclei(image, mpp=1.0)) == 0
+
+
 def test_red_blood_cells_are_no_nuclei():
     n = round(SIDE_UM / 0.5)
     y, x = np.mgrid[:n, :n] * 0.5

@@ -46,9 +46,7 @@ def render(
     )
     environment.filters["distance"] = number
     environment.filters["figure"] = figure
-    environment.filters["interval"] = lambda found, name: (
-        f"{figure_of(found.low, name)} to {figure_of(found.high, name)}"
-    )
+    environment.filters["interval"] = interval
     environment.filters["data_uri"] = lambda png: f"data:image/png;base64,{b64encode(png).decode()}"
     rows = figures.rows
     known = [c.measures["frechet_distance"].high for row in rows.values() for c in row.values() if c.n]

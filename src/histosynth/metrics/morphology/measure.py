@@ -52,7 +52,7 @@ class Morphology:
 
 
 def set_stains(images: Iterable[NDArray[np.uint8]]) -> StainFit:
-    """The stains of a set, from the pooled tissue pixels of patches (H, W, 3), as many as a million pixels need.
+    """The stains of a set, from the pooled tissue pixels of images (..., 3), as many as a million pixels need.
 
     Where they cannot be told it is the usual target, whose `pixels` is 0.
     """

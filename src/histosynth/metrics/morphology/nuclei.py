@@ -7,7 +7,8 @@
    nuclear is what exceeds 0.85 (m_d + m_p) / 2, and a floor that holds where there is no nucleus at all.
 3. Touching nuclei: pale clefts (closing minus image, Soille 2003), unless enclosed, count as background; then watershed
    from the h-maxima of the distance to it.
-4. Left out: what is smaller than 8 um², hardly darker than the ring around it, or redder than blue (a blood cell).
+4. Left out: what is smaller than 8 um² or larger than 1000, hardly darker than the ring around it, or too red (a blood
+   cell).
 
 The constants were tuned on five glioma tiles with outlined nuclei; `benchmarks/morphology.py` measures on five others.
 """
@@ -30,12 +31,14 @@ PITCH_UM = 0.5
 """The lattice: a nucleus of 8 um² has 32 of its pixels."""
 MIN_AREA_UM2 = 8.0
 """A disk of 3.2 um: the small nuclei of glia and lymphocytes measure 5 um and more, pyknotic ones 3."""
+MAX_AREA_UM2 = 1000.0
+"""A disk of 36 um, beyond the largest nuclei of giant cells: what is larger is a stroke of ink or a fold."""
 _SMOOTHING_UM = 0.6
 _AROUND_UM = 24.0  # two or three cells
 _SHARE = 0.85
 _FLOOR = 0.2  # of the fit's 99th percentile
 _HOLE_UM2 = 30.0  # the pale middle of a vesicular nucleus; the lumen of a vessel is larger
-_CLEFT_UM = 3.0
+_CLEFT_UM = 3.0  # wide at most
 _CLEFT = 0.08  # by how much a line between two nuclei is paler than they are
 _DEPTH_SMOOTHING_UM = 0.75
 _DROP_UM = 0.5  # by how much two cores must be deeper than the neck between them
@@ -70,7 +73,7 @@ def find_nuclei(image: NDArray[np.uint8], *, mpp: float, fit: StainFit = TARGET)
 
     Args:
         image: stained as `fit` says.
-        mpp: 0.25 to 1.25; coarser patches hold too few pixels a nucleus.
+        mpp: microns per pixel, 0.25 to 2; coarser patches hold too few pixels a nucleus.
         fit: of the set the patch comes from; the default is the target that stores are normalized to.
 
     Raises:
@@ -160,8 +163,8 @@ def _kept(labels: Labels, smooth: Map, eosin: Map, pitch: float) -> Labels:
     inner, outer = means(smooth, labels, n=n), means(smooth, ring, n=n)
     area = np.bincount(labels.ravel())[1:] * pitch**2
     keep = np.zeros(n + 1, dtype=bool)
-    keep[1:] = (area >= MIN_AREA_UM2) & (inner - outer >= _CONTRAST)
-    keep[1:] &= means(eosin, labels, n=n) <= _MAX_EOSIN * inner
+    keep[1:] = (area >= MIN_AREA_UM2) & (area <= MAX_AREA_UM2) & (means(eosin, labels, n=n) <= _MAX_EOSIN * inner)
+    keep[1:] &= ~(inner - outer < _CONTRAST)  # a nucleus that others enclose has no ring, and stays
     numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
     return np.asarray(numbers[labels])
 
