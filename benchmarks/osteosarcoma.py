@@ -99,11 +99,11 @@ def main() -> None:
         "low": round(ratios[0], 3),
         "high": round(ratios[-1], 3),
         "unit": "Fréchet distance to the held-out case, synthetic over real training patches",
-        "fake_vs_held_out": overall["fake_vs_held_out"]["frechet_distance"],
-        "fake_vs_train": overall["fake_vs_train"]["frechet_distance"],
-        "train_vs_held_out": overall["train_vs_held_out"]["frechet_distance"],
-        "precision": overall["fake_vs_held_out"]["precision"],
-        "recall": overall["fake_vs_held_out"]["recall"],
+        "fake_vs_held_out": overall["fake_vs_held_out"]["measures"]["frechet_distance"]["value"],
+        "fake_vs_train": overall["fake_vs_train"]["measures"]["frechet_distance"]["value"],
+        "train_vs_held_out": overall["train_vs_held_out"]["measures"]["frechet_distance"]["value"],
+        "precision": overall["fake_vs_held_out"]["measures"]["precision"]["value"],
+        "recall": overall["fake_vs_held_out"]["measures"]["recall"]["value"],
         "n": overall["fake_vs_held_out"]["n"],
         "images_trained": trained["images"],
         "images_per_second": trained["images_per_second"],
@@ -121,7 +121,10 @@ def run(*words: str) -> dict[str, object]:
 
 
 def ratio(cells: dict[str, dict[str, float]]) -> float:
-    return cells["fake_vs_held_out"]["frechet_distance"] / cells["train_vs_held_out"]["frechet_distance"]
+    return (
+        cells["fake_vs_held_out"]["measures"]["frechet_distance"]["value"]
+        / cells["train_vs_held_out"]["measures"]["frechet_distance"]["value"]
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
 import pytest
@@ -33,7 +33,9 @@ def values(field: FieldInfo) -> st.SearchStrategy[Any]:
         return st.text()
     if get_origin(field.annotation) is tuple:
         least = next((m.min_length for m in field.metadata if isinstance(m, annotated_types.MinLen)), 0)
-        item = st.text() if str in get_args(field.annotation) else st.integers(1, 512)
+        (kind, *_) = get_args(field.annotation)
+        item = st.sampled_from(get_args(kind)) if get_origin(kind) is Literal else st.integers(1, 512)
+        item = st.text() if kind is str else item
         return st.lists(item, min_size=least, max_size=6).map(tuple)
     return st.sampled_from(get_args(field.annotation))
 

@@ -59,7 +59,10 @@ def test_phantoms(verb: Verb, tmp_path: Path) -> None:
     assert set(report["labels"]) == set(GENOTYPES)
     assert report["overall"]["fake_vs_held_out"]["n"] == 15
     # A network of 6 steps makes colored noise: that is further from tissue than tissue is, and the report must see it.
-    floor, found = (report["overall"][pair]["frechet_distance"] for pair in ("train_vs_held_out", "fake_vs_held_out"))
+    floor, found = (
+        report["overall"][pair]["measures"]["frechet_distance"]["value"]
+        for pair in ("train_vs_held_out", "fake_vs_held_out")
+    )
     assert found > 1.5 * floor
     assert verb("info", next((tmp_path / "run").glob("weights/*")))["labels"] == sorted(GENOTYPES)
 

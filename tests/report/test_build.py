@@ -16,20 +16,29 @@ from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
 
 PAIRS = ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out")
+MEASURES = ["frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"]
+
+
+def value(cell, measure):
+    return cell["measures"][measure]["value"]
 
 
 def test_the_keys_of_the_record_are_stable(real, fake, report, tmp_path):
     found = report(real, fake)
     assert list(found) == [
         "kind", "schema_version", "verdict", "cautions", "sides", "overall", "overall_labels", "labels", "matrices",
-        "color", "extractor", "settings", "stores", "provenance",
+        "inception_score", "color", "extractor", "settings", "stores", "provenance",
     ]  # fmt: skip
     assert found["kind"] == "report"
-    assert found["schema_version"] == 1
+    assert found["schema_version"] == 2
     for row in (found["overall"], *found["labels"].values()):
         assert tuple(row) == PAIRS
         for cell in row.values():
-            assert list(cell) == ["n", "available", "frechet_distance", "precision", "recall", "rank_deficient", "note"]
+            assert list(cell) == ["n", "available", "measures", "frechet_infinity", "rank_deficient", "note"]
+            assert list(cell["measures"]) == MEASURES
+            for interval in cell["measures"].values():
+                assert list(interval) == ["value", "low", "high", "level", "note"]
+                assert interval["low"] <= interval["value"] <= interval["high"]
     assert set(found["stores"]["real"]) >= {"path", "sha256", "patches", "patch_px", "mpp", "sources", "manifest"}
     assert found["stores"]["real"]["sha256"] == real.content_hash()
     assert found["settings"]["subsample_seed"] == 0
@@ -54,9 +63,9 @@ def test_figures_agree_with_the_measures_themselves(make, patches, report, extra
     cell = report(real, fake)["overall"]["fake_vs_held_out"]
     a = extractor(real.images(real.select(split="held_out")))
     b = extractor(fake.images(range(9)))
-    assert cell["frechet_distance"] == pytest.approx(frechet_distance(Statistics.of(a), Statistics.of(b)))
+    assert value(cell, "frechet_distance") == pytest.approx(frechet_distance(Statistics.of(a), Statistics.of(b)))
     shares = precision_recall(real=a, fake=b)
-    assert (cell["precision"], cell["recall"]) == (shares.precision, shares.recall)
+    assert (value(cell, "precision"), value(cell, "recall")) == (shares.precision, shares.recall)
 
 
 def test_the_same_patches_have_no_distance(make, real_rows, report):
@@ -65,8 +74,8 @@ def test_the_same_patches_have_no_distance(make, real_rows, report):
     found = report(make("real", real_rows), make("fake", copies))
     for row in (found["overall"], *found["labels"].values()):
         cell = row["fake_vs_held_out"]
-        assert cell["frechet_distance"] == pytest.approx(0, abs=1e-6)
-        assert (cell["precision"], cell["recall"]) == (1.0, 1.0)
+        assert value(cell, "frechet_distance") == pytest.approx(0, abs=1e-6)
+        assert (value(cell, "precision"), value(cell, "recall")) == (1.0, 1.0)
 
 
 def test_the_matrix_shows_whether_labels_steer(make, real, fake_rows, report):
@@ -225,7 +234,7 @@ def texts(found, level):
 def test_no_held_out_patients(make, real_rows, fake, report, tmp_path):
     found = report(make("real", [p for p in real_rows if p.split == "train"]), fake)
     assert found["overall"]["fake_vs_held_out"]["note"] == "none"
-    assert found["overall"]["train_vs_held_out"]["frechet_distance"] is None
+    assert found["overall"]["train_vs_held_out"]["measures"] == {}
     assert found["overall"]["fake_vs_train"]["n"] == 40
     assert "holds out no patient" in texts(found, "alarm")
     assert "real patches of training patients (n = 40 on each side)." in found["verdict"][0]
@@ -237,8 +246,8 @@ def test_a_label_with_too_few(make, real_rows, patches, fake, report, tmp_path):
     found = report(make("real", [*rows, *patches(2, "IDHwt", split="held_out")]), fake)
     row = found["labels"]["IDHwt"]
     assert row["fake_vs_held_out"] == {
-        "n": 0, "available": (20, 2), "frechet_distance": None, "precision": None, "recall": None,
-        "rank_deficient": False, "note": "too few (n=2)",
+        "n": 0, "available": (20, 2), "measures": {}, "frechet_infinity": None, "rank_deficient": False,
+        "note": "too few (n=2)",
     }  # fmt: skip
     assert row["fake_vs_train"]["n"] == 20
     assert found["overall_labels"] == ["IDHmut"]
@@ -252,7 +261,7 @@ def test_labels_on_one_side_only(make, real, patches, fake_rows, report):
         real, make("fake", [*[p for p in fake_rows if p.label == "IDHwt"], *patches(5, None, source="run-1")])
     )
     assert found["labels"]["IDHmut"]["fake_vs_held_out"]["note"] == "none"
-    assert found["labels"]["IDHmut"]["train_vs_held_out"]["frechet_distance"] > 0
+    assert value(found["labels"]["IDHmut"]["train_vs_held_out"], "frechet_distance") > 0
     assert found["overall_labels"] == ["IDHwt"]
     assert "(synthetic) of IDHmut (0)" in texts(found, "note")
     assert "5 of 25 synthetic patches carry no label" in texts(found, "note")

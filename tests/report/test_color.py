@@ -6,11 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from histosynth.config import EvaluateSettings
 from histosynth.metrics.color import ColorStatistics, color_distance, common_stains, concentrations
 from histosynth.patches.store import Patch
-from histosynth.report.build import _colors
+from histosynth.report.activations import Activations
 from histosynth.report.color import drift, measure_colors, signed
 from histosynth.report.color_chart import axes_of
+from histosynth.report.color_section import color_section
+from histosynth.report.section import Material
 from histosynth.report.sides import plan
 from histosynth.stain.optical_density import to_density, to_rgb
 
@@ -69,7 +72,14 @@ def test_every_patch_is_counted_once_by_the_bar(real, fake):
     seen = []
     measure_colors(planned(real, fake), batch=5, advance=seen.append)
     assert sum(seen) == 3 * 24
-    assert _colors(planned(real, fake), batch=5, progress=False) == measure_colors(planned(real, fake), batch=5)
+    plan = planned(real, fake)
+    material = Material(
+        plan=plan,
+        activations=Activations(plan=plan, outputs={}),
+        settings=EvaluateSettings(batch=5),
+        progress=False,
+    )
+    assert color_section(material).shown["colors"] == measure_colors(plan, batch=5)
 
 
 def test_copies_have_no_distance(make, real_rows):

@@ -14,7 +14,7 @@ from histosynth.report.words import median_mpp
 from histosynth.rundir import provenance
 
 KIND = "report"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def record(
