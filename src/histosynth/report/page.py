@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from histosynth.report.comparison import PAIR_TITLES, PAIRS, Figures
+from histosynth.report.comparison import DISTANCES, MEASURES, PAIR_TITLES, PAIRS, Figures
 from histosynth.report.figures import patch_png, shown_px, synthetic_statement
 from histosynth.report.section import Section
 from histosynth.report.sides import SIDE_TITLES, Plan
@@ -67,6 +67,8 @@ def render(
         shown_px=min(shown_px(found["stores"]["fake"]["patch_px"]), 160),
         pairs=PAIRS,
         pair_titles=PAIR_TITLES,
+        measures=MEASURES,
+        distances=DISTANCES,
         sides=SIDE_TITLES,
         provenance=provenance,
     )
