@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
 
 from histosynth.cli import VERBS, histosynth
 from histosynth.config import Settings
+from histosynth.report.schema import ReportFacts
 
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
@@ -61,7 +62,10 @@ def _allowed(field: FieldInfo) -> str:
     kind: Any = field.annotation
     bounds = [f"{sign} {getattr(m, key)}" for m in field.metadata for key, sign in BOUNDS.items() if hasattr(m, key)]
     if get_origin(kind) is tuple:
-        return "list of texts" if str in get_args(kind) else "list of integers ≥ 1"
+        item = get_args(kind)[0]
+        if get_origin(item) is Literal:
+            return f"list of {', '.join(f'`{choice}`' for choice in get_args(item))}"
+        return "list of texts" if item is str else "list of integers ≥ 1"
     if choices := get_args(kind):
         return ", ".join(f"`{choice}`" for choice in choices)
     name = {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}[kind]
@@ -72,7 +76,12 @@ def _one_line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page}
+def report_schema() -> str:
+    """The form of report.json as JSON Schema."""
+    return json.dumps(ReportFacts.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+PAGES = {"settings.md": settings_page, "cli.md": cli_page, "report.schema.json": report_schema}
 
 if __name__ == "__main__":
     for page, render in PAGES.items():

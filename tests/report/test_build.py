@@ -7,6 +7,7 @@ from io import BytesIO
 
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from histosynth.cli import main
 from histosynth.errors import HistosynthError
@@ -14,6 +15,7 @@ from histosynth.metrics.extractors import extractors
 from histosynth.metrics.features import Statistics
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
+from histosynth.report.schema import ReportFacts
 
 PAIRS = ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out")
 MEASURES = ["frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"]
@@ -391,3 +393,14 @@ def test_mistakes_on_the_command_line(real, fake, tmp_path, monkeypatch, capsys,
     assert message in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "report").exists()
+
+
+def test_the_record_keeps_its_schema(real, fake, report):
+    """Checked when it is written; a key too many or a measure that is no interval does not pass."""
+    found = json.loads(json.dumps(report(real, fake)))
+    assert ReportFacts.model_validate(found).overall["fake_vs_held_out"].n == 24
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        ReportFacts.model_validate(found | {"other": 1})
+    found["overall"]["fake_vs_train"]["measures"]["precision"] = 0.5
+    with pytest.raises(ValidationError, match="precision"):
+        ReportFacts.model_validate(found)

@@ -22,7 +22,8 @@ from histosynth.report.activations import Activations, Outputs
 from histosynth.report.comparison import compare
 from histosynth.report.figures import draw_figures
 from histosynth.report.page import render
-from histosynth.report.record import KIND, record, tables
+from histosynth.report.record import record, tables
+from histosynth.report.schema import KIND
 from histosynth.report.section import Material
 from histosynth.report.sections import build_sections
 from histosynth.report.sides import Plan, SideName, plan

@@ -1,5 +1,6 @@
 """What `report.json` holds: every figure with its n, and all it takes to measure it again. The keys are stable."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -8,13 +9,11 @@ from histosynth.config import EvaluateSettings
 from histosynth.metrics.extractors import FeatureExtractor
 from histosynth.patches.store import Store
 from histosynth.report.comparison import Figures
+from histosynth.report.schema import KIND, SCHEMA_VERSION, ReportFacts
 from histosynth.report.section import Caution, Section
 from histosynth.report.sides import SEED, Plan, Side
 from histosynth.report.words import median_mpp
 from histosynth.rundir import provenance
-
-KIND = "report"
-SCHEMA_VERSION = 2
 
 
 def record(
@@ -30,7 +29,7 @@ def record(
 ) -> dict[str, Any]:
     """The content of `report.json`."""
     real, fake = plan.sides["train"].store, plan.sides["fake"].store
-    return {
+    found = {
         "kind": KIND,
         "schema_version": SCHEMA_VERSION,
         "verdict": list(verdict),
@@ -40,6 +39,7 @@ def record(
         **{section.key: section.facts for section in sections},
         "extractor": {
             "name": extractor.name,
+            "title": extractor.title,
             "dimension": extractor.dimension,
             "weights_sha256": extractor.weights_sha256,
             "preprocessing": extractor.preprocessing,
@@ -48,6 +48,8 @@ def record(
         "stores": {"real": _store(real, real_hash), "fake": _store(fake, fake.content_hash())},
         "provenance": provenance(),
     }
+    ReportFacts.model_validate(json.loads(json.dumps(found)))
+    return found
 
 
 def _counts(side: Side) -> dict[str, Any]:
