@@ -8,6 +8,7 @@ from, and the same command again makes only what is missing.
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from tqdm import tqdm
 
 from histosynth import __version__
 from histosynth.errors import HistosynthError
-from histosynth.patches.stain_preview import write_stain_preview
+from histosynth.patches.stain_preview import PREVIEW, write_stain_preview
 from histosynth.patches.stain_spread import slide_of, stain_spread
 from histosynth.patches.staining import (
     MEDIAN,
@@ -117,6 +118,7 @@ def normalize(
 
     for stale in [out / MANIFEST, *out.glob(".*.tmp"), *({*parts_of(out)} - {out / part.name for part in parts})]:
         stale.unlink(missing_ok=True)
+    shutil.rmtree(out / PREVIEW, ignore_errors=True)  # it may show what the store will no longer be
     resumed = 0
     for part in tqdm(parts, desc="normalizing", unit="part", disable=not progress):
         fingerprint = _fingerprint(part, fits, staining)
