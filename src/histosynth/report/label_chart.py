@@ -33,7 +33,8 @@ def label_chart(check: LabelCheck) -> Figure:
     axes = figure.add_subplot()
     places, y = [], 0.0
     for question, keys in QUESTIONS.items():
-        axes.text(0, y, question, fontsize="small", fontweight="bold", color=INK, va="center")
+        over_line = {"facecolor": "white", "linewidth": 0, "pad": 1.5}
+        axes.text(0, y, question, fontsize="small", fontweight="bold", color=INK, va="center", bbox=over_line)
         for key in keys:
             y += 1
             places.append(y)

@@ -73,7 +73,7 @@ def map_chart(found: FeatureMap) -> Figure:
     lines = math.ceil(len(found.points) / columns)
     width = 9 / columns
     figure = Figure(
-        figsize=(9, 0.7 + lines * (width * min(frame.height / frame.width, 2) + 0.45)), dpi=200, layout="constrained"
+        figsize=(9, 0.6 + lines * (width * min(frame.height / frame.width, 2) + 0.3)), dpi=200, layout="constrained"
     )
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, label in zip(panels, found.points, strict=False):

@@ -4,7 +4,7 @@ from typing import Any
 
 from histosynth.report.feature_map import FeatureMap, feature_map
 from histosynth.report.figures import as_files
-from histosynth.report.map_chart import DRAWN, Frame, dots, frame_of, map_chart, means, shown_points
+from histosynth.report.map_chart import DRAWN, SHOWN, Frame, dots, frame_of, map_chart, means, shown_points
 from histosynth.report.section import Material, Section
 
 
@@ -18,7 +18,7 @@ def map_section(material: Material) -> Section | None:
     return Section(
         key="map",
         facts=_facts(found),
-        shown={"shares": found.shares, "height": frame.box_height, "panels": panels, "drawn": DRAWN},
+        shown={"shares": found.shares, "height": frame.box_height, "panels": panels, "drawn": DRAWN, "most": SHOWN},
         figures=as_files(map_chart(found), name="map"),
     )
 
