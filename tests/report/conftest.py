@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from histosynth.config import EvaluateSettings
 from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.report.activations import Activations
 from histosynth.report.build import evaluate
+from histosynth.report.sides import plan
 
 
 class MeanAndContrast:
@@ -107,5 +109,24 @@ def report(tmp_path: Path, extractor: MeanAndContrast) -> Callable[..., dict[str
     def build(real: Store, fake: Store, *, out: str = "report", **settings: int) -> dict[str, Any]:
         chosen = EvaluateSettings(**{"grid": 4, "cache": "off", **settings})
         return evaluate(real=real, fake=fake, out=tmp_path / out, settings=chosen, extractor=extractor, progress=False)
+
+    return build
+
+
+@pytest.fixture
+def activations(extractor: MeanAndContrast) -> Callable[[Store, Store], Activations]:
+    """What a report on these two stores is measured from."""
+
+    def build(real: Store, fake: Store) -> Activations:
+        chosen = plan(real=real, fake=fake, neighbors=3)
+        outputs = {
+            name: {
+                k: {"features": extractor(side.store.images(side.rows[k][: chosen.n[k]]))}
+                for k in chosen.labels
+                if chosen.usable(name, k)
+            }
+            for name, side in chosen.sides.items()
+        }
+        return Activations(plan=chosen, outputs=outputs)
 
     return build

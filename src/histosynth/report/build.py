@@ -1,7 +1,7 @@
 """From two stores to a report: check, measure, draw, and put the directory in place once it is whole.
 
 `OUT/report.html` (for people, self-contained), `OUT/report.json` (the same figures for machines, with their provenance)
-and `OUT/figures/*.png`.
+and `OUT/figures/` (charts as PNG and SVG, patches as PNG).
 """
 
 import json

@@ -1,11 +1,10 @@
 """The picture of color drift: mean tissue colors edge to edge, and the spread of both stains, side under side.
 
-Drawn twice from one layout: in the page with boxes (it follows the screen's width and its dark mode), and as a PNG.
+Drawn twice from one layout: in the page with boxes (it follows the screen's width and its dark mode), and as a file.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -73,8 +72,8 @@ def median(side: SideColors, stain: str) -> float:
     return value
 
 
-def color_chart(colors: Colors) -> bytes:
-    """PNG of the picture, for slides and papers."""
+def color_chart(colors: Colors) -> Figure:
+    """The picture, for slides and papers."""
     lanes: list[tuple[float, SideName, SideColors]] = []
     titles: list[tuple[float, str]] = []
     y = 0.0
@@ -100,9 +99,7 @@ def color_chart(colors: Colors) -> bytes:
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
         axes.title.set_fontsize("medium")
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return figure
 
 
 def _draw_lane(axes: Axes, y: float, spans: list[tuple[float, float]], middle: float, *, color: str) -> None:

@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from histosynth.report import color_chart
 from histosynth.report.color import drift, measure_colors, signed
+from histosynth.report.figures import as_files
 from histosynth.report.section import Material, Section
 
 
@@ -20,5 +21,5 @@ def color_section(material: Material) -> Section:
         facts=asdict(colors),
         shown={"colors": colors, "chart": color_chart, "signed": signed},
         sentences=drift(colors),
-        figures={"color.png": color_chart.color_chart(colors)},
+        figures=as_files(color_chart.color_chart(colors), name="color"),
     )

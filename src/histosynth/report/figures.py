@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -27,11 +28,13 @@ _SIGNS = {
 
 
 def draw_figures(directory: Path, plan: Plan, figures: Figures, *, shown: int) -> None:
-    """Write the charts, and a sheet of the first `shown` patches of each side and label, as PNG files."""
+    """Write the charts, and as PNG a sheet of the first `shown` patches of each side and label."""
     directory.mkdir()
-    (directory / "distances.png").write_bytes(distance_chart(figures.rows))
+    charts = as_files(distance_chart(figures.rows), name="distances")
     if figures.matrices:
-        (directory / "labels.png").write_bytes(matrix_chart(figures.matrices))
+        charts |= as_files(matrix_chart(figures.matrices), name="labels")
+    for name, content in charts.items():
+        (directory / name).write_bytes(content)
     for name, side in plan.sides.items():
         for label, rows in side.rows.items():
             if len(rows):
@@ -76,8 +79,8 @@ def grid(images: NDArray[np.uint8], *, columns: int) -> NDArray[np.uint8]:
     return sheet
 
 
-def distance_chart(rows: Mapping[str, Mapping[str, Comparison]]) -> bytes:
-    """PNG: for each set (a row), its three Fréchet distances on one axis."""
+def distance_chart(rows: Mapping[str, Mapping[str, Comparison]]) -> Figure:
+    """For each set (a row), its three Fréchet distances on one axis."""
     figure = Figure(figsize=(7, 0.8 + 0.42 * len(rows)), dpi=200, layout="constrained")
     axes = figure.add_subplot()
     for key, (marker, face, edge) in _SIGNS.items():
@@ -105,11 +108,11 @@ def distance_chart(rows: Mapping[str, Mapping[str, Comparison]]) -> bytes:
     axes.spines[["top", "left", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False, fontsize="small")
-    return _png(figure)
+    return figure
 
 
-def matrix_chart(matrices: Mapping[str, Matrix]) -> bytes:
-    """PNG: the matrices of distances between labels, side by side on one color scale."""
+def matrix_chart(matrices: Mapping[str, Matrix]) -> Figure:
+    """The matrices of distances between labels, side by side on one color scale."""
     labels = next(iter(matrices.values())).labels
     side = 1.2 + 0.75 * len(labels)
     figure = Figure(figsize=(side * len(matrices), side), dpi=200, layout="constrained")
@@ -128,10 +131,15 @@ def matrix_chart(matrices: Mapping[str, Matrix]) -> bytes:
         axes.set_ylabel(SIDE_TITLES[row_side])
         axes.set_title(SIDE_TITLES[column_side], fontsize="medium")
         axes.tick_params(length=0)
-    return _png(figure)
+    return figure
 
 
-def _png(figure: Figure) -> bytes:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+def as_files(figure: Figure, *, name: str) -> dict[str, bytes]:
+    """A chart as `name.png` and `name.svg`, their bytes a function of what is drawn: no date, no random names."""
+    found = {}
+    with rc_context({"svg.hashsalt": "histosynth"}):
+        for kind, left_out in (("png", ["Software"]), ("svg", ["Date", "Creator"])):
+            buffer = BytesIO()
+            figure.savefig(buffer, format=kind, metadata=dict.fromkeys(left_out))
+            found[f"{name}.{kind}"] = buffer.getvalue()
+    return found

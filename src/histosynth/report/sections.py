@@ -3,9 +3,15 @@
 from collections.abc import Callable, Sequence
 
 from histosynth.report.color_section import color_section
+from histosynth.report.labels_section import labels_section
+from histosynth.report.map_section import map_section
 from histosynth.report.section import Material, Section
 
-BUILDERS: dict[str, Callable[[Material], Section | None]] = {"color": color_section}
+BUILDERS: dict[str, Callable[[Material], Section | None]] = {
+    "color": color_section,
+    "labels": labels_section,
+    "map": map_section,
+}
 """By the name that `evaluate.sections` gives them."""
 
 

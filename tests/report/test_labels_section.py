@@ -1,0 +1,146 @@
+"""Labels and use: a planted truth is found, and where nothing can be measured the reader is told why."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from histosynth.config import EvaluateSettings
+from histosynth.report.label_check import TESTS, check_labels
+from histosynth.report.labels_section import cautions, labels_section, verdict
+from histosynth.report.section import Material
+
+
+@pytest.fixture
+def material(activations):
+    def build(real, fake):
+        given = activations(real, fake)
+        settings = EvaluateSettings(cache="off")
+        return Material(plan=given.plan, activations=given, settings=settings, progress=False)
+
+    return build
+
+
+def test_right_labels_are_recognized(real, fake, activations):
+    found = check_labels(activations(real, fake))
+    assert list(found.accuracy) == list(TESTS)
+    assert (found.n, found.chance, found.labels) == (24, 0.5, ["IDHmut", "IDHwt"])
+    assert found.accuracy["real_on_held_out"].balanced.value > 0.9
+    assert found.accuracy["real_on_synthetic"].balanced.low > 0.8
+    assert found.accuracy["synthetic_on_held_out"].balanced.value > 0.9
+    assert np.trace(found.confusion) >= 22
+    assert np.sum(found.confusion, axis=1).tolist() == [14, 10]
+
+
+def test_swapped_labels_are_recognized_as_each_other(make, real, fake_rows, activations):
+    swap = {"IDHmut": "IDHwt", "IDHwt": "IDHmut"}
+    found = check_labels(activations(real, make("f", [replace(p, label=swap[p.label]) for p in fake_rows])))
+    assert found.accuracy["real_on_synthetic"].balanced.high < 0.2
+    assert found.accuracy["synthetic_on_held_out"].balanced.high < 0.2, "who trains on them learns it the wrong way"
+    assert found.accuracy["real_on_held_out"].balanced.value > 0.9
+    assert np.trace(found.confusion[::-1]) >= 22, "rows are the labels carried, columns those recognized"
+
+
+def test_labels_at_random_are_recognized_by_chance_and_of_less_use(make, real, fake_rows, activations):
+    mixed = [replace(p, label=("IDHmut", "IDHwt")[i % 2]) for i, p in enumerate(fake_rows)]
+    found = check_labels(activations(real, make("f", mixed)))
+    low, high = (getattr(found.accuracy["real_on_synthetic"].balanced, end) for end in ("low", "high"))
+    assert low < 0.5 < high < 0.85
+    use = {key: result.balanced.value for key, result in found.accuracy.items()}
+    assert use["synthetic_on_held_out"] < use["real_on_held_out"]
+
+
+def test_confusion_agrees_with_the_accuracy(make, real, fake_rows, activations):
+    mixed = [replace(p, label=("IDHmut", "IDHwt")[i % 3 > 0]) for i, p in enumerate(fake_rows)]
+    found = check_labels(activations(real, make("f", mixed)))
+    counts = np.array(found.confusion)
+    shares = found.accuracy["real_on_synthetic"].by_label
+    np.testing.assert_allclose(counts.diagonal() / counts.sum(axis=1), [shares[k] for k in found.labels])
+
+
+def test_the_keys_are_stable_whether_measured_or_not(make, real, real_rows, fake, material):
+    bare = make("bare", [p for p in real_rows if p.split == "train"])
+    for store in (real, bare):
+        facts = labels_section(material(store, fake)).facts
+        assert list(facts) == ["labels", "n", "accuracy", "confusion", "note", "chance"]
+    measured = json.loads(json.dumps(labels_section(material(real, fake)).facts))
+    assert set(measured["accuracy"]) == set(TESTS)
+    for result in measured["accuracy"].values():
+        assert set(result) == {"by_label", "balanced", "images"}
+        assert set(result["balanced"]) == {"value", "low", "high", "level", "note"}
+
+
+def test_the_sentence_says_what_was_measured(real, fake, material, activations):
+    check = check_labels(activations(real, fake))
+    section = labels_section(material(real, fake))
+    assert section.sentences == [verdict(check)]
+    assert f"of {check.accuracy['real_on_synthetic'].balanced.value:.0%} (95% interval" in section.sentences[0]
+    assert section.sentences[0].endswith("chance is 50%.")
+    assert not section.cautions
+
+
+def test_a_blind_ceiling_is_told(make, patches, fake, activations):
+    """Real labels that mean nothing: the same tissue under both."""
+    rng = np.random.default_rng(0)
+    rows = [
+        replace(p, label=str(rng.choice(["IDHmut", "IDHwt"])), patient_id=f"{split}{i % 12}")
+        for split in ("train", "held_out")
+        for i, p in enumerate(patches(60, "IDHwt", split=split, seed=7))
+    ]
+    check = check_labels(activations(make("blind", rows), fake))
+    assert ["better than chance" in caution.text for caution in cautions(check)] == [True]
+
+
+# Where nothing can be measured
+
+
+def test_one_label_has_no_section(make, patches, material):
+    real = make("r", [*patches(9, "IDHwt", split="train"), *patches(9, "IDHwt", split="held_out")])
+    assert labels_section(material(real, make("f", patches(9, "IDHwt", source="run")))) is None
+
+
+def no_held_out(rows):
+    return [p for p in rows if p.split == "train"]
+
+
+def no_train(rows):
+    return [p for p in rows if p.split == "held_out"]
+
+
+def label_not_held_out(rows):
+    return [p for p in rows if p.split == "train"] + [p for p in rows if p.split == "held_out"][:8]
+
+
+def one_patient_a_label(rows):
+    """Enough patients to fold by them, and a label with a single one."""
+    return [replace(p, patient_id="lone" if p.label == "IDHwt" else f"{p.split}{i % 8}") for i, p in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (no_held_out, "no patient is held out"),
+        (no_train, "no real training patches"),
+        (label_not_held_out, "are needed; there are fewer than 4 patches (real, held-out) of IDHwt (0)"),
+        (one_patient_a_label, "IDHwt comes from too few patients of the real training images"),
+    ],
+)  # fmt: skip
+def test_the_page_says_why_nothing_was_measured(make, real_rows, fake, report, tmp_path, change, why):
+    found = report(make("changed", change(real_rows)), fake, sections=("labels",))
+    said = found["label_check"]
+    assert why in said["note"]
+    assert (said["accuracy"], said["chance"]) == ({}, None)
+    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert f"could not be measured: {said['note']}" in page
+    assert not (tmp_path / "report" / "figures" / "labels_check.png").exists()
+
+
+def test_the_page_and_the_files(real, fake, report, tmp_path):
+    report(real, fake, sections=("labels", "map"))
+    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert "Are synthetic patches of use?" in page
+    assert "A map of the features" in page
+    names = {p.name for p in (tmp_path / "report" / "figures").iterdir()}
+    for chart in ("labels_check", "map", "distances", "labels"):
+        assert {f"{chart}.png", f"{chart}.svg"} <= names
