@@ -29,7 +29,7 @@ def test_the_keys_of_the_record_are_stable(real, fake, report, tmp_path):
     found = report(real, fake)
     assert list(found) == [
         "kind", "schema_version", "verdict", "cautions", "sides", "overall", "overall_labels", "labels", "matrices",
-        "inception_score", "color", "extractor", "settings", "stores", "provenance",
+        "inception_score", "color", "label_check", "map", "extractor", "settings", "stores", "provenance",
     ]  # fmt: skip
     assert found["kind"] == "report"
     assert found["schema_version"] == 2
@@ -144,7 +144,8 @@ def test_synthetic_pictures_say_so(real, fake, report, tmp_path):
     figures = tmp_path / "report" / "figures"
     names = sorted(p.name for p in figures.iterdir())
     sheets = [f"{side}-{label}.png" for side in ("fake", "held_out", "train") for label in ("IDHmut", "IDHwt")]
-    assert names == sorted(["color.png", "distances.png", "labels.png", *sheets])
+    charts = ["color", "distances", "labels", "labels_check", "map"]
+    assert names == sorted([*(f"{chart}.{kind}" for chart in charts for kind in ("png", "svg")), *sheets])
     for sheet in sheets:
         with Image.open(figures / sheet) as image:
             assert ("synthetic" in image.info) == sheet.startswith("fake")

@@ -79,14 +79,8 @@ def evaluate(
             plan=planned,
             figures=figures,
             sections=sections,
-            verdict=[
-                *verdict(figures, extractor=extractor),
-                *(sentence for section in sections for sentence in section.sentences),
-            ],
-            cautions=[
-                *(caution for section in sections for caution in section.cautions),
-                *cautions(planned, figures, real_hash=real_hash, dimension=extractor.dimension),
-            ],
+            verdict=verdict(figures, sections, extractor=extractor),
+            cautions=cautions(planned, figures, sections, real_hash=real_hash, dimension=extractor.dimension),
             extractor=extractor,
             settings=settings,
             real_hash=real_hash,

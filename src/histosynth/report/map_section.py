@@ -18,7 +18,13 @@ def map_section(material: Material) -> Section | None:
     return Section(
         key="map",
         facts=_facts(found),
-        shown={"shares": found.shares, "height": frame.box_height, "panels": panels, "drawn": DRAWN, "most": SHOWN},
+        shown={
+            "shares": found.shares,
+            "height": frame.box_height,
+            "panels": panels,
+            "present": [side for side in reversed(DRAWN) if any(side in panel for panel in panels.values())],
+            "most": SHOWN,
+        },
         figures=as_files(map_chart(found), name="map"),
     )
 

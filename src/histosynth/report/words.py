@@ -1,6 +1,6 @@
 """What a report says in sentences: measured facts, each with its n, and every reason to read them with care."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -9,7 +9,7 @@ from histosynth.metrics.extractors import FeatureExtractor
 from histosynth.metrics.uncertainty import Interval
 from histosynth.patches.store import Store
 from histosynth.report.comparison import DISTANCES, Comparison, Figures
-from histosynth.report.section import Caution
+from histosynth.report.section import Caution, Section
 from histosynth.report.sides import SIDE_TITLES, UNLABELED, Plan, patients_of
 
 
@@ -40,7 +40,7 @@ def ranged(interval: Interval) -> str:
     return f"{number(interval.value)} ({interval.level:.0%} interval {number(interval.low)} to {number(interval.high)})"
 
 
-def verdict(figures: Figures, *, extractor: FeatureExtractor) -> list[str]:
+def verdict(figures: Figures, sections: Sequence[Section], *, extractor: FeatureExtractor) -> list[str]:
     """The findings over all labels, in the order of their weight."""
     held_out, train = figures.overall["fake_vs_held_out"], figures.overall["fake_vs_train"]
     floor = figures.overall["train_vs_held_out"]
@@ -50,8 +50,10 @@ def verdict(figures: Figures, *, extractor: FeatureExtractor) -> list[str]:
         if extractor.name == "inception"
         else "not comparable to an FID of Inception features."
     )
+    found = [sentence for section in sections for sentence in section.sentences]
     if not main.n:
-        return ["No label has enough patches on every side for an overall figure; see the labels one by one.", basis]
+        said = ["No label has enough patches on every side for an overall figure; see the labels one by one."]
+        return [*said, *found, basis]
     first = (
         f"Synthetic patches lie at a Fréchet distance of {ranged(main.measures['frechet_distance'])} "
         f"from real patches of {against} patients (n = {main.n:,} on each side)"
@@ -75,7 +77,7 @@ def verdict(figures: Figures, *, extractor: FeatureExtractor) -> list[str]:
             f"For {matrix.diagonal_lowest} of {matrix.rows} labels, the synthetic patches lie nearest to the real ones "
             f"of the same label (n = {matrix.n:,} on each side){real}."
         )
-    return [*said, basis]
+    return [*said, *found, basis]
 
 
 def _shares(main: Comparison, floor: Comparison, against: str) -> str:
@@ -92,12 +94,16 @@ def _shares(main: Comparison, floor: Comparison, against: str) -> str:
     return f"{text}."
 
 
-def cautions(plan: Plan, figures: Figures, *, real_hash: str, dimension: int) -> list[Caution]:
+def cautions(
+    plan: Plan, figures: Figures, sections: Sequence[Section], *, real_hash: str, dimension: int
+) -> list[Caution]:
     """Everything that limits the figures, the gravest first."""
     real, fake = plan.sides["train"].store, plan.sides["fake"].store
     alarms = [*_training(real, fake, real_hash), *_patients(real), *_scale(real, fake)]
     notes = [*_limits(plan, figures, dimension), *_left_out(plan, real, fake)]
-    return [*(Caution("alarm", text) for text in alarms), *(Caution("note", text) for text in notes)]
+    own = [*(Caution("alarm", text) for text in alarms), *(Caution("note", text) for text in notes)]
+    found = [caution for section in sections for caution in section.cautions]
+    return sorted([*own, *found], key=lambda caution: caution.level != "alarm")
 
 
 def _training(real: Store, fake: Store, real_hash: str) -> Iterator[str]:
