@@ -3,9 +3,15 @@
 from collections.abc import Callable, Sequence
 
 from histosynth.report.color_section import color_section
+from histosynth.report.memorization_section import memorization_section
+from histosynth.report.morphology_section import morphology_section
 from histosynth.report.section import Material, Section
 
-BUILDERS: dict[str, Callable[[Material], Section | None]] = {"color": color_section}
+BUILDERS: dict[str, Callable[[Material], Section | None]] = {
+    "color": color_section,
+    "morphology": morphology_section,
+    "memorization": memorization_section,
+}
 """By the name that `evaluate.sections` gives them."""
 
 
