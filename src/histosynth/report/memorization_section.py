@@ -147,8 +147,8 @@ def verdict(found: Audit) -> str:
     if found.copies:
         are = "is a near copy" if len(found.copies) == 1 else "are near copies"
         return (
-            f"{len(found.copies):,} of the {found.n_fake:,} synthetic patches {are} of training patches: their texture "
-            f"agrees to {found.copies[0].similarity:.2f} at most, where {found.threshold.value:.2f} counts as a copy."
+            f"{len(found.copies):,} of the {found.n_fake:,} synthetic patches {are} of training patches: the closest "
+            f"reaches a similarity of {found.copies[0].similarity:.2f}, and {found.threshold.value:.2f} counts as a copy."
         )
     if not found.closest:
         return (

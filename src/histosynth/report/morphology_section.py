@@ -109,8 +109,8 @@ def _cautions(figures: NucleiFigures) -> Iterator[Caution]:
         which = ", ".join(SIDE_TITLES[name] for name in SIDES if name in unscaled)
         yield Caution(
             "alarm",
-            f"Some patches state no microns per pixel ({which}): {ASSUMED_MPP} is taken for them, and nuclei may differ "
-            "in size for that reason alone.",
+            f"Some patches state no microns per pixel ({which}): {ASSUMED_MPP} is taken for them, and nuclei may "
+            "differ in size for that reason alone.",
         )
     elif unscaled:
         yield Caution(

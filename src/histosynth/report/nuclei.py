@@ -219,7 +219,7 @@ def _told(feature: str, difference: Difference, *, scaled: bool) -> str:
     more, less = _MORE_AND_LESS[feature]
     unit = _UNITS.get(feature, "") if scaled else ""
     medians = f"median {value(feature, a)} against {value(feature, b)}{unit}"
-    if abs(a - b) < difference.distance / 2:  # as large in the middle: it is the spread that differs
+    if abs(a - b) < difference.distance / 4:  # as large in the middle: it is the spread that differs
         return f"spread otherwise in {FEATURES[feature][0]} ({medians})"
     return f"{more if a > b else less} ({medians})"
 
