@@ -15,16 +15,16 @@ from histosynth.stain import StainFit
 from histosynth.stain.two_stains import TARGET
 
 PAIRS = ["fake_vs_held_out", "fake_vs_train", "train_vs_held_out"]
-PX = 48
+PX = 40
 
 
 @pytest.fixture(scope="module")
 def tumors():
-    """Genotype -> patches (N, 48, 48, 3) at 1 um per pixel from the middle of a drawn tumor."""
+    """Genotype -> patches (N, 40, 40, 3) at 1 um per pixel from the middle of a drawn tumor."""
     found = {}
     for genotype in ("IDHmut-codel", "IDHwt"):
-        image = draw(genotype, width_px=768, height_px=768, mpp=1.0, rng=np.random.default_rng(3)).image
-        middle = image[192:576, 192:576]
+        image = draw(genotype, width_px=576, height_px=576, mpp=1.0, rng=np.random.default_rng(3)).image
+        middle = image[128:448, 128:448]
         found[genotype] = middle.reshape(8, PX, 8, PX, 3).swapaxes(1, 2).reshape(-1, PX, PX, 3)
     return found
 
@@ -46,7 +46,8 @@ def stores(make, real, fake, **given):
 
 
 @pytest.mark.parametrize(("real", "fake"), [("IDHmut-codel", "IDHwt"), ("IDHwt", "IDHmut-codel")])
-def test_another_genotype_shows_in_crowding(make, report, tumors, tmp_path, real, fake):
+def test_another_genotype_shows_in_crowding(make, report, tumors, tmp_path, monkeypatch, real, fake):
+    monkeypatch.setattr(nuclei, "NAMED", len(FEATURES))
     found = report(*stores(make, tumors[real], tumors[fake]), sections=("morphology",))
     overall = found["morphology"]["overall"]["pairs"]
     density, nearest = (overall["fake_vs_held_out"][k] for k in ("density_per_mm2", "nearest_um"))
@@ -166,6 +167,6 @@ def test_a_difference_of_spread_alone_is_not_called_smaller():
 
 
 def test_large_patches_are_measured_in_fewer(make, report, tumors, monkeypatch):
-    monkeypatch.setattr(nuclei, "MOST_MM2", 5.1 * 0.048**2)
+    monkeypatch.setattr(nuclei, "MOST_MM2", 5.1 * 0.040**2)
     facts = report(*stores(make, tumors["IDHwt"], tumors["IDHwt"]), sections=("morphology",))["morphology"]
     assert facts["most_patches"] == facts["overall"]["sides"]["train"]["patches"] == 5

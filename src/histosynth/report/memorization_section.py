@@ -28,6 +28,7 @@ MOST_TRAIN = 100_000
 _PAGE_PX = 256  # larger patches are shown smaller on the page
 
 Rows = NDArray[np.int64]
+Features = tuple[NDArray[np.float32], Sequence[str | None]]  # (n, D), and the patient of each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +58,9 @@ def memorization_section(material: Material) -> Section:
     rows = _within_limits(stores)
     features = _features(activations, seen_all=seen_all)
     found = audit(
-        train=_patches(activations, "train", rows["train"], *features["train"]),
-        held_out=_patches(activations, "held_out", rows["held_out"], *features["held_out"]),
-        fake=_patches(activations, "fake", rows["fake"], *features["fake"]),
+        train=_patches(activations, "train", rows["train"], features["train"]),
+        held_out=_patches(activations, "held_out", rows["held_out"], features["held_out"]),
+        fake=_patches(activations, "fake", rows["fake"], features["fake"]),
         seed=SEED,
         progress=material.progress,
     )
@@ -98,16 +99,16 @@ def _within_limits(stores: dict[str, Rows]) -> dict[str, Rows]:
     }
 
 
-def _features(
-    activations: Activations, *, seen_all: bool
-) -> dict[SideName, tuple[NDArray[np.float32], Sequence[str | None]]]:
+def _features(activations: Activations, *, seen_all: bool) -> dict[SideName, Features]:
     """Features of the patches of the main figures, and their patients; `train` is all that the model was trained on."""
     plan = activations.plan
-    found: dict[SideName, tuple[NDArray[np.float32], Sequence[str | None]]] = {}
-    for name in ("fake", "train", "held_out"):  # the plan sees to it that the first has some
+    found: dict[SideName, Features] = {}
+    for name in ("fake", "train", "held_out"):
         labels = [label for label in plan.labels if plan.n[label] and plan.usable(name, label)]
-        none = found["fake"][0][:0] if name != "fake" else None
-        found[name] = (activations.of(name, labels), activations.patients(name, labels)) if labels else (none, [])
+        if labels:  # of synthetic patches there always are, as the plan sees to it
+            found[name] = activations.of(name, labels), activations.patients(name, labels)
+        else:
+            found[name] = found["fake"][0][:0], []
     if seen_all:
         (one, patients), (two, others) = found["train"], found["held_out"]
         found["train"], found["held_out"] = (np.concatenate([one, two]), [*patients, *others]), (two[:0], [])
@@ -118,16 +119,15 @@ def _patches(
     activations: Activations,
     name: SideName,
     rows: Rows,
-    features: NDArray[np.float32],
-    patients: Sequence[str | None],
+    features: Features,
 ) -> Patches:
     store = activations.plan.sides[name].store
     ids = store.column("patch_id")
     return Patches(
         ids=[ids[row] for row in rows],
         images=lambda some: store.images(rows[some]),
-        features=features,
-        patients=patients,
+        features=features[0],
+        patients=features[1],
     )
 
 
@@ -148,7 +148,7 @@ def verdict(found: Audit) -> str:
         are = "is a near copy" if len(found.copies) == 1 else "are near copies"
         return (
             f"{len(found.copies):,} of the {found.n_fake:,} synthetic patches {are} of training patches: the closest "
-            f"reaches a similarity of {found.copies[0].similarity:.2f}, and {found.threshold.value:.2f} counts as a copy."
+            f"reaches a similarity of {found.copies[0].similarity:.2f}, and {found.threshold.value:.2f} makes a copy."
         )
     if not found.closest:
         return (
