@@ -29,7 +29,7 @@ def test_the_keys_of_the_record_are_stable(real, fake, report, tmp_path):
     found = report(real, fake)
     assert list(found) == [
         "kind", "schema_version", "verdict", "cautions", "sides", "overall", "overall_labels", "labels", "matrices",
-        "inception_score", "color", "label_check", "map", "extractor", "settings", "stores", "provenance",
+        "inception_score", "color", "morphology", "memorization", "label_check", "map", "extractor", "settings", "stores", "provenance",
     ]  # fmt: skip
     assert found["kind"] == "report"
     assert found["schema_version"] == 2

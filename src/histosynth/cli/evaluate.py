@@ -1,5 +1,6 @@
 """`histosynth evaluate`: how far are the synthetic patches from real ones?"""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import click
 from histosynth.cli.options import device_option, json_option, quiet_option, settings_options, show
 from histosynth.config import load_settings
 
+COPIES_FOUND = 3
+"""Exit code where synthetic patches are near copies of training patches; 2 stays for mistakes."""
 _COLUMNS = ("n", "FD held-out", "FD train", "FD real-real", "precision", "recall")
 _PAIRS = ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out")
 
@@ -39,7 +42,8 @@ def command(
     """Measure synthetic against real patches, per label and overall, and write a report.
 
     Held-out patients are the test; training patients and the distance between real patients stand beside it. All sides
-    of a comparison have equally many patches.
+    of a comparison have equally many patches. Ends with exit code 3, the report written and everything printed, where
+    synthetic patches are near copies of training patches.
 
     \b
       histosynth evaluate --real stores/lgg --fake samples/lgg --out reports/lgg
@@ -62,6 +66,8 @@ def command(
         ]
     )
     show(report, f"{text}\n\nreport   {out / PAGE}", as_json=as_json)
+    if report.get("memorization", {}).get("copies"):
+        sys.exit(COPIES_FOUND)
 
 
 def _table(report: dict[str, Any]) -> str:

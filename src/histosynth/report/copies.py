@@ -11,20 +11,27 @@ from histosynth.report.figures import grid, patch_png
 _GAIN = 3  # a difference of 85 of 255 is black
 
 
-def pair_sheet(pairs: Sequence[Copy], *, fake: Images, train: Images, synthetic: str) -> bytes:
-    """PNG of one row a pair: synthetic | training, turned to agree | difference (white: none), in the given order.
+def pair_images(pairs: Sequence[Copy], *, fake: Images, train: Images) -> NDArray[np.uint8]:
+    """The pictures of each pair, (N, 3, H, W, 3): synthetic, training turned to agree, difference (white: none).
 
     Args:
         pairs: at least one, such as `Audit.closest`.
         fake: gives synthetic patches (N, H, W, 3) by their rows.
         train: gives training patches of the same size.
-        synthetic: what the PNG says of itself, for it shows synthetic patches (`figures.synthetic_statement`).
     """
     made = fake(np.array([pair.fake_row for pair in pairs]))
     taken = train(np.array([pair.train_row for pair in pairs]))
     taken = np.concatenate([turned(taken[[i]], pair.symmetry) for i, pair in enumerate(pairs)])
-    rows = np.stack([made, taken, _difference(made, taken)], axis=1)
-    return patch_png(grid(rows.reshape(-1, *made.shape[1:]), columns=3), synthetic=synthetic)
+    return np.stack([made, taken, _difference(made, taken)], axis=1)
+
+
+def pair_sheet(pairs: Sequence[Copy], *, fake: Images, train: Images, synthetic: str) -> bytes:
+    """PNG of `pair_images`, one row a pair, in the given order.
+
+    `synthetic` is what the PNG says of itself, for it shows synthetic patches (`figures.synthetic_statement`).
+    """
+    images = pair_images(pairs, fake=fake, train=train)
+    return patch_png(grid(images.reshape(-1, *images.shape[2:]), columns=3), synthetic=synthetic)
 
 
 def _difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -5,10 +5,14 @@ from collections.abc import Callable, Sequence
 from histosynth.report.color_section import color_section
 from histosynth.report.labels_section import labels_section
 from histosynth.report.map_section import map_section
+from histosynth.report.memorization_section import memorization_section
+from histosynth.report.morphology_section import morphology_section
 from histosynth.report.section import Material, Section
 
 BUILDERS: dict[str, Callable[[Material], Section | None]] = {
     "color": color_section,
+    "morphology": morphology_section,
+    "memorization": memorization_section,
     "labels": labels_section,
     "map": map_section,
 }

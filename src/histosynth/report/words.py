@@ -50,10 +50,12 @@ def verdict(figures: Figures, sections: Sequence[Section], *, extractor: Feature
         if extractor.name == "inception"
         else "not comparable to an FID of Inception features."
     )
-    found = [sentence for section in sections for sentence in section.sentences]
+    alarming = [section for section in sections if any(caution.level == "alarm" for caution in section.cautions)]
+    first_of_all = [sentence for section in alarming for sentence in section.sentences]
+    found = [sentence for section in sections if section not in alarming for sentence in section.sentences]
     if not main.n:
         said = ["No label has enough patches on every side for an overall figure; see the labels one by one."]
-        return [*said, *found, basis]
+        return [*first_of_all, *said, *found, basis]
     first = (
         f"Synthetic patches lie at a Fréchet distance of {ranged(main.measures['frechet_distance'])} "
         f"from real patches of {against} patients (n = {main.n:,} on each side)"
@@ -77,7 +79,7 @@ def verdict(figures: Figures, sections: Sequence[Section], *, extractor: Feature
             f"For {matrix.diagonal_lowest} of {matrix.rows} labels, the synthetic patches lie nearest to the real ones "
             f"of the same label (n = {matrix.n:,} on each side){real}."
         )
-    return [*said, *found, basis]
+    return [*first_of_all, *said, *found, basis]
 
 
 def _shares(main: Comparison, floor: Comparison, against: str) -> str:
