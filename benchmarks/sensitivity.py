@@ -1,0 +1,422 @@
+"""Does each measure of a report move the right way? Real tissue, spoiled in known ways, in the place of synthetic patches.
+
+Needs `osteosarcoma_10x` (see `osteosarcoma.py`) and `lc25000_768` (fields of colon and lung) under DIR, each with
+`images/` and `labels.csv`. Crops of 128 px at 1 um/px; Case-4 is held out. The tiles of the other cases are halved at
+random, class by class: one half is the training set, the other stands in for synthetic patches, as an ideal generator
+would draw them: new tissue of patients that it has seen. (No half by patient is possible: two classes come from one case
+each.) Each way of spoiling is applied to the same stand-in, and everything is measured by the functions that the report
+uses, synthetic against training patches. A measure has moved where it lies outside what other halvings of the unspoiled
+tiles give. What should move, and where, stands in `EXPECTED`, written down before anything was measured.
+
+    .venv/bin/python benchmarks/sensitivity.py --data DIR [--quick] [--weights FILE]
+
+Ten minutes on one core, less than one with `--quick`, which shows that it runs. `--weights`: Inception's, for FID, in
+the place of EfficientNet-Lite0. Prints the tables of `docs/how-to/evidence.md`; the last line is JSON: `ratio` is the
+share of expectations that hold, `low` and `high` the least and the largest share if one of the halvings is left out.
+"""
+
+import argparse
+import csv
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from histosynth.metrics.audit import Patches, audit
+from histosynth.metrics.classifier import Labeled, accuracy, fit
+from histosynth.metrics.extractors import FEATURES, FeatureExtractor, build_extractor
+from histosynth.metrics.morphology import Morphology, compare_morphology, join, measure_images, set_stains
+from histosynth.metrics.uncertainty import patient_units
+from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.report.activations import Activations
+from histosynth.report.color import measure_colors
+from histosynth.report.comparison import compare
+from histosynth.report.sides import SIDES, plan
+from histosynth.stain import StainFit, tissue_pixels
+from histosynth.stain.optical_density import to_density, to_rgb
+
+CROP_PX, MPP = 128, 1.0
+HELD_OUT = "Case-4"
+Images = NDArray[np.uint8]  # (N, H, W, 3)
+
+MEASURES = {  # title, format; in the order of the columns
+    "frechet": ("Fréchet", ".1f"),
+    "kernel": ("kernel", ".3f"),
+    "precision": ("precision", ".2f"),
+    "recall": ("recall", ".2f"),
+    "density": ("density", ".2f"),
+    "coverage": ("coverage", ".2f"),
+    "color": ("color, OD", ".3f"),
+    "stain": ("stain, OD", ".3f"),
+    "nuclei": ("nuclei, sd", ".2f"),
+    "copies": ("near copies", ".1%"),
+    "authentic": ("authentic", ".2f"),
+    "c_t": ("C_T", ".1f"),
+    "recognized": ("recognized", ".2f"),
+    "useful": ("useful", ".2f"),
+    "own": ("own label nearest", ".0f"),
+}
+TABLES = (list(MEASURES)[:9], list(MEASURES)[9:])
+
+_FAR = {"frechet": "up", "kernel": "up"}
+_SAME_COLOR = {"color": "still", "stain": "still"}
+_NOT_REAL = {**_FAR, "precision": "down", "density": "down", "copies": "still"}
+_LESS_VARIED = {**_FAR, "precision": "still", "recall": "down", "coverage": "down"}
+EXPECTED: dict[str, dict[str, str]] = {
+    "blur, sigma 1 px": {**_NOT_REAL, **_SAME_COLOR, "coverage": "down", "nuclei": "up"},
+    "blur, sigma 2 px": {**_NOT_REAL, "recall": "down", "coverage": "down", "nuclei": "up", "recognized": "down"},
+    "JPEG of quality 30": {**_NOT_REAL, **_SAME_COLOR, "nuclei": "still"},
+    "noise, sigma 10 of 255": {**_NOT_REAL, **_SAME_COLOR},
+    "checkerboard of 4 of 255": {**_NOT_REAL, **_SAME_COLOR, "nuclei": "still"},
+    "blocks of 32 px shuffled": {**_FAR, **_SAME_COLOR, "precision": "down", "nuclei": "still", "copies": "still"},
+    "hematoxylin +20 %": {**_FAR, "color": "up", "stain": "up", "nuclei": "up", "copies": "still"},
+    "red +15 %, blue -15 % of OD": {**_NOT_REAL, "color": "up", "stain": "up"},
+    "few tiles of each class": {**_LESS_VARIED, "copies": "still"},
+    "one class drawn as another": {**_LESS_VARIED, "recognized": "down", "useful": "down", "own": "down"},
+    "one class missing": _LESS_VARIED,
+    "labels shuffled": {
+        **dict.fromkeys(("frechet", "kernel", "precision", "recall", "density", "coverage"), "still"),
+        **_SAME_COLOR, "nuclei": "still", "recognized": "down", "useful": "down", "own": "down",
+    },
+    "one in ten a copy": {
+        **dict.fromkeys(("frechet", "kernel", "precision", "recall", "color"), "still"),
+        "copies": "up", "authentic": "down", "c_t": "down",
+    },
+    "all of them copies": {"frechet": "down", "copies": "up", "authentic": "down", "c_t": "down", "recognized": "still"},
+    "another organ": {**_NOT_REAL, "recall": "down", "coverage": "down", "color": "up", "nuclei": "up",
+                      "recognized": "down", "useful": "down"},
+}  # fmt: skip
+"""Of each way of spoiling: what should move up or down, and what should stay still."""
+QUICK = ("blur, sigma 2 px", "labels shuffled", "all of them copies")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """The crops of one tile that show tissue, in random order; the first `few` enter the halves."""
+
+    name: str
+    label: str
+    case: str
+    crops: Images
+
+    def patches(self, rows: slice, *, source: str, split: str | None = None) -> list[Patch]:
+        real = source == "real"
+        return [
+            Patch(patch_id=f"{source}/{self.name}/{i}", image=image, source=source, label=self.label, mpp=MPP,
+                  split=split, patient_id=self.case if real else None, slide_id=self.name if real else None)
+            for i, image in list(enumerate(self.crops))[rows]
+        ]  # fmt: skip
+
+
+def tiles(folder: Path, *, case: str, per_class: int | None = None) -> list[Tile]:
+    """The tiles of a folder, `case` being that column of its table; at most so many of a class."""
+    found: list[Tile] = []
+    with (folder / "labels.csv").open() as table:
+        for row in csv.DictReader(table):
+            if per_class and sum(t.label == row["class"] for t in found) >= per_class:
+                continue
+            with Image.open(folder / "images" / row["file"]) as opened:
+                image = np.asarray(opened.convert("RGB"))
+            n = image.shape[0] // CROP_PX
+            crops = image.reshape(n, CROP_PX, n, CROP_PX, 3).swapaxes(1, 2).reshape(-1, CROP_PX, CROP_PX, 3)
+            crops = crops[[len(tissue_pixels(c.reshape(-1, 3))) >= CROP_PX**2 / 2 for c in crops]]
+            order = np.random.default_rng(len(found)).permutation(len(crops))
+            found.append(Tile(name=row["file"], label=row["class"], case=row[case], crops=crops[order]))
+    return found
+
+
+def halves(training: Sequence[Tile], *, seed: int) -> tuple[list[Tile], list[Tile]]:
+    """The tiles of each class, halved at random."""
+    rng, sides = np.random.default_rng(seed), ([], [])
+    for label in sorted({t.label for t in training}):
+        own = [t for t in training if t.label == label]
+        for place, i in enumerate(rng.permutation(len(own))):
+            sides[place % 2].append(own[i])
+    return sides
+
+
+def changed(patches: Iterable[Patch], change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> list[Patch]:
+    return [replace(p, image=np.ascontiguousarray(change(p.image))) for p in patches]
+
+
+def jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    buffer = BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, format="JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def clipped(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def blocks(image: NDArray[np.uint8], rng: np.random.Generator, side: int = 32) -> NDArray[np.uint8]:
+    n = len(image) // side
+    cut = image.reshape(n, side, n, side, 3).swapaxes(1, 2).reshape(-1, side, side, 3)
+    return rng.permutation(cut).reshape(n, n, side, side, 3).swapaxes(1, 2).reshape(image.shape)
+
+
+def more_hematoxylin(image: NDArray[np.uint8], stains: StainFit) -> NDArray[np.uint8]:
+    vectors, density = np.array(stains.stains, dtype=np.float32), to_density(image)
+    amount = np.maximum((density @ np.linalg.pinv(vectors))[..., :1], 0)
+    return to_rgb(density + 0.2 * amount * vectors[0])
+
+
+def spoiled(
+    stand_in: list[Patch], *, half: list[Tile], train: list[Patch], organ: list[Tile], stains: StainFit
+) -> dict[str, Callable[[], list[Patch]]]:
+    """Each way of spoiling the stand-in, by the names of `EXPECTED`."""
+    rng = np.random.default_rng(0)
+    labels = sorted({p.label or "" for p in stand_in})
+    counts = {label: sum(p.label == label for p in stand_in) for label in labels}
+    board = np.indices((CROP_PX, CROP_PX)).sum(axis=0)[..., None] % 2 * 8.0 - 4.0
+    tint = np.array([1.15, 1.0, 0.85], dtype=np.float32)
+
+    def few_tiles() -> list[Patch]:
+        found = []
+        for label in labels:
+            own: list[Patch] = []
+            for tile in sorted((t for t in half if t.label == label), key=lambda t: -len(t.crops)):
+                own += tile.patches(slice(None), source="fake") if len(own) < counts[label] else []
+            found += own[: counts[label]]
+        return found
+
+    def as_another() -> list[Patch]:
+        others = [p for t in half if t.label == labels[0] for p in t.patches(slice(None), source="fake")]
+        unused = [p for p in others if p.patch_id not in {s.patch_id for s in stand_in}]
+        drawn = [replace(p, label=labels[-1]) for p in unused[: counts[labels[-1]]]]
+        return [p for p in stand_in if p.label != labels[-1]] + drawn
+
+    def shuffled() -> list[Patch]:
+        return [
+            replace(p, label=stand_in[i].label) for p, i in zip(stand_in, rng.permutation(len(stand_in)), strict=True)
+        ]
+
+    def copied(share: float) -> list[Patch]:
+        found = []
+        for label in labels:
+            own, originals = ([p for p in side if p.label == label] for side in (stand_in, train))
+            for i, patch in enumerate(own):
+                wanted = int((i + 1) * share) > int(i * share)  # evenly, for the plan takes some of them only
+                original = originals[i % len(originals)]
+                found.append(replace(patch, image=jpeg(original.image[:, ::-1], 75)) if wanted else patch)
+        return found
+
+    def other_organ() -> list[Patch]:
+        found = []
+        for label, name in zip(labels, sorted({t.label for t in organ}), strict=False):
+            own = [p for t in organ if t.label == name for p in t.patches(slice(20), source="fake")]
+            found += [replace(p, label=label) for p in own[: counts[label]]]
+        return found
+
+    return {
+        "blur, sigma 1 px": lambda: changed(stand_in, lambda x: ndimage.gaussian_filter(x, (1, 1, 0))),
+        "blur, sigma 2 px": lambda: changed(stand_in, lambda x: ndimage.gaussian_filter(x, (2, 2, 0))),
+        "JPEG of quality 30": lambda: changed(stand_in, lambda x: jpeg(x, 30)),
+        "noise, sigma 10 of 255": lambda: changed(stand_in, lambda x: clipped(x + rng.normal(0, 10, x.shape))),
+        "checkerboard of 4 of 255": lambda: changed(stand_in, lambda x: clipped(x + board)),
+        "blocks of 32 px shuffled": lambda: changed(stand_in, lambda x: blocks(x, rng)),
+        "hematoxylin +20 %": lambda: changed(stand_in, lambda x: more_hematoxylin(x, stains)),
+        "red +15 %, blue -15 % of OD": lambda: changed(stand_in, lambda x: to_rgb(to_density(x) * tint)),
+        "few tiles of each class": few_tiles,
+        "one class drawn as another": as_another,
+        "one class missing": lambda: [p for p in stand_in if p.label != labels[-1]],
+        "labels shuffled": shuffled,
+        "one in ten a copy": lambda: copied(0.1),
+        "all of them copies": lambda: copied(1.0),
+        "another organ": other_organ,
+    }
+
+
+class Looker:
+    """Features and nuclei of images, each image looked at once whatever store it stands in."""
+
+    def __init__(self, extractor: FeatureExtractor, stains: StainFit) -> None:
+        self._extractor, self._stains = extractor, stains
+        self._features: dict[bytes, NDArray[np.float32]] = {}
+        self._nuclei: dict[bytes, Morphology] = {}
+
+    def features(self, images: Images) -> NDArray[np.float32]:
+        keys = [sha256(image.tobytes()).digest() for image in images]
+        new = {key: i for i, key in enumerate(keys) if key not in self._features}
+        if new:
+            self._features |= dict(zip(new, self._extractor(images[list(new.values())]), strict=True))
+        return np.stack([self._features[key] for key in keys])
+
+    def nuclei(self, images: Images) -> Morphology:
+        keys = [sha256(image.tobytes()).digest() for image in images]
+        for key, image in zip(keys, images, strict=True):
+            if key not in self._nuclei:
+                self._nuclei[key] = measure_images(image[None], mpp=[MPP], fit=self._stains)
+        return join([self._nuclei[key] for key in keys])
+
+
+def measure(real: Store, fake: Store, look: Looker) -> dict[str, float]:
+    """Every measure of the stand-in against the training patches (usefulness: against the held-out ones)."""
+    planned = plan(real=real, fake=fake, neighbors=3)
+    rows = {s: {k: planned.sides[s].rows[k][: planned.n[k]] for k in planned.labels} for s in SIDES}
+    images = {s: {k: planned.sides[s].store.images(r) for k, r in rows[s].items() if len(r)} for s in SIDES}
+    outputs = {s: {k: {FEATURES: look.features(x)} for k, x in images[s].items()} for s in SIDES}
+    activations = Activations(plan=planned, outputs=outputs)
+    figures, row = compare(activations, neighbors=3), measure_colors(planned, batch=64).overall
+    found = figures.overall["fake_vs_train"]
+    colors = row.pairs["fake_vs_train"]
+    nuclei = {s: look.nuclei(np.concatenate([images[s][k] for k in planned.pooled])) for s in ("train", "fake")}
+    apart = [d.distance_sd for d in compare_morphology(nuclei["fake"], nuclei["train"]).values()]
+    every = {s: store.select(split=split) for s, store, split in
+             (("train", real, "train"), ("held_out", real, "held_out"), ("fake", fake, None))}  # fmt: skip
+    sides = {}
+    for name, store in (("train", real), ("held_out", real), ("fake", fake)):
+        at, ids, patients = every[name], store.column("patch_id"), store.column("patient_id")
+        sides[name] = Patches(ids=[ids[i] for i in at], images=lambda r, s=store, at=at: s.images(at[r]),
+                              features=look.features(store.images(at)), patients=[patients[i] for i in at])  # fmt: skip
+    copies = audit(**sides)
+    return {
+        "frechet": found.value("frechet_distance"),
+        "kernel": found.value("kernel_distance"),
+        **{name: found.value(name) for name in ("precision", "recall", "density", "coverage")},
+        "color": colors.color_distance,
+        "stain": colors.stain_distance,
+        "nuclei": float(np.mean(apart)),
+        "copies": len(copies.copies) / copies.n_fake,
+        "authentic": copies.synthetic.authenticity,
+        "c_t": copies.synthetic.copying.c_t if copies.synthetic.copying else np.nan,
+        **_labels(activations),
+        "own": figures.matrices["fake_vs_train"].diagonal_lowest,
+    }
+
+
+def _labels(activations: Activations) -> dict[str, float]:
+    """Whether labels are recognized in the stand-in, and whether it teaches them. Tiles, not cases, are the units."""
+    rng, planned = np.random.default_rng(0), activations.plan
+    sides = {}
+    for name in SIDES:
+        labels = [k for k in planned.labels if planned.usable(name, k) and planned.n[k]]
+        tiles = planned.sides[name].store.column("slide_id")
+        units = patient_units([tiles[i] for k in labels for i in activations.rows(name, k)])
+        x = activations.of(name, labels)
+        sides[name] = Labeled.of(x, activations.labels(labels), name=name, units=units)
+    known = set(sides["fake"].labels.tolist())
+    train, test = (_only(sides[name], known) for name in ("train", "held_out"))
+    return {
+        "recognized": accuracy(fit(train, rng=rng), sides["fake"], rng=rng).balanced.value,
+        "useful": accuracy(fit(sides["fake"], rng=rng), test, rng=rng).balanced.value,
+    }
+
+
+def _only(side: Labeled, labels: set[str]) -> Labeled:
+    keep = np.isin(side.labels, sorted(labels))
+    units = patient_units([str(unit) for unit in side.units.of[keep]])
+    return Labeled(name=side.name, features=side.features[keep], labels=side.labels[keep], units=units)
+
+
+def write(directory: Path, patches: list[Patch], **manifest: object) -> Store:
+    directory.mkdir(parents=True)
+    write_part(part_path(directory, "one"), patches, fingerprint="sensitivity")
+    write_manifest(directory, manifest)
+    return Store(directory)
+
+
+def moved(value: float, floor: NDArray[np.float64]) -> str:
+    return "up" if value > floor.max() else "down" if value < floor.min() else "still"
+
+
+def print_table(
+    columns: list[str], rows: Mapping[str, dict[str, float]], floors: dict[str, NDArray[np.float64]]
+) -> None:
+    print("\n| | " + " | ".join(MEASURES[m][0] for m in columns) + " |")
+    print("| --- |" + " --- |" * len(columns))
+    edges = [f"{format(floors[m].min(), MEASURES[m][1])} to {format(floors[m].max(), MEASURES[m][1])}" for m in columns]
+    print("| *nothing, ten halvings* | ".replace("ten", str(len(floors["own"]))) + " | ".join(edges) + " |")
+    for name, row in rows.items():
+        cells = []
+        for m in columns:
+            way = moved(row[m], floors[m])
+            wrong = EXPECTED[name].get(m, way) != way
+            text = format(row[m], MEASURES[m][1]) + {"up": " ↑", "down": " ↓", "still": ""}[way]
+            cells.append((f"**{text}**" if way != "still" else text) + (" ✗" if wrong else ""))
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def holding(
+    rows: Mapping[str, dict[str, float]], floors: dict[str, NDArray[np.float64]]
+) -> list[tuple[str, str, bool]]:
+    return [(d, m, moved(rows[d][m], floors[m]) == way) for d in rows for m, way in EXPECTED[d].items()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--quick", action="store_true", help="three ways of spoiling, few patches, three halvings")
+    parser.add_argument("--weights", type=Path, help="of Inception, to measure by its features")
+    given = parser.parse_args()
+    started = time.perf_counter()
+    extractor = build_extractor(
+        "inception" if given.weights else "efficientnet-lite0", device="cpu", weights=given.weights
+    )
+    ground = tiles(given.data / "osteosarcoma_10x", case="case")
+    organ = tiles(given.data / "lc25000_768", case="group", per_class=8)
+    training = [t for t in ground if t.case != HELD_OUT]
+    few, halvings = (4, 3) if given.quick else (15, 10)
+    stains = set_stains(t.crops[:few] for t in training)
+    held_out = []
+    for label in sorted({t.label for t in ground}):
+        own = [t for t in ground if t.case == HELD_OUT and t.label == label]
+        held_out += [p for t in own for p in t.patches(slice(7 * few // len(own) + 1), source="real", split="held_out")]
+    look, floor, rows = Looker(extractor, stains), [], {}
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(halvings):
+            one, other = halves(training, seed=seed)
+            train = [p for t in one for p in t.patches(slice(few), source="real", split="train")]
+            stand_in = [p for t in other for p in t.patches(slice(few), source="fake")]
+            real = write(Path(folder) / f"real-{seed}", train + held_out)
+            floor.append(measure(real, write(Path(folder) / f"none-{seed}", stand_in, synthetic=True), look))
+            print(f"halving {seed}, {time.perf_counter() - started:.0f} s", file=sys.stderr)
+            if seed == 0:
+                first, ways = real, spoiled(stand_in, half=other, train=train, organ=organ, stains=stains)
+                n = plan(real=real, fake=Store(Path(folder) / "none-0"), neighbors=3).n
+        for number, name in enumerate(QUICK if given.quick else EXPECTED):
+            rows[name] = measure(first, write(Path(folder) / f"spoiled-{number}", ways[name](), synthetic=True), look)
+            print(f"{name}, {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    floors = {m: np.array([values[m] for values in floor], dtype=np.float64) for m in MEASURES}
+    for columns in TABLES:
+        print_table(columns, rows, floors)
+    found = holding(rows, floors)
+    print("\nnot as expected:")
+    for name, m, holds in found:
+        if not holds:
+            way = moved(rows[name][m], floors[m])
+            print(f"  {name}: {MEASURES[m][0]} should be {EXPECTED[name][m]}, is {way}")
+    shares = [
+        np.mean([h for *_, h in holding(rows, {m: np.delete(x, i) for m, x in floors.items()})])
+        for i in range(halvings)
+    ]
+    result = {
+        "name": "sensitivity",
+        "ratio": round(float(np.mean([h for *_, h in found])), 3),
+        "low": round(float(min(shares)), 3),
+        "high": round(float(max(shares)), 3),
+        "unit": "share of expectations that hold",
+        "expectations": len(found),
+        "extractor": extractor.name,
+        "n": sum(n.values()),
+        "halvings": halvings,
+        "seconds": round(time.perf_counter() - started),
+        "floor": {m: [round(float(x.min()), 4), round(float(x.max()), 4)] for m, x in floors.items()},
+        "rows": {name: {m: round(float(v), 4) for m, v in row.items()} for name, row in rows.items()},
+        "not_as_expected": [[name, m] for name, m, holds in found if not holds],
+    }
+    print(json.dumps(result, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
