@@ -147,7 +147,7 @@ def _measure(
         "coverage": mean_interval(inside.real_covered, units=real_units, rng=rng),
     }
     infinity = None
-    if extrapolate and len(first) > 1.5 * first.shape[1]:
+    if extrapolate and len(first) > 2 * first.shape[1] + 30:  # enough for a line of 15 points
         infinity = frechet_infinity(Statistics.of(second), first, rng=rng)
     return Comparison(
         n=len(first),
