@@ -27,7 +27,7 @@ from histosynth.stain import tissue_pixels
 from histosynth.stain.optical_density import to_density, to_rgb
 from histosynth.stain.spread import stain_distance
 
-PX, HALVINGS = 64, 6
+PX, HALVINGS = 64, 5
 Change = Callable[[np.ndarray], np.ndarray]
 
 
@@ -45,9 +45,10 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
     """Patches (N, 64, 64, 3) from within the tumors of two phantoms, and their labels."""
     images, labels = [], []
     for genotype in (GENOTYPES[0], GENOTYPES[2]):
-        slide = draw(genotype, width_px=1100, height_px=1100, mpp=1.0, rng=np.random.default_rng(4))
+        slide = draw(genotype, width_px=900, height_px=900, mpp=1.0, rng=np.random.default_rng(4))
         center = slide.outline.mean(axis=0).astype(int)
-        (left, top), n = center - 5 * PX, 10
+        n = 8  # the grain of a phantom comes again after 512 px, and two patches so far apart pass for copies
+        left, top = center - n * PX // 2
         middle = slide.image[top : top + n * PX, left : left + n * PX]
         cut = middle.reshape(n, PX, n, PX, 3).swapaxes(1, 2).reshape(-1, PX, PX, 3)
         inside = [crop for crop in cut if len(tissue_pixels(crop.reshape(-1, 3))) > 0.5 * PX**2]
@@ -63,12 +64,11 @@ def halves(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([a for a, _ in both]), np.concatenate([b for _, b in both])
 
 
-def measures(
-    train: np.ndarray, fake: np.ndarray, features: Callable[[np.ndarray], np.ndarray] = bank
-) -> dict[str, float]:
-    real = features(train)
+def measures(train: np.ndarray, fake: np.ndarray) -> dict[str, float]:
+    """Everything that is measured of two sets without labels; features are standardized as the training ones are."""
+    real = bank(train)
     mean, scale = real.mean(axis=0), real.std(axis=0)
-    x, y = (real - mean) / scale, (features(fake) - mean) / scale
+    x, y = (real - mean) / scale, (bank(fake) - mean) / scale
     inside = membership(x, y)
     colors = [ColorStatistics.of(images) for images in (fake, train)]
     fits = [stain_fit(images) for images in (fake, train)]
@@ -82,6 +82,7 @@ def measures(
 
 
 def ways(found: dict[str, float], floor: list[dict[str, float]]) -> dict[str, str]:
+    """Where each measure lies beside those of the floor."""
     edges = {m: (min(f[m] for f in floor), max(f[m] for f in floor)) for m in found}
     return {m: "up" if v > edges[m][1] else "down" if v < edges[m][0] else "still" for m, v in found.items()}
 
