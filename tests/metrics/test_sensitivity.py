@@ -45,9 +45,9 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
     """Patches (N, 64, 64, 3) from within the tumors of two phantoms, and their labels."""
     images, labels = [], []
     for genotype in (GENOTYPES[0], GENOTYPES[2]):
-        slide = draw(genotype, width_px=900, height_px=900, mpp=1.0, rng=np.random.default_rng(4))
+        slide = draw(genotype, width_px=900, height_px=900, mpp=1.0, rng=np.random.default_rng([4, *genotype.encode()]))
         center = slide.outline.mean(axis=0).astype(int)
-        n = 8  # the grain of a phantom comes again after 512 px, and two patches so far apart pass for copies
+        n = 8
         left, top = center - n * PX // 2
         middle = slide.image[top : top + n * PX, left : left + n * PX]
         cut = middle.reshape(n, PX, n, PX, 3).swapaxes(1, 2).reshape(-1, PX, PX, 3)
@@ -164,7 +164,7 @@ def test_labels_that_are_shuffled_move_what_asks_for_labels_alone():
     assert to_own(swapped) == [False, False]
 
 
-def test_copies_are_found_one_by_one_where_distances_stay():
+def test_copies_are_found_one_by_one_where_no_distance_warns():
     images, labels = drawn()
     train, fake = (images[rows] for rows in halves(labels, 0))
     planted = np.arange(0, len(fake), 10)
@@ -186,7 +186,8 @@ def test_copies_are_found_one_by_one_where_distances_stay():
         assert {(c.fake_row, c.train_row) for c in found.copies} == {(i, i) for i in planted}
     assert after[0].synthetic.authenticity < before.synthetic.authenticity
     moved = ways(measures(train, mirrored), floor_of_drawn())
-    assert (moved["frechet"], moved["precision"], moved["recall"]) == ("still", "still", "still"), "blind to copies"
+    assert moved["frechet"] != "up", "distances and shares give no warning"
+    assert "down" not in (moved["precision"], moved["recall"], moved["density"], moved["coverage"])
 
 
 def test_copies_alone_look_better_than_new_tissue():
