@@ -1,0 +1,236 @@
+"""Each measure moves the right way when patches are spoiled in known ways: drawn tissue here, real tissue at the end.
+
+Half of the patches stand for training ones, the other half for those of an ideal generator. A measure has moved where
+it lies outside what other halvings of the unspoiled patches give. `benchmarks/sensitivity.py` does the same at length.
+"""
+
+import csv
+from collections.abc import Callable
+from functools import cache
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from histosynth.metrics.audit import Patches, audit
+from histosynth.metrics.classifier import Labeled, accuracy, fit
+from histosynth.metrics.color import ColorStatistics, color_distance, mean_shift, stain_fit
+from histosynth.metrics.features import Statistics
+from histosynth.metrics.frechet import frechet_distance
+from histosynth.metrics.kernel import kernel_distance
+from histosynth.metrics.manifold import membership
+from histosynth.metrics.morphology import compare_morphology, measure_images, set_stains
+from histosynth.slides.phantom import GENOTYPES, draw
+from histosynth.stain import tissue_pixels
+from histosynth.stain.optical_density import to_density, to_rgb
+from histosynth.stain.spread import stain_distance
+
+PX, HALVINGS = 64, 5
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+def bank(images: np.ndarray) -> np.ndarray:
+    """Color and texture of (N, H, W, 3): mean and spread of each channel's density, and of its detail at two scales."""
+    density = to_density(images)
+    fine = density - ndimage.gaussian_filter(density, (0, 1, 1, 0))
+    middle = density - fine - ndimage.gaussian_filter(density, (0, 4, 4, 0))
+    parts = [density.mean((1, 2)), *(x.std((1, 2)) for x in (density, fine, middle))]
+    return np.concatenate(parts, axis=1).astype(np.float64)
+
+
+@cache
+def drawn() -> tuple[np.ndarray, np.ndarray]:
+    """Patches (N, 64, 64, 3) from within the tumors of two phantoms, and their labels."""
+    images, labels = [], []
+    for genotype in (GENOTYPES[0], GENOTYPES[2]):
+        slide = draw(genotype, width_px=900, height_px=900, mpp=1.0, rng=np.random.default_rng([4, *genotype.encode()]))
+        center = slide.outline.mean(axis=0).astype(int)
+        n = 8
+        left, top = center - n * PX // 2
+        middle = slide.image[top : top + n * PX, left : left + n * PX]
+        cut = middle.reshape(n, PX, n, PX, 3).swapaxes(1, 2).reshape(-1, PX, PX, 3)
+        inside = [crop for crop in cut if len(tissue_pixels(crop.reshape(-1, 3))) > 0.5 * PX**2]
+        images += inside
+        labels += [genotype] * len(inside)
+    return np.stack(images), np.array(labels)
+
+
+def halves(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the training half and of the stand-in, equally many of each label."""
+    rng = np.random.default_rng(seed)
+    both = [np.array_split(rng.permutation(np.flatnonzero(labels == k)), 2) for k in np.unique(labels)]
+    return np.concatenate([a for a, _ in both]), np.concatenate([b for _, b in both])
+
+
+def measures(train: np.ndarray, fake: np.ndarray) -> dict[str, float]:
+    """Everything that is measured of two sets without labels; features are standardized as the training ones are."""
+    real = bank(train)
+    mean, scale = real.mean(axis=0), real.std(axis=0)
+    x, y = (real - mean) / scale, (bank(fake) - mean) / scale
+    inside = membership(x, y)
+    colors = [ColorStatistics.of(images) for images in (fake, train)]
+    fits = [stain_fit(images) for images in (fake, train)]
+    return {
+        "frechet": frechet_distance(Statistics.of(x), Statistics.of(y)),
+        "kernel": kernel_distance(x, y).value,
+        **{name: getattr(inside, name) for name in ("precision", "recall", "density", "coverage")},
+        "color": color_distance(*colors),
+        "stain": stain_distance(*fits) if all(fits) else np.nan,
+    }
+
+
+def ways(found: dict[str, float], floor: list[dict[str, float]]) -> dict[str, str]:
+    """Where each measure lies beside those of the floor."""
+    edges = {m: (min(f[m] for f in floor), max(f[m] for f in floor)) for m in found}
+    return {m: "up" if v > edges[m][1] else "down" if v < edges[m][0] else "still" for m, v in found.items()}
+
+
+@cache
+def floor_of_drawn() -> list[dict[str, float]]:
+    images, labels = drawn()
+    return [measures(*(images[rows] for rows in halves(labels, seed))) for seed in range(HALVINGS)]
+
+
+def jpeg(image: np.ndarray, quality: int = 30) -> np.ndarray:
+    buffer = BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, format="JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))
+
+
+def noisy(images: np.ndarray) -> np.ndarray:
+    return (images + np.random.default_rng(0).normal(0, 10, images.shape)).clip(0, 255).astype(np.uint8)
+
+
+def blurred(images: np.ndarray) -> np.ndarray:
+    return ndimage.gaussian_filter(images, (0, 2, 2, 0))
+
+
+NOT_REAL = {"frechet": "up", "kernel": "up", "precision": "down", "density": "down", "coverage": "down"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (blurred, {**NOT_REAL, "recall": "down"}),
+        (lambda x: np.stack([jpeg(i) for i in x]), NOT_REAL),
+        (noisy, NOT_REAL),
+        (lambda x: to_rgb(to_density(x) * np.float32([1.15, 1, 0.85])), {**NOT_REAL, "color": "up", "stain": "up"}),
+        # what a generator that draws too little variety gives: each patch real, most real ones unlike any
+        (lambda x: x[np.arange(len(x)) // 20 * 20], {"recall": "down", "coverage": "down", "frechet": "up"}),
+    ],
+    ids=["blur", "JPEG 30", "noise", "color", "few modes"],
+)
+def test_measures_move_the_right_way(change: Change, expected):
+    images, labels = drawn()
+    train, fake = (images[rows] for rows in halves(labels, 0))
+    found = ways(measures(train, change(fake)), floor_of_drawn())
+    assert {m: found[m] for m in expected} == expected
+
+
+def test_modes_that_are_dropped_leave_precision():
+    """A whole class drawn as the other: every patch is real, and half of the real ones are like none."""
+    images, labels = drawn()
+    train, fake = halves(labels, 0)
+    one = fake[labels[fake] == labels[0]]
+    found = ways(measures(images[train], images[one]), floor_of_drawn())
+    assert (found["recall"], found["coverage"], found["frechet"]) == ("down", "down", "up")
+    assert found["precision"] != "down"
+
+
+def test_labels_that_are_shuffled_move_what_asks_for_labels_alone():
+    images, labels = drawn()
+    train, fake = halves(labels, 0)
+    x = bank(images)
+    wrong = np.random.default_rng(0).permutation(labels[fake])
+    teacher = fit(Labeled.of(x[train], labels[train], name="training"), rng=np.random.default_rng(0))
+    right, shuffled = (
+        accuracy(teacher, Labeled.of(x[fake], given, name="synthetic"), rng=np.random.default_rng(0)).balanced
+        for given in (labels[fake], wrong)
+    )
+    assert right.low > 0.9
+    assert shuffled.low < 0.5 < shuffled.high < right.low, "two labels: a guesser has a half"
+
+    def to_own(given: np.ndarray) -> list[bool]:
+        """Whether each label's own training patches are the nearest."""
+        names = np.unique(labels)
+        apart = [[frechet_distance(*(Statistics.of(s) for s in (x[train][labels[train] == real], x[fake][given == k])))
+                  for real in names] for k in names]  # fmt: skip
+        return [int(np.argmin(row)) == i for i, row in enumerate(apart)]
+
+    assert to_own(labels[fake]) == [True, True]
+    swapped = np.where(labels[fake] == labels[0], labels[-1], labels[0])
+    assert to_own(swapped) == [False, False]
+
+
+def test_copies_are_found_one_by_one_where_no_distance_warns():
+    images, labels = drawn()
+    train, fake = (images[rows] for rows in halves(labels, 0))
+    planted = np.arange(0, len(fake), 10)
+    mirrored, pressed = fake.copy(), fake.copy()
+    mirrored[planted] = train[planted, :, ::-1]
+    pressed[planted] = [jpeg(image, 75) for image in mirrored[planted]]
+
+    def audited(made: np.ndarray):
+        train_side, fake_side = (
+            Patches(ids=[str(i) for i in range(len(x))], images=x.__getitem__, features=bank(x).astype(np.float32))
+            for x in (train, made)
+        )
+        none = Patches(ids=[], images=train.__getitem__, features=np.empty((0, 12), np.float32))
+        return audit(train=train_side, held_out=none, fake=fake_side)
+
+    before, *after = (audited(made) for made in (fake, mirrored, pressed))
+    assert not before.copies
+    for found in after:
+        assert {(c.fake_row, c.train_row) for c in found.copies} == {(i, i) for i in planted}
+    assert after[0].synthetic.authenticity < before.synthetic.authenticity
+    moved = ways(measures(train, mirrored), floor_of_drawn())
+    assert moved["frechet"] != "up", "distances and shares give no warning"
+    assert "down" not in (moved["precision"], moved["recall"], moved["density"], moved["coverage"])
+
+
+def test_copies_alone_look_better_than_new_tissue():
+    """Why no distance to training patches can be read without the audit."""
+    images, labels = drawn()
+    train, _ = (images[rows] for rows in halves(labels, 0))
+    found = ways(measures(train, train[:, :, ::-1]), floor_of_drawn())
+    assert found["frechet"] == found["kernel"] == "down"
+    assert found["precision"] != "down"
+
+
+def test_color_tells_the_direction_and_nuclei_tell_blur():
+    images, labels = drawn()
+    train, fake = (images[rows] for rows in halves(labels, 0))
+    darker = to_rgb(to_density(fake) * np.float32(1.2))
+    shift = mean_shift(ColorStatistics.of(darker), ColorStatistics.of(train))
+    assert (shift > 0).all()
+    stains = set_stains(train)
+    real, same, soft = (measure_images(x[:20], mpp=[1.0] * 20, fit=stains) for x in (train, fake, blurred(fake)))
+    floor, found = compare_morphology(same, real), compare_morphology(soft, real)
+    for feature in ("hematoxylin", "halo"):
+        assert found[feature].distance_sd > 2 * floor[feature].distance_sd, feature
+        assert found[feature].medians[0] < found[feature].medians[1], f"{feature}: paler, without rims"
+
+
+@pytest.mark.real
+def test_real_tissue_in_the_features_of_a_network(shared_data):
+    """Six tiles of osteosarcoma, eight crops each: the floor, blur, noise, and another class in the place of one."""
+    from histosynth.metrics.extractors.efficientnet_lite0 import EfficientNetLite0
+
+    folder, network, crops = shared_data / "osteosarcoma_10x", EfficientNetLite0("cpu"), {}
+    with (folder / "labels.csv").open() as table:
+        for row in csv.DictReader(table):
+            own = crops.setdefault(row["class"], [])
+            if row["case"] in ("Case-3", "Case-48") and len(own) < 24:
+                image = np.asarray(Image.open(folder / "images" / row["file"]).convert("RGB"))
+                own += [image[y : y + 128, x : x + 128] for x in (128, 512, 768) for y in (0, 256, 512, 768)]
+    viable, dead = (np.stack(crops[label]) for label in ("Viable", "Non-Viable-Tumor"))
+    train, fake = viable[::2], viable[1::2]
+    sides = {"train": train, "fake": fake, "blur": blurred(fake), "noise": noisy(fake), "dead": dead[::2]}
+    x = {name: network(images) for name, images in sides.items()}
+    apart = {name: frechet_distance(Statistics.of(x["train"]), Statistics.of(y)) for name, y in x.items()}
+    assert apart["train"] < 1e-6 < apart["fake"] < min(apart["blur"], apart["noise"], apart["dead"])
+    shares = {name: membership(x["train"], y) for name, y in x.items()}
+    assert shares["blur"].recall < shares["fake"].recall
+    assert shares["dead"].coverage < shares["fake"].coverage
