@@ -8,9 +8,9 @@ solved by L-BFGS. λ is the one of `PENALTIES` with the lowest loss in cross-val
 they are known), so that it is not chosen for recognizing patients. The measure is balanced accuracy, the mean over
 labels of the share recognized: a guesser has 1 / K whatever the mix of labels.
 
-Check: trained on real patches, it should recognize synthetic ones as well as held-out real ones (`check`). Use: trained
-on synthetic, real, or both, it is tested on held-out patients (`utility`; "train on synthetic, test on real", Esteban
-et al. 2017; the classification accuracy score of Ravuri & Vinyals 2019).
+Trained on real patches, it should recognize synthetic ones as well as held-out real ones; trained on synthetic, real,
+or both, it is tested on held-out patients ("train on synthetic, test on real", Esteban et al. 2017; the classification
+accuracy score of Ravuri & Vinyals 2019).
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +26,8 @@ from histosynth.metrics.arrays import check_dimensions, feature_array
 from histosynth.metrics.uncertainty import LEVEL, REPLICATES, Interval, Units, draws, image_units, sums, widening
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
+USUAL_PENALTY = 1e-1
+"""For where too few patients leave nothing to choose by."""
 FOLDS = 3
 
 
@@ -151,18 +153,6 @@ def accuracy(
         balanced=Interval(value=value, low=float(low), high=float(high), level=level, note=units.note),
         images=len(test.labels),
     )
-
-
-def check(train: Labeled, *, tests: Mapping[str, Labeled], rng: np.random.Generator) -> dict[str, Accuracy]:
-    """Train once on real features; accuracy on each of `tests`, such as held-out and synthetic ones."""
-    classifier = fit(train, rng=rng)
-    return {name: accuracy(classifier, test, rng=rng) for name, test in tests.items()}
-
-
-def utility(*, real: Labeled, fake: Labeled, test: Labeled, rng: np.random.Generator) -> dict[str, Accuracy]:
-    """Accuracy on held-out real features of classifiers trained on `synthetic`, `real` and `both`."""
-    trains = {"synthetic": fake, "real": real, "both": real + fake}
-    return {name: accuracy(fit(train, rng=rng), test, rng=rng) for name, train in trains.items()}
 
 
 def _fit(x: NDArray[np.floating], labels: NDArray[np.str_], classes: NDArray[np.str_], penalty: float) -> Classifier:

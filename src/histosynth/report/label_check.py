@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.classifier import Accuracy, Labeled, accuracy, fit
+from histosynth.metrics.classifier import FOLDS, PENALTIES, USUAL_PENALTY, Accuracy, Labeled, accuracy, fit
 from histosynth.report.activations import Activations
 from histosynth.report.sides import SEED, SIDE_TITLES, Plan, SideName
 
@@ -45,6 +45,7 @@ class LabelCheck:
     accuracy: dict[str, Accuracy] = field(default_factory=dict)  # by the keys of `TESTS`
     confusion: list[list[int]] = field(default_factory=list)  # synthetic patches, [label they carry][label recognized]
     note: str | None = None
+    caveat: str | None = None  # what limits it, where it was measured
 
     @property
     def chance(self) -> float:
@@ -95,9 +96,10 @@ def _check(activations: Activations, labels: list[str], advance: Callable[[], ob
         for side, name in _NAMES.items()
     )
     rng = np.random.default_rng(SEED)
+    penalties, caveat = _penalties(real)
     classifiers = {}
     for name, train in (("real", real), ("synthetic", fake), ("both", real + fake)):
-        classifiers[name] = fit(train, rng=rng)
+        classifiers[name] = fit(train, rng=rng, penalties=penalties)
         advance()
     tests = {"fake": fake, "held_out": held_out}
     found = {key: accuracy(classifiers[by], tests[on], rng=rng) for key, (by, on) in TESTS.items()}
@@ -107,4 +109,17 @@ def _check(activations: Activations, labels: list[str], advance: Callable[[], ob
         n=len(fake.labels),
         accuracy=found,
         confusion=[[int(np.sum(said[fake.labels == carried] == other)) for other in labels] for carried in labels],
+        caveat=caveat,
+    )
+
+
+def _penalties(real: Labeled) -> tuple[tuple[float, ...], str | None]:
+    """What all classifiers choose from: one penalty, and why, where a label has too few patients to choose by."""
+    patients = {label: real.units.of[real.labels == label] for label in np.unique(real.labels).tolist()}
+    few = [label for label, of in patients.items() if len(np.unique(of)) < FOLDS]
+    if not few:
+        return PENALTIES, None
+    return (USUAL_PENALTY,), (
+        f"The classifier's penalty was fixed, not chosen: fewer than {FOLDS} training {real.units.kind} have "
+        f"{', '.join(few)}"
     )
