@@ -120,6 +120,6 @@ def _penalties(real: Labeled) -> tuple[tuple[float, ...], str | None]:
     if not few:
         return PENALTIES, None
     return (USUAL_PENALTY,), (
-        f"The classifier's penalty was fixed, not chosen: fewer than {FOLDS} training {real.units.kind} have "
+        f"The penalty of the classifier was fixed, not chosen: fewer than {FOLDS} training {real.units.kind} have "
         f"{', '.join(few)}"
     )
