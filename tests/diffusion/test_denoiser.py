@@ -101,9 +101,9 @@ def test_guidance_blends_label_and_null_label() -> None:
     out = 2**-0.5  # c_out at σ = σ_data = 1
     for w in (0.0, 1.0, 2.5):
         expected = out * (0.3 + w * (label / 10 - 0.3)).clamp(-1 / out, 1 / out)
-        found = guided(denoiser, label, guidance=w)(x, t)
+        found = guided(denoiser, label, guidance=w)(x, t).clean
         torch.testing.assert_close(found[:, 0, 0, 0], expected.double())
-    assert guided(denoiser, label, guidance=30.0)(x, t).abs().max() <= 1
+    assert guided(denoiser, label, guidance=30.0)(x, t).clean.abs().max() <= 1
 
 
 def test_settings_that_do_not_fit_the_patches_are_one_line() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from histosynth.diffusion.denoiser import Prediction
 from histosynth.diffusion.samplers import Denoise, ddim, ddpm, heun, samplers
 from histosynth.diffusion.schedule import Schedule, VarianceExploding, cosine, linear
 
@@ -16,9 +17,9 @@ SCHEDULES = {"linear": linear(1000), "cosine": cosine(1000), "karras": VarianceE
 def optimal(schedule: Schedule) -> Denoise:
     """E[x_0 | x_t] for x_0 ~ N(MEAN, STD²): the posterior mean of a Gaussian."""
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        return MEAN + STD**2 * alpha * (x - alpha * MEAN) / (alpha**2 * STD**2 + sigma**2)
+        return Prediction(MEAN + STD**2 * alpha * (x - alpha * MEAN) / (alpha**2 * STD**2 + sigma**2))
 
     return denoise
 
@@ -64,9 +65,9 @@ def test_ddpm_step_is_the_posterior_of_ho_et_al() -> None:
     x, clean, fresh = torch.tensor(0.7).double(), torch.tensor(0.2).double(), torch.tensor(-1.3).double()
     seen: list[Tensor] = []
 
-    def denoise(x_t: Tensor, t: Tensor) -> Tensor:
+    def denoise(x_t: Tensor, t: Tensor) -> Prediction:
         seen.append(x_t)
-        return clean
+        return Prediction(clean)
 
     ddpm(denoise, schedule, noise=(x / schedule.sigma(torch.tensor(1000.0).double())), steps=steps, draw=lambda: fresh)
     t = 1000
@@ -79,10 +80,10 @@ def test_ddpm_step_is_the_posterior_of_ho_et_al() -> None:
 def test_heun_costs_two_evaluations_a_step_but_the_last() -> None:
     calls = 0
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Prediction:
         nonlocal calls
         calls += 1
-        return x * 0
+        return Prediction(x * 0)
 
     noise = torch.zeros(1, 1, 1, 1)
     heun(denoise, linear(), noise=noise, steps=5, draw=lambda: noise)

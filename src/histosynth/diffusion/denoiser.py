@@ -5,7 +5,7 @@ the network inside predicts (the noise, or a preconditioned residual) is its own
 not care.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,16 @@ class Network(Protocol):
     def __call__(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
         """(B, 3, S, S), (B,), (B,) -> (B, 3, S, S)."""
         ...
+
+
+class Prediction(NamedTuple):
+    """What a denoiser says of noisy images."""
+
+    clean: Tensor
+    """E[x_0 | x_t], (B, 3, S, S) in about [-1, 1]."""
+    variance: Tensor | None = None
+    """Where log variance of an ancestral step lies between that of the posterior (0) and that of the forward step (1),
+    of the shape of `clean`; None means 0, "fixed small" (Nichol & Dhariwal 2021, eq. 15)."""
 
 
 class Denoiser(nn.Module):
@@ -44,9 +54,13 @@ class Denoiser(nn.Module):
         label: int = self.network.null_label  # type: ignore[assignment]
         return label
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """E[x_0 | x_t]: `x` (B, 3, S, S), `t` (B,), `label` (B,) -> (B, 3, S, S) in about [-1, 1]."""
+    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+        """All there is to say of `x` (B, 3, S, S) at times `t` (B,) given `label` (B,)."""
         raise NotImplementedError
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        """E[x_0 | x_t] alone, (B, 3, S, S)."""
+        return self.predict(x, t, label).clean
 
     def loss(self, x0: Tensor, label: Tensor, *, generator: torch.Generator) -> Tensor:
         """Weighted loss of each image, (B,): `x0` (B, 3, S, S) in [-1, 1]; times and noise come from `generator`."""
@@ -65,11 +79,10 @@ class EpsilonDenoiser(Denoiser):
         super().__init__(network)
         self.schedule, self.k, self.gamma = schedule, k, gamma
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """See `Denoiser.forward`."""
+    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+        """See `Denoiser.predict`."""
         alpha, sigma = spread(self.schedule.alpha(t)), spread(self.schedule.sigma(t))
-        clean: Tensor = (x - sigma * self.network(x, t - 1, label)) / alpha
-        return clean
+        return Prediction((x - sigma * self.network(x, t - 1, label)) / alpha)
 
     def loss(self, x0: Tensor, label: Tensor, *, generator: torch.Generator) -> Tensor:
         """w(SNR_t) · mean (ε̂ - ε)², t uniform on 1 … T."""
@@ -102,13 +115,12 @@ class EDMDenoiser(Denoiser):
         self.schedule = schedule
         self.sigma_data, self.log_sigma_mean, self.log_sigma_std = sigma_data, log_sigma_mean, log_sigma_std
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """See `Denoiser.forward`; `t` is σ."""
+    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+        """See `Denoiser.predict`; `t` is σ."""
         total = t**2 + self.sigma_data**2
         residual = self.network(spread(total.rsqrt()) * x, 250 * t.log(), label)
         skip, out = self.sigma_data**2 / total, t * self.sigma_data * total.rsqrt()
-        clean: Tensor = spread(skip) * x + spread(out) * residual
-        return clean
+        return Prediction(spread(skip) * x + spread(out) * residual)
 
     def loss(self, x0: Tensor, label: Tensor, *, generator: torch.Generator) -> Tensor:
         """(σ² + σ_data²) / (σ σ_data)² · mean (D - x_0)², ln σ normal."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from histosynth.diffusion.denoiser import Denoiser
+from histosynth.diffusion.denoiser import Denoiser, Prediction
 from histosynth.diffusion.samplers import Denoise
 
 
@@ -18,12 +18,12 @@ def guided(denoiser: Denoiser, label: Tensor, *, guidance: float = 1.0, clip: bo
     """
     null = torch.full_like(label, denoiser.null_label)
 
-    def denoise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Prediction:
         times = t.expand(len(x))
-        clean: Tensor = denoiser(x, times, null if guidance == 0 else label)
+        clean, variance = denoiser.predict(x, times, null if guidance == 0 else label)
         if guidance not in (0, 1):
-            unconditional = denoiser(x, times, null)
+            unconditional: Tensor = denoiser(x, times, null)
             clean = unconditional + guidance * (clean - unconditional)
-        return clean.clamp(-1, 1) if clip else clean
+        return Prediction(clean.clamp(-1, 1) if clip else clean, variance)
 
     return denoise

@@ -13,11 +13,12 @@ from typing import Protocol
 
 from torch import Tensor
 
+from histosynth.diffusion.denoiser import Prediction
 from histosynth.diffusion.schedule import Schedule
 from histosynth.registry import Registry
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
-"""(B, 3, S, S) noisy images and one time -> the expected clean images."""
+Denoise = Callable[[Tensor, Tensor], Prediction]
+"""(B, 3, S, S) noisy images and one time -> the expected clean images, and what is known of their variance."""
 
 
 class Sampler(Protocol):
@@ -51,7 +52,7 @@ def ddim(denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps: int, dra
     alpha, sigma = schedule.alpha(times), schedule.sigma(times)
     x = sigma[0] * noise
     for i in range(steps):
-        clean = denoise(x, times[i])
+        clean = denoise(x, times[i]).clean
         x = alpha[i + 1] * clean + sigma[i + 1] / sigma[i] * (x - alpha[i] * clean)
     return x
 
@@ -63,7 +64,7 @@ def ddpm(denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps: int, dra
     alpha, sigma = schedule.alpha(times), schedule.sigma(times)
     x = sigma[0] * noise
     for i in range(steps):
-        clean = denoise(x, times[i])
+        clean = denoise(x, times[i]).clean
         ratio = alpha[i] / alpha[i + 1]
         added = 1 - (ratio * sigma[i + 1] / sigma[i]) ** 2  # share of the noise at t that was added since s
         x = (1 - added) / ratio * x + alpha[i + 1] * added * clean
@@ -80,7 +81,7 @@ def heun(denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps: int, dra
     rho = sigma / alpha
 
     def slope(z: Tensor, i: int) -> Tensor:
-        return (z - denoise(alpha[i] * z, times[i])) / rho[i]
+        return (z - denoise(alpha[i] * z, times[i]).clean) / rho[i]
 
     z = rho[0] * noise
     for i in range(steps):

@@ -7,7 +7,7 @@ to one fixed size, an image comes out the same to the last bit, whatever the oth
 import torch
 from torch import Tensor
 
-from histosynth.diffusion.denoiser import Denoiser
+from histosynth.diffusion.denoiser import Denoiser, Prediction
 
 # Large enough to fill the device with a patch-sized U-Net; constants, as changing one changes images in the last bit.
 _GROUP = {"cpu": 8, "cuda": 32, "mps": 8}
@@ -21,8 +21,8 @@ class FixedBatch(Denoiser):
         self.denoiser, self.schedule = denoiser, denoiser.schedule
         self.group = _GROUP.get(device.type, 8)
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """See `Denoiser.forward`."""
+    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+        """See `Denoiser.predict`."""
         padding = -len(x) % self.group
 
         def groups(part: Tensor) -> list[Tensor]:
@@ -30,4 +30,7 @@ class FixedBatch(Denoiser):
             return list(torch.split(padded, self.group))
 
         trios = zip(groups(x), groups(t), groups(label), strict=True)
-        return torch.cat([self.denoiser(*trio) for trio in trios])[: len(x)]
+        found = [self.denoiser.predict(*trio) for trio in trios]
+        clean = torch.cat([prediction.clean for prediction in found])[: len(x)]
+        variances = [prediction.variance for prediction in found if prediction.variance is not None]
+        return Prediction(clean, torch.cat(variances)[: len(x)] if variances else None)
