@@ -136,8 +136,8 @@ class DiffusionSettings(Section):
     """Variance of a `ddpm` sampler's step: that of the posterior, that of the forward step, or `learned` between the
     two by three more channels and the hybrid loss (Nichol & Dhariwal 2021)."""
     weighting: Literal["p2", "min_snr", "uniform"] = "p2"
-    """Loss weights of `ddpm`: `p2` (Choi et al. 2022), `min_snr` (Hang et al. 2023), or `uniform`, the plain mean square
-    error of what the network predicts. `edm` has its own, `flow` none."""
+    """Loss weights of `ddpm`: `p2` (Choi et al. 2022), `min_snr` (Hang et al. 2023), or `uniform`, the plain mean
+    square error of what the network predicts. `edm` has its own, `flow` none."""
     p2_k: float = Field(1.0, gt=0)
     """k of the P2 weighting."""
     p2_gamma: float = Field(0.5, ge=0)

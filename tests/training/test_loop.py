@@ -111,17 +111,17 @@ def test_twenty_steps_with_stain_jitter_are_seven_and_thirteen(make_store: MakeS
 def test_no_stain_jitter_draws_nothing(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from histosynth.diffusion.denoiser import EpsilonDenoiser
+    from histosynth.diffusion.denoiser import Denoiser
 
     store = make_store()
     seen: list[torch.Tensor] = []
 
-    def loss(self: EpsilonDenoiser, x: torch.Tensor, label: object, *, generator: torch.Generator) -> torch.Tensor:
+    def loss(self: Denoiser, x: torch.Tensor, label: object, *, generator: torch.Generator) -> torch.Tensor:
         seen.append(generator.get_state())
         return plain(self, x, label, generator=generator)
 
-    plain = EpsilonDenoiser.loss
-    monkeypatch.setattr(EpsilonDenoiser, "loss", loss)
+    plain = Denoiser.loss
+    monkeypatch.setattr(Denoiser, "loss", loss)
     settings = load_settings(tiny_settings, overrides=["train.images=8", "train.flips=false"])
     train(store, out=tmp_path / "run", settings=settings, device="cpu", progress=False)
     expected = torch.Generator().manual_seed(int(np.random.SeedSequence((3, 0)).generate_state(1, np.uint64)[0]))
@@ -236,14 +236,14 @@ def test_a_store_without_labels_says_what_to_do(make_store: MakeStore, tiny_sett
 def test_a_diverging_loss_stops_with_the_place_and_keeps_the_checkpoint(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from histosynth.diffusion.denoiser import EpsilonDenoiser
+    from histosynth.diffusion.denoiser import Denoiser
 
-    honest, calls = EpsilonDenoiser.loss, iter(range(1000))
+    honest, calls = Denoiser.loss, iter(range(1000))
 
-    def loss(self: EpsilonDenoiser, *args: object, **kwargs: object) -> torch.Tensor:
+    def loss(self: Denoiser, *args: object, **kwargs: object) -> torch.Tensor:
         return honest(self, *args, **kwargs) * (float("nan") if next(calls) == 5 else 1)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(EpsilonDenoiser, "loss", loss)
+    monkeypatch.setattr(Denoiser, "loss", loss)
     with pytest.raises(HistosynthError, match=r"the loss is nan after 40 images.*last checkpoint"):
         train(make_store(), out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["images"] == 32
