@@ -16,9 +16,14 @@ from histosynth.diffusion.discrete import DiscreteDenoiser
 from histosynth.diffusion.schedule import VariancePreserving, cosine, linear, zero_terminal_snr
 from histosynth.diffusion.variational import Posterior, log_mass, prior_bits, step_bits
 
-MEAN, STD = -0.2, 0.3  # of the Gaussian data
+MEAN, STD = -0.1, 0.15  # of the Gaussian data, all of it in [-1, 1]
 BINS = np.linspace(-1, 1, 256)
-SCHEDULES = {"linear": linear(1000), "cosine": cosine(200), "no signal at the end": zero_terminal_snr(linear(1000))}
+SCHEDULES = {
+    "linear": linear(1000),
+    "short": linear(100),
+    "cosine": cosine(200),
+    "no signal at the end": zero_terminal_snr(linear(1000)),
+}
 
 
 def scalar(*values: float) -> Tensor:
@@ -76,8 +81,8 @@ def test_the_decoder_is_the_mass_of_each_bin(mean: float, deviation: float) -> N
     expected = np.diff(norm.cdf(edges, mean, deviation))
     log = log_mass(
         torch.tensor(BINS),
-        mean=torch.tensor(mean).double(),
-        log_variance=torch.tensor(2 * math.log(deviation)).double(),
+        mean=torch.tensor(mean, dtype=torch.float64),
+        log_variance=torch.tensor(2 * math.log(deviation), dtype=torch.float64),
     )
     np.testing.assert_allclose(log.exp().numpy(), expected, rtol=1e-6, atol=1e-13)
     assert log.exp().sum().item() == pytest.approx(1, abs=1e-9)
@@ -146,7 +151,6 @@ class Optimal:
             mean = (of_x + of_clean * slope) * mean + of_clean * offset
             variance = (of_x + of_clean * slope) ** 2 * variance + added
         slope, offset = self.clean(1)
-        _, bar = bars_of(self.schedule, 1)
         small, large = (
             float(table(torch.tensor(1.0).double())) for table in (self.posterior.log_small, self.posterior.log_large)
         )
@@ -155,13 +159,14 @@ class Optimal:
         total = norm(slope * mean + offset, math.sqrt(slope**2 * variance + decoder**2))
         edges = np.concatenate([[-np.inf], (BINS[1:] + BINS[:-1]) / 2, [np.inf]])
         masses = np.diff(total.cdf(edges))
-        middle = 128  # once by brute force
-        integral = quad(
-            lambda x: norm.pdf(x, mean, math.sqrt(variance))
-            * (norm.cdf(edges[middle + 1], slope * x + offset, decoder) - norm.cdf(edges[middle], slope * x + offset, decoder)),
-            mean - 10 * math.sqrt(variance), mean + 10 * math.sqrt(variance), points=[BINS[middle]], epsrel=1e-9, limit=500,
-        )[0]  # fmt: skip
-        assert integral == pytest.approx(masses[middle], rel=1e-6)
+
+        def joint(x: float) -> float:
+            mass = np.diff(norm.cdf(edges[128:130], slope * x + offset, decoder))[0]
+            return float(norm.pdf(x, mean, math.sqrt(variance)) * mass)
+
+        near = BINS[128]  # one bin by brute force
+        integral = quad(joint, near - 0.2, near + 0.2, points=[near - 0.02, near, near + 0.02], epsrel=1e-9)[0]
+        assert integral == pytest.approx(masses[128], rel=1e-6)
         return float(-(data_masses() * np.log2(masses)).sum())
 
 
@@ -173,14 +178,17 @@ def data_masses() -> Any:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_the_sum_of_all_terms_bounds_the_likelihood_and_touches_it_where_the_chain_is_exact(name: str) -> None:
-    """Entropy of the data <= cross entropy of the chain <= the bound, in bits a dimension, and all but equal."""
+    """Entropy of the data <= cross entropy of the chain <= the bound, in bits a dimension, and all but equal.
+
+    What is left (9e-4 bits at T = 1000, 1e-5 at T = 100) is that data in bins of 1/127.5 are not quite Gaussian beside
+    the first noise, σ_1 = 0.01.
+    """
     chain = Optimal(SCHEDULES[name])
     entropy = float(-(data_masses() * np.log2(data_masses())).sum())
     bound, cross = chain.bound(), chain.cross_entropy()
     assert entropy <= cross + 1e-9
     assert cross <= bound + 1e-9
-    print(name, entropy, cross, bound)
-    assert bound - entropy < 0.01
+    assert bound - entropy < 1e-3
 
 
 def test_another_variance_loosens_the_bound() -> None:
@@ -199,7 +207,10 @@ def test_the_hybrid_loss_adds_the_unweighted_term_and_teaches_it_the_variance_al
 ) -> None:
     schedule = linear(1000)
     x0, noise = torch.rand(2, 3, 2, 2).double() * 2 - 1, torch.randn(2, 3, 2, 2).double()
-    out = (0.3 * torch.randn(2, 6, 2, 2).double()).requires_grad_()
+    out = 0.3 * torch.randn(2, 6, 2, 2).double()
+    if parameter == "x0":
+        out[:, :3] = x0 + out[:, :3] / 20  # near it, else the mass at t = 1 is beyond float64
+    out.requires_grad_()
 
     def silent(snr: Tensor, parameter: object) -> Tensor:
         return torch.zeros_like(snr)
@@ -219,10 +230,8 @@ def test_the_hybrid_loss_adds_the_unweighted_term_and_teaches_it_the_variance_al
     torch.testing.assert_close(loss.weighted, 7 * loss.plain + term)
     before, now = bars_of(schedule, t)
     beta = 1 - now / before
-    tilde = [beta * (1 - b) / (1 - n) for b, n in [(before, now)]][0] or beta  # β̃_1 is 0
-    if t == 1:
-        second, third = bars_of(schedule, 2)
-        tilde = (1 - third / second) * (1 - second) / (1 - third)
+    first, second = bars_of(schedule, max(t, 2))  # β̃_1 is 0, and β̃_2 stands for it
+    tilde = (1 - second / first) * (1 - first) / (1 - second)
     x = math.sqrt(now) * x0 + math.sqrt(1 - now) * noise
     clean = whole(x, time, label).detach()
     variance = (math.log(tilde) + (out[:, 3:].detach() + 1) / 2 * (math.log(beta) - math.log(tilde))).exp()

@@ -47,9 +47,10 @@ def step_bits(posterior: Posterior, *, x0: Tensor, x: Tensor, t: Tensor, clean: 
         return table(t)[:, None, None, None]
 
     small, large = at(posterior.log_small), at(posterior.log_large)
-    log_variance = small + share * (large - small)
+    above = share * (large - small)
+    log_variance = small + above
     off = at(posterior.of_clean) * (clean - x0)
-    kl = (log_variance - small + (small - log_variance).exp() + off**2 * (-log_variance).exp() - 1) / 2
+    kl = (above + torch.expm1(-above) + off**2 * (-log_variance).exp()) / 2
     first = (t == 1)[:, None, None, None]
     mean = torch.where(first, at(posterior.of_x) * x + at(posterior.of_clean) * clean, x0)  # x0: nothing overflows
     nats = torch.where(first, -log_mass(x0, mean=mean, log_variance=log_variance), kl)
