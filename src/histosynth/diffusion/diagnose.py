@@ -5,13 +5,14 @@ content (0.01 to 1), and the clean-up of imperceptible noise (above 1). The shar
 shows what a weighting really does: P2 takes it from the clean-up.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from histosynth.diffusion.denoiser import Denoiser
+from histosynth.diffusion.denoiser import Denoiser, wide
 
 STAGES = {"coarse": (0.0, 1e-2), "content": (1e-2, 1.0), "clean-up": (1.0, torch.inf)}
 """The stages of Choi et al. 2022 as bands of SNR; theirs end at 1e4, where their process begins."""
@@ -65,6 +66,7 @@ def loss_by_noise_level(
         raise ValueError("no times to look at")
     times = times.to(device=x0.device, dtype=torch.float32)
     snr = (denoiser.schedule.alpha(times) / denoiser.schedule.sigma(times)) ** 2
+    snr = snr.nan_to_num(posinf=torch.finfo(snr.dtype).max)  # the data itself, at t = 0 of a flow
     noise_seeds = torch.randint(2**62, (len(times),), generator=generator).tolist()
     weights = [p for p in denoiser.parameters() if p.requires_grad]
     training, found = denoiser.training, []
@@ -74,7 +76,7 @@ def loss_by_noise_level(
             chosen = ((snr >= low) & (snr < high)).nonzero().flatten()
             gradients = [torch.zeros_like(p) for p in weights]
             plain_sum, weighted_sum = 0.0, 0.0
-            for part in torch.split(chosen, batch):
+            for part in torch.split(chosen, batch) if len(chosen) else ():
                 images = part % len(x0)
                 noise = torch.stack([_noise(noise_seeds[i], x0) for i in part.tolist()])
                 with torch.enable_grad():
@@ -85,7 +87,7 @@ def loss_by_noise_level(
                         total += gradient
                 plain_sum += loss.plain.sum().item()
                 weighted_sum += loss.weighted.sum().item()
-            norm = torch.stack([g.double().square().sum().cpu() for g in gradients]).sum().sqrt().item()
+            norm = math.sqrt(sum(wide(g).square().sum().item() for g in gradients))
             size = len(chosen)
             found.append([size, plain_sum / (size or torch.nan), weighted_sum / (size or torch.nan), norm])
     finally:
@@ -96,4 +98,4 @@ def loss_by_noise_level(
 
 def _noise(seed: int, x0: Tensor) -> Tensor:
     """Noise of one image; its own seed keeps it the same whatever the bands and the batch."""
-    return torch.randn(x0.shape[1:], generator=torch.Generator().manual_seed(seed)).to(x0)
+    return torch.randn(x0.shape[1:], generator=torch.Generator().manual_seed(seed)).to(wide(x0))
