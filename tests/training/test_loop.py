@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 
 from histosynth.config import Settings, load_settings
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import PatchDataset
+from histosynth.patches.dataset import PatchDataset, to_tensor
 from histosynth.patches.store import Store
 from histosynth.rundir import only_writer
 from histosynth.training.diffusion_task import DiffusionTask
@@ -233,20 +234,51 @@ def test_a_store_without_labels_says_what_to_do(make_store: MakeStore, tiny_sett
     assert not (tmp_path / "run").exists()
 
 
-def test_a_diverging_loss_stops_with_the_place_and_keeps_the_checkpoint(
-    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bad", [[2, 5], range(8)])
+def test_a_diverging_loss_names_step_and_patches_and_keeps_the_checkpoint(
+    make_store: MakeStore,
+    tiny_settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bad: list[int],
 ) -> None:
     from histosynth.diffusion.denoiser import Denoiser
 
-    honest, calls = Denoiser.loss, iter(range(1000))
+    honest, calls, store = Denoiser.loss, iter(range(1000)), Store(make_store())
+    shown: list[torch.Tensor] = []
 
-    def loss(self: Denoiser, *args: object, **kwargs: object) -> torch.Tensor:
-        return honest(self, *args, **kwargs) * (float("nan") if next(calls) == 5 else 1)  # type: ignore[arg-type]
+    def loss(self: Denoiser, x: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
+        losses = honest(self, x, *args, **kwargs)  # type: ignore[arg-type]
+        if next(calls) < 5:
+            return losses
+        shown.extend(x[bad])
+        return losses * torch.ones(8).index_fill(0, torch.tensor(list(bad)), float("nan"))
 
     monkeypatch.setattr(Denoiser, "loss", loss)
-    with pytest.raises(HistosynthError, match=r"the loss is nan after 40 images.*last checkpoint"):
-        train(make_store(), out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
+    settings = load_settings(tiny_settings, overrides=["train.flips=false"])
+    message = r"the loss is nan and its gradient nan after 40 images, on (\d) of 8 patches of the batch: (.*); look .*"
+    with pytest.raises(HistosynthError, match=message + "the last checkpoint is in") as caught:
+        train(store, out=tmp_path / "run", settings=settings, device="cpu", progress=False)
+    found = re.match(message, str(caught.value))
+    assert found is not None
+    images = dict(zip(store.column("patch_id"), to_tensor(store.images(range(len(store)))), strict=True))
+    named = found.group(2).split(", ")
+    assert int(found.group(1)) == len(named) == len(bad)
+    assert all(torch.equal(images[name], x) for name, x in zip(named, shown, strict=True))
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["images"] == 32
+
+
+def test_a_diverging_gradient_of_a_finite_loss_names_the_first_patches(
+    make_store: MakeStore, tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    data = PatchDataset(Store(make_store()))
+    settings = load_settings(tiny_settings, overrides=["train.batch=20"])
+    with pytest.raises(
+        HistosynthError, match=r"gradient inf after 60 images, on 20 of 20 .* and 4 more; look"
+    ) as caught:
+        DiffusionTask(data, settings=settings, device=torch.device("cpu")).step(60)
+    assert ", ".join(data.ids(60, 16, seed=3)) in str(caught.value)
 
 
 def test_an_absent_device_is_named(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
