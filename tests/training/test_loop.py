@@ -66,14 +66,23 @@ def test_the_loss_falls_on_patches_of_two_shades(
     assert sum(losses[-20:]) / 20 < 0.6 * sum(losses[:5]) / 5
 
 
-@pytest.mark.parametrize("process", ["ddpm", "edm"])
+PROCESSES = {
+    "ddpm": ["process=ddpm"],
+    "edm": ["process=edm"],
+    "flow": ["process=flow"],
+    "learned": ["variance=learned", "timesteps=200"],
+    "v": ["prediction=v", "zero_terminal_snr=true", "schedule=cosine", "weighting=uniform"],
+}
+
+
+@pytest.mark.parametrize("process", PROCESSES)
 def test_two_runs_are_equal_and_a_seed_makes_another(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, process: str
 ) -> None:
-    store = make_store()
+    store, process_overrides = make_store(), [f"diffusion.{override}" for override in PROCESSES[process]]
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         settings = load_settings(
-            tiny_settings, overrides=[f"diffusion.process={process}", f"train.seed={seed}", "model.dropout=0.1"]
+            tiny_settings, overrides=[*process_overrides, f"train.seed={seed}", "model.dropout=0.1"]
         )
         train(store, out=tmp_path / name, settings=settings, device="cpu", progress=False)
     assert same(tmp_path / "a", tmp_path / "b")
