@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import scipy.stats
 import torch
 from torch import Tensor
 
@@ -26,12 +27,19 @@ def test_input_and_target_have_unit_variance_and_no_noise_gives_the_identity(tol
         network.answer = torch.ones(1).double()
         out = denoiser(x, t, label) - skipped
         target = (x0 - skipped) / out
+        torch.testing.assert_close(network.asked[0][1], 250 * t.log())
         assert network.asked[0][0].std().item() == pytest.approx(1, abs=0.02)
         assert target.std().item() == pytest.approx(1, abs=0.02)
     x = torch.randn(1, 3, 2, 2)
     torch.testing.assert_close(
         denoiser(x, torch.tensor([1e-6]), torch.zeros(1)), x, atol=1e-5, rtol=0, check_dtype=False
     )
+
+
+def test_log_sigma_is_drawn_from_its_normal_distribution(told: MakeNetwork) -> None:
+    denoiser = EDMDenoiser(told(torch.zeros(1)), VarianceExploding(), log_sigma_mean=-1.0, log_sigma_std=0.7)
+    drawn = denoiser.draw_times(20_000, generator=torch.Generator().manual_seed(2)).log().double().numpy()
+    assert scipy.stats.kstest(drawn, "norm", args=(-1.0, 0.7)).pvalue > 0.01
 
 
 def test_the_weight_makes_every_noise_level_count_alike_at_the_start(told: MakeNetwork) -> None:
