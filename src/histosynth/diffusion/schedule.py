@@ -48,6 +48,12 @@ class VariancePreserving:
 
     Args:
         alpha_bars: (T,) products of 1 - β, falling, in [0, 1); only the last may be 0.
+
+    Attributes:
+        alpha_bars: (T + 1,) float64, ᾱ_0 = 1 before them.
+        timesteps: T.
+        alpha: √ᾱ_t, a function of t.
+        sigma: √(1 - ᾱ_t), a function of t.
     """
 
     def __init__(self, alpha_bars: Tensor) -> None:
