@@ -1,4 +1,4 @@
-"""The directory of a report: whole or absent, replaced by a newer one of its kind, and never written over another thing."""
+"""The directory of a report: whole or absent, replaced by a newer one, never written over another thing."""
 
 import json
 import shutil

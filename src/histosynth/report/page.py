@@ -40,35 +40,39 @@ def render(
     rows, grid = figures.rows, found["settings"]["grid"]
     known = [c.measures["frechet_distance"].high for row in rows.values() for c in row.values() if c.n]
     cells = [v for m in figures.matrices.values() for row in m.frechet_distance for v in row if v is not None]
-    return environment().get_template("report.html.j2").render(
-        title=", ".join(found["stores"]["fake"]["sources"]),
-        verdict=found["verdict"],
-        cautions=found["cautions"],
-        figures=figures,
-        rows=rows,
-        reference="held_out" if any(row["fake_vs_held_out"].n for row in rows.values()) else "train",
-        ticks=axis_ticks(max(known)),
-        heat=(min(cells), max(cells)) if cells else (0.0, 1.0),
-        sections=sections,
-        panels={k: [panel(side, k, shown=grid) for side in plan.sides.values()] for k in plan.labels},
-        extractor=extractor_title,
-        neighbors=found["settings"]["neighbors"],
-        shown_px=min(shown_px(found["stores"]["fake"]["patch_px"]), 160),
-        pairs=PAIRS,
-        pair_titles=PAIR_TITLES,
-        measures=MEASURES,
-        distances=DISTANCES,
-        sides=SIDE_TITLES,
-        provenance=provenance,
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            title=", ".join(found["stores"]["fake"]["sources"]),
+            verdict=found["verdict"],
+            cautions=found["cautions"],
+            figures=figures,
+            rows=rows,
+            reference="held_out" if any(row["fake_vs_held_out"].n for row in rows.values()) else "train",
+            ticks=axis_ticks(max(known)),
+            heat=(min(cells), max(cells)) if cells else (0.0, 1.0),
+            sections=sections,
+            panels={k: [panel(side, k, shown=grid) for side in plan.sides.values()] for k in plan.labels},
+            extractor=extractor_title,
+            neighbors=found["settings"]["neighbors"],
+            shown_px=min(shown_px(found["stores"]["fake"]["patch_px"]), 160),
+            pairs=PAIRS,
+            pair_titles=PAIR_TITLES,
+            measures=MEASURES,
+            distances=DISTANCES,
+            sides=SIDE_TITLES,
+            provenance=provenance,
+        )
     )
 
 
-def panel(side: Side, label: str, *, shown: int) -> Panel:
+def panel(side: Side, label: str, *, shown: int, title: str | None = None) -> Panel:
     """The first few patches of a side and label, in the order in which they enter the figures."""
     rows, statement = side.rows[label][:shown], synthetic_statement(side)
     names = side.store.column("patch_id")
     return Panel(
-        title=SIDE_TITLES[side.name],
+        title=title or SIDE_TITLES[side.name].capitalize(),
         synthetic=statement is not None,
         count=len(side.rows[label]),
         patients=side.patients(label),
