@@ -8,6 +8,7 @@ from histosynth.report.compare.tables import APART, legend, tables
 from histosynth.report.compare.words import SIDES, measure_name
 from histosynth.report.figures import shown_px
 from histosynth.report.page import axis_ticks, environment, panel
+from histosynth.report.record import in_words
 from histosynth.report.sides import SIDE_TITLES
 
 
@@ -22,6 +23,7 @@ def render(found: ComparisonFacts, *, shown: Sequence[Shown], count: int) -> str
         .get_template("compare.html.j2")
         .render(
             found=found,
+            made_with={k: in_words(m.samples.manifest.get("made_with") or {}) for k, m in found.models.items()},
             title=", ".join(found.models),
             verdict=found.verdict,
             cautions=found.cautions,

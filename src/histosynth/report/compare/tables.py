@@ -113,7 +113,7 @@ def as_markdown(table: Table, *, intervals: bool = True) -> str:
 
 def legend(found: ComparisonFacts, *, place: str) -> str:
     """What the signs of the tables mean; `place` is where the intervals stand."""
-    text = f"Bold: the best figure. {APART}: its 95 % interval overlaps that of no other model. {place}: the interval."
+    text = f"Bold: the best figure. {APART}: its 95% interval overlaps that of no other model. {place}: the interval."
     if found.reference == "held_out":
         text += f" “{FLOOR.capitalize()}”: in the place of synthetic ones, the mark to read the others by."
     return text

@@ -30,17 +30,17 @@ def verdict(found: ComparisonFacts, *, alarmed: Sequence[str]) -> list[str]:
     leads = {
         model: [names[m] for m, best in measures.items() if best.models == [model]] for model in found.overall.models
     }
-    first = "; ".join(f"{model} in {', '.join(led)}" for model, led in leads.items() if led)
+    mind = {model: " (mind the warnings about it)" if model in alarmed else "" for model in leads}
+    first = "; ".join(f"{model}{mind[model]} in {', '.join(led)}" for model, led in leads.items() if led)
     said = [f"Best figures: {first}."] if first else []
     for measure, best in measures.items():
         if best.told_apart:
             model = best.models[0]
             value = found.overall.models[model][found.against].measures[measure]
-            mind = "; mind the warnings about it" if model in alarmed else ""
             said.append(
-                f"{model} has the {'lowest' if measure in DISTANCES else 'highest'} {names[measure]}, "
+                f"{model}{mind[model]} has the {'lowest' if measure in DISTANCES else 'highest'} {names[measure]}, "
                 f"{figure(value, measure)}, and its {value.level:.0%} interval, {interval(value, measure)}, overlaps "
-                f"that of no other model{mind}."
+                f"that of no other model."
             )
     if note := next((best.note for best in measures.values() if best.note), None):
         said.append(f"No model is called better by any of them: intervals were {note}.")
