@@ -326,7 +326,7 @@ def test_provenance_is_for_people(real, fake, report):
     content = report(real, fake) | {"settings": {"weights": "", "flag": True, "sections": ["a", "b"], "empty": []}}
     shown = tables(content)["Measures"]
     assert {key: shown[key] for key in ("weights", "flag", "sections", "empty")} == {
-        "weights": "none", "flag": "yes", "sections": "a, b", "empty": "none",
+        "weights": "not set", "flag": "yes", "sections": "a, b", "empty": "none",
     }  # fmt: skip
 
 

@@ -244,7 +244,9 @@ def test_what_all_reports_say_is_said_once(paths, edit, tmp_path):
         facts["cautions"] = [{"level": "note", "text": "One patient."}, {"level": "alarm", "text": "Trained on all."}]
 
     found = compare(reports=[edit(path, f"w-{path.name}", warned) for path in paths], out=tmp_path / "both")
-    assert [c["text"] for c in found["cautions"]] == ["Trained on all.", "One patient."]
+    texts = [c["text"] for c in found["cautions"]]
+    assert texts[:2] == ["Trained on all.", "One patient."]
+    assert not any("Trained" in text or "One patient" in text for text in texts[2:])
 
 
 # The page and the pictures

@@ -110,4 +110,4 @@ def _plain(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ", ".join(map(_plain, value)) or "none"
-    return "none" if value in (None, "") else str(value)
+    return "not set" if value in (None, "") else str(value)
