@@ -80,7 +80,7 @@ def _own(entries: Sequence[Entry]) -> Iterator[str]:
     made = [(e.facts.provenance["versions"]["histosynth"], e.facts.provenance["git_revision"]) for e in entries]
     if len(set(made)) > 1:
         which = "; ".join(
-            f"{e.name}: {version}{f', revision {git[:12]}' if git else ''}"
+            f"{e.name}: {version}{f', revision {git[:12]}{git[40:]}' if git else ''}"
             for e, (version, git) in zip(entries, made, strict=True)
         )
         yield f"The reports were made by different versions of histosynth, which may measure differently ({which})."
