@@ -1,0 +1,34 @@
+"""Heun's rule on the probability-flow path: an Euler step, then the mean of the slopes at both its ends.
+
+The path has two simple forms: dz/dρ = ε̂ with z = x/α, ρ = σ/α (Karras et al. 2022, alg. 1, where α = 1), and
+dy/dγ = x̂_0 with y = x/σ, γ = α/σ. An Euler step is the same in both, that of ddim. The first form is for the end at the
+data, where γ is infinite, the second for pure noise, where ρ is.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from histosynth.diffusion.samplers.protocol import Denoise, samplers
+from histosynth.diffusion.samplers.steps import Steps
+from histosynth.diffusion.schedule import Schedule
+
+
+@samplers.register("heun")
+def heun(denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps: int, draw: Callable[[], Tensor]) -> Tensor:
+    """Two evaluations a step but the last."""
+    way = Steps(schedule, steps, like=noise)
+    x = way.sigma[0] * noise
+    for i in range(steps):
+        clean = denoise(x, way.times[i]).clean
+        guess = way.move(x, clean, i)
+        if i < way.last:
+            there = denoise(guess, way.times[i + 1]).clean
+            alpha, sigma, alpha_s, sigma_s = way.alpha[i], way.sigma[i], way.alpha[i + 1], way.sigma[i + 1]
+            if alpha == 0:
+                guess = guess + alpha_s / 2 * (there - clean)
+            else:
+                turn = (guess - alpha_s * there) / sigma_s - (x - alpha * clean) / sigma
+                guess = guess + (sigma_s - alpha_s * sigma / alpha) / 2 * turn
+        x = guess
+    return x
