@@ -5,7 +5,7 @@ time t, s < t the next time and e^-h = α_t σ_s / (α_s σ_t), h the step in lo
 
 - ddim: x_s = α_s x̂_0 + σ_s ε̂, ε̂ = (x_t - α_t x̂_0) / σ_t. Deterministic, first order (Song et al. 2021); η puts noise
   back in, up to that of ddpm.
-- ddpm: a draw from q(x_s | x_t, x̂_0), the posterior of Ho et al. 2020, eq. 7, with the variance that the denoiser knows.
+- ddpm: a draw from q(x_s | x_t, x̂_0), the posterior of Ho et al. 2020, eq. 7, with the denoiser's variance.
 - dpmpp_2m: ddim with x̂_0 extrapolated from this evaluation and the one before; second order at one evaluation a step
   (Lu et al. 2022, "DPM-Solver++", alg. 2).
 - dpmpp_2m_sde: ddpm with the same extrapolation.

@@ -1,12 +1,12 @@
 """DPM-Solver++ 2M: second order at one evaluation a step (Lu et al. 2022, "DPM-Solver++", alg. 2).
 
-A step is one of ddim, exact where x̂_0 does not change along it; so x̂_0 is taken at the middle of the step in log(α/σ), by
-the line through this evaluation and the one before:
+A step is one of ddim, exact where x̂_0 does not change along it; so x̂_0 is taken at the middle of the step in log(α/σ),
+by the line through this evaluation and the one before:
 
   D = x̂_0 + h / (2 h_before) · (x̂_0 - x̂_0,before)
 
-The first step has none before it; where a step starts at pure noise or ends at the data, h is infinite and the line says
-nothing, so that D = x̂_0 there. The SDE variant puts D into the step of ddpm instead.
+The first step has none before it; where a step starts at pure noise or ends at the data, h is infinite and the line
+says nothing, so that D = x̂_0 there. The SDE variant puts D into the step of ddpm instead.
 """
 
 from collections.abc import Callable

@@ -50,7 +50,9 @@ def pick_sampler(name: str, *, eta: float = 0.0) -> Sampler:
     if eta == 0:
         return sampler
     if not is_dataclass(sampler) or isinstance(sampler, type) or not hasattr(sampler, "eta"):
-        raise HistosynthError(f"sample.eta = {eta}: the sampler {name} has no eta; set it to 0, or take the sampler ddim")
+        raise HistosynthError(
+            f"sample.eta = {eta}: the sampler {name} has no eta; set it to 0, or take the sampler ddim"
+        )
     return replace(sampler, eta=eta)
 
 
