@@ -6,7 +6,6 @@ down to σ/α = 0.002 (or the least that the process has) before the last step t
 less on noise that drowns everything. The exponent is ours: `benchmarks/samplers.py` compares it.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -19,16 +18,11 @@ _FLOOR = 0.002  # Karras et al. 2022, table 1
 _FINE = 10_000  # times of a continuous process to choose from
 
 
-@dataclass(frozen=True)
 class Spaced:
     """A schedule that visits other times of the same process."""
 
-    schedule: Schedule
-
-    @property
-    def span(self) -> str:
-        """See `Schedule.span`."""
-        return self.schedule.span
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule, self.span = schedule, schedule.span
 
     def holds(self, t: Tensor) -> Tensor:
         """See `Schedule.holds`."""
