@@ -7,7 +7,7 @@ Two kinds of data have a denoiser in closed form, so that what is measured is th
 - mixture: eight narrow modes, ±0.5 ± 0.15 ± 0.05, each of standard deviation 0.012; the error is the Wasserstein
   distance of 1999 samples from quantiles of the noise to the quantiles of the data.
 
-    .venv/bin/python benchmarks/samplers.py            # three minutes on one core, no data needed
+    .venv/bin/python benchmarks/sampler_errors.py            # three minutes on one core, no data needed
 
 What holds for these need not hold for a trained network; the Fréchet distance of samples decides that.
 """
