@@ -116,7 +116,7 @@ def test_the_latent_is_the_noise_that_a_sampler_begins_with(schedule: Schedule) 
 
 @every_schedule
 def test_translation_moves_mean_and_spread_and_keeps_the_quantile(schedule: Schedule) -> None:
-    """N(0.3, 0.4²) to N(-0.2, 0.25²). Where α > 0 at the end the classes' noises differ a little: that is in the truth."""
+    """N(0.3, 0.4²) to N(-0.2, 0.25²). Where α > 0 at the end, the classes' noises differ, and so does the truth."""
     image = gaussian(100, mean=0.3, std=0.4)
     there, here = (optimal(schedule, mean=m, std=s) for m, s in ((0.3, 0.4), (-0.2, 0.25)))
     found = translate(there, here, schedule, image=image, steps=250)

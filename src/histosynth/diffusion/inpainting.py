@@ -1,8 +1,8 @@
 """Inpainting: part of an image is kept, the rest drawn anew so that it fits (RePaint, Lugmayr et al. 2022).
 
 After each ancestral step to time s the known pixels are replaced by what the process makes of them,
-x_s = α_s x_0 + σ_s ε. That alone fits the unknown pixels to known ones that are noisier than they will be, and comes too
-late to mend it: on a Gaussian the unknown mean follows the known value six tenths of the way. So each step is taken
+x_s = α_s x_0 + σ_s ε. That alone fits the unknown pixels to known ones that are noisier than they will be, and comes
+too late to mend it: on a Gaussian the unknown mean follows the known value six tenths of the way. So each step is taken
 several times over, going back up by fresh noise, q(x_t | x_s), in between: a Markov chain at that noise level, in which
 both parts come to agree. The more often, the nearer the draws come to the model's own conditional distribution
 (`tests/diffusion/test_inpainting.py` says how near). Going back over several steps at once, as RePaint does, came less

@@ -1,12 +1,13 @@
 """Between two images: their latents on the great circle, their labels by mixing what the denoiser says under each.
 
-Spherical interpolation (Shoemake 1985) of latents a, b at angle θ keeps them as long as noise is, which the straight line
-does not: halfway between independent latents it is shorter by √2, and images come out flat.
+Spherical interpolation (Shoemake 1985) of latents a, b at angle θ keeps them as long as noise is, which the straight
+line does not: halfway between independent latents it is shorter by √2, and images come out flat.
 
     a sin((1 - w) θ) / sin θ + b sin(w θ) / sin θ
 
-A mixture (1 - w) x̂_a + w x̂_b of expectations is one of scores: it belongs to the density p_a^(1-w) p_b^w, normalized (at
-each noise level; their sequence is not exactly a diffusion process of it, Du et al. 2023). At w = 0 and 1 it is a and b.
+A mixture (1 - w) x̂_a + w x̂_b of expectations is one of scores: at each noise level it belongs to the density
+p_a^(1-w) p_b^w, normalized; the sequence of these is not exactly a diffusion process (Du et al. 2023). At w = 0 and 1
+it is a and b.
 """
 
 import torch
@@ -39,4 +40,5 @@ def _slerp(a: Tensor, b: Tensor, weight: float) -> Tensor:
     angle = cosine.clamp(-1, 1).arccos()
     if angle.sin() < 1e-6:  # one direction, or opposite ones, between which there is no one way
         return torch.lerp(a, b, weight)
-    return ((x * ((1 - weight) * angle).sin() + y * (weight * angle).sin()) / angle.sin()).to(a)
+    between: Tensor = (x * ((1 - weight) * angle).sin() + y * (weight * angle).sin()) / angle.sin()
+    return between.to(a)
