@@ -21,7 +21,7 @@ from histosynth.sampling.sources import Selection
 
 OUT = Path(__file__).with_name("edits.png")
 HOW = How(steps=20, progress=False)
-COLUMNS = 8
+COLUMNS = 6
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
         ends = [names[label][0] for label in labels[::2]]
         interpolate(run, Selection(paths=[path], patches=ends), out=between, frames=COLUMNS, how=HOW)
         rows[f"From {labels[0]} to {labels[2]} (synthetic)"] = list(pictures(between).values())
-        fill(run, Selection(paths=[path], per_label=3), out=filled, how=HOW)
+        fill(run, Selection(paths=[path], per_label=COLUMNS // 3), out=filled, how=HOW)
         told = Store(filled).manifest["edits"]
         before = [real[edit["from"][0]] for edit in told.values()][:COLUMNS]
         hole = square(before[0].shape[0], share=0.5)[..., None]
