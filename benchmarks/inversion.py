@@ -5,8 +5,8 @@ nothing would change. Beside `diffusion.inversion`: DDIM inversion (the denoiser
 and the same with its step solved for its end by 1 or 3 fixed-point iterations, each sampled back by DDIM at its own
 steps. Evaluations of the network are counted on the way up.
 
-Needs nothing: without --run and --store it makes the model of `histosynth demo` itself (5 minutes); then half a minute on
-one core. `--quick` takes less than one.
+Needs nothing: without --run and --store it makes the model of `histosynth demo` itself (5 minutes); then half a minute
+on one core. `--quick` takes less than one.
 
     .venv/bin/python benchmarks/inversion.py [--run RUN --store STORE] [--quick]
 

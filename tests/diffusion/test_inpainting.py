@@ -6,14 +6,14 @@ from torch import Tensor
 
 from histosynth.diffusion.denoiser import Prediction
 from histosynth.diffusion.inpainting import inpaint
-from histosynth.diffusion.schedule import Schedule, VarianceExploding, cosine
+from histosynth.diffusion.schedule import RectifiedFlow, Schedule, VarianceExploding, cosine
 
 STD, CORRELATION, KNOWN = 0.4, 0.8, 0.6
 MEAN = torch.tensor([0.1, -0.2], dtype=torch.float64)
 COVARIANCE = STD**2 * torch.tensor([[1, CORRELATION], [CORRELATION, 1]], dtype=torch.float64)
 SHIFT = CORRELATION * (KNOWN - 0.1)  # 0.4: by how much the known pixel moves the mean of the other
 SPREAD = STD * (1 - CORRELATION**2) ** 0.5
-SCHEDULES: dict[str, Schedule] = {"karras": VarianceExploding(), "cosine": cosine(1000)}
+SCHEDULES: dict[str, Schedule] = {"karras": VarianceExploding(), "cosine": cosine(1000), "flow": RectifiedFlow()}
 
 
 def filled(schedule: Schedule, *, steps: int, repeats: int, n: int = 10_000) -> Tensor:

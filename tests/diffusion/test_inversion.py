@@ -10,23 +10,12 @@ from torch import Tensor
 from histosynth.diffusion.denoiser import Prediction
 from histosynth.diffusion.inversion import invert, regenerate, translate
 from histosynth.diffusion.samplers import Denoise, heun
-from histosynth.diffusion.schedule import Schedule, VarianceExploding, cosine, linear
+from histosynth.diffusion.schedule import RectifiedFlow, Schedule, VarianceExploding, cosine, linear, zero_terminal_snr
 
 SCHEDULES: dict[str, Schedule] = {"linear": linear(1000), "cosine": cosine(1000), "karras": VarianceExploding()}
+EVERY: dict[str, Schedule] = {**SCHEDULES, "flow": RectifiedFlow(), "no signal": zero_terminal_snr(cosine(1000))}
+to_pure_noise = pytest.mark.parametrize("schedule", EVERY.values(), ids=EVERY)
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
-
-
-class RectifiedFlow:
-    """α = 1 - t, σ = t: no signal at all at the last time."""
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return 1 - t
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return t
-
-    def times(self, steps: int) -> Tensor:
-        return torch.linspace(1, 0, steps + 1, dtype=torch.float64)
 
 
 def optimal(schedule: Schedule, *, mean: float, std: float) -> Denoise:
@@ -50,7 +39,7 @@ def exact_latent(schedule: Schedule, image: Tensor, *, mean: float, std: float) 
     return alpha * mean + (image - mean) / std * (alpha**2 * std**2 + sigma**2).sqrt()
 
 
-@pytest.mark.parametrize("schedule", [*SCHEDULES.values(), RectifiedFlow()], ids=[*SCHEDULES, "rectified flow"])
+@to_pure_noise
 def test_there_and_back_is_the_image_to_an_error_of_second_order_or_better(schedule: Schedule) -> None:
     image = gaussian(200, mean=0.3, std=0.4)
     denoise = optimal(schedule, mean=0.3, std=0.4)
@@ -76,7 +65,7 @@ def test_the_latent_comes_near_the_exact_one_to_second_order() -> None:
     assert 0.9 * 2**2 < error(80) / error(160) < 1.1 * 2**2
 
 
-@pytest.mark.parametrize("schedule", [*SCHEDULES.values(), RectifiedFlow()], ids=[*SCHEDULES, "rectified flow"])
+@to_pure_noise
 def test_latents_of_the_data_are_standard_normal(schedule: Schedule) -> None:
     n = 20_000
     image = gaussian(n, mean=0.3, std=0.4)

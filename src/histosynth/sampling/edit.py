@@ -25,6 +25,7 @@ from histosynth.diffusion.interpolation import mixed, slerp
 from histosynth.diffusion.inversion import invert, regenerate
 from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.samplers import Denoise
+from histosynth.diffusion.thresholding import nothing
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import to_tensor
 from histosynth.patches.store import Patch
@@ -238,7 +239,7 @@ class _Model:
     def denoise(self, labels: Sequence[str | None], *, guidance: float = 1.0) -> Denoise:
         """The denoiser under these labels. Nothing is clipped: the way back could not undo it."""
         numbers = torch.tensor([self.number(label) for label in labels], device=self.device)
-        return guided(self.denoiser, numbers, guidance=guidance, clip=False)
+        return guided(self.denoiser, numbers, guidance=guidance, clip=nothing)
 
     def images(self, patches: Sequence[Patch]) -> Tensor:
         return to_tensor(np.stack([patch.image for patch in patches])).to(self.device)
