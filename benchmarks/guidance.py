@@ -5,7 +5,7 @@ The model draws as many patches a label at guidance 1, 2 and 4, from the same se
 it, what guidance costs: the Fréchet distance to as many real training patches, and recall, the share of those that lie
 among the synthetic ones.
 
-The demo's model leaves nothing to gain; one hardly trained (`train --set train.images=800 --set train.warmup=100`) does.
+The demo's model leaves nothing to gain; a run of `--config demo --set train.images=800 --set train.warmup=100` does.
 
 Needs nothing: without --run and --store it makes the model of `histosynth demo` itself (5 minutes); then 8 minutes on
 one core. `--quick` takes about one, and shows that it runs.
