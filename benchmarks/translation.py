@@ -64,7 +64,8 @@ def shares(sides: dict[str, Morphology], made: dict[tuple[str, str], Morphology]
             if abs(everything[1] - everything[0]) < _APART * deviation:
                 continue
             start, end = value(sides[source], feature), value(sides[target], feature)
-            found[source, target, feature] = (value(result, feature) - start) / (end - start)
+            if end != start:  # a draw of few patches may have no way to go
+                found[source, target, feature] = (value(result, feature) - start) / (end - start)
     return found
 
 
