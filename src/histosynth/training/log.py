@@ -73,7 +73,9 @@ def check_trackers(names: Sequence[str]) -> list[str]:
     known, here = sorted(map(str, LOGGER_TYPE_TO_CLASS)), [str(name) for name in get_available_trackers()]
     for name in names:
         if name not in known:
-            raise HistosynthError(f"train.trackers: no tracker '{name}'{nearest(name, known)}; there are: {', '.join(known)}")
+            raise HistosynthError(
+                f"train.trackers: no tracker '{name}'{nearest(name, known)}; there are: {', '.join(known)}"
+            )
         if name not in here and name != "tensorboard":
             raise HistosynthError(f"train.trackers: '{name}' needs a package that is not installed; pip install {name}")
     return [name for name in names if name in here]

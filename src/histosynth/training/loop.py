@@ -17,7 +17,6 @@ from histosynth.patches.store import Store
 from histosynth.training.checkpoint import load_state, newest_state
 from histosynth.training.checkup import Checkup
 from histosynth.training.classifier_task import ClassifierTask
-from histosynth.training.curve import save_curve
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.launch import launch, told_by_main, writing
 from histosynth.training.log import Log, check_trackers, read_stats
@@ -84,9 +83,7 @@ def train(
         Stopped: by SIGTERM or SIGINT, after saving.
     """
     trackers = check_trackers(settings.train.trackers)
-    accelerator = launch(
-        device, precision=settings.train.precision, trackers=trackers, directory=out / "tensorboard"
-    )
+    accelerator = launch(device, precision=settings.train.precision, trackers=trackers, directory=out / "tensorboard")
     with writing(accelerator, out):
         return _train(store, accelerator, out=out, settings=settings, progress=progress, checkups=checkups)
 
@@ -118,13 +115,15 @@ def _train(
     }
     run = Run(out, settings=settings, facts=facts, total=task.images, main=accelerator.is_main_process)
     path = told_by_main(accelerator, newest_state(out / "state") if accelerator.is_main_process else None)
-    state = load_state(path) if path is not None else {"images": 0, "seconds": 0.0}
+    resumed_at, seconds = 0, 0.0
     if path is not None:
+        state = load_state(path)
         task.load_state(state)
-    seen = resumed_at = state["images"]
-    with Stop(accelerator, hours=settings.train.hours, seconds=state["seconds"]) as stop, Writer() as writer:
-        saver = Saver(run, task, stop, writer, seen=seen)
-        seen = _loop(run, task, stop, saver, seen=seen, progress=progress, checkups=checkups)
+        resumed_at, seconds = state["images"], state["seconds"]
+        del state
+    with Stop(accelerator, hours=settings.train.hours, seconds=seconds) as stop, Writer() as writer:
+        saver = Saver(run, task, stop, writer, seen=resumed_at)
+        seen = _loop(run, task, stop, saver, seen=resumed_at, progress=progress, checkups=checkups)
         saver.finish(seen, changed=seen > resumed_at)
     accelerator.wait_for_everyone()
     stats = read_stats(out)

@@ -17,8 +17,8 @@ def whole(tree: Any) -> Any:
     if isinstance(tree, list | tuple):
         return [whole(value) for value in tree]
     if isinstance(tree, Tensor):
-        full = tree.detach().full_tensor() if isinstance(tree, DTensor) else tree.detach()
-        return full.to("cpu", copy=True)
+        full = tree.full_tensor() if isinstance(tree, DTensor) else tree
+        return full.detach().to("cpu", copy=True)
     return tree
 
 
