@@ -171,7 +171,7 @@ class TrainSettings(Section):
     """Images a step, on all processes together."""
     microbatch: int = Field(0, ge=0)
     """Images a forward pass on each process: gradients of several are added up to a step. 0: its share of the batch.
-    Where memory runs out it is halved, and that is told. It changes results by rounding alone, unless there is dropout."""
+    Where memory runs out it is halved, and that is told. Without dropout it changes results by rounding alone."""
     compile: bool = False
     """Compile the network by `torch.compile`: minutes at the start, faster steps; where that fails, go on without."""
     lr: float = Field(1e-4, gt=0)
@@ -195,7 +195,8 @@ class TrainSettings(Section):
     """Show each patch stained otherwise at random: concentrations of hematoxylin and eosin times 1 ± this, plus ± this;
     0.05 is mild, 0.2 strong. A generative model learns the colors it is shown: its samples have the jittered ones."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Autocast type; `auto` takes bf16 where the device computes it natively. `fp16`, for older GPUs, scales the loss."""
+    """Autocast type; `auto` takes bf16 where the device computes it natively. `fp16` is for older GPUs; it scales the
+    loss."""
     checkpoint_every: int = Field(250_000, ge=1)
     """Images between two checkpoints."""
     keep_states: int = Field(2, ge=1)

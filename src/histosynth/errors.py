@@ -11,7 +11,7 @@ class HistosynthError(Exception):
         return " ".join(super().__str__().split())  # libraries' messages, quoted inside, may have several lines
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 - it is none
     """A signal asked for the end, and all is saved. The command line exits with 128 + its number, as a shell has it."""
 
     def __init__(self, signum: int, said: str) -> None:

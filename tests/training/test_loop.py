@@ -115,7 +115,7 @@ def test_twenty_steps_with_stain_jitter_are_seven_and_thirteen(make_store: MakeS
         first.step(8 * n)
     second.load_state(first.state())
     assert [second.step(8 * n)["loss"] for n in range(7, 20)] == losses[7:]
-    assert all(torch.equal(whole.weights()[name], value) for name, value in second.weights().items())
+    assert all(torch.equal(whole.emas[0].weights[name], value) for name, value in second.emas[0].weights.items())
     assert task(0.0).step(0)["loss"] != losses[0]
 
 

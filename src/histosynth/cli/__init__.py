@@ -13,8 +13,8 @@ from histosynth.cli.options import main_process
 from histosynth.errors import HistosynthError, Stopped, nearest
 
 VERBS = (
-    "demo", "patches", "pack", "normalize", "train", "sample", "translate", "interpolate", "inpaint", "evaluate",
-    "compare", "export", "info", "doctor",
+    "demo", "patches", "pack", "normalize", "train", "watch", "sample", "translate", "interpolate", "inpaint",
+    "evaluate", "compare", "export", "info", "doctor",
 )  # fmt: skip
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 

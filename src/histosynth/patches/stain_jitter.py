@@ -30,7 +30,7 @@ _UNMIXING = torch.tensor(np.linalg.pinv(np.array(TARGET.stains)), dtype=torch.fl
 
 
 def random_stain(x: Tensor, *, strength: float, generators: Sequence[torch.Generator]) -> Tensor:
-    """Jitter the stains of each image of (B, 3, H, W) by its own generator: `strength` is s of the module's equation."""
+    """Jitter the stains of each image of (B, 3, H, W) by its own generator; `strength` is s of the equation above."""
     drawn = torch.stack([torch.rand(2, 2, generator=generator) for generator in generators], dim=1)
     factors, shifts = drawn.mul_(2 * strength).sub_(strength)
     return jitter(x, factors=1 + factors, shifts=shifts)

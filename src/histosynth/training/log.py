@@ -1,4 +1,4 @@
-"""The log of a run: `stats.jsonl`, a line of JSON a step logged; the same to Accelerate's trackers, TensorBoard first."""
+"""The log of a run: `stats.jsonl`, a line of JSON a step logged; and the same to Accelerate's trackers."""
 
 import json
 from collections.abc import Sequence
