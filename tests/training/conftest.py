@@ -1,6 +1,10 @@
 """A tiny store and tiny settings, so that a run takes a second."""
 
-from collections.abc import Callable
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +55,63 @@ def make_store(tmp_path: Path) -> Callable[..., Path]:
         return directory
 
     return make
+
+
+class Launcher:
+    """Starts `histosynth` as processes, with the variables that `torchrun` gives them but without its agent."""
+
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[str]] = []
+
+    @staticmethod
+    def free_port() -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return int(free.getsockname()[1])
+
+    def start(self, words: Sequence[object], *, processes: int = 1) -> list["subprocess.Popen[str]"]:
+        """Start them and return; output is collected."""
+        command = [sys.executable, "-m", "histosynth", *map(str, words)]
+        shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self.free_port())}
+        started = []
+        for rank in map(str, range(processes)):
+            own = {**shared, "RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": str(processes)}
+            environment = {**os.environ, "OMP_NUM_THREADS": "1", **(own if processes > 1 else {})}
+            pipe = subprocess.PIPE
+            started.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
+        self.started += started
+        return started
+
+    def finish(self, started: Sequence["subprocess.Popen[str]"]) -> list[tuple[int, str, str]]:
+        """Exit code, output and errors of each."""
+        told = [one.communicate(timeout=240) for one in started]
+        return [(one.returncode, *texts) for one, texts in zip(started, told, strict=True)]
+
+    def run(self, words: Sequence[object], *, processes: int = 1) -> str:
+        """Run them to the end; the output of the first."""
+        ended = self.finish(self.start(words, processes=processes))
+        assert all(code == 0 for code, _, _ in ended), ended
+        return ended[0][1]
+
+
+@pytest.fixture
+def launcher() -> Iterator[Launcher]:
+    made = Launcher()
+    yield made
+    for one in made.started:
+        if one.poll() is None:
+            one.kill()
+            one.communicate()
+
+
+@pytest.fixture
+def training(make_store: Callable[..., Path], tiny_settings: Settings, tmp_path: Path) -> Callable[..., list[object]]:
+    """The words that train a run of that name, with some settings changed."""
+    store = make_store()
+
+    def words(name: str, *overrides: str) -> list[object]:
+        config = tmp_path / f"{name}.toml"
+        config.write_text(load_settings(tiny_settings, overrides=overrides).to_toml())
+        return ["train", store, "--out", tmp_path / name, "--config", config, "--device", "cpu", "--quiet"]
+
+    return words

@@ -65,7 +65,8 @@ def command(
     if settings.train.task == "classifier":
         following = f"histosynth sample RUN --classifier {result.run} --out SAMPLES"
     text = (
-        f"trained on {result.images} images{rate}{many}{over}, {result.hours:.2f} hours in all, loss {result.loss:.4f}\n"
+        f"trained on {result.images} images{rate}{many}{over}, loss {result.loss:.4f}, "
+        f"{result.hours:.2f} hours in all\n"
         f"run      {result.run}\nweights  {result.weights}\nnext     {following}"
     )
     show(facts, text, as_json=as_json)

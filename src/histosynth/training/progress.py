@@ -1,6 +1,7 @@
 """How far is a run? Read from its files alone, while it trains, here or on another machine, or long after."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from histosynth.rundir import read_manifest
@@ -64,7 +65,7 @@ def run_progress(run: Path, *, columns: int = 40) -> RunProgress:
         images=images,
         total_images=total,
         loss=last.get("loss"),
-        losses=tuple(sum(losses[a:b]) / (b - a) for a, b in zip(cuts, cuts[1:], strict=False)),
+        losses=tuple(sum(losses[a:b]) / (b - a) for a, b in pairwise(cuts)),
         images_per_second=rate,
         seconds_left=0.0 if manifest["status"] == "finished" else left,
         checkpoint=max((run / "state").glob("state-*.pt"), default=None),

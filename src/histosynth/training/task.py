@@ -1,8 +1,8 @@
 """What is trained, as the loop sees it: a step, what must be kept to resume, what a look at it shows.
 
-Image i of the endless sequence has a generator of its own, seeded by (`train.seed`, i): for its noise, its time, how it
-is turned and stained, whether its label is dropped. A step takes images `seen` to `seen + batch`; each process takes its
-share of them and goes through it in microbatches. So neither changes what is learned, but for rounding:
+Image i of the endless sequence has a generator of its own, seeded by (`train.seed`, i): for its noise, its time, how
+it is turned and stained, whether its label is dropped. A step takes images `seen` to `seen + batch`; each process takes
+its share of them and goes through it in microbatches. So neither changes what is learned, but for rounding:
 
     gradient = (1 / batch) Σ_processes Σ_microbatches ∇ Σ_images loss.
 
