@@ -1,10 +1,9 @@
 """A tiny store and tiny settings, so that a run takes a second."""
 
-import os
+import multiprocessing
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +56,29 @@ def make_store(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-class Launcher:
-    """Starts `histosynth` as processes, with the variables that `torchrun` gives them but without its agent."""
+_CODE = """
+import os, sys
+os.environ.update({environment!r})
+for number, path in ((1, {out!r}), (2, {err!r})):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+sys.argv = {argv!r}
+from histosynth.cli import main
+sys.exit(main())
+"""
 
-    def __init__(self) -> None:
-        self.started: list[subprocess.Popen[str]] = []
+
+class Launcher:
+    """Starts `histosynth` as processes, with the variables that `torchrun` gives them but without its agent.
+
+    They are forked from a server that has imported everything, which takes seconds, once.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.started = directory, list[BaseProcess]()
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(
+            ["histosynth.cli", "histosynth.cli.train", "histosynth.training.loop", "histosynth.sampling.generate"]
+        )
 
     @staticmethod
     def free_port() -> int:
@@ -69,23 +86,30 @@ class Launcher:
             free.bind(("127.0.0.1", 0))
             return int(free.getsockname()[1])
 
-    def start(self, words: Sequence[object], *, processes: int = 1) -> list["subprocess.Popen[str]"]:
-        """Start them and return; output is collected."""
-        command = [sys.executable, "-m", "histosynth", *map(str, words)]
+    def start(self, words: Sequence[object], *, processes: int = 1) -> list[BaseProcess]:
+        """Start them and return."""
         shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self.free_port())}
-        started = []
+        first = len(self.started)
         for rank in map(str, range(processes)):
             own = {**shared, "RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": str(processes)}
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", **(own if processes > 1 else {})}
-            pipe = subprocess.PIPE
-            started.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
-        self.started += started
-        return started
+            out, err = self._files(len(self.started))
+            code = _CODE.format(
+                environment={"OMP_NUM_THREADS": "1", **(own if processes > 1 else {})},
+                out=str(out),
+                err=str(err),
+                argv=["histosynth", *map(str, words)],
+            )
+            process = self.context.Process(target=exec, args=(code, {}))
+            process.start()
+            self.started.append(process)
+        return self.started[first:]
 
-    def finish(self, started: Sequence["subprocess.Popen[str]"]) -> list[tuple[int, str, str]]:
+    def finish(self, started: Sequence[BaseProcess]) -> list[tuple[int | None, str, str]]:
         """Exit code, output and errors of each."""
-        told = [one.communicate(timeout=240) for one in started]
-        return [(one.returncode, *texts) for one, texts in zip(started, told, strict=True)]
+        for one in started:
+            one.join(240)
+        files = [self._files(self.started.index(one)) for one in started]
+        return [(p.exitcode, out.read_text(), err.read_text()) for p, (out, err) in zip(started, files, strict=True)]
 
     def run(self, words: Sequence[object], *, processes: int = 1) -> str:
         """Run them to the end; the output of the first."""
@@ -93,15 +117,17 @@ class Launcher:
         assert all(code == 0 for code, _, _ in ended), ended
         return ended[0][1]
 
+    def _files(self, number: int) -> tuple[Path, Path]:
+        return self.directory / f"{number}.out", self.directory / f"{number}.err"
+
 
 @pytest.fixture
-def launcher() -> Iterator[Launcher]:
-    made = Launcher()
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    made = Launcher(tmp_path_factory.mktemp("output"))
     yield made
     for one in made.started:
-        if one.poll() is None:
-            one.kill()
-            one.communicate()
+        one.kill()
+        one.join()
 
 
 @pytest.fixture
