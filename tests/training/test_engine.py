@@ -74,9 +74,10 @@ def test_memory_that_runs_out_halves_the_microbatch_and_changes_nothing_else(
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return honest(self, images)
 
-    plain, short = make_task("train.microbatch=2"), make_task()
+    plain = make_task("train.microbatch=2")
     expected = [plain.step(8 * n) for n in range(3)]
     monkeypatch.setattr(DiffusionTask, "losses", losses)
+    short = make_task()
     with pytest.warns(UserWarning, match=r"memory ran out: \d images a forward pass from here on") as told:
         found = [short.step(8 * n) for n in range(3)]
     assert [str(one.message)[17] for one in told] == ["4", "2"]
