@@ -6,11 +6,9 @@ patches (`pixel_cache`), or from the store as they are wanted, always the same.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-
-from collections.abc import Sequence
 
 import numpy as np
 import torch

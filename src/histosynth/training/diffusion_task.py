@@ -48,7 +48,7 @@ class DiffusionTask(Task):
         """See `Task.losses`."""
         return self.denoiser.loss_at(images.x, images.label, t=images.t, noise=images.noise).weighted, {}
 
-    @torch.inference_mode()
+    @torch.no_grad()  # inference mode is not for FSDP
     def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
         """See `Task.preview`."""
         labels = self.data.labels
