@@ -80,7 +80,7 @@ def test_memory_that_runs_out_halves_the_microbatch_and_changes_nothing_else(
     short = make_task()
     with pytest.warns(UserWarning, match=r"memory ran out: \d images a forward pass from here on") as told:
         found = [short.step(8 * n) for n in range(3)]
-    assert [str(one.message)[17] for one in told] == ["4", "2"]
+    assert [str(one.message)[16] for one in told] == ["4", "2"]
     assert sizes == [8, 4] + 3 * [2, 2, 2, 2]
     assert found == expected
     weights = short.emas[0].weights

@@ -13,6 +13,7 @@ from histosynth.diffusion.build import build_denoiser
 from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.recipe import Recipe
 from histosynth.patches.dataset import PatchDataset, to_bytes
+from histosynth.training.sharding import gathered
 from histosynth.training.task import Images, Task
 
 _AT_ONCE = 64  # images of a preview
@@ -60,7 +61,7 @@ class DiffusionTask(Task):
             seeds = range(start, min(start + _AT_ONCE, per_label * len(labels)))
             noise = SeededNoise(seeds, image_px=self.data.image_px, device=self.device)
             label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), gathered(self.module):
                 found.append(to_bytes(self.recipe.images(self.denoiser, label, noise=noise)))
         self.denoiser.load_state_dict(current)
         images = np.concatenate(found)

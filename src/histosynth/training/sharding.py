@@ -3,10 +3,13 @@
 So a checkpoint holds whole tensors, whoever wrote it, and any number of processes reads it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
@@ -26,6 +29,19 @@ def spread_like(value: Tensor, like: Tensor) -> Tensor:
     """`value` on the device of `like`, and spread as it is."""
     value = value.to(like.device)
     return distribute_tensor(value, like.device_mesh, like.placements) if isinstance(like, DTensor) else value
+
+
+@contextmanager
+def gathered(module: nn.Module) -> Iterator[None]:
+    """Within, what is inside a module that FSDP wrapped may be called by itself."""
+    if not isinstance(module, FSDPModule):
+        yield
+        return
+    module.unshard()
+    try:
+        yield
+    finally:
+        module.reshard()
 
 
 def load_weights(weights: dict[str, Tensor], values: dict[str, Tensor]) -> None:
