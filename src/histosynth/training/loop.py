@@ -98,7 +98,7 @@ def _train(
     checkups: Sequence[Checkup],
 ) -> TrainingResult:
     store = store if isinstance(store, Store) else Store(store)
-    data = PatchDataset.of(store, settings.train, progress=progress)
+    data = PatchDataset.of(store, settings.train, progress=progress and accelerator.is_main_process)
     make = {"denoiser": DiffusionTask, "classifier": ClassifierTask}[settings.train.task]
     task = make(data, settings=settings, accelerator=accelerator)
     facts = {
