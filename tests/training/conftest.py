@@ -61,6 +61,8 @@ import os, sys
 os.environ.update({environment!r})
 for number, path in ((1, {out!r}), (2, {err!r})):
     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+"""
+_COMMAND = """
 sys.argv = {argv!r}
 from histosynth.cli import main
 sys.exit(main())
@@ -87,7 +89,11 @@ class Launcher:
             return int(free.getsockname()[1])
 
     def start(self, words: Sequence[object], *, processes: int = 1) -> list[BaseProcess]:
-        """Start them and return."""
+        """Start a command and return."""
+        return self.start_code(_COMMAND.format(argv=["histosynth", *map(str, words)]), processes=processes)
+
+    def start_code(self, what: str, *, processes: int) -> list[BaseProcess]:
+        """Start Python code and return."""
         shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self.free_port())}
         first = len(self.started)
         for rank in map(str, range(processes)):
@@ -97,9 +103,8 @@ class Launcher:
                 environment={"OMP_NUM_THREADS": "1", **(own if processes > 1 else {})},
                 out=str(out),
                 err=str(err),
-                argv=["histosynth", *map(str, words)],
             )
-            process = self.context.Process(target=exec, args=(code, {}))
+            process = self.context.Process(target=exec, args=(code + what, {}))
             process.start()
             self.started.append(process)
         return self.started[first:]
