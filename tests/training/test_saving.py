@@ -65,22 +65,34 @@ def test_a_disk_that_fills_up_keeps_the_old_checkpoint_and_training_goes_on(
     store, run, honest = make_store(), tmp_path / "run", saving.save_state
     full = {64}
 
+    def no_grid(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     def save(directory: Path, state: dict[str, object], *, images: int, keep: int) -> None:
         if images in full:
             raise OSError(errno.ENOSPC, "No space left on device")
         honest(directory, state, images=images, keep=keep)
 
     monkeypatch.setattr(saving, "save_state", save)
+    monkeypatch.setattr("histosynth.training.loop.save_montage", no_grid)
     settings = load_settings(tiny_settings, overrides=["train.keep_states=3"])
-    with pytest.warns(UserWarning, match=r"the checkpoint after 64 images could not be written \(No space left on"):
+    with pytest.warns(UserWarning, match="could not be written") as told:
         train(store, out=run, settings=settings, device="cpu", progress=False)
+    assert {str(one.message).partition(" could not be written (No space left on device)")[0] for one in told} == {
+        "the checkpoint after 64 images", "a sample grid"
+    }  # fmt: skip
     assert [int(p.stem[6:]) for p in sorted((run / "state").iterdir())] == [32, 96]
     longer = load_settings(settings, overrides=["train.images=112"])
     full.add(112)
-    with pytest.raises(HistosynthError, match=r"the checkpoint after 112 images could not be written .* run the same"):
+    with (
+        pytest.warns(UserWarning, match="a sample grid could not be written"),
+        pytest.raises(HistosynthError, match=r"the checkpoint after 112 images could not be written .* run the same"),
+    ):
         train(store, out=run, settings=longer, device="cpu", progress=False)
     assert newest_state(run / "state") == run / "state" / "state-000000000096.pt"
     full.clear()
+    monkeypatch.undo()
+    torch.set_num_threads(1)
     result = train(store, out=run, settings=longer, device="cpu", progress=False)
     assert (result.resumed_at, result.images) == (96, 112)
 

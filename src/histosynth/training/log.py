@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError, nearest
 from histosynth.rundir import write_text
+from histosynth.training.writer import dispensable
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -39,15 +40,17 @@ class Log:
 
     def write(self, images: int, values: dict[str, float]) -> None:
         """Log `values` after `images` images."""
-        self._file.write(json.dumps({"images": images, **values}) + "\n")
-        self._file.flush()
-        self._accelerator.log(values, step=images)
+        with dispensable("a line of the log"):
+            self._file.write(json.dumps({"images": images, **values}) + "\n")
+            self._file.flush()
+            self._accelerator.log(values, step=images)
 
     def close(self) -> None:
         """Write what is left."""
-        self._file.close()
-        for tracker in self._accelerator.trackers:
-            tracker.finish()
+        with dispensable("the end of the log"):
+            self._file.close()
+            for tracker in self._accelerator.trackers:
+                tracker.finish()
 
 
 def read_stats(directory: Path) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from histosynth.training.run import Run
 from histosynth.training.saving import Saver
 from histosynth.training.stopping import Stop
 from histosynth.training.task import Task
-from histosynth.training.writer import Writer
+from histosynth.training.writer import Writer, dispensable
 
 _LOG_LINES = 500  # about so many lines of stats.jsonl a run, however long it is
 
@@ -123,7 +123,7 @@ def _train(
         del state
     with Stop(accelerator, hours=settings.train.hours, seconds=seconds) as stop, Writer() as writer:
         saver = Saver(run, task, stop, writer, seen=resumed_at)
-        seen = _loop(run, task, stop, saver, seen=resumed_at, progress=progress, checkups=checkups)
+        seen = _loop(run, task, stop, saver, writer, seen=resumed_at, progress=progress, checkups=checkups)
         saver.finish(seen, changed=seen > resumed_at)
     accelerator.wait_for_everyone()
     stats = read_stats(out)
@@ -146,6 +146,7 @@ def _loop(
     task: Task,
     stop: Stop,
     saver: Saver,
+    writer: Writer,
     *,
     seen: int,
     progress: bool,
@@ -166,6 +167,7 @@ def _loop(
             except HistosynthError as error:
                 raise HistosynthError(f"{error}; the last checkpoint is in {saver.newest()}") from error
             before, seen = seen, seen + settings.batch
+            writer.look()
             over = stop.due()
             ended = seen >= total or over
             bar.update(settings.batch)
@@ -196,7 +198,8 @@ def _loop(
 
 def _show(run: Run, task: Task, *, seen: int) -> None:
     if (images := task.preview()) and task.accelerator.is_main_process:
-        save_montage(run.path / "samples" / f"{seen:010d}.png", images, synthetic=True, columns=6)
+        with dispensable("a sample grid"):
+            save_montage(run.path / "samples" / f"{seen:010d}.png", images, synthetic=True, columns=6)
 
 
 def _measure(task: Task, checkup: Checkup) -> float:

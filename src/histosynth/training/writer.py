@@ -1,11 +1,21 @@
 """Writing beside training: one thread, one job at a time, and no error lost."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from types import TracebackType
 
 from histosynth.errors import HistosynthError
+
+
+@contextmanager
+def dispensable(what: str) -> Iterator[None]:
+    """Where the disk refuses `what` is written within, warn and go on."""
+    try:
+        yield
+    except OSError as error:
+        warnings.warn(f"{what} could not be written ({error.strerror or error}); training goes on", stacklevel=3)
 
 
 class Writer:
@@ -20,6 +30,11 @@ class Writer:
         """Start a job once the one before has ended; `what` it writes, in words, for a warning."""
         self.wait()
         self._job, self._what = self._pool.submit(job), what
+
+    def look(self) -> None:
+        """Where the job in flight has ended, say how, as `wait` does."""
+        if self._job is not None and self._job.done():
+            self.wait()
 
     def wait(self, *, needed: bool = False) -> None:
         """Wait for the job in flight.
