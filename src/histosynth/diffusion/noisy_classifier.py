@@ -85,6 +85,7 @@ class NoisyClassifier(nn.Module):
     def __init__(self, network: nn.Module, schedule: Schedule) -> None:
         super().__init__()
         self.network, self.schedule = network, schedule
+        self._times = schedule.times(getattr(schedule, "timesteps", _TIMES))[:-1]
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Log probabilities (B, labels) of `x` (B, 3, S, S) at times `t` (B,)."""
@@ -93,14 +94,12 @@ class NoisyClassifier(nn.Module):
         logits = self.network(scale[:, None, None, None] * x, 2000 / math.pi * torch.atan2(sigma, alpha))
         return F.log_softmax(logits.float(), dim=1)
 
-    def loss(self, x0: Tensor, label: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Cross entropy of each image, (B,), and whether its label was found, (B,); times and noise from `generator`.
+    def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
+        """Times as training draws them, (count,) on the CPU: evenly from all that a sampler may visit."""
+        return self._times[torch.randint(len(self._times), (count,), generator=generator)]
 
-        Times are drawn evenly from all that a sampler may visit.
-        """
-        times = self.schedule.times(getattr(self.schedule, "timesteps", _TIMES))[:-1]
-        t = times[torch.randint(len(times), (len(x0),), generator=generator)].to(x0)
-        noise = torch.randn(x0.shape, generator=generator).to(x0)
+    def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross entropy of each image at times `t` with `noise`, (B,), and whether its label was found, (B,)."""
         alpha, sigma = self.schedule.alpha(t)[:, None, None, None], self.schedule.sigma(t)[:, None, None, None]
         found = self(alpha * x0 + sigma * noise, t)
         return F.nll_loss(found, label, reduction="none"), found.argmax(dim=1) == label
