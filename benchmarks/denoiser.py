@@ -1,24 +1,24 @@
 """How fast the U-Net trains and runs: histosynth beside the U-Nets of others, of equal size, in one run.
 
-    python benchmarks/denoiser.py [--quick] [--peer-path CLONE...] [--px 64 128] [--threads 1 2] [--precision fp32 bf16]
+    python benchmarks/denoiser.py [--quick] [--peer-path CLONE...] [--px 64 128] [--precision fp32 bf16] [--threads 1 2]
 
-About 17.8 million parameters each (64 channels, times 1, 2, 3, 4 over the levels, at 128 px with one level of 64 more, a
-block a level, attention at 16 and 8 px). diffusers' `UNet2DModel` and denoising-diffusion-pytorch's `Unet` (its nearest
-width: a little larger, unlabeled) come with `pip install 'histosynth[bench]'`; `--peer-path` names clones of
-guided-diffusion and of EDM. A training step is the same around each: P2-weighted loss under autocast, backward, gradient
-clipping, fused AdamW, averaged weights. Networks take turns, step by step. Each of the others is timed in both memory
-formats and keeps its faster one. guided-diffusion cannot train in bf16 as shipped (its attention is recomputed outside
-autocast); a second row has that recomputation switched off, which it needs to run at all.
+17.8 million parameters each at 64 px (64 channels, times 1, 2, 3, 4 over the levels; at 128 px a level of 64 more and
+18.5 million; one block a level, attention at 16 and 8 px). diffusers' `UNet2DModel` and denoising-diffusion-pytorch's
+`Unet` (its nearest width: 4 % larger, without labels) come with `pip install 'histosynth[bench]'`; `--peer-path` names
+clones of guided-diffusion and of EDM. A training step is the same around each: P2-weighted loss under autocast,
+backward, gradient clipping, fused AdamW, averaged weights. Networks take turns, step by step. Each of the others is
+timed in both memory formats and keeps its faster one. guided-diffusion cannot train in bf16 as shipped (it recomputes
+its attention outside autocast): a row of its own has that recomputation switched off.
 
-The bound: all convolutions of this network alone, forward and backward, as plain convolutions in the faster memory
-format. A step's share of it can exceed what others can reach, as histosynth resizes within the convolution.
+The bound: all convolutions of the network alone, forward and backward, as plain convolutions in the faster memory
+format. histosynth resizes within the convolution and so does fewer multiplications than the bound counts.
 
-Times on one thread are processor time, so that other work on the machine counts little; on two or more they are wall
-time, and mean nothing where a neighbor is busy. Memory is the largest resident set of a process of its own that trains
-one network (torch and its libraries are a third of a gigabyte of that). An idle machine takes 15 minutes; `--quick`
-(64 px, bf16, one thread, diffusers alone) less than one. The last line is JSON: `ratio` is our training steps over
-those of diffusers in bf16 at 64 px, or of the last size and precision asked for; `low` and `high` are the least and the
-largest of the turns.
+Times on one thread are processor time, so that other work on the machine counts little (though it takes cache and
+memory bandwidth from all); on more threads they are wall time, and mean nothing where a neighbor is busy. `--memory`
+measures the largest resident set of a process that trains one network, half a gigabyte of it torch (Linux alone). All
+of it takes half an hour on an idle machine and 6 GB; `--quick` (64 px, bf16, one thread, diffusers alone) a minute. The
+last line is JSON: `ratio` is our training steps over those of diffusers at the last size, precision and number of
+threads; `low` and `high` are the least and the largest of the turns.
 """
 
 import argparse
@@ -64,6 +64,7 @@ class Peer(nn.Module):
         self.network, self.call = network, call
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
+        """See `UNet.forward`."""
         return self.call(self.network, x, time, label)
 
 
@@ -165,9 +166,11 @@ class Trainee:
         self.seen = 0
 
     def autocast(self) -> AbstractContextManager[object]:
+        """The precision of this network."""
         return torch.autocast("cpu", dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
     def step(self) -> None:
+        """One step of training."""
         with self.autocast():
             loss = self.denoiser.loss(self.x, self.label, generator=self.generator).mean()
         loss.backward()
@@ -179,6 +182,7 @@ class Trainee:
 
     @torch.inference_mode()
     def forward(self) -> None:
+        """One call as in sampling."""
         with self.autocast():
             self.denoiser(self.x, torch.full((len(self.x),), 500.0), self.label)
 
@@ -191,15 +195,18 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--memory", nargs=3, metavar=("NETWORK", "PX", "PRECISION"), help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), help="networks")
+    parser.add_argument("--memory", action="store_true", help="measure memory too, on one thread")
+    parser.add_argument("--memory-of", nargs=3, metavar=("NETWORK", "PX", "PRECISION"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     sys.path[:0] = [str(path) for path in given.peer_path]
-    if given.memory:
-        name, px, precision = given.memory
+    if given.memory_of:
+        name, px, precision = given.memory_of
         print(peak_rss_mb(name, int(px), precision))
         return
     if given.quick:
-        given.px, given.precision, given.threads, given.peer_path, given.turns = [64], ["bf16"], [1], [], 3
+        given.px, given.precision, given.threads, given.turns = [64], ["bf16"], [1], 3
+        given.only = ["histosynth", "diffusers"]
     here = f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}"
     print(f"{here}, native bf16 {torch.cpu._is_avx512_bf16_supported()}, load {os.getloadavg()[0]:.1f}")
     result = {}
@@ -213,16 +220,14 @@ def main() -> None:
 
 def compare(px: int, precision: str, *, threads: int, given: argparse.Namespace) -> dict[str, object]:
     """Time all networks there are, print a table, return the headline: histosynth over diffusers."""
-    batch = BATCH[px] // 2 if given.quick else BATCH[px]
+    batch = BATCH[px]
     trainees: dict[str, list[Trainee]] = {}
-    for name in ["histosynth", "diffusers"] if given.quick else list(NETWORKS):
-        if "repaired" in name and precision == "fp32" or name == "guided-diffusion" and precision == "bf16":
+    for name in given.only:
+        if name == {"fp32": "guided-diffusion, repaired", "bf16": "guided-diffusion"}[precision]:
             continue
         formats = [torch.channels_last] if name == "histosynth" else list(FORMATS)
         try:
-            trainees[name] = [
-                Trainee(name, px=px, batch=batch, precision=precision, memory_format=f) for f in formats
-            ]
+            trainees[name] = [Trainee(name, px=px, batch=batch, precision=precision, memory_format=f) for f in formats]
         except ImportError as error:
             print(f"{name} is left out: {error}")
     clock = time.process_time if threads == 1 else time.perf_counter
@@ -233,10 +238,12 @@ def compare(px: int, precision: str, *, threads: int, given: argparse.Namespace)
     forwards = turns(trainees, Trainee.forward, given.turns, clock)
     for name, seconds in steps.items():
         rate, forward = (batch / statistics.median(s) for s in (seconds, forwards[name]))
-        memory = "" if given.quick or threads > 1 else measured_apart(name, px, precision, given.peer_path)
+        memory = measured_apart(name, px, precision, given.peer_path) if given.memory and threads == 1 else ""
         size = sum(p.numel() for p in trainees[name][0].denoiser.parameters()) / 1e6
-        print(f"{name:<30}{rate:>10.2f}{rate / bound:>10.0%}{forward:>10.2f}{memory:>10}   {size:.2f}")
+        print(f"{name:<30}{rate:>10.2f}{rate / bound:>10.0%}{forward:>10.2f}{memory:>10}   {size:.2f}", flush=True)
     print(f"{'the convolutions alone':<30}{bound:>10.2f}")
+    if "histosynth" not in steps or "diffusers" not in steps:
+        return {}
     ratios = [b / a for a, b in zip(steps["histosynth"], steps["diffusers"], strict=True)]
     return {
         "ratio": round(statistics.median(ratios), 2),
@@ -273,7 +280,7 @@ class Convolutions(TorchDispatchMode):
         super().__init__()
         self.calls: Counter[tuple[tuple[int, ...], tuple[int, ...]]] = Counter()
 
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if function is torch.ops.aten.convolution.default:
             (n, c, h, w), weight, transposed = args[0].shape, tuple(args[1].shape), args[6]
             self.calls[((n, c, 2 * h, 2 * w), (weight[1], c, 3, 3)) if transposed else ((n, c, h, w), weight)] += 1
@@ -304,7 +311,7 @@ def convolution_seconds(px: int, batch: int, precision: str, clock: Callable[[],
 def measured_apart(name: str, px: int, precision: str, peers: list[Path]) -> str:
     """The memory of a network's training in a process of its own, in MB."""
     paths = ["--peer-path", *map(str, peers)] if peers else []
-    command = [sys.executable, __file__, "--memory", name, str(px), precision, *paths]
+    command = [sys.executable, __file__, "--memory-of", name, str(px), precision, *paths]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 

@@ -7,8 +7,8 @@ pass. With δ = dL/d(a x̂ + b) and ⟨·⟩ the mean over a group,
     da = Σ δ x̂,   db = Σ δ,   dx = (a δ - ⟨a δ⟩ - x̂ ⟨a δ x̂⟩) / sqrt(v + ε),
 
 where no large numbers cancel, so that bf16 does little harm. All this is for the CPU, whose convolutions are fastest
-where channels lie innermost (`channels_last`): there torch's own backward of group norm takes an order of magnitude
-longer, because it works group by group, and the few channels of a group fill no vector. Other devices get torch's parts.
+where channels lie innermost (`channels_last`): there torch's own backward of group norm takes far longer than all of
+this, because it works group by group, and the few channels of a group fill no vector. Other devices get torch's parts.
 """
 
 from typing import Any
@@ -46,7 +46,7 @@ class _NormAct(torch.autograd.Function):
         x, delta = _pixels(image), _pixels(dy.contiguous(memory_format=torch.channels_last))
         if ctx.silu:
             delta = torch.ops.aten.silu_backward(delta, _affine(x, a, b))
-        da, db = ((delta * x).sum(1).to(a.dtype), delta.sum(1).to(a.dtype))  # (B, C); torch sums bf16 in float32
+        da, db = (delta * x).sum(1).to(a.dtype), delta.sum(1).to(a.dtype)  # (B, C); torch sums bf16 in float32
         slope, offset = (-scale * _over_groups(a * d / x.shape[1], ctx.groups) for d in (da, db))
         dx = _affine(x, slope, offset).addcmul_(delta, (scale * a).to(delta.dtype)[:, None])
         return _image(dx, image), da.sum_to_size(a.shape), db.sum_to_size(b.shape), None, None, None
@@ -68,7 +68,7 @@ def _normalize(image: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:
 
 def _over_groups(values: Tensor, groups: int) -> Tensor:
     """Means of groups of channels, (B, C) -> (B, C)."""
-    grouped = values.unflatten(1, (groups, -1))
+    grouped = values.view(len(values), groups, -1)
     return grouped.mean(2, keepdim=True).expand_as(grouped).flatten(1)
 
 
@@ -79,7 +79,8 @@ def _pixels(image: Tensor) -> Tensor:
 
 def _image(pixels: Tensor, like: Tensor) -> Tensor:
     """The way back."""
-    return pixels.unflatten(1, like.shape[2:]).permute(0, 3, 1, 2)
+    batch, channels, height, width = like.shape
+    return pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _affine(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
