@@ -34,6 +34,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -41,9 +42,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from histosynth.diffusion.denoiser import EpsilonDenoiser
+from histosynth.diffusion.discrete import DiscreteDenoiser
 from histosynth.diffusion.schedule import linear
 from histosynth.diffusion.unet import UNet
+from histosynth.diffusion.weighting import p2
 from histosynth.training.ema import EMA
 
 LABELS, CHANNELS = 3, 64
@@ -157,7 +159,9 @@ class Trainee:
     def __init__(self, name: str, *, px: int, batch: int, precision: str, memory_format: torch.memory_format) -> None:
         torch.manual_seed(0)
         self.precision = precision
-        self.denoiser = EpsilonDenoiser(NETWORKS[name](px), linear(1000), gamma=0.5).to(memory_format=memory_format)
+        self.denoiser = DiscreteDenoiser(NETWORKS[name](px), linear(1000), weighting=partial(p2, gamma=0.5)).to(
+            memory_format=memory_format
+        )
         self.optimizer = torch.optim.AdamW(self.denoiser.parameters(), lr=1e-4, fused=True)
         self.ema = EMA(self.denoiser, halflife=1000)
         self.x = torch.rand(batch, 3, px, px).mul(2).sub(1).to(memory_format=memory_format)

@@ -24,7 +24,7 @@ _SMALL = 1024  # pixels; on fewer, torch's forward of group norm works group by 
 def norm_act(x: Tensor, a: Tensor, b: Tensor, *, groups: int, eps: float = 1e-5, silu: bool = True) -> Tensor:
     """Normalize `x` (B, C, H, W), map it by `a` and `b`, (B, C) or (1, C), and apply SiLU unless told not to."""
     if x.device.type == "cpu":
-        out: Tensor = _NormAct.apply(x, a, b, groups, eps, silu)  # type: ignore[no-untyped-call]
+        out: Tensor = _NormAct.apply(x, a, b, groups, eps, silu)
         return out
     z = torch.addcmul(b[..., None, None], F.group_norm(x, groups, eps=eps), a[..., None, None])
     return F.silu(z) if silu else z
