@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from histosynth.config import ModelSettings
 from histosynth.diffusion.schedule import Schedule
-from histosynth.diffusion.unet import Attention, ResidualBlock, Stage, norm, sinusoids
+from histosynth.diffusion.unet import Attention, NormAct, ResidualBlock, Stage, sinusoids
 from histosynth.errors import HistosynthError
 
 _TIMES = 1000  # noise levels of a continuous process to train at
@@ -62,16 +62,16 @@ class HalfUNet(nn.Module):
                 self.down.append(Stage([residual(width, width, 0.5)]))
                 side //= 2
         self.middle = Stage([residual(width, width), Attention(width, heads, head_channels), residual(width, width)])
-        self.norm, self.output = norm(width), nn.Linear(width, labels)
+        self.norm, self.output = NormAct(width), nn.Linear(width, labels)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Run the network: `x` (B, 3, S, S), `time` (B,) of any real scale."""
         embedding = F.silu(self.time_embed(sinusoids(time, self.channels).to(x.dtype)))
-        h = self.input(F.pixel_unshuffle(x, self.stem))
+        h = self.input(F.pixel_unshuffle(x, self.stem).contiguous(memory_format=torch.channels_last))
         for stage in self.down:
             h = stage(h, embedding)
         h = self.middle(h, embedding)
-        logits: Tensor = self.output(F.silu(self.norm(h)).mean(dim=(2, 3)))
+        logits: Tensor = self.output(self.norm(h).mean(dim=(2, 3)))
         return logits
 
 
