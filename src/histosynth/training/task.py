@@ -70,9 +70,9 @@ class Task:
             )
         self.share = train.batch // processes
         self.microbatch = min(train.microbatch or self.share, self.share)
-        self.model = model.to(self.device)
-        if accelerator.distributed_type != DistributedType.FSDP:  # which takes no other layout
-            self.model = self.model.to(memory_format=torch.channels_last)
+        sharded = accelerator.distributed_type == DistributedType.FSDP  # which takes the one layout only
+        layout = torch.contiguous_format if sharded else torch.channels_last
+        self.model = model.to(self.device).to(memory_format=layout)
         optimizer = torch.optim.AdamW(
             self.model.parameters(),
             lr=train.lr,
