@@ -344,7 +344,9 @@ def test_a_classifier_of_one_label_and_a_run_of_another_task_are_refused(
 def test_previews_that_cannot_be_made_are_refused_at_the_start(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
 ) -> None:
-    settings = load_settings(tiny_settings, overrides=["diffusion.timesteps=10", "sample.steps=11"])
+    settings = load_settings(
+        tiny_settings, overrides=["diffusion.process=ddpm", "diffusion.timesteps=10", "sample.steps=11"]
+    )
     with pytest.raises(HistosynthError, match="11 steps asked of a schedule with 10 timesteps"):
         train(make_store(), out=tmp_path / "run", settings=settings, device="cpu", progress=False)
     assert not (tmp_path / "run").exists()
