@@ -176,7 +176,9 @@ class Trainee:
     def step(self) -> None:
         """One step of training."""
         with self.autocast():
-            loss = self.denoiser.loss(self.x, self.label, generator=self.generator).mean()
+            t = self.denoiser.draw_times(len(self.x), generator=self.generator)
+            noise = torch.randn(self.x.shape, generator=self.generator)
+            loss = self.denoiser.loss_at(self.x, self.label, t=t, noise=noise).weighted.mean()
         loss.backward()
         nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
         self.optimizer.step()
