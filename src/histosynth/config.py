@@ -119,8 +119,8 @@ class DiffusionSettings(Section):
     """The process and what the network learns of it."""
 
     process: Literal["ddpm", "edm", "flow"] = "edm"
-    """`edm`: continuous sigma, preconditioned (Karras et al. 2022), which keeps its colors. `ddpm`: discrete time (Ho et
-    al. 2020), as in the paper. `flow`: a straight path from data to noise, the network predicts its velocity (rectified
+    """`edm`: continuous sigma, preconditioned (Karras et al. 2022); it keeps its colors. `ddpm`: discrete time (Ho et al.
+    2020), as in the paper. `flow`: a straight path from data to noise, the network predicts its velocity (rectified
     flow, Liu et al. 2022)."""
     schedule: Literal["linear", "cosine"] = "linear"
     """Noise schedule of `ddpm`."""
