@@ -119,7 +119,7 @@ class DiffusionSettings(Section):
     """The process and what the network learns of it."""
 
     process: Literal["ddpm", "edm", "flow"] = "edm"
-    """`edm`: continuous sigma, preconditioned (Karras et al. 2022); it keeps its colors. `ddpm`: discrete time (Ho et al.
+    """`edm`: continuous sigma, preconditioned (Karras et al. 2022); keeps its colors. `ddpm`: discrete time (Ho et al.
     2020), as in the paper. `flow`: a straight path from data to noise, the network predicts its velocity (rectified
     flow, Liu et al. 2022)."""
     schedule: Literal["linear", "cosine"] = "linear"
