@@ -1,4 +1,4 @@
-"""Two figures of a set of samples against the patches that a model was trained on: Fréchet distance, and color drift."""
+"""Two figures of samples against the patches that their model was trained on: Fréchet distance, and color drift."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,10 +1,11 @@
 """Which objective gives the better patches for the same number of images: uniform, P2, min-SNR, EDM, rectified flow.
 
 Every run has the same network, patches, order, learning rate and number of images (`small_budget.py`); only the process
-and its loss differ. Samples are drawn alike, from ancestral steps along each process's own times, without guidance, and
+and its loss differ. Samples are drawn alike, by ancestral steps along each process's own times, without guidance, and
 measured by `histosynth evaluate`: Fréchet distance (EfficientNet-Lite0), precision, recall and nuclei (mean distance of
 their features, in standard deviations) against the held-out case; drift of color and of the two stains, in optical
-density, against the training patches. Further rows change one thing of the uniform one: what is predicted, the schedule, the last time's signal.
+density, against the training patches. Further rows change one thing of the uniform one: the schedule, what is
+predicted, whether the last time keeps a trace of signal.
 
     .venv/bin/python benchmarks/objectives.py --data DIR [--out DIR] [--images 24000] [--seeds 0 1] [--jobs 2] [--quick]
 
@@ -124,6 +125,7 @@ def figures(report: Mapping[str, Any]) -> dict[str, float]:
     held_out = {key: interval["value"] for key, interval in overall["fake_vs_held_out"]["measures"].items()}
     color = report["color"]["overall"]["pairs"]["fake_vs_train"]
     nuclei = (report["morphology"]["overall"]["pairs"]["fake_vs_held_out"] or {}).values()
+    apart = [feature["distance_sd"] for feature in nuclei if feature["distance_sd"] is not None]
     return {
         "held-out": held_out["frechet_distance"],
         "train": overall["fake_vs_train"]["measures"]["frechet_distance"]["value"],
@@ -131,8 +133,8 @@ def figures(report: Mapping[str, Any]) -> dict[str, float]:
         "precision": held_out["precision"],
         "recall": held_out["recall"],
         "color": color["color_distance"],
-        "stain": color["stain_distance"],
-        "nuclei": statistics.mean(x["scaled"] for x in nuclei if x["scaled"] is not None) if nuclei else math.nan,
+        "stain": math.nan if color["stain_distance"] is None else color["stain_distance"],
+        "nuclei": statistics.mean(apart) if apart else math.nan,
         "n": overall["fake_vs_held_out"]["n"],
     }
 

@@ -1,7 +1,7 @@
 """What the experiments on a small budget share: osteosarcoma patches of 32 px, a network for minutes, and the verbs.
 
-The patches are those of `../shared/design`'s first look: 64 microns at 2 um/px, three classes, Case-4 held out. They come
-from the tiles that `osteosarcoma.py` names. Budgets are counted in images, so that a busy machine changes no figure.
+The patches show 64 microns at 2 um/px, in three classes, with Case-4 held out; they come from the tiles that
+`osteosarcoma.py` names. Budgets are counted in images, so that a busy machine changes no figure.
 """
 
 import json
