@@ -7,7 +7,7 @@ their features, in standard deviations) against the held-out case; drift of colo
 density, against the training patches. Further rows change one thing of the uniform one: the schedule, what is
 predicted, whether the last time keeps a trace of signal.
 
-    .venv/bin/python benchmarks/objectives.py --data DIR [--out DIR] [--images 24000] [--seeds 0 1] [--jobs 2] [--quick]
+    .venv/bin/python benchmarks/objectives.py --data DIR [--out DIR] [--images 16000] [--seeds 0 1] [--jobs 2] [--quick]
 
 DIR as for `osteosarcoma.py`. About ten minutes a run on one core; runs that are done are not done again. `--quick`
 shows that it runs. The last line is JSON: `ratio` is the Fréchet distance of the best objective over that of the
@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/objectives"))
-    parser.add_argument("--images", type=int, default=24_000)
+    parser.add_argument("--images", type=int, default=16_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--per-label", type=int, default=300)
     parser.add_argument("--steps", type=int, default=50)

@@ -36,14 +36,14 @@ stem = 2
 sigma_data = 0.4
 
 [train]
-batch = 16
+batch = 8
 lr = 1e-3
 lr_decay = "cosine"
 warmup = 1000
-ema_halflife = 4000
+ema_halflife = 3000
 precision = "fp32"
-checkpoint_every = 10000
-samples_every = 10000
+checkpoint_every = 16000
+samples_every = 16000
 
 [evaluate]
 extractor = "efficientnet-lite0"
