@@ -87,7 +87,9 @@ def test_the_paper_preset_spells_out_every_setting_and_its_origin() -> None:
     assert not unmarked
     paper = load_settings("paper")
     assert (paper.patches.region_px, paper.patches.patch_px, paper.patches.cap) == (512, 128, 100)
-    assert (paper.diffusion.process, paper.diffusion.weighting) == ("ddpm", "p2")
+    process = paper.diffusion
+    assert (process.process, process.prediction, process.variance) == ("ddpm", "epsilon", "learned")
+    assert process.weighting == "p2"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from histosynth.cli import VERBS, histosynth
 from histosynth.config import Settings
+from histosynth.report.compare.schema import ComparisonFacts
 from histosynth.report.schema import ReportFacts
 
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
@@ -81,7 +82,17 @@ def report_schema() -> str:
     return json.dumps(ReportFacts.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
-PAGES = {"settings.md": settings_page, "cli.md": cli_page, "report.schema.json": report_schema}
+def compare_schema() -> str:
+    """The form of compare.json as JSON Schema."""
+    return json.dumps(ComparisonFacts.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "cli.md": cli_page,
+    "report.schema.json": report_schema,
+    "compare.schema.json": compare_schema,
+}
 
 if __name__ == "__main__":
     for page, render in PAGES.items():

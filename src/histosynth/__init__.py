@@ -14,6 +14,7 @@ _PUBLIC = {
     "train": "histosynth.training.loop",
     "generate": "histosynth.sampling.generate",
     "evaluate": "histosynth.report.build",
+    "compare": "histosynth.report.compare.build",
 }
 __all__ = ["__version__", *_PUBLIC]
 

@@ -118,24 +118,40 @@ class ModelSettings(Section):
 class DiffusionSettings(Section):
     """The process and what the network learns of it."""
 
-    process: Literal["ddpm", "edm"] = "ddpm"
-    """`ddpm`: discrete time, the network predicts the noise. `edm`: continuous sigma, preconditioned (Karras 2022)."""
+    process: Literal["ddpm", "edm", "flow"] = "ddpm"
+    """`ddpm`: discrete time (Ho et al. 2020). `edm`: continuous sigma, preconditioned (Karras et al. 2022). `flow`: a
+    straight path from data to noise, the network predicts its velocity (rectified flow, Liu et al. 2022)."""
     schedule: Literal["linear", "cosine"] = "linear"
     """Noise schedule of `ddpm`."""
+    zero_terminal_snr: bool = False
+    """Rescale the schedule of `ddpm` so that no signal is left at its last timestep (Lin et al. 2024), where sampling
+    begins. The noise tells nothing of the image there, so it needs `prediction` `v` or `x0`; and `p2` and `min_snr`
+    weigh that timestep 0, `uniform` does not."""
     timesteps: int = Field(1000, ge=2)
     """Number of training timesteps of `ddpm`."""
-    weighting: Literal["p2", "uniform"] = "p2"
-    """Loss weights of `ddpm`. `edm` has its own."""
+    prediction: Literal["epsilon", "x0", "v"] = "epsilon"
+    """What the network of `ddpm` predicts: the noise, the clean image, or the velocity between the two (Salimans & Ho
+    2022). `p2` and `min_snr` weigh the same error alike whichever it is."""
+    variance: Literal["small", "large", "learned"] = "small"
+    """Variance of a `ddpm` sampler's step: that of the posterior, that of the forward step, or `learned` between the
+    two by three more channels and the hybrid loss (Nichol & Dhariwal 2021)."""
+    weighting: Literal["p2", "min_snr", "uniform"] = "p2"
+    """Loss weights of `ddpm`: `p2` (Choi et al. 2022), `min_snr` (Hang et al. 2023), or `uniform`, the plain mean
+    square error of what the network predicts. `edm` has its own, `flow` none."""
     p2_k: float = Field(1.0, gt=0)
     """k of the P2 weighting."""
     p2_gamma: float = Field(0.5, ge=0)
     """Gamma of the P2 weighting; 0 switches it off."""
+    min_snr_gamma: float = Field(5.0, gt=0)
+    """Gamma of the min-SNR weighting: the signal-to-noise ratio at which the weight of the clean image's error ends."""
     sigma_data: float = Field(0.5, gt=0)
     """Standard deviation of the pixels in [-1, 1], for `edm`."""
     log_sigma_mean: float = -1.2
     """Mean of log sigma in training, for `edm`."""
     log_sigma_std: float = Field(1.2, gt=0)
     """Standard deviation of log sigma in training, for `edm`."""
+    flow_time: Literal["uniform", "logit_normal"] = "logit_normal"
+    """Times in training, for `flow`: `uniform`, or most in the middle of the path (Esser et al. 2024)."""
 
 
 class TrainSettings(Section):

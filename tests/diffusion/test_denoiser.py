@@ -1,4 +1,8 @@
-"""Denoisers: what they recover from a network that knows the truth, and the weights of their losses."""
+"""The common interface: what it refuses, what it computes in which precision, guidance, and the way from settings."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -6,87 +10,115 @@ from torch import Tensor, nn
 
 from histosynth.config import DiffusionSettings, ModelSettings
 from histosynth.diffusion.build import build_denoiser
-from histosynth.diffusion.denoiser import EDMDenoiser, EpsilonDenoiser
+from histosynth.diffusion.denoiser import Denoiser
+from histosynth.diffusion.discrete import DiscreteDenoiser
+from histosynth.diffusion.edm import EDMDenoiser
+from histosynth.diffusion.flow import FlowDenoiser
 from histosynth.diffusion.guidance import guided
-from histosynth.diffusion.schedule import VarianceExploding, linear
-from histosynth.diffusion.weighting import p2
+from histosynth.diffusion.schedule import RectifiedFlow, VarianceExploding, cosine
 from histosynth.errors import HistosynthError
 
-
-class Told(nn.Module):
-    """A network that answers what it was told, and remembers what it was asked."""
-
-    null_label = 3
-
-    def __init__(self, answer: Tensor) -> None:
-        super().__init__()
-        self.answer = answer
-        self.asked: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
-        self.asked.append((x, time, label))
-        return self.answer
+MODEL = ModelSettings(channels=8, channel_mult=(1, 2), blocks=1, attention_px=(4,), heads=2)
+PROCESSES: dict[str, dict[str, Any]] = {
+    "epsilon": {},
+    "x0": {"prediction": "x0", "weighting": "min_snr"},
+    "v": {"prediction": "v", "zero_terminal_snr": True, "weighting": "uniform", "schedule": "cosine"},
+    "learned": {"variance": "learned"},
+    "edm": {"process": "edm"},
+    "flow": {"process": "flow"},
+}
 
 
-def test_epsilon_denoiser_recovers_the_image_from_the_true_noise() -> None:
-    schedule = linear(1000)
-    x0, noise = torch.rand(3, 3, 4, 4).double() * 2 - 1, torch.randn(3, 3, 4, 4).double()
-    t = torch.tensor([1.0, 400.0, 1000.0]).double()
-    x = schedule.alpha(t)[:, None, None, None] * x0 + schedule.sigma(t)[:, None, None, None] * noise
-    network = Told(noise)
-    torch.testing.assert_close(EpsilonDenoiser(network, schedule)(x, t, torch.zeros(3)), x0, atol=1e-9, rtol=0)
-    torch.testing.assert_close(network.asked[0][1], t - 1)  # ADM networks count timesteps from 0
+def build(name: str) -> Denoiser:
+    torch.manual_seed(0)
+    denoiser = build_denoiser(MODEL, DiffusionSettings(**PROCESSES[name]), image_px=8, labels=3)
+    for parameter in denoiser.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.05)
+    return denoiser
 
 
-@pytest.mark.parametrize(("k", "gamma"), [(1.0, 0.5), (1.0, 1.0), (0.5, 1.0)])
-def test_p2_weights_equal_the_formula_at_ten_timesteps(k: float, gamma: float) -> None:
-    bars = linear(1000).alpha_bars
-    for t in range(1, 1001, 111):
-        snr = bars[t] / (1 - bars[t])
-        assert p2(snr, k=k, gamma=gamma).item() == pytest.approx((k + float(bars[t]) / (1 - float(bars[t]))) ** -gamma)
-        if k == 1:
-            assert p2(snr, k=k, gamma=gamma).item() == pytest.approx((1 - float(bars[t])) ** gamma)
+def last(denoiser: Denoiser) -> Tensor:
+    return denoiser.schedule.times(10)[:1]
 
 
-def test_epsilon_loss_is_the_weighted_square_error_of_the_noise() -> None:
-    schedule, x0 = linear(1000), torch.zeros(4, 3, 2, 2)
-    network = Told(torch.zeros(4, 3, 2, 2))
-    generator = torch.Generator().manual_seed(5)
-    loss = EpsilonDenoiser(network, schedule, k=1.0, gamma=1.0).loss(x0, torch.zeros(4), generator=generator)
-    x, time, _ = network.asked[0]
-    sigma = schedule.sigma(time + 1)
-    noise = x / sigma[:, None, None, None]
-    torch.testing.assert_close(loss, sigma**2 * noise.square().mean((1, 2, 3)), rtol=1e-4, atol=1e-6)
+@pytest.mark.parametrize("name", PROCESSES)
+def test_what_does_not_fit_is_named(name: str) -> None:
+    denoiser, x, label = build(name), torch.zeros(2, 3, 8, 8), torch.tensor([0, 3])
+    t = last(denoiser).expand(2)
+    asks = [denoiser.predict, lambda x, t, label: denoiser.loss_at(x, label, t=t, noise=x)]
+    assert denoiser(x, t, label).shape == x.shape  # 3 is the null label
+    for ask in asks:
+        with pytest.raises(ValueError, match=r"label 4 is out of range: 0 to 2, or 3 for any"):
+            ask(x, t, torch.tensor([0, 4]))
+        with pytest.raises(ValueError, match="label -1"):
+            ask(x, t, torch.tensor([0, -1]))
+        for wrong in (
+            -1.0,
+            float("nan"),
+            *({"edm": [0.0, float("inf")], "flow": [1.01]}.get(name, [0.0, 1001.0, 1.5])),
+        ):
+            with pytest.raises(ValueError, match=r"time .* is out of range"):
+                ask(x, torch.tensor([t[0].item(), wrong]), label)
+        for shape in [(2, 1, 8, 8), (2, 3, 16, 16), (2, 3, 8, 4), (3, 8, 8)]:
+            with pytest.raises(ValueError, match=r"not \(B, 3, 8, 8\)"):
+                ask(torch.zeros(shape), t, label)
+        with pytest.raises(ValueError, match="one an image"):
+            ask(x, t[:1], label)
+        with pytest.raises(ValueError, match="one an image"):
+            ask(x, t, label[:1])
+        with pytest.raises(ValueError, match="bfloat16"):
+            ask(x, t.bfloat16(), label)
 
 
-def test_edm_preconditioning_gives_unit_variance_and_the_identity_limits() -> None:
-    """Input and target of the network have unit variance; without noise it is the identity (Karras 2022, B.6)."""
-    sigma_data = 0.4
-    for sigma in (0.01, 0.4, 5.0):
-        torch.manual_seed(0)
-        network = Told(torch.zeros(1))
-        denoiser = EDMDenoiser(network, VarianceExploding(), sigma_data=sigma_data)
-        x0 = sigma_data * torch.randn(40_000, 1, 1, 1).double()
-        x = x0 + sigma * torch.randn(40_000, 1, 1, 1).double()
-        skipped = denoiser(x, torch.full((40_000,), sigma).double(), torch.zeros(40_000))
-        network.answer = torch.ones(1).double()
-        out = denoiser(x, torch.full((40_000,), sigma).double(), torch.zeros(40_000)) - skipped
-        target = (x0 - skipped) / out
-        assert network.asked[0][0].std().item() == pytest.approx(1, abs=0.02)
-        assert target.std().item() == pytest.approx(1, abs=0.02)
-    x = torch.randn(1, 3, 2, 2)
-    torch.testing.assert_close(
-        denoiser(x, torch.tensor([1e-6]), torch.zeros(1)), x, atol=1e-5, rtol=0, check_dtype=False
-    )
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", PROCESSES)
+def test_under_autocast_only_the_network_is_rounded(name: str, half: torch.dtype) -> None:
+    """Fed with the network's rounded answer in float64, the same formulas give the same loss and the same image."""
+    denoiser, label = build(name), torch.tensor([0, 1, 3])
+    x0, noise = torch.rand(3, 3, 8, 8) * 2 - 1, torch.randn(3, 3, 8, 8)
+    t = denoiser.draw_times(3, generator=torch.Generator().manual_seed(0))
+    answers: list[Tensor] = []
+
+    def remember(module: nn.Module, given: object, answer: Tensor) -> None:
+        answers.append(answer.detach())
+
+    hook = denoiser.network.register_forward_hook(remember)
+    with torch.autocast("cpu", dtype=half):
+        loss = denoiser.loss_at(x0, label, t=t, noise=noise)
+        x = (
+            denoiser.schedule.alpha(t)[:, None, None, None] * x0
+            + denoiser.schedule.sigma(t)[:, None, None, None] * noise
+        )
+        clean = denoiser(x, t, label)
+        of_half = denoiser.loss(x0.to(half), label, generator=torch.Generator().manual_seed(0))
+    hook.remove()
+    assert answers[0].dtype == half
+    assert loss.weighted.dtype == loss.plain.dtype == clean.dtype == of_half.dtype == torch.float32
+    told = iter(answers)
+    denoiser.network.forward = lambda *_: next(told).double()  # type: ignore[method-assign]
+    exact = denoiser.loss_at(x0.double(), label, t=t.double(), noise=noise.double())
+    torch.testing.assert_close(loss.weighted.double(), exact.weighted, rtol=2e-5, atol=1e-6)
+    torch.testing.assert_close(clean.double(), denoiser(x.double(), t.double(), label), rtol=1e-5, atol=1e-5)
 
 
-def test_edm_loss_weight_makes_every_noise_level_count_alike_at_the_start() -> None:
-    """With a network that answers 0, the weighted loss is 1 on average at every σ: that is what λ(σ) is for."""
-    generator = torch.Generator().manual_seed(0)
-    x0 = 0.5 * torch.randn(4096, 3, 4, 4, generator=generator)
-    denoiser = EDMDenoiser(Told(torch.zeros(1)), VarianceExploding(), sigma_data=0.5)
-    loss = denoiser.loss(x0, torch.zeros(4096), generator=generator)
-    assert loss.mean().item() == pytest.approx(1, abs=0.02)
+def test_numbers_beyond_half_precision_do_not_overflow(told: Callable[[Tensor], Any]) -> None:
+    """At the end of the cosine schedule the noise is divided by 5e-5; 60,000 is nearly the largest float16."""
+    schedule, x, label = cosine(1000), torch.ones(1, 3, 2, 2), torch.zeros(1)
+    t = torch.tensor([1000.0])
+    denoiser = DiscreteDenoiser(told(torch.full((1, 3, 2, 2), 6e4, dtype=torch.float16)), schedule)
+    expected = (1 - 6e4) / schedule.alpha_bars[-1].sqrt().item()
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert denoiser(x.half(), t, label)[0, 0, 0, 0].item() == pytest.approx(expected, rel=1e-5)
+        assert denoiser.loss_at(x, label, t=t, noise=x).plain.item() == pytest.approx((1 - 6e4) ** 2, rel=1e-5)
+    make = {
+        "edm": partial(EDMDenoiser, schedule=VarianceExploding()),
+        "flow": partial(FlowDenoiser, schedule=RectifiedFlow()),
+    }
+    for name, denoiser in ((n, m(told(torch.full((1, 3, 2, 2), 6e4).half()))) for n, m in make.items()):
+        with torch.autocast("cpu", dtype=torch.float16):
+            loss = denoiser.loss_at(x.half(), label, t=torch.tensor([0.9]), noise=x)
+        assert loss.weighted.isfinite().all(), name
 
 
 def test_guidance_blends_label_and_null_label() -> None:
@@ -111,3 +143,35 @@ def test_settings_that_do_not_fit_the_patches_are_one_line() -> None:
         build_denoiser(ModelSettings(stem=3), DiffusionSettings(), image_px=64, labels=2)
     with pytest.raises(HistosynthError, match="attention heads"):
         build_denoiser(ModelSettings(channels=30), DiffusionSettings(), image_px=64, labels=2)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_the_noise_does_not_tell_an_image_without_signal(schedule: Any) -> None:
+    def build(**options: Any) -> Denoiser:
+        settings = DiffusionSettings(schedule=schedule, zero_terminal_snr=True, **options)
+        return build_denoiser(MODEL, settings, image_px=8, labels=2)
+
+    with pytest.raises(HistosynthError, match=r"diffusion.zero_terminal_snr .*set diffusion.prediction=v or x0"):
+        build()
+    for prediction in ("v", "x0"):
+        denoiser = build(prediction=prediction)
+        t = torch.tensor([1000.0])
+        assert (denoiser.schedule.alpha(t).item(), denoiser.schedule.sigma(t).item()) == (0, 1)
+        assert denoiser(torch.randn(1, 3, 8, 8), t, torch.tensor([0])).isfinite().all()
+    assert isinstance(build(process="flow"), FlowDenoiser)  # where it means nothing, it forbids nothing
+
+
+def test_settings_reach_the_denoiser() -> None:
+    def build(**options: Any) -> Any:
+        return build_denoiser(MODEL, DiffusionSettings(**options), image_px=8, labels=2)
+
+    snr = torch.tensor([0.5, 20.0])
+    assert build(p2_k=2.0, p2_gamma=1.0).weighting(snr, "epsilon").tolist() == pytest.approx([1 / 2.5, 1 / 22])
+    assert build(weighting="min_snr", min_snr_gamma=3.0).weighting(snr, "x0").tolist() == [0.5, 3.0]
+    assert build(weighting="uniform").weighting(snr, "v").tolist() == [1, 1]
+    learned, large = build(variance="learned"), build(variance="large")
+    x, t, label = torch.zeros(1, 3, 8, 8), torch.tensor([7.0]), torch.tensor([0])
+    assert learned.predict(x, t, label).variance.unique().tolist() == [0.5]  # before training: halfway
+    assert large.predict(x, t, label).variance.unique().tolist() == [1]
+    assert build().predict(x, t, label).variance is None
+    assert build(process="flow", flow_time="uniform").times == "uniform"

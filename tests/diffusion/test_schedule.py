@@ -1,14 +1,24 @@
 """Schedules against closed forms."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from histosynth.diffusion.schedule import VarianceExploding, VariancePreserving, cosine, linear
+from histosynth.diffusion.schedule import (
+    RectifiedFlow,
+    VarianceExploding,
+    VariancePreserving,
+    cosine,
+    linear,
+    zero_terminal_snr,
+)
 
 
-@pytest.mark.parametrize("schedule", [linear(1000), cosine(1000), linear(50), cosine(7)])
+@pytest.mark.parametrize(
+    "schedule", [linear(1000), cosine(1000), linear(50), linear(2), cosine(7), zero_terminal_snr(cosine(9))]
+)
 def test_variance_is_preserved_and_signal_falls(schedule: VariancePreserving) -> None:
     t = torch.arange(schedule.timesteps + 1, dtype=torch.float64)
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -58,3 +68,44 @@ def test_karras_times_are_even_in_the_seventh_root() -> None:
         roots.diff(), torch.full((8,), (0.01 ** (1 / 7) - 10 ** (1 / 7)) / 8).double(), atol=1e-6, rtol=0
     )
     assert times[-1] == 0
+
+
+@pytest.mark.parametrize("timesteps", [2, 7, 50, 1000, 4000])
+@pytest.mark.parametrize("make", [linear, cosine])
+def test_zero_terminal_snr_is_exact_and_keeps_the_start(
+    make: Callable[[int], VariancePreserving], timesteps: int
+) -> None:
+    plain, rescaled = make(timesteps), zero_terminal_snr(make(timesteps))
+    for dtype in (torch.float32, torch.float64):
+        end = torch.tensor([timesteps], dtype=dtype)
+        assert plain.alpha(end).item() > 0
+        assert (rescaled.alpha(end).item(), rescaled.sigma(end).item()) == (0, 1)
+    t = torch.arange(1, timesteps + 1).double()
+    assert rescaled.alpha(t[:1]).item() == pytest.approx(plain.alpha(t[:1]).item(), rel=1e-12)
+    slope = rescaled.alpha(t).diff() / plain.alpha(t).diff()  # one affine map of the roots
+    torch.testing.assert_close(slope, slope[:1].expand_as(slope), rtol=1e-6, atol=0)
+
+
+def test_one_timestep_cannot_be_rescaled() -> None:
+    with pytest.raises(ValueError, match="one timestep"):
+        zero_terminal_snr(linear(1))
+
+
+def test_rectified_flow_is_a_straight_path() -> None:
+    flow = RectifiedFlow()
+    times = flow.times(8)
+    torch.testing.assert_close(times, torch.tensor([1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8, 0]))
+    assert torch.equal(flow.alpha(times) + flow.sigma(times), torch.ones(9))
+    assert (flow.alpha(times[:1]).item(), flow.sigma(times[-1:]).item()) == (0, 0)
+    with pytest.raises(ValueError, match="0 steps"):
+        flow.times(0)
+
+
+def test_a_table_looked_up_in_inference_mode_serves_training() -> None:
+    schedule, t = linear(10), torch.tensor([3.0])
+    with torch.inference_mode():
+        schedule.alpha(t)
+    weight = torch.ones(1, requires_grad=True)
+    (schedule.alpha(t) * weight).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.item() == schedule.alpha(t).item()

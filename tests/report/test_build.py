@@ -15,6 +15,7 @@ from histosynth.metrics.extractors import extractors
 from histosynth.metrics.features import Statistics
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
+from histosynth.report.record import tables
 from histosynth.report.schema import ReportFacts
 
 PAIRS = ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out")
@@ -311,7 +312,22 @@ def test_few_images_for_many_features(make, real, patches, fake_rows, report):
 
 def test_a_single_held_out_patient(make, real_rows, fake, report):
     rows = [replace(p, patient_id="P9") if p.split == "held_out" else p for p in real_rows]
-    assert "One patient is held out (P9)" in texts(report(make("real", rows), fake), "note")
+    notes = texts(report(make("real", rows), fake), "note")
+    assert "One patient is held out (P9)" in notes
+    assert "Intervals were resampled by image, as there is only 1 patient: too narrow." in notes
+
+
+def test_intervals_of_enough_patients_need_no_note(real, fake, report):
+    """Six patients are held out, three of each label."""
+    assert "Intervals were" not in texts(report(real, fake), "note")
+
+
+def test_provenance_is_for_people(real, fake, report):
+    content = report(real, fake) | {"settings": {"weights": "", "flag": True, "sections": ["a", "b"], "empty": []}}
+    shown = tables(content)["Measures"]
+    assert {key: shown[key] for key in ("weights", "flag", "sections", "empty")} == {
+        "weights": "not set", "flag": "yes", "sections": "a, b", "empty": "none",
+    }  # fmt: skip
 
 
 # The verb

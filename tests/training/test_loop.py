@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 
 from histosynth.config import Settings, load_settings
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import PatchDataset
+from histosynth.patches.dataset import PatchDataset, to_tensor
 from histosynth.patches.store import Store
 from histosynth.rundir import only_writer
 from histosynth.training.diffusion_task import DiffusionTask
@@ -65,14 +66,23 @@ def test_the_loss_falls_on_patches_of_two_shades(
     assert sum(losses[-20:]) / 20 < 0.6 * sum(losses[:5]) / 5
 
 
-@pytest.mark.parametrize("process", ["ddpm", "edm"])
+PROCESSES = {
+    "ddpm": ["process=ddpm"],
+    "edm": ["process=edm"],
+    "flow": ["process=flow"],
+    "learned": ["variance=learned", "timesteps=200"],
+    "v": ["prediction=v", "zero_terminal_snr=true", "schedule=cosine", "weighting=uniform"],
+}
+
+
+@pytest.mark.parametrize("process", PROCESSES)
 def test_two_runs_are_equal_and_a_seed_makes_another(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, process: str
 ) -> None:
-    store = make_store()
+    store, process_overrides = make_store(), [f"diffusion.{override}" for override in PROCESSES[process]]
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         settings = load_settings(
-            tiny_settings, overrides=[f"diffusion.process={process}", f"train.seed={seed}", "model.dropout=0.1"]
+            tiny_settings, overrides=[*process_overrides, f"train.seed={seed}", "model.dropout=0.1"]
         )
         train(store, out=tmp_path / name, settings=settings, device="cpu", progress=False)
     assert same(tmp_path / "a", tmp_path / "b")
@@ -111,17 +121,17 @@ def test_twenty_steps_with_stain_jitter_are_seven_and_thirteen(make_store: MakeS
 def test_no_stain_jitter_draws_nothing(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from histosynth.diffusion.denoiser import EpsilonDenoiser
+    from histosynth.diffusion.denoiser import Denoiser
 
     store = make_store()
     seen: list[torch.Tensor] = []
 
-    def loss(self: EpsilonDenoiser, x: torch.Tensor, label: object, *, generator: torch.Generator) -> torch.Tensor:
+    def loss(self: Denoiser, x: torch.Tensor, label: object, *, generator: torch.Generator) -> torch.Tensor:
         seen.append(generator.get_state())
         return plain(self, x, label, generator=generator)
 
-    plain = EpsilonDenoiser.loss
-    monkeypatch.setattr(EpsilonDenoiser, "loss", loss)
+    plain = Denoiser.loss
+    monkeypatch.setattr(Denoiser, "loss", loss)
     settings = load_settings(tiny_settings, overrides=["train.images=8", "train.flips=false"])
     train(store, out=tmp_path / "run", settings=settings, device="cpu", progress=False)
     expected = torch.Generator().manual_seed(int(np.random.SeedSequence((3, 0)).generate_state(1, np.uint64)[0]))
@@ -233,20 +243,51 @@ def test_a_store_without_labels_says_what_to_do(make_store: MakeStore, tiny_sett
     assert not (tmp_path / "run").exists()
 
 
-def test_a_diverging_loss_stops_with_the_place_and_keeps_the_checkpoint(
-    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bad", [[2, 5], range(8)])
+def test_a_diverging_loss_names_step_and_patches_and_keeps_the_checkpoint(
+    make_store: MakeStore,
+    tiny_settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bad: list[int],
 ) -> None:
-    from histosynth.diffusion.denoiser import EpsilonDenoiser
+    from histosynth.diffusion.denoiser import Denoiser
 
-    honest, calls = EpsilonDenoiser.loss, iter(range(1000))
+    honest, calls, store = Denoiser.loss, iter(range(1000)), Store(make_store())
+    shown: list[torch.Tensor] = []
 
-    def loss(self: EpsilonDenoiser, *args: object, **kwargs: object) -> torch.Tensor:
-        return honest(self, *args, **kwargs) * (float("nan") if next(calls) == 5 else 1)  # type: ignore[arg-type]
+    def loss(self: Denoiser, x: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
+        losses = honest(self, x, *args, **kwargs)  # type: ignore[arg-type]
+        if next(calls) < 5:
+            return losses
+        shown.extend(x[bad])
+        return losses * torch.ones(8).index_fill(0, torch.tensor(list(bad)), float("nan"))
 
-    monkeypatch.setattr(EpsilonDenoiser, "loss", loss)
-    with pytest.raises(HistosynthError, match=r"the loss is nan after 40 images.*last checkpoint"):
-        train(make_store(), out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
+    monkeypatch.setattr(Denoiser, "loss", loss)
+    settings = load_settings(tiny_settings, overrides=["train.flips=false"])
+    message = r"the loss is nan and its gradient nan after 40 images, on (\d) of 8 patches of the batch: (.*); look .*"
+    with pytest.raises(HistosynthError, match=message + "the last checkpoint is in") as caught:
+        train(store, out=tmp_path / "run", settings=settings, device="cpu", progress=False)
+    found = re.match(message, str(caught.value))
+    assert found is not None
+    images = dict(zip(store.column("patch_id"), to_tensor(store.images(range(len(store)))), strict=True))
+    named = found.group(2).split(", ")
+    assert int(found.group(1)) == len(named) == len(bad)
+    assert all(torch.equal(images[name], x) for name, x in zip(named, shown, strict=True))
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["images"] == 32
+
+
+def test_a_diverging_gradient_of_a_finite_loss_names_the_first_patches(
+    make_store: MakeStore, tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    data = PatchDataset(Store(make_store()))
+    settings = load_settings(tiny_settings, overrides=["train.batch=20"])
+    with pytest.raises(
+        HistosynthError, match=r"gradient inf after 60 images, on 20 of 20 .* and 4 more; look"
+    ) as caught:
+        DiffusionTask(data, settings=settings, device=torch.device("cpu")).step(60)
+    assert ", ".join(data.ids(60, 16, seed=3)) in str(caught.value)
 
 
 def test_an_absent_device_is_named(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:

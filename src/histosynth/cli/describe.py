@@ -1,4 +1,4 @@
-"""What is this? Tells slides, outlines, labels, stores, runs, weights, reports and settings apart, and sums each up."""
+"""What is this? Tells slides, outlines, labels, stores, runs, weights, reports, settings apart, and sums each up."""
 
 import json
 from collections import Counter
@@ -13,8 +13,12 @@ from histosynth.rundir import MANIFEST, read_manifest
 Facts = dict[str, Any]
 """What `histosynth info` prints; `kind` comes first. Plain JSON values."""
 
-KNOWN = "a slide, a folder of slides, outlines, labels, a patch store, a run, a weights file, a report, or settings"
+KNOWN = (
+    "a slide, a folder of slides, outlines, labels, a patch store, a run, a weights file, a report, a comparison, "
+    "or settings"
+)
 REPORT = "report.json"
+COMPARISON = "compare.json"
 EXPORT = "export.json"
 
 
@@ -24,7 +28,7 @@ def describe(path: Path) -> Facts:
     Raises:
         HistosynthError: nothing is there, it is damaged, or it is nothing that histosynth knows.
     """
-    if path.is_file() and path.name in (MANIFEST, REPORT, "report.html"):
+    if path.is_file() and path.name in (MANIFEST, REPORT, "report.html", COMPARISON, "compare.html"):
         path = path.parent
     if path.is_dir():
         return _directory(path)
@@ -41,6 +45,8 @@ def describe(path: Path) -> Facts:
 def _directory(path: Path) -> Facts:
     if (path / REPORT).is_file():
         return _report(path)
+    if (path / COMPARISON).is_file():
+        return _comparison(path)
     if (path / MANIFEST).is_file():
         for kind, facts in (("patch store", _store), ("run", _run)):
             try:
@@ -113,6 +119,20 @@ def _report(path: Path) -> Facts:
         }
     except (ValueError, KeyError, TypeError) as error:
         raise HistosynthError(f"{path / REPORT} is damaged, or no report of histosynth; evaluate again") from error
+
+
+def _comparison(path: Path) -> Facts:
+    try:
+        content = json.loads((path / COMPARISON).read_text("utf-8"))
+        return {
+            "kind": "comparison",
+            "models": {name: model["report"] for name, model in content["models"].items()},
+            "labels": list(content["labels"]),
+            "verdict": content["verdict"],
+            "cautions": [caution["text"] for caution in content["cautions"]],
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise HistosynthError(f"{path / COMPARISON} is damaged; compare the reports again") from error
 
 
 def _weights(path: Path) -> Facts:

@@ -16,8 +16,8 @@ _SHOWN = 8  # entries of a list; --json gives all
 def command(thing: Path, as_json: bool) -> None:
     """Say what ANYTHING is and what it holds.
 
-    ANYTHING: a slide, a folder of slides, outlines, labels, a patch store, a run, a weights file, a report, a settings
-    file or the name of a preset.
+    ANYTHING: a slide, a folder of slides, outlines, labels, a patch store, a run, a weights file, a report, a
+    comparison, a settings file or the name of a preset.
     """
     from histosynth.cli.describe import describe
 

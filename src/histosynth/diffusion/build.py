@@ -1,9 +1,15 @@
 """From settings to a denoiser."""
 
+from functools import partial
+
 from histosynth.config import DiffusionSettings, ModelSettings
 from histosynth.diffusion import schedule
-from histosynth.diffusion.denoiser import Denoiser, EDMDenoiser, EpsilonDenoiser
+from histosynth.diffusion.denoiser import Denoiser
+from histosynth.diffusion.discrete import DiscreteDenoiser
+from histosynth.diffusion.edm import EDMDenoiser
+from histosynth.diffusion.flow import FlowDenoiser
 from histosynth.diffusion.unet import UNet
+from histosynth.diffusion.weighting import Weighting, min_snr, p2, uniform
 from histosynth.errors import HistosynthError
 
 
@@ -17,8 +23,15 @@ def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_
         labels: number of labels, without the null label.
 
     Raises:
-        HistosynthError: the network does not fit the image size, or its channels not its heads.
+        HistosynthError: the network does not fit the image size, or its channels not its heads; what it should
+            predict is not to be told from the noise.
     """
+    zero_snr = diffusion.process == "ddpm" and diffusion.zero_terminal_snr
+    if zero_snr and diffusion.prediction == "epsilon":
+        raise HistosynthError(
+            "diffusion.zero_terminal_snr leaves no signal at the last timestep, where the noise tells nothing of the "
+            "image; set diffusion.prediction=v or x0 with it"
+        )
     try:
         network = UNet(
             image_px=image_px,
@@ -31,6 +44,7 @@ def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_
             head_channels=model.head_channels,
             dropout=model.dropout,
             stem=model.stem,
+            out_channels=6 if diffusion.process == "ddpm" and diffusion.variance == "learned" else 3,
             checkpointing=model.checkpoint,
         )
     except ValueError as error:
@@ -42,7 +56,21 @@ def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_
             sigma_data=diffusion.sigma_data,
             log_sigma_mean=diffusion.log_sigma_mean,
             log_sigma_std=diffusion.log_sigma_std,
+            image_px=image_px,
         )
-    make = {"linear": schedule.linear, "cosine": schedule.cosine}[diffusion.schedule]
-    gamma = diffusion.p2_gamma if diffusion.weighting == "p2" else 0.0
-    return EpsilonDenoiser(network, make(diffusion.timesteps), k=diffusion.p2_k, gamma=gamma)
+    if diffusion.process == "flow":
+        return FlowDenoiser(network, schedule.RectifiedFlow(), times=diffusion.flow_time, image_px=image_px)
+    noise = {"linear": schedule.linear, "cosine": schedule.cosine}[diffusion.schedule](diffusion.timesteps)
+    weightings: dict[str, Weighting] = {
+        "p2": partial(p2, k=diffusion.p2_k, gamma=diffusion.p2_gamma),
+        "min_snr": partial(min_snr, gamma=diffusion.min_snr_gamma),
+        "uniform": uniform,
+    }
+    return DiscreteDenoiser(
+        network,
+        schedule.zero_terminal_snr(noise) if zero_snr else noise,
+        parameter=diffusion.prediction,
+        variance=diffusion.variance,
+        weighting=weightings[diffusion.weighting],
+        image_px=image_px,
+    )

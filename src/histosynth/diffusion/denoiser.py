@@ -1,8 +1,8 @@
 """Denoisers: networks wrapped so that all answer the same question, E[x_0 | x_t].
 
 A denoiser maps a noisy image, its time and a label to the expected clean image, and knows the loss that trains it. What
-the network inside predicts (the noise, or a preconditioned residual) is its own business, so samplers and guidance do
-not care.
+the network inside predicts (`discrete`: noise, image or velocity; `edm`: a preconditioned residual; `flow`: a velocity)
+is its own business, so samplers and guidance do not care.
 """
 
 from typing import NamedTuple, Protocol
@@ -10,8 +10,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from histosynth.diffusion.schedule import Schedule, VarianceExploding, VariancePreserving
-from histosynth.diffusion.weighting import p2
+from histosynth.diffusion.schedule import Schedule
 
 
 class Network(Protocol):
@@ -20,7 +19,7 @@ class Network(Protocol):
     null_label: int
 
     def __call__(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
-        """(B, 3, S, S), (B,), (B,) -> (B, 3, S, S)."""
+        """(B, 3, S, S), (B,), (B,) -> (B, 3, S, S), or (B, 6, S, S) where it learns a variance as well."""
         ...
 
 
@@ -34,19 +33,29 @@ class Prediction(NamedTuple):
     of the shape of `clean`; None means 0, "fixed small" (Nichol & Dhariwal 2021, eq. 15)."""
 
 
-class Denoiser(nn.Module):
-    """The common interface.
+class Loss(NamedTuple):
+    """What a denoiser loses on each image, (B,) each."""
 
-    Attributes:
-        schedule: α(t), σ(t) of the process it was trained for.
+    weighted: Tensor
+    """What training lowers: the weighted square error, and what else the denoiser adds to it."""
+    plain: Tensor
+    """The mean square error that is weighted."""
+
+
+class Denoiser(nn.Module):
+    """The common interface. All is computed in float32 at least; only the network may run in half precision.
+
+    Args:
         network: see `Network`.
+        schedule: α(t), σ(t) of the process it is trained for.
+        image_px: side of the images; None lets the network judge.
     """
 
     schedule: Schedule
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, schedule: Schedule, *, image_px: int | None = None) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.schedule, self.image_px = network, schedule, image_px
 
     @property
     def null_label(self) -> int:
@@ -55,7 +64,11 @@ class Denoiser(nn.Module):
         return label
 
     def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
-        """All there is to say of `x` (B, 3, S, S) at times `t` (B,) given `label` (B,)."""
+        """All there is to say of `x` (B, 3, S, S) at times `t` (B,) given `label` (B,).
+
+        Raises:
+            ValueError: a shape, a time or a label that does not fit.
+        """
         raise NotImplementedError
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
@@ -64,70 +77,41 @@ class Denoiser(nn.Module):
 
     def loss(self, x0: Tensor, label: Tensor, *, generator: torch.Generator) -> Tensor:
         """Weighted loss of each image, (B,): `x0` (B, 3, S, S) in [-1, 1]; times and noise come from `generator`."""
+        t = self.draw_times(len(x0), generator=generator)
+        noise = torch.randn(x0.shape, generator=generator)
+        return self.loss_at(x0, label, t=t.to(wide(x0)), noise=noise.to(wide(x0))).weighted
+
+    def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
+        """Times as training draws them, (count,) on the CPU."""
         raise NotImplementedError
 
+    def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> Loss:
+        """The loss at times `t` (B,) with `noise` (B, 3, S, S).
 
-class EpsilonDenoiser(Denoiser):
-    """Predicts the noise of a discrete variance-preserving process: x̂_0 = (x_t - σ ε̂) / α (Ho et al. 2020).
+        Raises:
+            ValueError: a shape, a time or a label that does not fit.
+        """
+        raise NotImplementedError
 
-    The network is told the timestep counted from 0, as the ADM networks are.
-    """
-
-    schedule: VariancePreserving
-
-    def __init__(self, network: nn.Module, schedule: VariancePreserving, *, k: float = 1.0, gamma: float = 0.0) -> None:
-        super().__init__(network)
-        self.schedule, self.k, self.gamma = schedule, k, gamma
-
-    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
-        """See `Denoiser.predict`."""
-        alpha, sigma = spread(self.schedule.alpha(t)), spread(self.schedule.sigma(t))
-        return Prediction((x - sigma * self.network(x, t - 1, label)) / alpha)
-
-    def loss(self, x0: Tensor, label: Tensor, *, generator: torch.Generator) -> Tensor:
-        """w(SNR_t) · mean (ε̂ - ε)², t uniform on 1 … T."""
-        t = torch.randint(1, self.schedule.timesteps + 1, (len(x0),), generator=generator).to(x0)
-        noise = torch.randn(x0.shape, generator=generator).to(x0)
-        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        predicted = self.network(spread(alpha) * x0 + spread(sigma) * noise, t - 1, label)
-        return p2((alpha / sigma) ** 2, k=self.k, gamma=self.gamma) * mean_square(predicted - noise)
-
-
-class EDMDenoiser(Denoiser):
-    """Preconditioned so that input and target of the network have unit variance at every σ (Karras et al. 2022).
-
-    D(x; σ) = c_skip x + c_out F(c_in x; c_noise), table 1. The network is told 1000 · c_noise = 250 ln σ: this spreads
-    the noise levels over the wavelengths of its time embedding.
-    """
-
-    schedule: VarianceExploding
-
-    def __init__(
-        self,
-        network: nn.Module,
-        schedule: VarianceExploding,
-        *,
-        sigma_data: float = 0.5,
-        log_sigma_mean: float = -1.2,
-        log_sigma_std: float = 1.2,
-    ) -> None:
-        super().__init__(network)
-        self.schedule = schedule
-        self.sigma_data, self.log_sigma_mean, self.log_sigma_std = sigma_data, log_sigma_mean, log_sigma_std
-
-    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
-        """See `Denoiser.predict`; `t` is σ."""
-        total = t**2 + self.sigma_data**2
-        residual = self.network(spread(total.rsqrt()) * x, 250 * t.log(), label)
-        skip, out = self.sigma_data**2 / total, t * self.sigma_data * total.rsqrt()
-        return Prediction(spread(skip) * x + spread(out) * residual)
-
-    def loss(self, x0: Tensor, label: Tensor, *, generator: torch.Generator) -> Tensor:
-        """(σ² + σ_data²) / (σ σ_data)² · mean (D - x_0)², ln σ normal."""
-        sigma = (self.log_sigma_mean + self.log_sigma_std * torch.randn(len(x0), generator=generator)).exp().to(x0)
-        noise = torch.randn(x0.shape, generator=generator).to(x0)
-        weight = (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
-        return weight * mean_square(self(x0 + spread(sigma) * noise, sigma, label) - x0)
+    def check(self, x: Tensor, t: Tensor, label: Tensor) -> None:
+        """Raise ValueError unless images, times and labels are such as the denoiser knows."""
+        side = self.image_px or "S"
+        if x.ndim != 4 or x.shape[1] != 3 or (self.image_px and x.shape[2:] != (self.image_px, self.image_px)):
+            raise ValueError(f"images of shape {tuple(x.shape)}, not (B, 3, {side}, {side})")
+        if t.shape != x.shape[:1] or label.shape != x.shape[:1]:
+            raise ValueError(
+                f"{len(x)} images with times {tuple(t.shape)} and labels {tuple(label.shape)}: one an image"
+            )
+        if t.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"times in {t.dtype}: give float32 or float64, others round them")
+        lost, unknown = ~self.schedule.holds(t), (label < 0) | (label > self.null_label)
+        if bool((lost | unknown).any()):  # one wait for the device, not two
+            if bool(lost.any()):
+                raise ValueError(f"time {t[lost][0].item():g} is out of range: {self.schedule.span}")
+            raise ValueError(
+                f"label {label[unknown][0].item():g} is out of range: 0 to {self.null_label - 1}, "
+                f"or {self.null_label} for any"
+            )
 
 
 def spread(values: Tensor) -> Tensor:
@@ -135,6 +119,11 @@ def spread(values: Tensor) -> Tensor:
     return values[:, None, None, None]
 
 
+def wide(x: Tensor) -> Tensor:
+    """In float32, or float64 where it is that already."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def mean_square(x: Tensor) -> Tensor:
-    """Mean square of each image, (B,), in float32."""
-    return x.float().square().flatten(1).mean(1)
+    """Mean square of each image, (B,), in float32 at least."""
+    return wide(x).square().flatten(1).mean(1)

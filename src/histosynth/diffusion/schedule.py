@@ -5,7 +5,9 @@ schedule is that pair of functions and the times that a sampler visits; samplers
 
 - variance preserving, discrete time t = 0 … T: α = √ᾱ_t, σ = √(1 - ᾱ_t), ᾱ_t = Π (1 - β_i)
   linear β: Ho et al. 2020; cosine ᾱ: Nichol & Dhariwal 2021, eq. 17
+  either may be rescaled to end without signal, ᾱ_T = 0 (Lin et al. 2024)
 - variance exploding, continuous time t = σ: α = 1 (Karras et al. 2022)
+- rectified flow, continuous time t in [0, 1]: α = 1 - t, σ = t (Liu et al. 2022; Lipman et al. 2023)
 """
 
 import math
@@ -16,7 +18,17 @@ from torch import Tensor
 
 
 class Schedule(Protocol):
-    """α and σ of a process, and the times to visit on the way from noise to data."""
+    """α and σ of a process, and the times to visit on the way from noise to data.
+
+    Attributes:
+        span: the times at which a denoiser may be asked, in words.
+    """
+
+    span: str
+
+    def holds(self, t: Tensor) -> Tensor:
+        """Which of the times `t` lie in the span, of the same shape."""
+        ...
 
     def alpha(self, t: Tensor) -> Tensor:
         """Signal at times `t`, of the same shape."""
@@ -35,20 +47,24 @@ class VariancePreserving:
     """Discrete schedule given by its ᾱ_1 … ᾱ_T; times are whole numbers held as floats.
 
     Args:
-        alpha_bars: (T,) products of 1 - β, falling, in (0, 1).
+        alpha_bars: (T,) products of 1 - β, falling, in [0, 1); only the last may be 0.
+
+    Attributes:
+        alpha_bars: (T + 1,) float64, ᾱ_0 = 1 before them.
+        timesteps: T.
+        alpha: √ᾱ_t, a function of t.
+        sigma: √(1 - ᾱ_t), a function of t.
     """
 
     def __init__(self, alpha_bars: Tensor) -> None:
         self.alpha_bars = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bars.double()])
         self.timesteps = len(alpha_bars)
+        self.span = f"whole numbers from 1 to {self.timesteps}"
+        self.alpha, self.sigma = Table(self.alpha_bars.sqrt()), Table((1 - self.alpha_bars).sqrt())
 
-    def alpha(self, t: Tensor) -> Tensor:
-        """√ᾱ_t."""
-        return self._at(t).sqrt().to(t.dtype)
-
-    def sigma(self, t: Tensor) -> Tensor:
-        """√(1 - ᾱ_t)."""
-        return (1 - self._at(t)).sqrt().to(t.dtype)
+    def holds(self, t: Tensor) -> Tensor:
+        """1 … T."""
+        return (t >= 1) & (t <= self.timesteps) & (t == t.round())
 
     def times(self, steps: int) -> Tensor:
         """Evenly spaced from T down to 0 ("trailing" spacing: the first step starts at pure noise; Lin et al. 2024)."""
@@ -56,15 +72,33 @@ class VariancePreserving:
             raise ValueError(f"{steps} steps asked of a schedule with {self.timesteps} timesteps")
         return torch.linspace(self.timesteps, 0, steps + 1, dtype=torch.float64).round().float()
 
-    def _at(self, t: Tensor) -> Tensor:
-        return self.alpha_bars.to(t.device)[t.long()]
+
+class Table:
+    """Values at whole times 0 … T: kept in float64, given in the type and on the device of the times asked for."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+        self._copies: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def __call__(self, t: Tensor) -> Tensor:
+        """The values at times `t`, of the same shape."""
+        key = t.device, t.dtype
+        if key not in self._copies:
+            self._copies[key] = self.values.to(t.dtype).to(t.device)  # in this order: not every device has float64
+        return self._copies[key][t.long()]
 
 
 class VarianceExploding:
     """Time is σ itself; times follow Karras et al. 2022, eq. 5: σ^(1/ρ) falls evenly."""
 
+    span = "numbers above 0"
+
     def __init__(self, *, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> None:
         self.sigma_min, self.sigma_max, self.rho = sigma_min, sigma_max, rho
+
+    def holds(self, t: Tensor) -> Tensor:
+        """σ > 0."""
+        return (t > 0) & t.isfinite()
 
     def alpha(self, t: Tensor) -> Tensor:
         """1: the signal never fades, the noise drowns it."""
@@ -81,6 +115,30 @@ class VarianceExploding:
         return torch.cat([levels, torch.zeros(1, dtype=torch.float64)]).float()
 
 
+class RectifiedFlow:
+    """A straight path from data to noise at even speed."""
+
+    span = "numbers from 0 to 1"
+
+    def holds(self, t: Tensor) -> Tensor:
+        """0 … 1."""
+        return (t >= 0) & (t <= 1)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """1 - t."""
+        return 1 - t
+
+    def sigma(self, t: Tensor) -> Tensor:
+        """`t` itself."""
+        return t
+
+    def times(self, steps: int) -> Tensor:
+        """Evenly spaced from 1 to 0."""
+        if steps < 1:
+            raise ValueError(f"{steps} steps asked for; at least 1 is needed")
+        return torch.linspace(1, 0, steps + 1, dtype=torch.float64).float()
+
+
 def linear(timesteps: int = 1000) -> VariancePreserving:
     """β rises from 1e-4 to 0.02 at T = 1000, scaled by 1000 / T otherwise (Ho et al. 2020)."""
     scale = 1000 / timesteps
@@ -94,3 +152,15 @@ def cosine(timesteps: int = 1000) -> VariancePreserving:
     f = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
     betas = (1 - f[1:] / f[:-1]).clamp(max=0.999)
     return VariancePreserving(torch.cumprod(1 - betas, dim=0))
+
+
+def zero_terminal_snr(schedule: VariancePreserving) -> VariancePreserving:
+    """Shift √ᾱ so that it ends at 0, and scale it so that it begins where it did (Lin et al. 2024, algorithm 1).
+
+    α(T) is 0 and σ(T) is 1, exactly: training and sampling then start from the same thing, noise without a trace of
+    the mean color.
+    """
+    roots = schedule.alpha_bars[1:].sqrt()
+    if len(roots) < 2:
+        raise ValueError("a schedule of one timestep cannot both begin with signal and end without")
+    return VariancePreserving(((roots - roots[-1]) * (roots[0] / (roots[0] - roots[-1]))) ** 2)

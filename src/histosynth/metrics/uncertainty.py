@@ -65,7 +65,8 @@ def patient_units(patients: Sequence[str | None]) -> Units:
         return image_units(len(patients), note="resampled by image, for want of patients' names: too narrow")
     names, of = np.unique(np.array(patients, dtype=str), return_inverse=True)
     if len(names) < FEWEST_PATIENTS:
-        few = f"resampled by image, as there are only {len(names)} patients: too narrow"
+        found = "is only 1 patient" if len(names) == 1 else f"are only {len(names)} patients"
+        few = f"resampled by image, as there {found}: too narrow"
         return image_units(len(patients), note=few)
     return Units(of=of.astype(np.int64), count=len(names), kind="patients")
 

@@ -33,6 +33,8 @@ class PatchDataset:
         self.labels = sorted({names[row] for row in self.rows})
         number = {name: i for i, name in enumerate(self.labels)}
         self.targets = torch.tensor([number[names[row]] for row in self.rows])
+        names = store.column("patch_id")
+        self._ids = [str(names[row]) for row in self.rows]
         self.images = store.images(self.rows)  # (N, S, S, 3) uint8
         everything = np.arange(len(self.rows))
         self._pools = [everything]
@@ -59,6 +61,10 @@ class PatchDataset:
         """
         rows = np.array([self._row(position, seed) for position in range(start, start + size)])
         return to_tensor(self.images[rows]), self.targets[torch.from_numpy(rows)]
+
+    def ids(self, start: int, size: int, *, seed: int) -> list[str]:
+        """The patch ids of that batch."""
+        return [self._ids[self._row(position, seed)] for position in range(start, start + size)]
 
     def _row(self, position: int, seed: int) -> int:
         """The image at a position: the pools (one, or one a label) take turns, each shuffled anew for each pass."""

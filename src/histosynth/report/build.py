@@ -4,10 +4,6 @@
 and `OUT/figures/` (charts as PNG and SVG, patches as PNG).
 """
 
-import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ from histosynth.metrics.extractors import FeatureExtractor, build_extractor, out
 from histosynth.patches.store import Store
 from histosynth.report.activations import Activations, Outputs
 from histosynth.report.comparison import compare
+from histosynth.report.directory import check_out, replacing
 from histosynth.report.figures import draw_figures
 from histosynth.report.page import render
 from histosynth.report.record import record, tables
@@ -62,12 +59,12 @@ def evaluate(
         HistosynthError: the stores cannot be compared, or `out` holds something else.
     """
     check_stores(real, fake)
-    check_out(out)
+    check_out(out, facts=FACTS, kind=KIND)
     planned = plan(real=real, fake=fake, neighbors=settings.neighbors)
     weights = Path(settings.weights) if settings.weights else None
     extractor = extractor or build_extractor(settings.extractor, device=device, weights=weights)
     settings = settings.model_copy(update={"extractor": extractor.name})  # what `auto` stood for
-    with _replacing(
+    with replacing(
         out.resolve()
     ) as directory:  # now, so that a place that cannot be written fails before the long work
         activations = _activations(planned, extractor, settings=settings, progress=progress)
@@ -127,22 +124,6 @@ def check_stores(real: Store, fake: Store) -> None:
         )
 
 
-def check_out(out: Path) -> None:
-    """See that `out` is absent, empty, or an older report.
-
-    Raises:
-        HistosynthError: it is something else, which is never overwritten.
-    """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    try:
-        kind = json.loads((out / FACTS).read_text("utf-8"))["kind"]
-    except (OSError, ValueError, KeyError, TypeError):
-        kind = None
-    if kind != KIND:
-        raise HistosynthError(f"--out {out} exists and is no report; give a new or an empty directory")
-
-
 def _activations(
     planned: Plan, extractor: FeatureExtractor, *, settings: EvaluateSettings, progress: bool
 ) -> Activations:
@@ -170,20 +151,3 @@ def _activations(
                 outputs=list(outputs_of(extractor)),
             )
     return Activations(plan=planned, outputs=outputs)
-
-
-@contextmanager
-def _replacing(out: Path) -> Iterator[Path]:
-    """A temporary directory beside `out` that takes its place once all in it is written."""
-    temporary, old = (out.with_name(f".{out.name}.{tail}") for tail in ("tmp", "old"))
-    for leftover in (temporary, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        if out.exists():
-            out.replace(old)
-        temporary.replace(out)
-    finally:
-        for leftover in (temporary, old):
-            shutil.rmtree(leftover, ignore_errors=True)

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from histosynth.report.comparison import DISTANCES, MEASURES, PAIR_TITLES, PAIRS, Figures
 from histosynth.report.figures import patch_png, shown_px, synthetic_statement
 from histosynth.report.section import Section
-from histosynth.report.sides import SIDE_TITLES, Plan
+from histosynth.report.sides import SIDE_TITLES, Plan, Side
 from histosynth.report.words import figure, interval, number
 
 
@@ -37,60 +37,64 @@ def render(
     provenance: Mapping[str, Any],
 ) -> str:
     """The whole page as text, from the content of `report.json` and the patches themselves."""
-    environment = Environment(
+    rows, grid = figures.rows, found["settings"]["grid"]
+    known = [c.measures["frechet_distance"].high for row in rows.values() for c in row.values() if c.n]
+    cells = [v for m in figures.matrices.values() for row in m.frechet_distance for v in row if v is not None]
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            title=", ".join(found["stores"]["fake"]["sources"]),
+            verdict=found["verdict"],
+            cautions=found["cautions"],
+            figures=figures,
+            rows=rows,
+            reference="held_out" if any(row["fake_vs_held_out"].n for row in rows.values()) else "train",
+            ticks=axis_ticks(max(known)),
+            heat=(min(cells), max(cells)) if cells else (0.0, 1.0),
+            sections=sections,
+            panels={k: [panel(side, k, shown=grid) for side in plan.sides.values()] for k in plan.labels},
+            extractor=extractor_title,
+            neighbors=found["settings"]["neighbors"],
+            shown_px=min(shown_px(found["stores"]["fake"]["patch_px"]), 160),
+            pairs=PAIRS,
+            pair_titles=PAIR_TITLES,
+            measures=MEASURES,
+            distances=DISTANCES,
+            sides=SIDE_TITLES,
+            provenance=provenance,
+        )
+    )
+
+
+def panel(side: Side, label: str, *, shown: int, title: str | None = None) -> Panel:
+    """The first few patches of a side and label, in the order in which they enter the figures."""
+    rows, statement = side.rows[label][:shown], synthetic_statement(side)
+    names = side.store.column("patch_id")
+    return Panel(
+        title=title or SIDE_TITLES[side.name].capitalize(),
+        synthetic=statement is not None,
+        count=len(side.rows[label]),
+        patients=side.patients(label),
+        images=[patch_png(image, synthetic=statement) for image in side.store.images(rows)],
+        names=[names[row] for row in rows],
+    )
+
+
+def environment() -> Environment:
+    """The templates, and the filters that they use."""
+    found = Environment(
         loader=PackageLoader("histosynth.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["distance"] = number
-    environment.filters["figure"] = figure
-    environment.filters["interval"] = interval
-    environment.filters["data_uri"] = lambda png: f"data:image/png;base64,{b64encode(png).decode()}"
-    rows = figures.rows
-    known = [c.measures["frechet_distance"].high for row in rows.values() for c in row.values() if c.n]
-    cells = [v for m in figures.matrices.values() for row in m.frechet_distance for v in row if v is not None]
-    return environment.get_template("report.html.j2").render(
-        title=", ".join(found["stores"]["fake"]["sources"]),
-        verdict=found["verdict"],
-        cautions=found["cautions"],
-        figures=figures,
-        rows=rows,
-        reference="held_out" if any(row["fake_vs_held_out"].n for row in rows.values()) else "train",
-        ticks=axis_ticks(max(known)),
-        heat=(min(cells), max(cells)) if cells else (0.0, 1.0),
-        sections=sections,
-        panels={label: _panels(plan, label, found["settings"]["grid"]) for label in plan.labels},
-        extractor=extractor_title,
-        neighbors=found["settings"]["neighbors"],
-        shown_px=min(shown_px(found["stores"]["fake"]["patch_px"]), 160),
-        pairs=PAIRS,
-        pair_titles=PAIR_TITLES,
-        measures=MEASURES,
-        distances=DISTANCES,
-        sides=SIDE_TITLES,
-        provenance=provenance,
-    )
-
-
-def _panels(plan: Plan, label: str, shown: int) -> list[Panel]:
-    """The first few patches of each side, in the order in which they enter the figures."""
-    panels = []
-    for name, side in plan.sides.items():
-        rows, statement = side.rows[label][:shown], synthetic_statement(side)
-        names = side.store.column("patch_id")
-        panels.append(
-            Panel(
-                title=SIDE_TITLES[name],
-                synthetic=statement is not None,
-                count=len(side.rows[label]),
-                patients=side.patients(label),
-                images=[patch_png(image, synthetic=statement) for image in side.store.images(rows)],
-                names=[names[row] for row in rows],
-            )
-        )
-    return panels
+    found.filters["distance"] = number
+    found.filters["figure"] = figure
+    found.filters["interval"] = interval
+    found.filters["data_uri"] = lambda png: f"data:image/png;base64,{b64encode(png).decode()}"
+    return found
 
 
 def axis_ticks(largest: float) -> list[float]:

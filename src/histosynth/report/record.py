@@ -82,14 +82,14 @@ def tables(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "SHA-256": store["sha256"],
             "patches": f"{store['patches']:,} of {store['patch_px']} px",
             "microns per pixel": f"{store['mpp']:.3g}" if store["mpp"] else "not stated",
-            **_words(store["manifest"].get("made_with") or store["manifest"].get("settings") or {}),
+            **in_words(store["manifest"].get("made_with") or store["manifest"].get("settings") or {}),
         }
     extractor, made = content["extractor"], content["provenance"]
     found["Measures"] = {
         "extractor": extractor["name"],
         "weights SHA-256": extractor["weights_sha256"],
         "preprocessing": extractor["preprocessing"],
-        **_words({key: value for key, value in content["settings"].items() if key != "extractor"}),
+        **in_words({key: value for key, value in content["settings"].items() if key != "extractor"}),
     }
     found["Program"] = {
         "command": " ".join(made["argv"]),
@@ -100,5 +100,14 @@ def tables(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _words(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {key.replace("_", " "): value for key, value in facts.items()}
+def in_words(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Facts of a manifest as people read them."""
+    return {key.replace("_", " "): _plain(value) for key, value in facts.items()}
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_plain, value)) or "none"
+    return "not set" if value in (None, "") else str(value)

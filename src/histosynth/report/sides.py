@@ -6,7 +6,7 @@ and every comparison takes the first n of it; its image grids show the first few
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,9 +79,8 @@ def plan(*, real: Store, fake: Store, neighbors: int) -> Plan:
         )
     sides: dict[SideName, Side] = {}
     for name in SIDES:
-        store, split = (fake, None) if name == "fake" else (real, name)
-        rows = {k: store.select(split=split, label=k if labeled else None) for k in labels}
-        sides[name] = Side(name=name, store=store, rows={k: _shuffled(r, f"{name}/{k}") for k, r in rows.items()})
+        store = fake if name == "fake" else real
+        sides[name] = side_of(store, name, labels=labels)
     least = neighbors + 1
     n = {}
     for label in labels:
@@ -96,6 +95,13 @@ def plan(*, real: Store, fake: Store, neighbors: int) -> Plan:
             f"(evaluate.neighbors + 1), found {found}; sample more with --per-label"
         )
     return Plan(sides=sides, labels=labels, n=n, least=least)
+
+
+def side_of(store: Store, name: SideName, *, labels: Sequence[str]) -> Side:
+    """The patches of that side in a store, in the order in which they are compared; `[UNLABELED]` takes all of them."""
+    split = None if name == "fake" else name
+    rows = {k: store.select(split=split, label=k if list(labels) != [UNLABELED] else None) for k in labels}
+    return Side(name=name, store=store, rows={k: _shuffled(r, f"{name}/{k}") for k, r in rows.items()})
 
 
 def patients_of(store: Store, rows: NDArray[np.int64]) -> set[str]:

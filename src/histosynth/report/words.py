@@ -36,7 +36,7 @@ def figure_of(value: float, measure: str) -> str:
 
 
 def ranged(interval: Interval) -> str:
-    """A distance with its interval: 76.4 (95 % interval 70.1 to 82.9)."""
+    """A distance with its interval: 76.4 (95% interval 70.1 to 82.9)."""
     return f"{number(interval.value)} ({interval.level:.0%} interval {number(interval.low)} to {number(interval.high)})"
 
 
@@ -149,6 +149,9 @@ def _limits(plan: Plan, figures: Figures, dimension: int) -> Iterator[str]:
     patients = sorted(patients_of(held_out.store, held_out.store.select(split="held_out")))
     if len(patients) == 1:
         yield f"One patient is held out ({patients[0]}): distances to it also hold what is peculiar to this patient."
+    main = figures.overall["fake_vs_held_out" if len(patients) else "fake_vs_train"]
+    if note := next((found.note for found in main.measures.values() if found.note), None):
+        yield f"Intervals were {note}. They say nothing of other patients."
     every = chain(figures.overall.values(), *(row.values() for row in figures.labels.values()))
     deficient = sorted({comparison.n for comparison in every if comparison.rank_deficient})
     if deficient:

@@ -17,8 +17,8 @@ class FixedBatch(Denoiser):
     """Wraps a denoiser so that it runs in groups of one fixed size."""
 
     def __init__(self, denoiser: Denoiser, *, device: torch.device) -> None:
-        super().__init__(denoiser.network)
-        self.denoiser, self.schedule = denoiser, denoiser.schedule
+        super().__init__(denoiser.network, denoiser.schedule)
+        self.denoiser = denoiser
         self.group = _GROUP.get(device.type, 8)
 
     def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:

@@ -19,6 +19,8 @@ from histosynth.patches.stain_jitter import random_stain
 from histosynth.training.device import autocast
 from histosynth.training.ema import EMA
 
+_NAMED = 16  # patches that an error names
+
 
 class DiffusionTask:
     """A denoiser in training. Everything random in a step is drawn from the seed and the step's place in the sequence.
@@ -62,20 +64,31 @@ class DiffusionTask:
         x = x.to(self.device, memory_format=torch.channels_last)
         self.denoiser.train()
         with autocast(self.device, train.precision):
-            loss = self.denoiser.loss(x, label, generator=generator).mean()
+            losses = self.denoiser.loss(x, label, generator=generator)
+        loss = losses.mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), train.clip)
         logged = {"loss": loss.item(), "grad_norm": norm.item(), "lr": self.learning_rate(seen)}
         if not math.isfinite(logged["loss"] + logged["grad_norm"]):
-            raise HistosynthError(
-                f"the loss is {logged['loss']} after {seen} images; lower train.lr, or set train.precision=fp32"
-            )
+            raise HistosynthError(self._diverged(seen, logged, losses))
         for group in self.optimizer.param_groups:
             group["lr"] = logged["lr"]
         self.optimizer.step()
         self.ema.update(self.denoiser, images=seen + train.batch, batch=train.batch)
         return logged
+
+    def _diverged(self, seen: int, logged: dict[str, float], losses: Tensor) -> str:
+        """Where it happened: the step, and the patches whose loss is no number, or all of the batch."""
+        train = self.settings.train
+        ids = self.data.ids(seen, train.batch, seed=train.seed)
+        bad = [name for name, fine in zip(ids, losses.isfinite().tolist(), strict=True) if not fine] or ids
+        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+        return (
+            f"the loss is {logged['loss']} and its gradient {logged['grad_norm']} after {seen} images, on "
+            f"{len(bad)} of {train.batch} patches of the batch: {', '.join(bad[:_NAMED])}{more}; look at them, lower "
+            "train.lr, or set train.precision=fp32"
+        )
 
     def learning_rate(self, seen: int) -> float:
         """The learning rate after `seen` images: linear warm-up, then constant or half a cosine down to zero."""

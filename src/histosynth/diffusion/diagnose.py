@@ -1,0 +1,101 @@
+"""What a denoiser learns from, by noise level: loss and gradient in bands of SNR = (α / σ)².
+
+Choi et al. 2022 (section 3.2) tell three stages by what a network must recover there: coarse features (SNR below 0.01),
+content (0.01 to 1), and the clean-up of imperceptible noise (above 1). The share of the gradient that comes from a band
+shows what a weighting really does: P2 takes it from the clean-up.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from histosynth.diffusion.denoiser import Denoiser, wide
+
+STAGES = {"coarse": (0.0, 1e-2), "content": (1e-2, 1.0), "clean-up": (1.0, torch.inf)}
+"""The stages of Choi et al. 2022 as bands of SNR; theirs end at 1e4, where their process begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseLevels:
+    """One value a band, (K,) float64 on the CPU."""
+
+    count: Tensor
+    """Images in the band."""
+    plain: Tensor
+    """Mean of the unweighted loss; NaN where the band is empty."""
+    weighted: Tensor
+    """Mean of the loss that training lowers; NaN where the band is empty."""
+    gradient: Tensor
+    """Norm of what the band adds to the gradient of the mean weighted loss over all images."""
+
+    @property
+    def share(self) -> Tensor:
+        """The gradient norms divided by their sum."""
+        return self.gradient / self.gradient.sum()
+
+
+def loss_by_noise_level(
+    denoiser: Denoiser,
+    x0: Tensor,
+    label: Tensor,
+    *,
+    times: Tensor,
+    generator: torch.Generator,
+    bands: Sequence[tuple[float, float]] = tuple(STAGES.values()),
+    batch: int = 16,
+) -> NoiseLevels:
+    """Losses and gradient of a denoiser in each band of SNR, dropout switched off.
+
+    Args:
+        denoiser: the model; its weights and their gradients are left as they are.
+        x0: (B, 3, S, S) images in [-1, 1].
+        label: (B,) their labels.
+        times: (N,) times to look at, image i mod B at time i. Drawn by `denoiser.draw_times`, the bands count as in
+            training; a gradient's norm holds the noise of its images, so take hundreds.
+        generator: of the noise, on the CPU.
+        bands: SNR from (inclusive) and to (exclusive).
+        batch: images at a time.
+
+    Raises:
+        ValueError: no times, or a shape, a time or a label that does not fit.
+    """
+    if not len(times):
+        raise ValueError("no times to look at")
+    times = times.to(device=x0.device, dtype=torch.float32)
+    snr = (denoiser.schedule.alpha(times) / denoiser.schedule.sigma(times)) ** 2
+    snr = snr.nan_to_num(posinf=torch.finfo(snr.dtype).max)  # the data itself, at t = 0 of a flow
+    noise_seeds = torch.randint(2**62, (len(times),), generator=generator).tolist()
+    weights = [p for p in denoiser.parameters() if p.requires_grad]
+    training, found = denoiser.training, []
+    denoiser.eval()
+    try:
+        for low, high in bands:
+            chosen = ((snr >= low) & (snr < high)).nonzero().flatten()
+            gradients = [torch.zeros_like(p) for p in weights]
+            plain_sum, weighted_sum = 0.0, 0.0
+            for part in torch.split(chosen, batch) if len(chosen) else ():
+                images = part % len(x0)
+                noise = torch.stack([_noise(noise_seeds[i], x0) for i in part.tolist()])
+                with torch.enable_grad():
+                    loss = denoiser.loss_at(x0[images], label[images], t=times[part], noise=noise)
+                    parts = torch.autograd.grad(loss.weighted.sum() / len(times), weights, allow_unused=True)
+                for total, gradient in zip(gradients, parts, strict=True):
+                    if gradient is not None:
+                        total += gradient
+                plain_sum += loss.plain.sum().item()
+                weighted_sum += loss.weighted.sum().item()
+            norm = math.sqrt(sum(wide(g).square().sum().item() for g in gradients))
+            size = len(chosen)
+            found.append([size, plain_sum / (size or torch.nan), weighted_sum / (size or torch.nan), norm])
+    finally:
+        denoiser.train(training)
+    count, plain, weighted, gradient = torch.tensor(found, dtype=torch.float64).T
+    return NoiseLevels(count=count, plain=plain, weighted=weighted, gradient=gradient)
+
+
+def _noise(seed: int, x0: Tensor) -> Tensor:
+    """Noise of one image; its own seed keeps it the same whatever the bands and the batch."""
+    return torch.randn(x0.shape[1:], generator=torch.Generator().manual_seed(seed)).to(wide(x0))

@@ -1,0 +1,61 @@
+"""EDM: a network preconditioned so that its input and target have unit variance at every σ (Karras et al. 2022).
+
+D(x; σ) = c_skip x + c_out F(c_in x; c_noise), table 1. The network is told 1000 · c_noise = 250 ln σ: this spreads the
+noise levels over the wavelengths of its time embedding.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from histosynth.diffusion.denoiser import Denoiser, Loss, Prediction, mean_square, spread, wide
+from histosynth.diffusion.schedule import VarianceExploding
+
+
+class EDMDenoiser(Denoiser):
+    """Predicts the clean image where noise is strong, the noise where it is weak, and a mixture between.
+
+    Args:
+        network: with three channels of output.
+        schedule: the process.
+        sigma_data: standard deviation of the data.
+        log_sigma_mean: mean of ln σ in training.
+        log_sigma_std: standard deviation of ln σ in training.
+        image_px: see `Denoiser`.
+    """
+
+    schedule: VarianceExploding
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: VarianceExploding,
+        *,
+        sigma_data: float = 0.5,
+        log_sigma_mean: float = -1.2,
+        log_sigma_std: float = 1.2,
+        image_px: int | None = None,
+    ) -> None:
+        super().__init__(network, schedule, image_px=image_px)
+        self.sigma_data, self.log_sigma_mean, self.log_sigma_std = sigma_data, log_sigma_mean, log_sigma_std
+
+    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+        """See `Denoiser.predict`; `t` is σ."""
+        self.check(x, t, label)
+        return Prediction(self._clean(wide(x), t, label))
+
+    def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
+        """ln σ normal."""
+        return (self.log_sigma_mean + self.log_sigma_std * torch.randn(count, generator=generator)).exp()
+
+    def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> Loss:
+        """(σ² + σ_data²) / (σ σ_data)² · mean (D - x_0)²."""
+        self.check(x0, t, label)
+        x0 = wide(x0)
+        plain = mean_square(self._clean(x0 + spread(t) * noise, t, label) - x0)
+        return Loss((t**2 + self.sigma_data**2) / (t * self.sigma_data) ** 2 * plain, plain)
+
+    def _clean(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        total = t**2 + self.sigma_data**2
+        residual = wide(self.network(spread(total.rsqrt()) * x, 250 * t.log(), label))
+        skip, out = self.sigma_data**2 / total, t * self.sigma_data * total.rsqrt()
+        return spread(skip) * x + spread(out) * residual

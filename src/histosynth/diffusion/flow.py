@@ -1,0 +1,62 @@
+"""Rectified flow: x_t = (1 - t) x_0 + t ε, and the network predicts the velocity v = dx_t / dt = ε - x_0 of the path.
+
+Liu et al. 2022; Lipman et al. 2023. x̂_0 = x_t - t v̂, so the loss of the velocity is t^-2 times that of x_0. Times are
+drawn uniformly, or logit-normally, which favors the middle of the path (Esser et al. 2024, eq. 19, with m = 0, s = 1).
+The network is told 1000 t: this spreads the times over the wavelengths of its time embedding.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from histosynth.diffusion.denoiser import Denoiser, Loss, Prediction, mean_square, spread, wide
+from histosynth.diffusion.schedule import RectifiedFlow
+
+Times = Literal["uniform", "logit_normal"]
+
+
+class FlowDenoiser(Denoiser):
+    """Predicts the velocity.
+
+    Args:
+        network: with three channels of output.
+        schedule: the process.
+        times: how they are drawn in training.
+        image_px: see `Denoiser`.
+    """
+
+    schedule: RectifiedFlow
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: RectifiedFlow,
+        *,
+        times: Times = "logit_normal",
+        image_px: int | None = None,
+    ) -> None:
+        super().__init__(network, schedule, image_px=image_px)
+        self.times = times
+
+    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+        """See `Denoiser.predict`."""
+        self.check(x, t, label)
+        return Prediction(wide(x) - spread(t) * self._velocity(wide(x), t, label))
+
+    def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
+        """Uniform on [0, 1), or the logistic function of a standard normal."""
+        if self.times == "uniform":
+            return torch.rand(count, generator=generator)
+        return torch.randn(count, generator=generator).sigmoid()
+
+    def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> Loss:
+        """Mean (v̂ - (ε - x_0))², unweighted."""
+        self.check(x0, t, label)
+        x0 = wide(x0)
+        x = spread(1 - t) * x0 + spread(t) * noise
+        plain = mean_square(self._velocity(x, t, label) - (noise - x0))
+        return Loss(plain, plain)
+
+    def _velocity(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        return wide(self.network(x, 1000 * t, label))

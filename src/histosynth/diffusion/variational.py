@@ -1,0 +1,81 @@
+"""The variational bound on -log p(x_0) of a discrete process, term by term, in bits a dimension.
+
+    L_T     = KL(q(x_T | x_0) || N(0, I))
+    L_{t-1} = KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)),  1 < t <= T
+    L_0     = -log p(x_0 | x_1), x_0 in 256 steps from -1 to 1: the mass of a Gaussian in a bin ("discretized decoder")
+
+(Ho et al. 2020, eq. 5 and 13.)
+p(x_{t-1} | x_t) is the posterior with x̂_0 for x_0, and a variance v between the posterior's β̃_t and the forward step's
+β_t: log v = log β̃_t + share · (log β_t - log β̃_t) (Nichol & Dhariwal 2021, eq. 15). β̃_1 is 0, and stands for β̃_2 as
+theirs does.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from histosynth.diffusion.schedule import Table, VariancePreserving
+
+
+class Posterior:
+    """q(x_{t-1} | x_t, x_0) = N(of_x · x_t + of_clean · x_0, β̃_t) (Ho et al. 2020, eq. 7), tables over t = 1 … T."""
+
+    def __init__(self, schedule: VariancePreserving) -> None:
+        before, now = schedule.alpha_bars[:-1], schedule.alpha_bars[1:]
+        beta = 1 - now / before
+        small = (1 - before) / (1 - now) * beta
+        small[0] = small[1]
+        self.of_x = _table((now / before).sqrt() * (1 - before) / (1 - now))
+        self.of_clean = _table(before.sqrt() * beta / (1 - now))
+        self.log_small = _table(small.log())
+        self.log_large = _table(beta.log())
+
+
+def step_bits(posterior: Posterior, *, x0: Tensor, x: Tensor, t: Tensor, clean: Tensor, share: Tensor) -> Tensor:
+    """L_{t-1} for each image, bits a dimension (B,).
+
+    Args:
+        posterior: that of the process.
+        x0: (B, C, H, W) the images, in [-1, 1].
+        x: their noisy ones at times `t` (B,).
+        clean: x̂_0.
+        share: where log variance lies between small (0) and large (1).
+    """
+
+    def at(table: Table) -> Tensor:
+        return table(t)[:, None, None, None]
+
+    small, large = at(posterior.log_small), at(posterior.log_large)
+    above = share * (large - small)
+    log_variance = small + above
+    off = at(posterior.of_clean) * (clean - x0)
+    kl = (above + torch.expm1(-above) + off**2 * (-log_variance).exp()) / 2
+    first = (t == 1)[:, None, None, None]
+    mean = torch.where(first, at(posterior.of_x) * x + at(posterior.of_clean) * clean, x0)  # x0: nothing overflows
+    nats = torch.where(first, -log_mass(x0, mean=mean, log_variance=log_variance), kl)
+    return nats.flatten(1).mean(1) / math.log(2)
+
+
+def prior_bits(schedule: VariancePreserving, x0: Tensor) -> Tensor:
+    """L_T for each image of (B, C, H, W), bits a dimension (B,); 0 where the schedule ends without signal."""
+    alpha2 = schedule.alpha_bars[-1].item()
+    return (alpha2 * x0.flatten(1).square().mean(1) - alpha2 - math.log1p(-alpha2)) / 2 / math.log(2)
+
+
+def log_mass(x0: Tensor, *, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Log mass of a Gaussian within half a step (1/255) of `x0`, elementwise; the outermost of all bins are open."""
+    scale = (-log_variance / 2).exp()
+    upper, lower = (x0 + 1 / 255 - mean) * scale, (x0 - 1 / 255 - mean) * scale
+    right = x0 > mean  # the same mass, mirrored to the left tail, where a difference of logarithms is exact
+    near, far = torch.where(right, -lower, upper), torch.where(right, -upper, lower)
+    log_near, log_far = torch.special.log_ndtr(near), torch.special.log_ndtr(far)
+    inside = log_near + torch.log(-torch.expm1((log_far - log_near).clamp(max=-1e-6)))
+    lowest, highest = x0 < -1 + 1 / 255, x0 > 1 - 1 / 255
+    outer = torch.special.log_ndtr(torch.where(lowest, upper, -lower))
+    return torch.where(lowest | highest, outer, inside)
+
+
+def _table(values: Tensor) -> Table:
+    """(T,) values of t = 1 … T; that of t = 0 is never asked for."""
+    return Table(torch.cat([torch.zeros(1, dtype=values.dtype), values]))

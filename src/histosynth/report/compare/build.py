@@ -1,0 +1,77 @@
+"""From reports to a comparison: read, check, place side by side, draw, and put the directory in place once it is whole.
+
+`OUT/compare.html` (for people, self-contained), `OUT/compare.json` (the same figures for machines), `OUT/compare.md`
+(the tables, to paste) and `OUT/figures/` (a chart as PNG and SVG, the patches side by side as PNG).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from histosynth.report.compare.entries import read_entries
+from histosynth.report.compare.page import render
+from histosynth.report.compare.pictures import intervals_chart, sheet, shown_sides
+from histosynth.report.compare.record import record
+from histosynth.report.compare.schema import KIND, ComparisonFacts
+from histosynth.report.compare.tables import as_markdown, legend, tables
+from histosynth.report.compare.words import alarmed, cautions, verdict
+from histosynth.report.directory import check_out, replacing
+from histosynth.report.figures import as_files, patch_png
+from histosynth.rundir import write_json, write_text
+
+FACTS = "compare.json"
+PAGE = "compare.html"
+TABLES = "compare.md"
+
+
+def compare(*, reports: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Put the models of these reports side by side, in this order, and write the comparison to `out`.
+
+    Args:
+        reports: two or more directories that `evaluate` wrote, of the same real patches and features, at the same n.
+        out: the comparison's directory: absent, empty, or an older comparison.
+
+    Returns:
+        The content of `compare.json`.
+
+    Raises:
+        HistosynthError: a report cannot be read, they do not compare, or `out` holds something else.
+    """
+    entries = read_entries(reports)
+    check_out(out, facts=FACTS, kind=KIND)
+    found = record(entries)
+    shown, missing = shown_sides(entries, reference=found.reference)
+    found = found.model_copy(
+        update={
+            "verdict": verdict(found, alarmed=alarmed(entries)),
+            "cautions": cautions(entries, pictures=missing),
+        }
+    )
+    count = entries[0].facts.settings["grid"]
+    content = found.model_dump(mode="json")
+    ComparisonFacts.model_validate(content)
+    with replacing(out.resolve()) as directory:
+        figures = directory / "figures"
+        figures.mkdir()
+        for name, chart in as_files(intervals_chart(found), name="intervals").items():
+            (figures / name).write_bytes(chart)
+        for label in found.labels:
+            if any(len(s.side.rows[label]) for s in shown):
+                image, statement = sheet(shown, label, count=count)
+                (figures / f"patches-{quote(label, safe=' ')}.png").write_bytes(patch_png(image, synthetic=statement))
+        write_text(directory / TABLES, as_text(found))
+        write_text(directory / PAGE, render(found, shown=shown, count=count))
+        write_json(directory / FACTS, content)
+    return content
+
+
+def as_text(found: ComparisonFacts, *, narrow: bool = False) -> str:
+    """The tables in Markdown, each under its title, and what their signs mean.
+
+    `narrow` leaves the intervals out of the widest table, for a terminal.
+    """
+    *first, last = tables(found)
+    parts = [f"{table.title}\n\n{as_markdown(table)}" for table in first]
+    parts.append(f"{last.title}\n\n{as_markdown(last, intervals=not narrow)}")
+    return "\n\n".join([*parts, legend(found, place="In brackets")]) + "\n"

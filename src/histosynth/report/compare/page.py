@@ -1,0 +1,41 @@
+"""The page of a comparison: the look and the macros of the report's, and nothing that needs a network or a script."""
+
+from collections.abc import Sequence
+
+from histosynth.report.compare.pictures import CHARTED, Shown, charted
+from histosynth.report.compare.schema import ComparisonFacts
+from histosynth.report.compare.tables import APART, legend, tables
+from histosynth.report.compare.words import SIDES, measure_name
+from histosynth.report.figures import shown_px
+from histosynth.report.page import axis_ticks, environment, panel
+from histosynth.report.record import in_words
+from histosynth.report.sides import SIDE_TITLES
+
+
+def render(found: ComparisonFacts, *, shown: Sequence[Shown], count: int) -> str:
+    """The whole page as text; `count` patches of each side that is shown, and label."""
+    rows = {name: (charted(row, found), row.floor) for name, row in found.rows.items()}
+    rows = {name: pair for name, pair in rows.items() if pair[0]}
+    every = [c for models, floor in rows.values() for c in (*models.values(), *([floor] if floor else []))]
+    furthest = max((c.measures["frechet_distance"].high for c in every), default=0.0)
+    return (
+        environment()
+        .get_template("compare.html.j2")
+        .render(
+            found=found,
+            made_with={k: in_words(m.samples.manifest.get("made_with") or {}) for k, m in found.models.items()},
+            title=", ".join(found.models),
+            verdict=found.verdict,
+            cautions=found.cautions,
+            tables=tables(found),
+            legend=legend(found, place="Below a figure"),
+            apart=APART,
+            rows=rows,
+            axes={m: axis_ticks(furthest) if m == "frechet_distance" else [0, 0.5, 1] for m in CHARTED},
+            names={m: measure_name(m, extractor=found.extractor.name) for m in CHARTED},
+            side=SIDES[found.reference],
+            real=SIDE_TITLES[found.reference],
+            panels={k: [panel(s.side, k, shown=count, title=s.title) for s in shown] for k in found.labels},
+            shown_px=min(shown_px(found.real.patch_px), 160),
+        )
+    )

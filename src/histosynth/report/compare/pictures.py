@@ -1,0 +1,128 @@
+"""The patches themselves, model beside model, for each label; and the charts.
+
+Patches are those that entered the figures: each side's first few in the order of its report. A store that is gone, or
+holds other patches by now, is not shown, and it is said why.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from histosynth.errors import HistosynthError
+from histosynth.patches.store import Store
+from histosynth.report.compare.entries import Entry, labels_of
+from histosynth.report.compare.schema import ComparisonFacts, Row
+from histosynth.report.compare.words import SIDES, measure_name
+from histosynth.report.comparison import Comparison
+from histosynth.report.figures import ACCENT, GAP_PX, INK, MUTED, grid, synthetic_statement
+from histosynth.report.schema import StoreFacts
+from histosynth.report.sides import SIDE_TITLES, Side, SideName, side_of
+
+CHARTED = ("frechet_distance", "precision", "recall")
+_HEAD_PX = 26
+_COLUMNS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A side whose patches can be shown, under the title that it has everywhere."""
+
+    title: str
+    side: Side
+
+
+def shown_sides(entries: Sequence[Entry], *, reference: SideName) -> tuple[list[Shown], list[str]]:
+    """Real patches first, then each model's; and for each that cannot be shown, why."""
+    labels = labels_of(entries)
+    wanted = [(SIDE_TITLES[reference], reference, entries[0].facts.stores["real"])]
+    wanted += [(f"{entry.name}, synthetic", "fake", entry.facts.stores["fake"]) for entry in entries]
+    shown, missing = [], []
+    for title, name, facts in wanted:
+        try:
+            shown.append(Shown(title=title, side=side_of(_unchanged(facts), name, labels=labels)))
+        except HistosynthError as error:
+            missing.append(f"Patches not shown ({title}): {error}.")
+    return shown, missing
+
+
+def _unchanged(facts: StoreFacts) -> Store:
+    store = Store(Path(facts.path))
+    if store.content_hash() != facts.sha256:
+        raise HistosynthError(f"{facts.path} holds other patches than those that were measured")
+    return store
+
+
+def sheet(shown: Sequence[Shown], label: str, *, count: int) -> tuple[NDArray[np.uint8], str | None]:
+    """The first `count` patches of each side, a block each under its title; and what the picture says of itself."""
+    present = [s for s in shown if len(s.side.rows[label])]
+    blocks = [grid(s.side.store.images(s.side.rows[label][:count]), columns=_COLUMNS) for s in present]
+    height = max(len(block) for block in blocks)
+    image = np.full((_HEAD_PX + height, sum(b.shape[1] + 4 * GAP_PX for b in blocks) - 4 * GAP_PX, 3), 255, np.uint8)
+    canvas = Image.fromarray(image)
+    draw, x = ImageDraw.Draw(canvas), 0
+    for s, block in zip(present, blocks, strict=True):
+        font = _font(s.title, width=block.shape[1])
+        draw.text((x, 3), s.title, font=font, fill=ACCENT if s.side.name == "fake" else INK)
+        canvas.paste(Image.fromarray(block), (x, _HEAD_PX))
+        x += block.shape[1] + 4 * GAP_PX
+    said = [text for s in present if (text := synthetic_statement(s.side))]
+    return np.asarray(canvas), "; ".join(said) or None
+
+
+def _font(text: str, *, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The largest of a few sizes at which the text is no wider than `width`."""
+    fonts = [ImageFont.load_default(size) for size in (16, 13, 10, 8)]
+    return next((font for font in fonts if font.getlength(text) <= width), fonts[-1])
+
+
+def intervals_chart(found: ComparisonFacts) -> Figure:
+    """Fréchet distance, precision and recall of each model with their intervals; the floor's as a band behind."""
+    rows = {name: row for name, row in found.rows.items() if charted(row, found)}
+    lines = sum(len(charted(row, found)) + 1 for row in rows.values())
+    figure = Figure(figsize=(9, 0.9 + 0.26 * lines), dpi=200, layout="constrained")
+    axes = figure.subplots(1, len(CHARTED), sharey=True)
+    ticks: dict[int, str] = {}
+    y = 0
+    for name, row in rows.items():
+        ticks[y] = name
+        models = charted(row, found)
+        for index, (model, comparison) in enumerate(models.items(), start=1):
+            ticks[y + index] = model
+            for measure, axis in zip(CHARTED, axes, strict=True):
+                interval = comparison.measures[measure]
+                axis.hlines(y + index, interval.low, interval.high, color=ACCENT, linewidth=1.4)
+                axis.scatter([interval.value], [y + index], color=ACCENT, s=22, zorder=3, clip_on=False)
+        if row.floor and found.reference == "held_out":
+            for measure, axis in zip(CHARTED, axes, strict=True):
+                floor = row.floor.measures[measure]
+                span = (y + 0.5, y + len(models) + 0.5)
+                axis.fill_betweenx(span, floor.low, floor.high, color=MUTED, alpha=0.18, linewidth=0)
+                axis.vlines(floor.value, *span, color=INK, linewidth=1)
+        y += len(models) + 1
+    for measure, axis in zip(CHARTED, axes, strict=True):
+        axis.set_xlabel(measure_name(measure, extractor=found.extractor.name))
+        axis.set_xlim(0, None if measure == "frechet_distance" else 1.02)
+        axis.spines[["top", "left", "right"]].set_visible(False)
+        axis.tick_params(axis="y", length=0)
+        axis.tick_params(axis="x", labelsize="small")
+        axis.locator_params(axis="x", nbins=5)
+    axes[0].set_yticks(list(ticks), list(ticks.values()), fontsize="small", parse_math=False)
+    for text in axes[0].get_yticklabels():
+        text.set_fontweight("bold" if text.get_text() in rows else "normal")
+    axes[0].set_ylim(y - 0.5, -0.5)
+    title = f"{found.extractor.title} features, against {SIDES[found.reference]} patients"
+    if found.reference == "held_out":
+        title += "; gray: real training patches"
+    figure.suptitle(title, fontsize="small", color=INK)
+    return figure
+
+
+def charted(row: Row, found: ComparisonFacts) -> Mapping[str, Comparison]:
+    """The models of a row that have figures."""
+    main = {name: pairs[found.against] for name, pairs in row.models.items() if found.against in pairs}
+    return {name: comparison for name, comparison in main.items() if comparison.n}

@@ -1,0 +1,76 @@
+"""The form of `compare.json`, checked whenever one is written; as JSON Schema in `docs/reference/compare.schema.json`.
+
+A key's meaning never changes within a `schema_version`. Figures are those of the reports, digit for digit.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from histosynth.metrics.inception_score import InceptionScore
+from histosynth.report.compare.ranking import Best
+from histosynth.report.comparison import Comparison
+from histosynth.report.schema import ExtractorFacts, StoreFacts
+from histosynth.report.section import Caution
+
+KIND = "comparison"
+SCHEMA_VERSION = 1
+
+Against = Literal["fake_vs_held_out", "fake_vs_train"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ModelFacts(_Table):
+    """Where the figures of a model come from."""
+
+    report: str
+    report_sha256: str
+    samples: StoreFacts
+    evaluated_with: dict[str, Any]  # the version and revision of histosynth
+
+
+class Row(_Table):
+    """The figures of every model, overall or of a label."""
+
+    models: dict[str, dict[Against, Comparison]]
+    floor: Comparison | None  # training vs held-out patients, both real
+    best: dict[str, Best]  # by measure, against the reference
+
+
+class Scores(_Table):
+    """Inception Scores of the overall patches, where the extractor gives logits."""
+
+    models: dict[str, InceptionScore]
+    real: dict[Literal["held_out", "train"], InceptionScore]
+
+
+class ComparisonFacts(_Table):
+    """The content of `compare.json`."""
+
+    kind: Literal["comparison"]
+    schema_version: Literal[1]
+    verdict: list[str]
+    cautions: list[Caution]
+    reference: Literal["held_out", "train"]  # the real side that tables and `best` are against
+    models: dict[str, ModelFacts]
+    overall: Row
+    overall_labels: list[str]
+    labels: dict[str, Row]
+    inception_score: Scores
+    extractor: ExtractorFacts
+    neighbors: int
+    real: StoreFacts
+    provenance: dict[str, Any]
+
+    @property
+    def against(self) -> Against:
+        """The comparison that tables are about."""
+        return "fake_vs_held_out" if self.reference == "held_out" else "fake_vs_train"
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """What tables show: the overall figures, then each label where there are several."""
+        return {"Overall": self.overall, **(self.labels if len(self.labels) > 1 else {})}
