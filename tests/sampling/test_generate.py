@@ -35,18 +35,19 @@ def images(store: Path) -> dict[str, bytes]:
     return {name: image.tobytes() for name, image in zip(opened.column("patch_id"), pixels, strict=True)}
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "heun"])
-@pytest.mark.parametrize("process", ["ddpm", "edm"])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "heun"])
+@pytest.mark.parametrize("process", ["ddpm", "edm", "flow"])
 def test_the_same_seed_gives_the_same_bytes_whatever_the_batch(
     make_run: MakeRun, tmp_path: Path, sampler: str, process: str
 ) -> None:
-    run = make_run(process=process)
-    made = []
-    for batch in (1, 3, 7, 64):
-        settings = SampleSettings(sampler=sampler, steps=3, batch=batch)
+    learned = ("diffusion.variance=learned", "diffusion.prediction=v", "diffusion.zero_terminal_snr=true")
+    run = make_run(process=process, overrides=learned if process == "ddpm" else ())
+    made, eta = [], 0.5 if sampler == "ddim" else 0.0
+    for batch in (1, 5, 64):
+        settings = SampleSettings(sampler=sampler, steps=3, eta=eta, batch=batch)
         sample(run, tmp_path / f"b{batch}", settings, per_label=4)
         made.append(images(tmp_path / f"b{batch}"))
-    assert made[0] == made[1] == made[2] == made[3]
+    assert made[0] == made[1] == made[2]
     assert len(set(made[0].values())) == 12
 
 
@@ -123,6 +124,10 @@ def test_mistakes_are_one_line_and_leave_nothing(make_run: MakeRun, tmp_path: Pa
         ({"labels": ["d"]}, QUICK, "knows no label 'd'; it was trained on a, b, c"),
         ({}, SampleSettings(sampler="dimd", steps=3), "unknown sampler 'dimd' .did you mean 'ddim'"),
         ({}, SampleSettings(steps=41), "sample.steps: 41 steps asked of a schedule with 40"),
+        ({}, SampleSettings(sampler="heun", steps=3, eta=0.1), "sample.eta = 0.1: the sampler heun has no eta"),
+        ({}, SampleSettings(steps=3, guidance_low=2, guidance_high=1), "is not below sample.guidance_high = 1.0"),
+        ({}, SampleSettings(steps=3, classifier=str(run)), "holds a denoiser, not a classifier"),
+        ({}, SampleSettings(steps=3, classifier="nowhere"), "nowhere has no weights"),
     ):
         with pytest.raises(HistosynthError, match=message):
             sample(run, out, settings, **options)
@@ -164,3 +169,53 @@ def test_two_cannot_fill_one_store(make_run: MakeRun, tmp_path: Path) -> None:
         sample(run, out, per_label=1)
     sample(run, out, per_label=1)
     assert not list(out.glob(".*"))
+
+
+@pytest.mark.parametrize("process", ["ddpm", "edm", "flow"])
+def test_a_classifier_guides_and_the_batch_changes_nothing(
+    make_run: MakeRun, make_classifier: MakeRun, tmp_path: Path, process: str
+) -> None:
+    run, classifier = make_run(process=process), make_classifier(process=process)
+    made = {}
+    for name, batch, scale in (("one", 1, 5.0), ("many", 64, 5.0), ("stronger", 64, 50.0), ("none", 64, None)):
+        guide = {} if scale is None else {"classifier": str(classifier), "classifier_scale": scale}
+        sample(run, tmp_path / name, SampleSettings(steps=4, batch=batch, **guide), per_label=2)
+        made[name] = images(tmp_path / name)
+    assert made["one"] == made["many"]
+    assert made["many"] != made["stronger"]
+    assert made["many"] != made["none"]
+    (weights,) = (classifier / "weights").iterdir()
+    told = json.loads((tmp_path / "many" / "manifest.json").read_text())["made_with"]
+    assert told["classifier_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert told["classifier_scale"] == 5.0
+
+
+def test_a_classifier_that_does_not_fit_is_refused(make_run: MakeRun, make_classifier: MakeRun, tmp_path: Path) -> None:
+    edm, ddpm = make_run("edm"), make_run("ddpm", process="ddpm")
+    fitting = make_classifier("fitting", process="ddpm")
+    cosine = make_classifier("cosine", process="ddpm", overrides=("diffusion.schedule=cosine",))
+    two = make_classifier("two", labels=("a", "b"))
+    other_loss = make_run("other loss", process="ddpm", overrides=("diffusion.weighting=uniform",))
+    for run, classifier, message in (
+        (edm, fitting, r"does not fit the denoiser of run 'edm': its diffusion.process is ddpm, not edm"),
+        (ddpm, cosine, r"its diffusion.schedule is cosine, not linear"),
+        (edm, two, r"its labels is \['a', 'b'\], not \['a', 'b', 'c'\]"),
+    ):
+        with pytest.raises(HistosynthError, match=message):
+            sample(run, tmp_path / "out", SampleSettings(steps=3, classifier=str(classifier)))
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(HistosynthError, match="holds a classifier, which makes no images"):
+        sample(fitting, tmp_path / "out")
+    settings = SampleSettings(steps=3, classifier=str(fitting))
+    assert sample(other_loss, tmp_path / "out", settings, per_label=1).images == 3  # the loss is not the process
+
+
+def test_the_cost_is_told(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    for name, settings, cost in (
+        ("plain", SampleSettings(steps=4), 4),
+        ("heun", SampleSettings(sampler="heun", steps=4), 7),
+        ("guided", SampleSettings(steps=4, guidance=2), 8),
+    ):
+        assert sample(run, tmp_path / name, settings, per_label=1).evaluations == cost
+        assert json.loads((tmp_path / name / "manifest.json").read_text())["evaluations"] == cost

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from histosynth.config import Settings, load_settings
+from histosynth.config import SampleSettings, Settings, load_settings
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import PatchDataset, to_tensor
 from histosynth.patches.store import Store
@@ -302,3 +302,53 @@ def test_two_cannot_train_one_run(make_store: MakeStore, tiny_settings: Settings
     assert not run.exists()
     train(store, out=run, settings=tiny_settings, device="cpu", progress=False)
     assert not list(run.rglob(".*"))
+
+
+def test_a_classifier_is_trained_by_the_same_loop(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    """On two shades it finds most labels, at all noise levels alike; it resumes to the bit and guides a denoiser."""
+    from histosynth.sampling.generate import generate
+
+    store = make_store()
+    settings = load_settings(
+        tiny_settings, overrides=["train.task=classifier", "train.images=800", "train.lr=4e-3", "train.batch=16"]
+    )
+    train(store, out=tmp_path / "whole", settings=settings, device="cpu", progress=False)
+    accuracies = [line["accuracy"] for line in read_stats(tmp_path / "whole")]
+    assert sum(accuracies[-15:]) / 15 > 0.65
+    assert not list((tmp_path / "whole" / "samples").iterdir())
+    for images in (400, 800):
+        part = load_settings(settings, overrides=[f"train.images={images}"])
+        train(store, out=tmp_path / "steps", settings=part, device="cpu", progress=False)
+    assert same(tmp_path / "steps", tmp_path / "whole")
+    train(store, out=tmp_path / "denoiser", settings=tiny_settings, device="cpu", progress=False)
+    sample = SampleSettings(steps=2, classifier=str(tmp_path / "whole"))
+    made = generate(
+        tmp_path / "denoiser", out=tmp_path / "out", settings=sample, per_label=1, device="cpu", progress=False
+    )
+    assert made.images == 2
+
+
+def test_a_classifier_of_one_label_and_a_run_of_another_task_are_refused(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    settings = load_settings(tiny_settings, overrides=["train.task=classifier"])
+    with pytest.raises(HistosynthError, match="a classifier needs two labels or more; all patches are 'dark'"):
+        train(
+            make_store("one", labels=("dark",)), out=tmp_path / "run", settings=settings, device="cpu", progress=False
+        )
+    assert not (tmp_path / "run").exists()
+    store = make_store()
+    train(store, out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
+    with pytest.raises(HistosynthError, match=r"begun with train.task = denoiser, not classifier"):
+        train(store, out=tmp_path / "run", settings=settings, device="cpu", progress=False)
+
+
+def test_previews_that_cannot_be_made_are_refused_at_the_start(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    settings = load_settings(tiny_settings, overrides=["diffusion.timesteps=10", "sample.steps=11"])
+    with pytest.raises(HistosynthError, match="11 steps asked of a schedule with 10 timesteps"):
+        train(make_store(), out=tmp_path / "run", settings=settings, device="cpu", progress=False)
+    assert not (tmp_path / "run").exists()

@@ -72,3 +72,54 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
     assert not [p for p in run.rglob("*") if p.name.startswith(".") or p.suffix in (".pt", ".safetensors")]
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "trained on 96 images" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--label", "lihgt"], "knows no label 'lihgt'; it was trained on dark, light"),
+        (["--steps", "0"], "Invalid value for '--steps'"),
+        (["--steps", "5000"], "5000 steps asked of a schedule with 1000 timesteps"),
+        (["--eta", "0.5"], "sample.eta = 0.5: the sampler dpmpp_2m has no eta"),
+        (["--sampler", "ddim", "--eta", "1.5"], "Invalid value for '--eta'"),
+        (["--sampler", "huen"], "unknown sampler 'huen' (did you mean 'heun'?)"),
+        (["--set", "sample.guidance_low=3", "--set", "sample.guidance_high=2"], "is not below sample.guidance_high"),
+        (["--set", "sample.guidance_low=1e9"], "none of the 2 steps has a noise level"),
+        (["--set", "sample.clip=dynamc"], "input should be 'clamp', 'dynamic' or 'none'"),
+        (["--classifier", "{run}"], "holds a denoiser, not a classifier"),
+        (["--classifier", "elsewhere"], "elsewhere has no weights"),
+    ],
+)
+def test_a_mistake_in_sampling_is_one_line(
+    words: list[str],
+    message: str,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [word.format(run=trained) for word in words]
+    command = ["histosynth", "sample", str(trained), "--out", "samples", "--device", "cpu", *given]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "samples").exists()
+
+
+@pytest.fixture
+def trained(tmp_path: Path, tiny_settings: Settings) -> Path:
+    """A run that has not learned anything."""
+    from histosynth.diffusion.build import build_denoiser
+    from histosynth.training.checkpoint import Origin, save_weights
+
+    denoiser = build_denoiser(tiny_settings.model, tiny_settings.diffusion, image_px=8, labels=2)
+    origin = Origin(
+        settings=tiny_settings, labels=["dark", "light"], image_px=8, mpp=1.0, run="run", images=8, data_hash="abc"
+    )
+    save_weights(tmp_path / "run" / "weights" / "ema-8.safetensors", denoiser.state_dict(), origin)
+    return tmp_path / "run"

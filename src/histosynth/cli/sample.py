@@ -1,5 +1,6 @@
 """`histosynth sample`: from a run to synthetic patches."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,11 +16,14 @@ from histosynth.config import load_settings
 @click.option("--per-label", default=16, show_default=True, type=click.IntRange(1), help="Images a label.")
 @click.option("--label", "labels", multiple=True, help="Only this label; may be given several times. Default: all.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the first image.")
-@click.option("--sampler", help="ddpm, ddim, heun. Default: sample.sampler of the settings.")
+@click.option("--sampler", help="ddpm, ddim, dpmpp_2m, dpmpp_2m_sde, heun. Default: sample.sampler of the settings.")
 @click.option("--steps", type=click.IntRange(1), help="Steps from noise to image. Default: sample.steps.")
+@click.option("--eta", type=click.FloatRange(0, 1), help="Noise that ddim puts back, 0 to 1. Default: sample.eta.")
 @click.option(
     "--guidance", type=click.FloatRange(0), help="Classifier-free guidance, 1 for none. Default: that of the settings."
 )
+@click.option("--classifier", type=click.Path(path_type=Path), help="Run or weights file of a classifier that guides.")
+@click.option("--classifier-scale", type=click.FloatRange(0), help="Its strength. Default: sample.classifier_scale.")
 @settings_options
 @device_option
 @quiet_option
@@ -32,7 +36,10 @@ def command(
     seed: int,
     sampler: str | None,
     steps: int | None,
+    eta: float | None,
     guidance: float | None,
+    classifier: Path | None,
+    classifier_scale: float | None,
     config: str | None,
     overrides: tuple[str, ...],
     device: str | None,
@@ -46,10 +53,12 @@ def command(
 
     \b
       histosynth sample runs/lgg --out samples/lgg --per-label 500
-      histosynth sample runs/lgg --out samples/wt --label IDHwt --sampler ddpm --steps 250
+      histosynth sample runs/lgg --out samples/wt --label IDHwt --sampler ddpm --steps 250 --set sample.spacing=schedule
+      histosynth sample runs/lgg --out samples/sure --guidance 2 --set sample.guidance_high=3
     """
-    given = {"sample.sampler": sampler, "sample.steps": steps, "sample.guidance": guidance}
-    options = [f"{key}={value}" for key, value in given.items() if value is not None]
+    given = {"sampler": sampler, "steps": steps, "eta": eta, "guidance": guidance, "classifier_scale": classifier_scale}
+    options = [f"sample.{key}={value}" for key, value in given.items() if value is not None]
+    options += [f"sample.classifier={json.dumps(str(classifier))}"] if classifier else []
     from histosynth.sampling.generate import generate, trained_settings
 
     base = load_settings(config) if config else trained_settings(run)
@@ -60,7 +69,8 @@ def command(
     )  # fmt: skip
     facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(result).items()}
     text = (
-        f"{result.images} synthetic patches of {', '.join(result.labels)} ({result.made} made now)\n"
+        f"{result.images} synthetic patches of {', '.join(result.labels)} ({result.made} made now), "
+        f"{result.evaluations} network evaluations each\n"
         f"store    {result.store}\nsheet    {result.sheet}\n"
         f"next     histosynth evaluate --real STORE --fake {result.store} --out REPORT"
     )

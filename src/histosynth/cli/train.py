@@ -34,6 +34,7 @@ def command(
     \b
       histosynth train STORE --out runs/lgg --config paper
       histosynth train STORE --out runs/try --config demo --set train.images=20000
+      histosynth train STORE --out runs/lgg-classifier --config paper --set train.task=classifier
     """
     settings = load_settings(config, overrides=overrides)
     from histosynth.training.loop import train
@@ -41,8 +42,11 @@ def command(
     result = train(store, out=out, settings=settings, device=device, progress=not quiet)
     facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(result).items()}
     rate = f" at {result.images_per_second:.1f} a second" if result.images_per_second else ""
+    following = f"histosynth sample {result.run} --out SAMPLES"
+    if settings.train.task == "classifier":
+        following = f"histosynth sample RUN --classifier {result.run} --out SAMPLES"
     text = (
         f"trained on {result.images} images{rate}, loss {result.loss:.4f}\n"
-        f"run      {result.run}\nweights  {result.weights}\nnext     histosynth sample {result.run} --out SAMPLES"
+        f"run      {result.run}\nweights  {result.weights}\nnext     {following}"
     )
     show(facts, text, as_json=as_json)

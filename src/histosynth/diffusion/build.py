@@ -49,18 +49,18 @@ def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_
         )
     except ValueError as error:
         raise HistosynthError(f"model settings do not fit {image_px}-px patches: {error}") from error
-    if diffusion.process == "edm":
+    process = build_schedule(diffusion)
+    if isinstance(process, schedule.VarianceExploding):
         return EDMDenoiser(
             network,
-            schedule.VarianceExploding(),
+            process,
             sigma_data=diffusion.sigma_data,
             log_sigma_mean=diffusion.log_sigma_mean,
             log_sigma_std=diffusion.log_sigma_std,
             image_px=image_px,
         )
-    if diffusion.process == "flow":
-        return FlowDenoiser(network, schedule.RectifiedFlow(), times=diffusion.flow_time, image_px=image_px)
-    noise = {"linear": schedule.linear, "cosine": schedule.cosine}[diffusion.schedule](diffusion.timesteps)
+    if isinstance(process, schedule.RectifiedFlow):
+        return FlowDenoiser(network, process, times=diffusion.flow_time, image_px=image_px)
     weightings: dict[str, Weighting] = {
         "p2": partial(p2, k=diffusion.p2_k, gamma=diffusion.p2_gamma),
         "min_snr": partial(min_snr, gamma=diffusion.min_snr_gamma),
@@ -68,9 +68,27 @@ def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_
     }
     return DiscreteDenoiser(
         network,
-        schedule.zero_terminal_snr(noise) if zero_snr else noise,
+        process,
         parameter=diffusion.prediction,
         variance=diffusion.variance,
         weighting=weightings[diffusion.weighting],
         image_px=image_px,
     )
+
+
+def build_schedule(
+    diffusion: DiffusionSettings,
+) -> schedule.VariancePreserving | schedule.VarianceExploding | schedule.RectifiedFlow:
+    """The process alone."""
+    if diffusion.process == "edm":
+        return schedule.VarianceExploding()
+    if diffusion.process == "flow":
+        return schedule.RectifiedFlow()
+    noise = {"linear": schedule.linear, "cosine": schedule.cosine}[diffusion.schedule](diffusion.timesteps)
+    return schedule.zero_terminal_snr(noise) if diffusion.zero_terminal_snr else noise
+
+
+def process_facts(diffusion: DiffusionSettings) -> dict[str, object]:
+    """The settings that make the process: where two models agree in them, one can guide the other."""
+    of_ddpm = ["schedule", "timesteps", "zero_terminal_snr"] if diffusion.process == "ddpm" else []
+    return {key: getattr(diffusion, key) for key in ["process", *of_ddpm]}

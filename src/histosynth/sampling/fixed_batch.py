@@ -4,10 +4,13 @@ Convolutions round differently for different batch sizes (by about 1e-5), which 
 to one fixed size, an image comes out the same to the last bit, whatever the others beside it and wherever it stands.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from histosynth.diffusion.denoiser import Denoiser, Prediction
+from histosynth.diffusion.guidance import Guide
 
 # Large enough to fill the device with a patch-sized U-Net; constants, as changing one changes images in the last bit.
 _GROUP = {"cpu": 8, "cuda": 32, "mps": 8}
@@ -23,14 +26,29 @@ class FixedBatch(Denoiser):
 
     def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
         """See `Denoiser.predict`."""
-        padding = -len(x) % self.group
-
-        def groups(part: Tensor) -> list[Tensor]:
-            padded = torch.cat([part, part[-1:].expand(padding, *part.shape[1:])])
-            return list(torch.split(padded, self.group))
-
-        trios = zip(groups(x), groups(t), groups(label), strict=True)
-        found = [self.denoiser.predict(*trio) for trio in trios]
+        found = [self.denoiser.predict(*trio) for trio in _groups(self.group, x, t, label)]
         clean = torch.cat([prediction.clean for prediction in found])[: len(x)]
         variances = [prediction.variance for prediction in found if prediction.variance is not None]
         return Prediction(clean, torch.cat(variances)[: len(x)] if variances else None)
+
+
+class FixedBatchGuide:
+    """The same for a classifier that guides."""
+
+    def __init__(self, guide: Guide, *, device: torch.device) -> None:
+        self.guide = guide
+        self.group = _GROUP.get(device.type, 8)
+
+    def gradient(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        """See `Guide.gradient`."""
+        return torch.cat([self.guide.gradient(*trio) for trio in _groups(self.group, x, t, label)])[: len(x)]
+
+
+def _groups(size: int, *parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The parts cut alike into groups of `size`, the last one filled up with its last element."""
+
+    def cut(part: Tensor) -> tuple[Tensor, ...]:
+        padded = torch.cat([part, part[-1:].expand(-len(part) % size, *part.shape[1:])])
+        return torch.split(padded, size)
+
+    return zip(*map(cut, parts), strict=True)

@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from histosynth.config import SampleSettings, Settings
 from histosynth.diffusion.denoiser import Denoiser
-from histosynth.diffusion.guidance import guided
+from histosynth.diffusion.guidance import Guide
 from histosynth.diffusion.noise import SeededNoise
-from histosynth.diffusion.samplers import samplers
+from histosynth.diffusion.recipe import Recipe
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import to_bytes
 from histosynth.patches.montage import save_montage
@@ -33,8 +33,8 @@ from histosynth.patches.store import (
     write_part,
 )
 from histosynth.rundir import MANIFEST, is_empty, one_writer, read_manifest, require_directory, versions
-from histosynth.sampling.fixed_batch import FixedBatch
-from histosynth.training.checkpoint import Origin, find_weights, load_denoiser, read_origin
+from histosynth.sampling.fixed_batch import FixedBatch, FixedBatchGuide
+from histosynth.training.checkpoint import Origin, find_weights, load_classifier, load_denoiser, read_origin
 from histosynth.training.device import pick_device
 
 _BLOCK = 256  # seeds a part
@@ -51,6 +51,7 @@ class SamplingResult:
         images: images in the store.
         made: images made by this call.
         labels: their labels.
+        evaluations: of the denoiser's network, an image.
     """
 
     store: Path
@@ -58,6 +59,7 @@ class SamplingResult:
     images: int
     made: int
     labels: list[str]
+    evaluations: int
 
 
 def trained_settings(source: Path) -> Settings:
@@ -82,7 +84,7 @@ def generate(
     Args:
         source: a run (its newest weights), or a weights file.
         out: the sample store.
-        settings: sampler, steps, guidance, batch.
+        settings: sampler, steps, guidance, classifier, batch.
         per_label: images a label.
         seed: the first seed; image i of all has seed `seed + i`.
         labels: only these labels (none given: all).
@@ -90,23 +92,25 @@ def generate(
         progress: show a progress bar.
 
     Raises:
-        HistosynthError: no weights, an unknown sampler or label, more steps than the process has, a directory that
-            holds something else or samples of other weights or settings.
+        HistosynthError: no weights, an unknown label, settings that do not fit the process or each other, a classifier
+            that does not fit, a directory that holds something else or samples of other weights or settings.
     """
     weights = find_weights(source)
     denoiser, origin = load_denoiser(weights)
     wanted = _wanted_labels(labels, origin)
     torch_device = pick_device(device)
     denoiser = FixedBatch(denoiser.to(torch_device).to(memory_format=torch.channels_last), device=torch_device)
-    try:
-        denoiser.schedule.times(settings.steps)
-    except ValueError as error:
-        raise HistosynthError(f"sample.steps: {error}") from error
-    samplers[settings.sampler]  # an unknown name must fail before anything is written
+    recipe = Recipe(settings, denoiser.schedule)
+    classifier, classifier_digest = None, None
+    if settings.classifier:
+        guiding = find_weights(Path(settings.classifier))
+        loaded = load_classifier(guiding, guides=origin).to(torch_device).to(memory_format=torch.channels_last)
+        classifier, classifier_digest = FixedBatchGuide(loaded, device=torch_device), _digest(guiding)
     count = len(origin.labels)
     seeds = [s for s in range(seed, seed + per_label * count) if origin.labels[s % count] in wanted]
-    made_with = settings.model_dump(exclude={"batch"}) | {"run": origin.run, "images_seen": origin.images}
+    made_with = settings.model_dump(exclude={"batch", "classifier"}) | {"run": origin.run, "images_seen": origin.images}
     made_with |= {"data_hash": origin.data_hash, "weights_sha256": _digest(weights), "device": torch_device.type}
+    made_with |= {"classifier_sha256": classifier_digest}
     _prepare(out, made_with)
     made = 0
     with tqdm(total=len(seeds), unit="img", desc="sample", disable=not progress) as bar:
@@ -115,38 +119,41 @@ def generate(
             there = {_seed_of(patch): patch for patch in (read_part(path) if path.exists() else [])}
             missing = [s for s in seeds if start <= s < start + _BLOCK and s not in there]
             if missing:
-                new = _make(denoiser, origin, seeds=missing, settings=settings, device=torch_device, bar=bar)
+                new = _make(denoiser, origin, recipe, classifier, seeds=missing, device=torch_device, bar=bar)
                 patches = there | dict(zip(missing, new, strict=True))
                 write_part(path, [patches[s] for s in sorted(patches)], fingerprint=str(made_with))
             made += len(missing)
             bar.update(sum(start <= s < start + _BLOCK for s in seeds) - len(missing))
     facts = {"synthetic": True, "source": origin.run, "weights": str(weights), "made_with": made_with}
+    facts["evaluations"] = recipe.evaluations
     write_manifest(out, {**facts, "train_split": origin.settings.train.split, "versions": versions()})
     store = Store(out)
     sheet = out / "contact_sheet.png"
     groups = {f"{name} (synthetic)": store.images(store.select(label=name)[:_SHOWN]) for name in store.labels}
     save_montage(sheet, groups, synthetic=True, columns=_SHOWN)
-    return SamplingResult(store=out, sheet=sheet, images=len(store), made=made, labels=store.labels)
+    return SamplingResult(
+        store=out, sheet=sheet, images=len(store), made=made, labels=store.labels, evaluations=recipe.evaluations
+    )
 
 
 @torch.inference_mode()
 def _make(
     denoiser: Denoiser,
     origin: Origin,
+    recipe: Recipe,
+    classifier: Guide | None,
     *,
     seeds: Sequence[int],
-    settings: SampleSettings,
     device: torch.device,
     bar: "tqdm[Never]",
 ) -> Iterator[Patch]:
     """Make the images of these seeds, batch by batch."""
-    sampler, count = samplers[settings.sampler], len(origin.labels)
-    for i in range(0, len(seeds), settings.batch):
-        batch = seeds[i : i + settings.batch]
+    count, size = len(origin.labels), recipe.settings.batch
+    for i in range(0, len(seeds), size):
+        batch = seeds[i : i + size]
         noise = SeededNoise(batch, image_px=origin.image_px, device=device)
         label = torch.tensor([s % count for s in batch], device=device)
-        denoise = guided(denoiser, label, guidance=settings.guidance)
-        x = sampler(denoise, denoiser.schedule, noise=noise.draw(), steps=settings.steps, draw=noise.draw)
+        x = recipe.images(denoiser, label, noise=noise, classifier=classifier)
         for s, image in zip(batch, to_bytes(x), strict=True):
             name = origin.labels[s % count]
             yield Patch(patch_id=f"{origin.run}_{s}", image=image, source=origin.run, label=name, mpp=origin.mpp)

@@ -8,7 +8,7 @@ is enough to sample.
 import json
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from histosynth.config import Settings, settings_from_toml
-from histosynth.diffusion.build import build_denoiser
+from histosynth.diffusion.build import build_denoiser, build_schedule, process_facts
 from histosynth.diffusion.denoiser import Denoiser
+from histosynth.diffusion.noisy_classifier import NoisyClassifier, build_classifier
 from histosynth.errors import HistosynthError
 from histosynth.rundir import atomic_write
 
@@ -76,7 +77,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], origin: Origin) -> N
     metadata = {
         f"histosynth.{key}": value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()
     }
-    metadata |= {"histosynth.kind": "denoiser", "histosynth.config": origin.settings.to_toml()}
+    metadata |= {"histosynth.kind": origin.settings.train.task, "histosynth.config": origin.settings.to_toml()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(safetensors.torch.save({name: value.contiguous() for name, value in weights.items()}, metadata))
@@ -107,7 +108,7 @@ def read_origin(path: Path) -> Origin:
             metadata: dict[str, str] = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         raise HistosynthError(f"{path} is no readable safetensors file ({error})") from error
-    if metadata.get("histosynth.kind") != "denoiser":
+    if metadata.get("histosynth.kind") not in ("denoiser", "classifier"):
         raise HistosynthError(f"{path} was not written by `histosynth train`: its metadata names no model")
     return Origin(
         settings=settings_from_toml(metadata["histosynth.config"], where=f"settings inside {path}"),
@@ -127,12 +128,53 @@ def load_denoiser(path: Path) -> tuple[Denoiser, Origin]:
         HistosynthError: see `read_origin`; or the weights do not fit the settings beside them.
     """
     origin = read_origin(path)
+    if origin.settings.train.task != "denoiser":
+        raise HistosynthError(f"{path} holds a classifier, which makes no images; give it to `sample --classifier`")
     denoiser = build_denoiser(
         origin.settings.model, origin.settings.diffusion, image_px=origin.image_px, labels=len(origin.labels)
     )
+    _load(denoiser, path)
+    return denoiser.eval(), origin
+
+
+def load_classifier(path: Path, *, guides: Origin) -> NoisyClassifier:
+    """Build the classifier of a weights file and load it, on the CPU, in evaluation mode.
+
+    Args:
+        path: the weights.
+        guides: the denoiser that it is to guide.
+
+    Raises:
+        HistosynthError: see `read_origin`; or it is no classifier, or does not fit the denoiser.
+    """
+    origin = read_origin(path)
+    if origin.settings.train.task != "classifier":
+        raise HistosynthError(f"{path} holds a denoiser, not a classifier; train one with --set train.task=classifier")
+    for key, own, needed in _fit(origin, guides):
+        if own != needed:
+            raise HistosynthError(
+                f"classifier {path} does not fit the denoiser of run '{guides.run}': its {key} is {own}, not {needed}"
+            )
+    settings = origin.settings
+    classifier = build_classifier(
+        settings.model, build_schedule(settings.diffusion), image_px=origin.image_px, labels=len(origin.labels)
+    )
+    _load(classifier, path)
+    return classifier.eval().requires_grad_(False)
+
+
+def _fit(classifier: Origin, denoiser: Origin) -> Iterator[tuple[str, object, object]]:
+    """What must be equal, so that the one can guide the other: name, the classifier's, the denoiser's."""
+    for key in ("labels", "image_px", "mpp"):
+        yield key, getattr(classifier, key), getattr(denoiser, key)
+    own, needed = process_facts(classifier.settings.diffusion), process_facts(denoiser.settings.diffusion)
+    for key in needed:
+        yield f"diffusion.{key}", own.get(key), needed[key]
+
+
+def _load(module: nn.Module, path: Path) -> None:
     try:
-        denoiser.load_state_dict(load_file(path))
+        module.load_state_dict(load_file(path))
     except (RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise HistosynthError(f"{path}: weights do not fit the settings stored beside them ({reason})") from error
-    return denoiser.eval(), origin

@@ -1,29 +1,21 @@
-"""Training a denoiser: what one step does, what must be kept to resume, what a look at it shows."""
-
-import math
-from typing import Any
+"""Training a denoiser."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from histosynth.config import Settings
 from histosynth.diffusion.build import build_denoiser
-from histosynth.diffusion.guidance import guided
 from histosynth.diffusion.noise import SeededNoise
-from histosynth.diffusion.samplers import samplers
-from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import PatchDataset, random_symmetry, to_bytes
-from histosynth.patches.stain_jitter import random_stain
+from histosynth.diffusion.recipe import Recipe
+from histosynth.patches.dataset import PatchDataset, to_bytes
 from histosynth.training.device import autocast
-from histosynth.training.ema import EMA
-
-_NAMED = 16  # patches that an error names
+from histosynth.training.task import Task
 
 
-class DiffusionTask:
-    """A denoiser in training. Everything random in a step is drawn from the seed and the step's place in the sequence.
+class DiffusionTask(Task):
+    """A denoiser in training.
 
     Args:
         data: the patches.
@@ -32,105 +24,31 @@ class DiffusionTask:
     """
 
     def __init__(self, data: PatchDataset, *, settings: Settings, device: torch.device) -> None:
-        self.data, self.settings, self.device = data, settings, device
         torch.manual_seed(settings.train.seed)
-        denoiser = build_denoiser(settings.model, settings.diffusion, image_px=data.image_px, labels=len(data.labels))
-        self.denoiser = denoiser.to(device).to(memory_format=torch.channels_last)
-        self.ema = EMA(self.denoiser, halflife=settings.train.ema_halflife)
-        self.optimizer = torch.optim.AdamW(
-            self.denoiser.parameters(),
-            lr=settings.train.lr,
-            weight_decay=settings.train.weight_decay,
-            fused=device.type in ("cpu", "cuda"),
+        self.denoiser = build_denoiser(
+            settings.model, settings.diffusion, image_px=data.image_px, labels=len(data.labels)
         )
+        self.recipe = Recipe(settings.sample, self.denoiser.schedule)
+        super().__init__(data, self.denoiser, settings=settings, device=device)
 
-    def step(self, seen: int) -> dict[str, float]:
-        """One step on the next batch, after `seen` images. Returns what to log: loss, learning rate, gradient norm.
-
-        Raises:
-            HistosynthError: loss or gradient is no longer a finite number.
-        """
-        train = self.settings.train
-        seed = int(np.random.SeedSequence((train.seed, seen)).generate_state(1, np.uint64)[0])
-        generator = torch.Generator().manual_seed(seed)
-        torch.manual_seed(seed)  # for dropout
-        x, label = self.data.batch(seen, train.batch, seed=train.seed)
-        if train.flips:
-            x = random_symmetry(x, generator=generator)
-        if train.stain_jitter:
-            x = random_stain(x.to(self.device), strength=train.stain_jitter, generator=generator)
-        dropped = torch.rand(len(label), generator=generator) < train.label_drop
+    def losses(self, x: Tensor, label: Tensor, *, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """See `Task.losses`; some labels become the null label."""
+        dropped = torch.rand(len(label), generator=generator) < self.settings.train.label_drop
         label = label.masked_fill(dropped, self.denoiser.null_label).to(self.device)
-        x = x.to(self.device, memory_format=torch.channels_last)
-        self.denoiser.train()
-        with autocast(self.device, train.precision):
-            losses = self.denoiser.loss(x, label, generator=generator)
-        loss = losses.mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.denoiser.parameters(), train.clip)
-        logged = {"loss": loss.item(), "grad_norm": norm.item(), "lr": self.learning_rate(seen)}
-        if not math.isfinite(logged["loss"] + logged["grad_norm"]):
-            raise HistosynthError(self._diverged(seen, logged, losses))
-        for group in self.optimizer.param_groups:
-            group["lr"] = logged["lr"]
-        self.optimizer.step()
-        self.ema.update(self.denoiser, images=seen + train.batch, batch=train.batch)
-        return logged
-
-    def _diverged(self, seen: int, logged: dict[str, float], losses: Tensor) -> str:
-        """Where it happened: the step, and the patches whose loss is no number, or all of the batch."""
-        train = self.settings.train
-        ids = self.data.ids(seen, train.batch, seed=train.seed)
-        bad = [name for name, fine in zip(ids, losses.isfinite().tolist(), strict=True) if not fine] or ids
-        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-        return (
-            f"the loss is {logged['loss']} and its gradient {logged['grad_norm']} after {seen} images, on "
-            f"{len(bad)} of {train.batch} patches of the batch: {', '.join(bad[:_NAMED])}{more}; look at them, lower "
-            "train.lr, or set train.precision=fp32"
-        )
-
-    def learning_rate(self, seen: int) -> float:
-        """The learning rate after `seen` images: linear warm-up, then constant or half a cosine down to zero."""
-        train = self.settings.train
-        rate = train.lr * min((seen + train.batch) / max(train.warmup, 1), 1.0)
-        if train.lr_decay == "cosine":
-            rate *= (1 + math.cos(math.pi * min(seen / train.images, 1.0))) / 2
-        return rate
-
-    def state(self) -> dict[str, Any]:
-        """What resuming needs."""
-        return {
-            "model": self.denoiser.state_dict(),
-            "ema": self.ema.weights,
-            "optimizer": self.optimizer.state_dict(),
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
-        self.denoiser.load_state_dict(state["model"])
-        for name, value in state["ema"].items():
-            self.ema.weights[name].copy_(value)
-        self.optimizer.load_state_dict(state["optimizer"])
-
-    def weights(self) -> dict[str, Tensor]:
-        """The averaged weights."""
-        return self.ema.weights
+        return self.denoiser.loss(x, label, generator=generator), {}
 
     @torch.inference_mode()
     def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
         """A few images a label from the averaged weights, always of the same seeds: label -> (N, S, S, 3)."""
-        sample, labels = self.settings.sample, self.data.labels
+        labels = self.data.labels
         current = {name: value.clone() for name, value in self.denoiser.state_dict().items()}
         self.denoiser.load_state_dict(self.ema.weights)
         self.denoiser.eval()
         seeds = range(per_label * len(labels))
         noise = SeededNoise(seeds, image_px=self.data.image_px, device=self.device)
         label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
-        denoise = guided(self.denoiser, label, guidance=sample.guidance)
-        schedule = self.denoiser.schedule
         with autocast(self.device, self.settings.train.precision):
-            x = samplers[sample.sampler](denoise, schedule, noise=noise.draw(), steps=sample.steps, draw=noise.draw)
+            x = self.recipe.images(self.denoiser, label, noise=noise)
         self.denoiser.load_state_dict(current)
         images = to_bytes(x)
         return {name: images[i :: len(labels)] for i, name in enumerate(labels)}

@@ -13,11 +13,13 @@ from histosynth.patches.montage import save_montage
 from histosynth.patches.store import Store
 from histosynth.rundir import one_writer
 from histosynth.training.checkpoint import Origin, load_newest_state, save_state, save_weights
+from histosynth.training.classifier_task import ClassifierTask
 from histosynth.training.curve import save_curve
 from histosynth.training.device import pick_device
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.log import Log, read_stats
 from histosynth.training.run import Run
+from histosynth.training.task import Task
 
 _LOG_LINES = 500  # about so many lines of stats.jsonl a run, however long it is
 
@@ -47,7 +49,7 @@ class TrainingResult:
 def train(
     store: Store | Path, *, out: Path, settings: Settings, device: str | None = None, progress: bool = True
 ) -> TrainingResult:
-    """Train a genotype-conditional denoiser on the patches of a store, or go on with it.
+    """Train a genotype-conditional denoiser (or a classifier) on the patches of a store, or go on with it.
 
     Args:
         store: the patches; only those of the split `settings.train.split` are seen.
@@ -61,7 +63,8 @@ def train(
     """
     store = store if isinstance(store, Store) else Store(store)
     data = PatchDataset(store, split=settings.train.split, balance=settings.train.balance)
-    task = DiffusionTask(data, settings=settings, device=pick_device(device))
+    make = {"denoiser": DiffusionTask, "classifier": ClassifierTask}[settings.train.task]
+    task = make(data, settings=settings, device=pick_device(device))
     facts = {
         "labels": data.labels,
         "image_px": data.image_px,
@@ -69,7 +72,7 @@ def train(
         "patches": len(data),
         "train_split": settings.train.split,
         "train_patients": len({store.column("patient_id")[row] for row in data.rows} - {None}),
-        "parameters": sum(p.numel() for p in task.denoiser.parameters()),
+        "parameters": sum(p.numel() for p in task.model.parameters()),
         "store": str(store.path),
         "data_hash": store.content_hash(),
     }
@@ -91,7 +94,7 @@ def train(
     )
 
 
-def _loop(run: Run, task: DiffusionTask, *, seen: int, progress: bool) -> Path:
+def _loop(run: Run, task: Task, *, seen: int, progress: bool) -> Path:
     settings = run.settings.train
     total = -(-settings.images // settings.batch) * settings.batch
     run.write_manifest("running", images=seen)
@@ -113,7 +116,7 @@ def _loop(run: Run, task: DiffusionTask, *, seen: int, progress: bool) -> Path:
                 log.write(seen, {**values, "images_per_second": round(rate, 2)})
                 bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
             if _crossed(before, seen, settings.samples_every) or seen >= total:
-                save_montage(run.path / "samples" / f"{seen:010d}.png", task.preview(), synthetic=True, columns=6)
+                _show(run, task, seen=seen)
             if _crossed(before, seen, settings.checkpoint_every) and seen < total:
                 _checkpoint(run, task, seen=seen)
                 run.write_manifest("running", images=seen)
@@ -125,7 +128,12 @@ def _loop(run: Run, task: DiffusionTask, *, seen: int, progress: bool) -> Path:
     return weights
 
 
-def _checkpoint(run: Run, task: DiffusionTask, *, seen: int) -> None:
+def _show(run: Run, task: Task, *, seen: int) -> None:
+    if images := task.preview():
+        save_montage(run.path / "samples" / f"{seen:010d}.png", images, synthetic=True, columns=6)
+
+
+def _checkpoint(run: Run, task: Task, *, seen: int) -> None:
     """Weights first, then the state that says they exist; older weights go."""
     facts = run.facts
     origin = Origin(

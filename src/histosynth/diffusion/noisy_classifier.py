@@ -1,0 +1,139 @@
+"""A classifier of noisy images, to guide a denoiser (Dhariwal & Nichol 2021, section 4).
+
+The network is the downsampling half of the denoiser's U-Net, its middle, and a mean over the positions that are left
+(theirs pools by attention). It is told the noise level as the angle atan(σ/α), from 0 to π/2 in any process, and sees
+images scaled to about unit variance, x / √(σ² + α²/4).
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from histosynth.config import ModelSettings
+from histosynth.diffusion.schedule import Schedule
+from histosynth.diffusion.unet import Attention, ResidualBlock, Stage, norm, sinusoids
+from histosynth.errors import HistosynthError
+
+_TIMES = 1000  # noise levels of a continuous process to train at
+
+
+class HalfUNet(nn.Module):
+    """Maps (B, 3, S, S) images and (B,) times to (B, labels) logits. For the arguments see `unet.UNet`."""
+
+    def __init__(
+        self,
+        *,
+        image_px: int,
+        labels: int,
+        channels: int,
+        channel_mult: Sequence[int],
+        blocks: int,
+        attention_px: Sequence[int],
+        heads: int,
+        head_channels: int,
+        dropout: float,
+        stem: int,
+        checkpointing: bool,
+    ) -> None:
+        super().__init__()
+        if image_px % (stem * 2 ** (len(channel_mult) - 1)):
+            raise ValueError(f"image side {image_px} is no multiple of stem {stem} x 2^{len(channel_mult) - 1}")
+        self.channels, self.stem = channels, stem
+        embedding = 4 * channels
+        self.time_embed = nn.Sequential(nn.Linear(channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
+
+        def residual(inputs: int, outputs: int, scale: float = 1.0) -> ResidualBlock:
+            return ResidualBlock(inputs, outputs, embedding, dropout, scale=scale, checkpointing=checkpointing)
+
+        side, width = image_px // stem, channel_mult[0] * channels
+        self.input = nn.Conv2d(3 * stem**2, width, 3, padding=1)
+        self.down = nn.ModuleList()
+        for level, multiplier in enumerate(channel_mult):
+            for _ in range(blocks):
+                stage = Stage([residual(width, multiplier * channels)])
+                width = multiplier * channels
+                if side in attention_px:
+                    stage.append(Attention(width, heads, head_channels))
+                self.down.append(stage)
+            if level < len(channel_mult) - 1:
+                self.down.append(Stage([residual(width, width, 0.5)]))
+                side //= 2
+        self.middle = Stage([residual(width, width), Attention(width, heads, head_channels), residual(width, width)])
+        self.norm, self.output = norm(width), nn.Linear(width, labels)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Run the network: `x` (B, 3, S, S), `time` (B,) of any real scale."""
+        embedding = F.silu(self.time_embed(sinusoids(time, self.channels).to(x.dtype)))
+        h = self.input(F.pixel_unshuffle(x, self.stem))
+        for stage in self.down:
+            h = stage(h, embedding)
+        h = self.middle(h, embedding)
+        logits: Tensor = self.output(F.silu(self.norm(h)).mean(dim=(2, 3)))
+        return logits
+
+
+class NoisyClassifier(nn.Module):
+    """p(label | x_t) of a process.
+
+    Attributes:
+        schedule: of the process.
+    """
+
+    def __init__(self, network: nn.Module, schedule: Schedule) -> None:
+        super().__init__()
+        self.network, self.schedule = network, schedule
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """Log probabilities (B, labels) of `x` (B, 3, S, S) at times `t` (B,)."""
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        scale = (sigma**2 + alpha**2 / 4).rsqrt()
+        logits = self.network(scale[:, None, None, None] * x, 2000 / math.pi * torch.atan2(sigma, alpha))
+        return F.log_softmax(logits.float(), dim=1)
+
+    def loss(self, x0: Tensor, label: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Cross entropy of each image, (B,), and whether its label was found, (B,); times and noise from `generator`.
+
+        Times are drawn evenly from all that a sampler may visit.
+        """
+        times = self.schedule.times(getattr(self.schedule, "timesteps", _TIMES))[:-1]
+        t = times[torch.randint(len(times), (len(x0),), generator=generator)].to(x0)
+        noise = torch.randn(x0.shape, generator=generator).to(x0)
+        alpha, sigma = self.schedule.alpha(t)[:, None, None, None], self.schedule.sigma(t)[:, None, None, None]
+        found = self(alpha * x0 + sigma * noise, t)
+        return F.nll_loss(found, label, reduction="none"), found.argmax(dim=1) == label
+
+    def gradient(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        """See `guidance.Guide`; works within `torch.inference_mode`, too."""
+        with torch.inference_mode(False), torch.enable_grad():
+            x, t, label = x.clone().requires_grad_(), t.clone(), label.clone()
+            of_label = self(x, t).gather(1, label[:, None]).sum()
+            (gradient,) = torch.autograd.grad(of_label, x)
+        return gradient
+
+
+def build_classifier(model: ModelSettings, schedule: Schedule, *, image_px: int, labels: int) -> NoisyClassifier:
+    """The classifier that the settings describe, with fresh weights.
+
+    Raises:
+        HistosynthError: the network does not fit the image size, or its channels not its heads.
+    """
+    try:
+        network = HalfUNet(
+            image_px=image_px,
+            labels=labels,
+            channels=model.channels,
+            channel_mult=model.channel_mult,
+            blocks=model.blocks,
+            attention_px=model.attention_px,
+            heads=model.heads,
+            head_channels=model.head_channels,
+            dropout=model.dropout,
+            stem=model.stem,
+            checkpointing=model.checkpoint,
+        )
+    except ValueError as error:
+        raise HistosynthError(f"model settings do not fit {image_px}-px patches: {error}") from error
+    return NoisyClassifier(network, schedule)
