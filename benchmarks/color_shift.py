@@ -3,12 +3,12 @@
 It takes the runs that `objectives.py` left (equal network, patches and images seen; only the process differs) and
 samples them again with one thing changed at a time: steps, clipping, guidance, averaged or last weights. Two more runs
 of constant learning rate are stopped on the way, to see color over training. All figures are against the patches
-trained on: the distance of all tissue pixels in optical density, and the shift of its mean (+ is darker than real). What
-real patches differ by is measured alike, between two halves of the training patches.
+trained on: the distance of all tissue pixels in optical density, and the shift of its mean (+ is darker than real).
+What real patches differ by is measured alike, between two halves of the training patches.
 
-    .venv/bin/python benchmarks/color_shift.py --data DIR [--runs runs/objectives] [--out DIR] [--per-label 40] [--quick]
+    .venv/bin/python benchmarks/color_shift.py --data DIR [--runs DIR] [--out DIR] [--per-label 40] [--quick]
 
-DIR as for `osteosarcoma.py`. Half an hour on two cores; what is done is not done again; `--quick` shows that it runs,
+The data as for `osteosarcoma.py`. Half an hour on two cores; what is done is not done again; `--quick` shows that it runs,
 and trains runs of its own. The last line is JSON: `ratio` is the color distance of EDM's samples over that of uniformly
 weighted noise prediction's (linear schedule) with the settings of the first table; `low` and `high` come from thirds of
 the seeds.
@@ -21,12 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from judge import Judge
-from small_budget import each, make_store, verb
 
 from histosynth.metrics.color import ColorStatistics, color_distance
 from histosynth.patches.store import Store
 from histosynth.training.checkpoint import find_weights, load_newest_state, read_origin, save_weights
+from judge import Judge
+from small_budget import each, make_store, verb
 
 RUNS = ("uniform", "uniform-cosine", "uniform-v", "uniform-v-no-signal-at-T", "P2", "min-SNR", "EDM", "flow")
 CHANGES = {
