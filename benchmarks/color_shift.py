@@ -8,10 +8,10 @@ What real patches differ by is measured alike, between two halves of the trainin
 
     .venv/bin/python benchmarks/color_shift.py --data DIR [--runs DIR] [--out DIR] [--per-label 40] [--quick]
 
-The data as for `osteosarcoma.py`. Half an hour on two cores; what is done is not done again; `--quick` shows that it
-runs, and trains runs of its own. The last line is JSON: `ratio` is the color distance of EDM's samples over that of uniformly
-weighted noise prediction's (linear schedule) with the settings of the first table; `low` and `high` come from thirds of
-the seeds.
+The data as for `osteosarcoma.py`. Half an hour on two cores; what is done is not done again; `--quick` trains runs of
+its own and shows that it works. The last line is JSON: `ratio` is the color distance of EDM's samples over that of
+uniformly weighted noise prediction's (linear schedule) with the settings of the first row; `low` and `high` are those
+of thirds of the seeds.
 """
 
 import argparse
