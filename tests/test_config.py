@@ -31,6 +31,8 @@ def values(field: FieldInfo) -> st.SearchStrategy[Any]:
         return st.floats(low, high, **ends, allow_infinity=False, allow_nan=False)
     if field.annotation is str:
         return st.text()
+    if get_origin(field.annotation) is dict:
+        return st.dictionaries(st.text(), st.floats(0, exclude_min=True, allow_infinity=False), max_size=4)
     if get_origin(field.annotation) is tuple:
         least = next((m.min_length for m in field.metadata if isinstance(m, annotated_types.MinLen)), 0)
         (kind, *_) = get_args(field.annotation)
@@ -105,6 +107,7 @@ def test_the_paper_preset_spells_out_every_setting_and_its_origin() -> None:
         ("patches.tumor_classes=a=b", "patches", "tumor_classes", ("a=b",)),
         ("patches.exclude_classes=[]", "patches", "exclude_classes", ()),
         ("train.flips=false", "train", "flips", False),
+        ('train.weights={"IDHmut-codel" = 2, IDHwt = 0.5}', "train", "weights", {"IDHmut-codel": 2.0, "IDHwt": 0.5}),
     ],
 )
 def test_overrides(override: str, section: str, key: str, value: object) -> None:

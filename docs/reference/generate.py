@@ -67,6 +67,8 @@ def _allowed(field: FieldInfo) -> str:
         if get_origin(item) is Literal:
             return f"list of {', '.join(f'`{choice}`' for choice in get_args(item))}"
         return "list of texts" if item is str else "list of integers ≥ 1"
+    if get_origin(kind) is dict:
+        return "table of numbers > 0"
     if choices := get_args(kind):
         return ", ".join(f"`{choice}`" for choice in choices)
     name = {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}[kind]

@@ -195,6 +195,15 @@ class TrainSettings(Section):
     """Seed of the weights, the order, the noise."""
     balance: bool = False
     """Show every label equally often, however many patches it has."""
+    weights: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Show these labels so many times as often as others, given their numbers: `{ "IDHmut-codel" = 2.0 }`."""
+    cache: str = "auto"
+    """Where decoded patches are kept. `auto`: in memory up to 268 MB, else in the user's own cache, else (no room,
+    and that is told) nowhere. A directory: there. `off`: they are read and decoded for each step."""
+    cache_gb: float = Field(100.0, gt=0)
+    """The most GB that decoded patches may take in that directory; those used least recently go first."""
+    workers: int = Field(0, ge=0)
+    """Threads that read and decode patches; 0: one a core, at most 16. They change the speed, never a batch."""
 
 
 class SampleSettings(Section):

@@ -144,15 +144,15 @@ def is_empty(directory: Path) -> bool:
     return not directory.exists() or all(entry.name == LOCK for entry in directory.iterdir())
 
 
-def read_manifest(directory: Path, *, kind: str) -> dict[str, Any]:
-    """The manifest of a store, run or report.
+def read_manifest(directory: Path, *, kind: str, content: str | None = None) -> dict[str, Any]:
+    """The manifest of a store, run or report; `content` is its text where that was read already.
 
     Raises:
         HistosynthError: it is absent, torn, or says that the directory is something other than `kind`.
     """
     path = directory / MANIFEST
     try:
-        manifest = json.loads(path.read_text("utf-8"))
+        manifest = json.loads(path.read_text("utf-8") if content is None else content)
     except (FileNotFoundError, NotADirectoryError):
         raise HistosynthError(f"{directory} is no {kind}: it has no {MANIFEST}") from None
     except ValueError as error:

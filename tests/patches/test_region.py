@@ -130,13 +130,13 @@ def test_threads_and_processes_change_no_byte(tmp_path: Path, monkeypatch: pytes
     write_pyramid(tmp_path / "a.tif", tissue_picture(1024), mpp=0.25)
     wanted = PatchSettings(region_px=256, region_mpp=0.25, patch_px=64)
     for cores in (1, 3):
-        monkeypatch.setattr("histosynth.patches.threads._cores", lambda cores=cores: cores)
+        monkeypatch.setattr("histosynth.patches.threads.cores", lambda cores=cores: cores)
         extract([tmp_path / "a.tif"], out=tmp_path / f"{cores}", settings=wanted, workers=1, progress=False)
     assert content(tmp_path / "1") == content(tmp_path / "3")
 
 
 def test_threads_keep_the_order_and_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("histosynth.patches.threads._cores", lambda: 3)
+    monkeypatch.setattr("histosynth.patches.threads.cores", lambda: 3)
     assert list(in_threads(lambda n: n * n, range(100))) == [n * n for n in range(100)]
     with pytest.raises(ZeroDivisionError):
         list(in_threads(lambda n: 1 // n, [1, 0, 2]))

@@ -146,6 +146,41 @@ def test_the_hash_sees_content_and_not_files(tmp_path: Path) -> None:
         assert whole != Store(changed).content_hash(), changes
 
 
+def test_the_hash_reads_no_image_that_its_writer_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And every image of a part that another program wrote: it kept the note, and changed a pixel or the order."""
+    patches = [patch(n) for n in range(5)]
+    directory = write(tmp_path / "store", {"a": patches[:2], "b": patches[2:]})
+    noted = Store(directory).content_hash()
+    path = part_path(directory, "b")
+    table = pq.read_table(path)
+    pq.write_table(table, path, row_group_size=1)
+    assert Store(directory).content_hash() == noted, "the same rows, counted anew"
+    pixels = patches[2].image.copy()
+    pixels[0, 0, 0] ^= 1
+    cells = table["image"].to_pylist()
+    cells[0] = {"bytes": encode_png(pixels), "path": cells[0]["path"]}
+    column = pa.array(cells, SCHEMA.field("image").type)
+    pq.write_table(table.set_column(table.schema.get_field_index("image"), SCHEMA.field("image"), column), path)
+    assert Store(directory).content_hash() != noted
+    pq.write_table(table.take([1, 0, 2]), path)
+    assert Store(directory).content_hash() != noted
+    write_part(path, patches[2:], fingerprint="f")
+    monkeypatch.setattr("histosynth.patches.part_files.PartFiles.each_image", None)
+    assert Store(directory).content_hash() == noted
+
+
+def test_row_groups_of_any_length_read_the_same(tmp_path: Path) -> None:
+    patches = [patch(n) for n in range(9)]
+    directory = write(tmp_path / "store", {"a": patches})
+    table = pq.read_table(part_path(directory, "a"))
+    with pq.ParquetWriter(part_path(directory, "a"), table.schema) as writer:
+        for start, end in [(0, 3), (3, 4), (4, 9)]:
+            writer.write_table(table.slice(start, end - start))
+    rows = [8, 3, 0, 4, 2]
+    assert (Store(directory).images(rows) == np.stack([patches[row].image for row in rows])).all()
+    assert (np.concatenate(list(Store(directory).stream_images())) == np.stack([p.image for p in patches])).all()
+
+
 def test_fingerprint_and_record_ride_in_the_part(tmp_path: Path) -> None:
     path = part_path(tmp_path, "s")
     assert part_fingerprint(path) is None
@@ -183,12 +218,13 @@ def test_no_flipped_bit_passes_for_another_fact(tmp_path: Path) -> None:
         try:
             store = Store(directory)
             images = store.images(range(len(store)))
+            columns = {name: store.column(name) for name in set(COLUMNS) - {"image"}}
         except HistosynthError:
             found += 1
             continue
         assert (images == truth).all()
-        for name in set(COLUMNS) - {"image"}:
-            pairs = zip(store.column(name), patches, strict=True)
+        for name, column in columns.items():
+            pairs = zip(column, patches, strict=True)
             assert all(value in (getattr(p, name), None) for value, p in pairs), (at, name)
     assert found > 100
 

@@ -1,11 +1,8 @@
 """Slides behind a server on this machine's own loopback."""
 
-import re
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,61 +14,13 @@ from histosynth.slides.reader import Box, find_slides, open_slide, slide_id_of
 from histosynth.slides.remote import file_name, url_of
 from histosynth.slides.tiff import TiffReader
 
+Serve = Callable[..., tuple[str, Any]]
 needs_http = pytest.mark.usefixtures("_http")
 
 
 @pytest.fixture
 def _http() -> None:
     pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
-
-
-class Ranges(SimpleHTTPRequestHandler):
-    """Serves parts of files, as object stores do, and remembers how much."""
-
-    served = 0
-    serves_parts = True
-
-    def do_GET(self) -> None:
-        path = Path(self.translate_path(self.path.partition("?")[0]))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        content = path.read_bytes()
-        asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")) if self.serves_parts else None
-        part = content[int(asked[1]) : int(asked[2] or len(content) - 1) + 1] if asked else content
-        self.send_response(206 if asked else 200)
-        if asked:
-            self.send_header("Content-Range", f"bytes {asked[1]}-{int(asked[1]) + len(part) - 1}/{len(content)}")
-        if self.serves_parts:
-            self.send_header("Accept-Ranges", "bytes")
-            self.send_header("Content-Length", str(len(part)))
-        self.end_headers()
-        self.wfile.write(part)
-        type(self).served += len(part)
-
-    def do_HEAD(self) -> None:
-        self.send_error(405)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[str, type[Ranges]]]]:
-    """Serve `tmp_path`; gives the address and the handler."""
-    servers = []
-
-    def start(**options: object) -> tuple[str, type[Ranges]]:
-        handler = type("Handler", (Ranges,), {"served": 0, **options})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(tmp_path)))
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}", handler
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +49,7 @@ def test_a_path_is_no_address(path: str) -> None:
 
 @needs_http
 def test_a_remote_slide_reads_as_the_file_and_fetches_what_it_shows(
-    tmp_path: Path, picture: np.ndarray, serve: Callable[..., tuple[str, type[Ranges]]]
+    tmp_path: Path, picture: np.ndarray, serve: Serve
 ) -> None:
     write_pyramid(tmp_path / "a.tif", picture, mpp=0.25)
     address, handler = serve()
@@ -118,7 +67,7 @@ def test_a_remote_slide_reads_as_the_file_and_fetches_what_it_shows(
 def test_patches_of_a_remote_slide_are_those_of_the_file(
     tmp_path: Path,
     picture: np.ndarray,
-    serve: Callable[..., tuple[str, type[Ranges]]],
+    serve: Serve,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     write_pyramid(tmp_path / "a.tif", picture, mpp=0.25)
@@ -159,7 +108,7 @@ def test_patches_of_a_remote_slide_are_those_of_the_file(
 def test_what_cannot_be_had_is_one_line(
     tmp_path: Path,
     picture: np.ndarray,
-    serve: Callable[..., tuple[str, type[Ranges]]],
+    serve: Serve,
     name: str,
     options: dict[str, object],
     message: str,

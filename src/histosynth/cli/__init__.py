@@ -11,7 +11,10 @@ import click
 from histosynth import __version__
 from histosynth.errors import HistosynthError, nearest
 
-VERBS = ("demo", "patches", "pack", "normalize", "train", "sample", "evaluate", "compare", "export", "info", "doctor")
+VERBS = (
+    "demo", "patches", "pack", "normalize", "train", "sample", "translate", "interpolate", "inpaint", "evaluate",
+    "compare", "export", "info", "doctor",
+)  # fmt: skip
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 

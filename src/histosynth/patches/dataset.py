@@ -1,79 +1,194 @@
-"""Patches as training batches: decoded once, drawn in an order that depends on the seed and the position alone."""
+"""Patches as training batches, in an order that depends on the seed and the position alone.
+
+Nothing of the order is held: the patch at any position of an endless sequence is computed (`shuffle`, `turns`), so that
+a resumed run, or one rank of many, begins wherever it is wanted. Pixels come from memory, from a file of decoded
+patches (`pixel_cache`), or from the store as they are wanted, always the same.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from histosynth.errors import HistosynthError
+from histosynth.config import TrainSettings
+from histosynth.errors import HistosynthError, nearest
+from histosynth.patches.pixel_cache import PixelCache, file_bytes, lack_of_room, user_directory
+from histosynth.patches.shuffle import shuffled
 from histosynth.patches.store import Store
+from histosynth.patches.threads import cores
+from histosynth.patches.turns import Turns
+
+_IN_MEMORY = 1 << 28  # bytes of pixels that are held rather than written to a file
+_AHEAD = 64  # batches decoded ahead, at most
+Batch = tuple[Tensor, Tensor]
 
 
 class PatchDataset:
-    """The labeled patches of one split, held in memory as bytes (128 px: 49 kB each).
+    """The labeled patches of one split.
 
     Args:
         store: the patch store.
         split: `train`, `held_out`, or `all`.
         balance: show every label equally often. No patch is left out: those of a rare label come round more often.
+        weights: show these labels so many times as often as they would be.
+        cache: `auto`, a directory, or `off`, as `train.cache` says.
+        cache_gb: the most that decoded patches may take there.
+        workers: threads that read and decode; 0: one a core, at most 16.
+        progress: show a progress bar while patches are decoded.
+
+    Attributes:
+        labels: names, sorted; `targets` are numbers among them.
+        rows: rows of the store, those of a label side by side.
+        reading: where pixels come from, in words.
 
     Raises:
-        HistosynthError: no labeled patch in that split.
+        HistosynthError: no labeled patch in that split, a weight for no label of it, or a `cache` without room.
     """
 
-    def __init__(self, store: Store, *, split: str = "train", balance: bool = False) -> None:
-        rows = store.select(split=None if split == "all" else split)
-        names = store.column("label")
-        self.rows = np.array([row for row in rows if names[row] is not None], dtype=np.int64)
-        if not len(self.rows):
+    def __init__(
+        self,
+        store: Store,
+        *,
+        split: str = "train",
+        balance: bool = False,
+        weights: Mapping[str, float] | None = None,
+        cache: str = "auto",
+        cache_gb: float = 100.0,
+        workers: int = 0,
+        progress: bool = False,
+    ) -> None:
+        names, codes = store.codes("label")
+        keep = store.select(split=None if split == "all" else split)
+        keep = keep[codes[keep] >= 0].astype(np.min_scalar_type(len(store)))
+        if not len(keep):
             raise HistosynthError(
                 f"{store.path} has no labeled patch of split '{split}'; give `patches` a table of --labels, "
                 "or check patches.held_out"
             )
-        self.labels = sorted({names[row] for row in self.rows})
-        number = {name: i for i, name in enumerate(self.labels)}
-        self.targets = torch.tensor([number[names[row]] for row in self.rows])
-        names = store.column("patch_id")
-        self._ids = [str(names[row]) for row in self.rows]
-        self.images = store.images(self.rows)  # (N, S, S, 3) uint8
-        everything = np.arange(len(self.rows))
-        self._pools = [everything]
-        if balance:
-            self._pools = [everything[self.targets.numpy() == label] for label in range(len(self.labels))]
-        self._orders: dict[int, tuple[tuple[int, int], NDArray[np.int64]]] = {}
+        counts = np.bincount(codes[keep], minlength=len(names))
+        self.labels = [name for name, count in zip(names, counts, strict=True) if count]
+        self.rows = keep[np.argsort(codes[keep], kind="stable")]
+        self._ends = np.cumsum(counts[counts > 0])
+        self._turns = self._shares(balance, weights or {})
+        self.store, self._workers = store, workers or min(cores(), 16)
+        self.image_px = store.patch_px
+        self.reading, self._read = self._pixels(cache, cache_gb, progress)
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="ahead")
+        self._coming: dict[tuple[int, int, int], Future[Batch]] = {}
+
+    @classmethod
+    def of(cls, store: Store, settings: TrainSettings, *, progress: bool = False) -> "PatchDataset":
+        """The patches that these settings train on."""
+        return cls(
+            store,
+            split=settings.split,
+            balance=settings.balance,
+            weights=settings.weights,
+            cache=settings.cache,
+            cache_gb=settings.cache_gb,
+            workers=settings.workers,
+            progress=progress,
+        )
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.rows)
 
     @property
-    def image_px(self) -> int:
-        """Side of a patch."""
-        return int(self.images.shape[1])
+    def patients(self) -> int:
+        """How many patients the patches are of."""
+        codes = self.store.codes("patient_id")[1][self.rows]
+        return len(np.unique(codes[codes >= 0]))
 
-    def batch(self, start: int, size: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    def batch(self, start: int, size: int, *, seed: int, stride: int | None = None) -> Batch:
         """The images number `start` to `start + size` of an endless shuffled sequence.
 
         Each pass over the data has an order of its own, drawn from the seed and the number of the pass, so any position
-        can be reached without going through those before it.
+        can be reached without going through those before it. A rank of many asks for its slice of the batch.
+
+        Args:
+            start: position of the first.
+            size: how many.
+            seed: names the order.
+            stride: the next batch that this caller will ask for begins so much later, and is made meanwhile: the number
+                of images of a step on all ranks together. None: nothing is made ahead.
 
         Returns:
             Images (size, 3, S, S) in [-1, 1], and label numbers (size,).
         """
-        rows = np.array([self._row(position, seed) for position in range(start, start + size)])
-        return to_tensor(self.images[rows]), self.targets[torch.from_numpy(rows)]
+        coming = self._coming.pop((start, size, seed), None)
+        if stride is not None:
+            while len(self._coming) >= _AHEAD:
+                self._coming.pop(next(iter(self._coming))).cancel()
+            after = (start + stride, size, seed)
+            self._coming[after] = self._pool.submit(self._make, *after)
+        return coming.result() if coming else self._make(start, size, seed)
 
     def ids(self, start: int, size: int, *, seed: int) -> list[str]:
-        """The patch ids of that batch."""
-        return [self._ids[self._row(position, seed)] for position in range(start, start + size)]
+        """The patch ids of that batch; reads the column of all of them."""
+        names = self.store.column("patch_id")
+        return [str(names[row]) for row in self.rows[self.order(start, size, seed=seed)]]
 
-    def _row(self, position: int, seed: int) -> int:
-        """The image at a position: the pools (one, or one a label) take turns, each shuffled anew for each pass."""
-        place, pool = divmod(position, len(self._pools))
-        turn, place = divmod(place, len(self._pools[pool]))
-        if self._orders.get(pool, (None,))[0] != (turn, seed):
-            key = (seed, turn, pool) if pool else (seed, turn)
-            self._orders[pool] = (turn, seed), np.random.default_rng(key).permutation(self._pools[pool])
-        return int(self._orders[pool][1][place])
+    def order(self, start: int, size: int, *, seed: int) -> NDArray[np.int64]:
+        """Which of `rows` stand at the positions from `start` on: (size,), places in `rows`."""
+        positions = np.arange(start, start + size)
+        if self._turns is None:
+            return _walk(positions, count=len(self.rows), key=(seed,))
+        places = np.empty(size, np.int64)
+        labels, before = self._turns.at(positions)
+        for label in np.unique(labels):
+            first = int(self._ends[label - 1]) if label else 0
+            here = labels == label
+            places[here] = first + _walk(before[here], count=int(self._ends[label]) - first, key=(seed, int(label)))
+        return places
+
+    def _make(self, start: int, size: int, seed: int) -> Batch:
+        places = self.order(start, size, seed=seed)
+        labels = np.searchsorted(self._ends, places, side="right")
+        return to_tensor(self._read(self.rows[places].astype(np.int64))), torch.from_numpy(labels)
+
+    def _shares(self, balance: bool, weights: Mapping[str, float]) -> Turns | None:
+        """Turns of the labels; None: as often as there are patches of each."""
+        for name in weights:
+            if name not in self.labels:
+                raise HistosynthError(
+                    f"train.weights names the label '{name}', of which there is no patch to train on"
+                    f"{nearest(name, self.labels)}; there are: {', '.join(self.labels)}"
+                )
+        if not balance and not weights:
+            return None
+        counts = np.diff(self._ends, prepend=0)
+        return Turns([weights.get(n, 1.0) * (1 if balance else c) for n, c in zip(self.labels, counts, strict=True)])
+
+    def _pixels(
+        self, cache: str, cache_gb: float, progress: bool
+    ) -> tuple[str, Callable[[NDArray[np.int64]], NDArray[np.uint8]]]:
+        """Where pixels come from, and how to get some."""
+        size = file_bytes(self.store, image_px=self.image_px)
+        directory = user_directory() if cache == "auto" else Path(cache)
+        if cache == "auto" and size <= _IN_MEMORY:
+            images = self.store.images(np.arange(len(self.store)), threads=self._workers)
+            return "memory", lambda rows: images[rows]
+        why = lack_of_room(size, directory=directory, limit_gb=cache_gb) if cache == "auto" else None
+        if why is not None:
+            warnings.warn(f"patches are decoded anew for each step: {why}", stacklevel=3)
+        if cache == "off" or why is not None:
+            return "the store", lambda rows: self.store.images(rows, threads=self._workers)
+        kept = PixelCache(self.store, directory=directory, image_px=self.image_px, limit_gb=cache_gb, progress=progress)
+        return str(kept.path), kept.read
+
+
+def _walk(index: NDArray[np.int64], *, count: int, key: tuple[int, ...]) -> NDArray[np.int64]:
+    """Pass after pass through `count` things, each pass in an order of its own."""
+    turn, place = np.divmod(index, count)
+    for one in np.unique(turn):
+        here = turn == one
+        place[here] = shuffled(place[here], count=count, key=(*key, int(one)))
+    return place
 
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:

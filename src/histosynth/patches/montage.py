@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from histosynth.rundir import atomic_write
 
-SYNTHETIC = "SYNTHETIC: made by a generative model; no patient's tissue"
+SYNTHETIC = "SYNTHETIC: made by a generative model"
 """The `Description` that every picture of synthetic patches carries."""
 _TITLE_PX = 22
 

@@ -2,12 +2,14 @@
 
 `DIR/manifest.json` says what the store is and how it came to be; `DIR/part-<name>.parquet` holds the patches. The image
 column is the layout that `datasets.load_dataset("parquet", …)` shows as an image.
+
+A store is written here and read wherever it lies: a directory, or `https://…` and `s3://…` through fsspec.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -21,11 +23,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from histosynth.errors import HistosynthError
+from histosynth.patches.image_chain import chain, join
+from histosynth.patches.part_files import PartFiles
 from histosynth.patches.threads import in_threads
 from histosynth.rundir import MANIFEST, atomic_write, read_manifest, require_directory, write_json
+from histosynth.slides.remote import open_binary, url_of
 
 KIND = "patch store"
-_BATCH = 256  # rows: small row groups keep memory flat for whoever streams the store
+_BATCH = 256  # rows at a time for whoever streams a store
+_GROUP_BYTES = 1 << 19  # of images in a row group, which must be read for one patch; 17 patches of 128 px
 _PAETH, _RLE = 0x80, 3  # libpng's PNG_FILTER_PAETH, zlib's Z_RLE
 SCHEMA = pa.schema(
     [
@@ -45,10 +51,13 @@ SCHEMA = pa.schema(
         pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
     ]
 )
+_TEXTS = [field.name for field in SCHEMA if field.type == pa.string()]
+_ZSTD = ["image.path", *(name for name in SCHEMA.names if name != "image")]
 _FEATURES = {
     field.name: {"_type": "Image"} if field.name == "image" else {"dtype": str(field.type), "_type": "Value"}
     for field in SCHEMA
 }
+_IMAGES = "histosynth.images"  # a part's `image_chain`, as its writer noted it
 _HUGGINGFACE = json.dumps({"info": {"features": _FEATURES}})  # what `datasets` needs to show the bytes as an image
 
 
@@ -81,9 +90,13 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
 
 
 def decode_png(data: bytes) -> NDArray[np.uint8]:
-    """The (H, W, 3) image of `encode_png`."""
-    with Image.open(BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
+    """The (H, W, 3) image of `encode_png`, or of any other PNG as RGB; Pillow takes twice as long, and says why not."""
+    with suppress(Exception):  # of a class that differs with the version of imagecodecs
+        image: NDArray[np.uint8] = imagecodecs.png_decode(data)
+        if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
+            return image
+    with Image.open(BytesIO(data)) as opened:
+        return np.asarray(opened.convert("RGB"))
 
 
 def part_path(directory: Path, name: str) -> Path:
@@ -123,18 +136,23 @@ def write_part(
     """
     rows = list(in_threads(_row, patches))
     record_json = json.dumps(record or {}, ensure_ascii=False, allow_nan=False)
-    schema = SCHEMA.with_metadata(
-        {"histosynth.fingerprint": fingerprint, "histosynth.record": record_json, "huggingface": _HUGGINGFACE}
-    )
+    notes = {"histosynth.fingerprint": fingerprint, "histosynth.record": record_json, "huggingface": _HUGGINGFACE}
+    schema = SCHEMA.with_metadata({**notes, _IMAGES: f"{chain(_sha256(row['image']['bytes']) for row in rows):x}"})
+    size = sum(len(row["image"]["bytes"]) for row in rows)
     with atomic_write(path) as file:
-        # PNG does not compress further.
         pq.write_table(
             pa.Table.from_pylist(rows, schema=schema),
             file,
-            compression="zstd",
-            row_group_size=_BATCH,
+            compression=dict.fromkeys(_ZSTD, "zstd") | {"image.bytes": "none"},  # PNG does not compress further
+            use_dictionary=_TEXTS,
+            write_statistics=_TEXTS,
+            row_group_size=max(_GROUP_BYTES * len(rows) // max(size, 1), 1),
             write_page_checksum=True,
         )
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _row(patch: Patch) -> dict[str, Any]:
@@ -198,48 +216,81 @@ def _metadata(path: Path) -> dict[bytes, bytes]:
 
 
 def write_manifest(directory: Path, content: Mapping[str, Any]) -> None:
-    """Write the store's manifest: it marks the store as complete, so it comes last."""
-    write_json(directory / MANIFEST, {"kind": KIND, **content})
+    """Write the store's manifest: it marks the store as complete, so it comes last. It names the files."""
+    files = {part.name: part.stat().st_size for part in parts_of(directory)}
+    write_json(directory / MANIFEST, {"kind": KIND, **content, "files": files})
 
 
 class Store:
-    """A patch store opened for reading. Columns lie in memory; images are decoded when asked for.
+    """A patch store opened for reading, here or behind an address. What is asked for is read; nothing stays in memory.
 
     Args:
-        path: the directory.
+        path: the directory, or its URL. Behind a URL nothing can be listed, so the manifest says which parts there are.
 
     Raises:
-        HistosynthError: no store there, a damaged part, or no patch in it.
+        HistosynthError: no store there, a damaged or missing part, or no patch in it.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.manifest = read_manifest(self.path, kind=KIND)
-        parts = sorted(self.path.glob("part-*.parquet"))
-        tables = []
-        for part in parts:
-            try:
-                tables.append(pq.read_table(part, schema=SCHEMA, page_checksum_verification=True))
-            except (OSError, pa.ArrowException, KeyError) as error:
+        if url_of(self.path) is None:
+            self.manifest = read_manifest(self.path, kind=KIND)
+            parts = sorted(self.path.glob("part-*.parquet"))
+            if missing := sorted(set(self.manifest.get("files", {})) - {part.name for part in parts}):
                 raise HistosynthError(
-                    f"{part} cannot be read ({error}); delete it and run the same command again"
-                ) from error
-        if not tables or not sum(t.num_rows for t in tables):
+                    f"the store {self.path} lacks {missing[0]} ({len(missing)} of its parts are missing); run the "
+                    "command that made it again"
+                )
+        else:
+            with open_binary(self.path / MANIFEST, what="store", blocks=False) as file:
+                self.manifest = read_manifest(self.path, kind=KIND, content=file.read().decode())
+            if "files" not in self.manifest:
+                raise HistosynthError(f"{url_of(self.path / MANIFEST)} names no files; make the store anew")
+            parts = [self.path / name for name in self.manifest["files"]]
+        self.parts = PartFiles(parts, schema=SCHEMA)
+        if not len(self):
             raise HistosynthError(f"the store {self.path} holds no patch; its {MANIFEST} says why for each slide")
-        self.table: pa.Table = pa.concat_tables(tables)
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return len(self.parts)
+
+    @property
+    def table(self) -> pa.Table:
+        """All of it, images as they are stored, in memory."""
+        columns = [[piece for chunk in self.parts.chunks(name) for piece in chunk.chunks] for name in SCHEMA.names]
+        return pa.table([pa.chunked_array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
 
     def column(self, name: str) -> list[Any]:
-        """One column as a list, None for null."""
-        values: list[Any] = self.table.column(name).to_pylist()
-        return values
+        """One column as a list, None for null. Read anew by each call; equal texts are one object."""
+        if SCHEMA.field(name).type != pa.string():
+            return [value for chunk in self.parts.chunks(name) for value in chunk.to_pylist()]
+        values, codes = self.codes(name)
+        values.append(None)  # -1
+        return [values[code] for code in codes.tolist()]
+
+    def codes(self, name: str) -> tuple[list[Any], "NDArray[np.integer[Any]]"]:
+        """A column of texts as the different ones, sorted, and the number of each row's among them; -1: null.
+
+        As many bytes a row as that number needs: one, for a few labels.
+        """
+        number: dict[str, int] = {}
+        pieces: list[NDArray[np.integer[Any]]] = []
+        for chunk in self.parts.chunks(name):
+            for piece in chunk.dictionary_encode().chunks:
+                known = np.array([number.setdefault(v, len(number)) for v in piece.dictionary.to_pylist()], np.int64)
+                place = piece.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+                codes = np.append(known, -1)[place]
+                pieces.append(codes.astype(np.min_scalar_type(-max(len(number), 1))))
+        values = sorted(number)
+        rank = np.empty(len(values) + 1, np.min_scalar_type(-max(len(values), 1)))
+        rank[[number[value] for value in values]] = np.arange(len(values))
+        rank[-1] = -1
+        return values, rank[np.concatenate(pieces)] if pieces else rank[:0]
 
     @property
     def labels(self) -> list[str]:
         """The labels found, sorted; rows without a label do not count."""
-        return sorted({label for label in self.column("label") if label is not None})
+        return self.codes("label")[0]
 
     @property
     def patch_px(self) -> int:
@@ -251,40 +302,72 @@ class Store:
         keep = np.ones(len(self), dtype=bool)
         for name, wanted in (("split", split), ("label", label)):
             if wanted is not None:
-                keep &= np.array([value == wanted for value in self.column(name)])
+                values, codes = self.codes(name)
+                keep &= codes == (values.index(wanted) if wanted in values else len(values))
         return np.flatnonzero(keep)
 
-    def images(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Decode these rows: (N, H, W, 3) uint8.
+    def images(self, rows: Sequence[int] | NDArray[np.int64], *, threads: int | None = None) -> NDArray[np.uint8]:
+        """Read and decode these rows: (N, H, W, 3) uint8.
 
         Raises:
             HistosynthError: an image is damaged, or not of the size of the first.
         """
-        cells = self.table.column("image").take(pa.array(rows, type=pa.int64())).to_pylist()
-        with ThreadPoolExecutor() as pool:
-            try:
-                decoded = list(pool.map(lambda cell: decode_png(cell["bytes"]), cells))
-            except (OSError, SyntaxError, ValueError, TypeError) as error:
-                raise HistosynthError(
-                    f"the store {self.path} holds a damaged image ({error}); make the store anew"
-                ) from error
+        with self._decoding():
+            decoded = self.parts.each_image(np.asarray(rows, np.int64), decode_png, threads=threads)
+        return self._stack(decoded)
+
+    def stream_images(self) -> Iterator[NDArray[np.uint8]]:
+        """Decode all rows in order, a row group at a time: (N, H, W, 3) uint8.
+
+        Raises:
+            HistosynthError: an image is damaged, or not of the size of those beside it.
+        """
+        with self._decoding():
+            for decoded in self.parts.stream_images(decode_png):
+                yield self._stack(decoded)
+
+    def images_hash(self, rows: Sequence[int] | NDArray[np.int64]) -> str:
+        """SHA-256 over the images of these rows in their order, as they are stored."""
+        digest, rows = hashlib.sha256(), np.asarray(rows, np.int64)
+        for start in range(0, len(rows), _BATCH):
+            digest.update(b"".join(self.parts.each_image(rows[start : start + _BATCH], _sha256)))
+        return digest.hexdigest()
+
+    def content_hash(self) -> str:
+        """SHA-256 over what the rows say and show, whatever the files are called and wherever one ends.
+
+        Images count by what `write_part` noted of them. They are read only where that note is missing, or the part no
+        longer has the size that the manifest states: another program wrote it.
+        """
+        digest = hashlib.sha256()
+        for name in ("patch_id", "label", "split", "source"):
+            digest.update(f"\0{name}\0".encode())
+            for chunk in self.parts.chunks(name):
+                digest.update("".join(f"{value}\0" for value in chunk.to_pylist()).encode())
+        images = 0
+        for part, (rows, size, notes) in enumerate(self.parts.notes()):
+            path, noted = self.parts.paths[part], notes.get(_IMAGES.encode())
+            if noted is None or self.manifest.get("files", {}).get(path.name) != size:
+                every = np.arange(rows) + self.parts.starts[part]
+                with self._decoding():
+                    found = chain(self.parts.each_image(every, _sha256))
+            else:
+                found = int(noted, 16)
+            images = join(images, found, images=rows)
+        digest.update(str(images).encode())
+        return digest.hexdigest()
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, SyntaxError, ValueError, TypeError) as error:
+            raise HistosynthError(
+                f"the store {self.path} holds a damaged image ({error}); make the store anew"
+            ) from error
+
+    def _stack(self, decoded: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         sizes = {image.shape for image in decoded}
         if len(sizes) > 1:
             raise HistosynthError(f"the store {self.path} mixes patch sizes {sorted(sizes)}; make one store of each")
         return np.stack(decoded) if decoded else np.empty((0, 0, 0, 3), dtype=np.uint8)
-
-    def images_hash(self, rows: Sequence[int] | NDArray[np.int64]) -> str:
-        """SHA-256 over the images of these rows in their order, as they are stored."""
-        digest = hashlib.sha256()
-        for cell in self.table.column("image").take(pa.array(rows, type=pa.int64())).to_pylist():
-            digest.update(hashlib.sha256(cell["bytes"]).digest())
-        return digest.hexdigest()
-
-    def content_hash(self) -> str:
-        """SHA-256 over what the rows say and show, whatever the files are called."""
-        digest = hashlib.sha256()
-        for name in ("patch_id", "label", "split", "source"):
-            digest.update("\0".join(str(value) for value in self.column(name)).encode())
-        for cell in self.table.column("image").to_pylist():
-            digest.update(hashlib.sha256(cell["bytes"]).digest())
-        return digest.hexdigest()

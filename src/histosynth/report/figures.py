@@ -48,7 +48,7 @@ def synthetic_statement(side: Side) -> str | None:
     if side.name != "fake":
         return None
     sources = ", ".join(sorted(set(side.store.column("source"))))
-    return f"Synthetic histology, no patient's tissue: made by the generative model {sources} with histosynth"
+    return f"Synthetic histology: made by the generative model {sources} with histosynth"
 
 
 def patch_png(image: NDArray[np.uint8], *, synthetic: str | None) -> bytes:

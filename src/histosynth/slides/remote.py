@@ -1,4 +1,4 @@
-"""Slides that lie elsewhere: `https://…`, `s3://…`, read in place, block by block, through fsspec.
+"""Slides and stores that lie elsewhere: `https://…`, `s3://…`, read in place, a part at a time, through fsspec.
 
 A URL travels as a `Path`, as every slide does. `Path` makes one slash of two, and `url_of` gives the second back, so
 a URL must not have a double slash of its own. What follows `?` (a signature, often) is part of no name.
@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 from histosynth.errors import HistosynthError
 
-_URL = re.compile(r"(https?|s3|gs|az|abfs):/+(?=[^/])", re.IGNORECASE)
+_URL = re.compile(r"(https?|s3|gs|az|abfs|memory):/+(?=[^/])", re.IGNORECASE)
 _BLOCK = 1 << 18  # a tile has 5 to 50 kB, and its neighbors are often wanted next
 _BLOCKS = 64
 
@@ -28,8 +28,13 @@ def file_name(path: Path) -> str:
     return path.name if url is None else url.partition("?")[0].rpartition("/")[2]
 
 
-def open_binary(path: Path) -> BinaryIO:
+def open_binary(path: Path, *, what: str = "slide", blocks: bool = True) -> BinaryIO:
     """Open a local file, or a remote one, for reading at any place.
+
+    Args:
+        path: the file; a URL as a `Path`.
+        what: what errors call it.
+        blocks: fetch whole blocks and keep some; else fetch what is asked for, and no more.
 
     Raises:
         HistosynthError: it is remote and cannot be reached, or its server does not serve parts of a file, or the extra
@@ -44,16 +49,17 @@ def open_binary(path: Path) -> BinaryIO:
         import fsspec
 
         filesystem, name = fsspec.core.url_to_fs(url)
+        kept = {"maxblocks": _BLOCKS} if blocks else {}
         file = filesystem.open(
-            name, "rb", block_size=_BLOCK, cache_type="blockcache", cache_options={"maxblocks": _BLOCKS}
+            name, "rb", block_size=_BLOCK, cache_type="blockcache" if blocks else "none", cache_options=kept
         )
     except ImportError as error:
         raise HistosynthError(
-            f"slide {shown} lies elsewhere, and {error.name or error} is missing; pip install 'histosynth[remote]'"
+            f"{what} {shown} lies elsewhere, and {error.name or error} is missing; pip install 'histosynth[remote]'"
         ) from error
     except Exception as error:  # each protocol of fsspec raises the errors of its own library
         raise HistosynthError(
-            f"slide {shown} cannot be reached ({_one_line(error)}); check the address, or copy the file here"
+            f"{what} {shown} cannot be reached ({_one_line(error)}); check the address, or copy the file here"
         ) from error
     if not file.seekable() or getattr(file, "size", None) is None:
         file.close()

@@ -62,7 +62,7 @@ def train(
         HistosynthError: no labeled patches, settings that do not fit, a directory of another run, a diverged loss.
     """
     store = store if isinstance(store, Store) else Store(store)
-    data = PatchDataset(store, split=settings.train.split, balance=settings.train.balance)
+    data = PatchDataset.of(store, settings.train, progress=progress)
     make = {"denoiser": DiffusionTask, "classifier": ClassifierTask}[settings.train.task]
     task = make(data, settings=settings, device=pick_device(device))
     facts = {
@@ -71,7 +71,7 @@ def train(
         "mpp": store.column("mpp")[0],
         "patches": len(data),
         "train_split": settings.train.split,
-        "train_patients": len({store.column("patient_id")[row] for row in data.rows} - {None}),
+        "train_patients": data.patients,
         "parameters": sum(p.numel() for p in task.model.parameters()),
         "store": str(store.path),
         "data_hash": store.content_hash(),

@@ -9,7 +9,7 @@ from histosynth.rundir import MANIFEST, is_empty, provenance, read_manifest, req
 
 KIND = "run"
 # These may change between two calls of the same run; all else that training reads must not.
-_FREE = {"images", "checkpoint_every", "samples_every"}
+_FREE = {"images", "checkpoint_every", "samples_every", "cache", "cache_gb", "workers"}
 
 
 class Run:

@@ -57,7 +57,7 @@ class Task:
         seed = int(np.random.SeedSequence((train.seed, seen)).generate_state(1, np.uint64)[0])
         generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # for dropout
-        x, label = self.data.batch(seen, train.batch, seed=train.seed)
+        x, label = self.data.batch(seen, train.batch, seed=train.seed, stride=train.batch)
         if train.flips:
             x = random_symmetry(x, generator=generator)
         if train.stain_jitter:

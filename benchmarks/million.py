@@ -1,0 +1,123 @@
+"""A million patches: what memory and time it takes to open a store, to keep its pixels decoded, and to draw batches.
+
+Makes a store of tiny patches (8 px of noise) in parts of ten thousand, then in a process of its own each: opens it and
+reads what training asks (labels, split, patients, content hash), decodes it into a file, draws batches from all over
+the order, and draws batches without that file. Prints the peak of memory (RSS) of each, first for a tenth of the
+patches, so that what grows with their number is seen; drawing needs PyTorch, whose import alone stands beside it. About
+ten minutes on two busy cores, half of it to make the store, which `--keep DIR` keeps; `--quick` takes a fiftieth. The
+last line is JSON.
+
+    .venv/bin/python benchmarks/million.py [--patches 1000000] [--keep DIR] [--quick]
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PX = 8
+PART = 10_000
+BATCHES = 300
+
+
+def draw(directory: Path, count: int) -> None:
+    from histosynth.patches.store import Patch, part_path, write_manifest, write_part
+
+    directory.mkdir(parents=True, exist_ok=True)
+    for part in range(count // PART):
+        path, rng = part_path(directory, f"{part:05d}"), np.random.default_rng(part)
+        if path.exists():
+            continue
+        images = rng.integers(0, 256, (PART, PX, PX, 3), dtype=np.uint8)
+        rows = (
+            Patch(
+                patch_id=f"slide{part}_{n}", slide_id=f"slide{part}", patient_id=f"patient{part // 2}", image=image,
+                source="real", label=("IDHwt", "IDHmut-codel", "IDHmut-noncodel")[n % 7 % 3], mpp=1.0, tissue=0.9,
+                split="train" if (part + 1) % 5 else "held_out", x=n, y=part, extent=512, stain="raw",
+            )
+            for n, image in enumerate(images)
+        )  # fmt: skip
+        write_part(path, rows, fingerprint="benchmark")
+    write_manifest(directory, {})
+
+
+def imports(_store: Path, _kept: Path) -> None:
+    import histosynth.patches.dataset  # noqa: F401
+
+
+def opening(store: Path, _kept: Path) -> None:
+    from histosynth.patches.store import Store
+
+    opened = Store(store)
+    opened.labels, opened.select(split="train"), opened.codes("patient_id"), opened.content_hash()
+
+
+def decoding(store: Path, kept: Path) -> None:
+    from histosynth.patches.pixel_cache import PixelCache
+    from histosynth.patches.store import Store
+
+    PixelCache(Store(store), directory=kept, image_px=PX, limit_gb=100)
+
+
+def drawing(store: Path, cache: str) -> None:
+    from histosynth.patches.dataset import PatchDataset
+    from histosynth.patches.store import Store
+
+    data = PatchDataset(Store(store), balance=True, weights={"IDHwt": 2.0}, cache=cache)
+    for n in range(BATCHES):
+        data.batch(n * 1_000_003, 64, seed=0)
+
+
+STAGES: dict[str, Callable[[Path, Path], None]] = {
+    "import PyTorch": imports,
+    "open, columns, hash": opening,
+    "decode into a file": decoding,
+    "draw 300 batches of 64": lambda store, kept: drawing(store, str(kept)),
+    "draw them without the file": lambda store, _: drawing(store, "off"),
+}
+
+
+def measure(stage: str, store: Path, kept: Path) -> dict[str, float]:
+    """Seconds and peak MB of a stage in a process of its own."""
+    command = [sys.executable, __file__, "--stage", stage, "--keep", str(store), "--kept", str(kept)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--patches", type=int, default=1_000_000)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--stage", help=argparse.SUPPRESS)
+    parser.add_argument("--kept", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.stage:
+        started = time.perf_counter()
+        STAGES[given.stage](given.keep, given.kept)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"seconds": round(time.perf_counter() - started, 2), "peak_mb": round(peak)}))
+        return
+    most = 20_000 if given.quick else given.patches
+    facts: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (max(most // 10 // PART, 1) * PART, most):
+            store = (given.keep or Path(folder)) / f"store-{count}"
+            draw(store, count)
+            print(f"{count} patches, {sum(p.stat().st_size for p in store.iterdir()) / 1e6:.0f} MB in the store")
+            print(f"  pixels {count * 3 * PX**2 / 1e6:.0f} MB")
+            for stage in STAGES:
+                found = facts[f"{stage}, {count}"] = measure(stage, store, Path(folder) / "kept")
+                print(f"  {stage:<28} {found['seconds']:7.1f} s   peak {found['peak_mb']:6.0f} MB", flush=True)
+    print(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main()

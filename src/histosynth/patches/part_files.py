@@ -1,0 +1,183 @@
+"""The parts of a store, read a row group at a time in any order: files here, or behind an address through fsspec.
+
+Opening reads the footer of each part, which says how many rows it has and where they lie. What stays in memory does not
+grow with the images: the number of rows of each part, and footers of up to 100 MB.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from histosynth.errors import HistosynthError
+from histosynth.patches.threads import cores, in_threads
+from histosynth.slides.remote import open_binary, url_of
+
+_FOOTERS = 8 << 20  # bytes as they are written; in memory a footer takes 13 times that
+_REMOTE_THREADS = 32  # they wait for an answer most of the time
+
+
+class PartFiles:
+    """Parts in the order of their names, as one sequence of rows.
+
+    Args:
+        paths: the parts; a URL travels as a `Path`.
+        schema: what they must hold: the columns that may not be null and `image`, and no column of another type.
+
+    Raises:
+        HistosynthError: a part is damaged, is of another schema, or cannot be reached.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, schema: pa.Schema) -> None:
+        self.paths, self._schema = list(paths), schema
+        self._threads = _REMOTE_THREADS if any(url_of(path) for path in self.paths[:1]) else None
+        self._footers: OrderedDict[int, _Footer] = OrderedDict()
+        self._held = 0
+        self._lock = Lock()
+        counts = list(in_threads(self._check, range(len(self.paths)), threads=self._threads))
+        self.starts: NDArray[np.int64] = np.cumsum([0, *counts])  # the first row of each part, and the end
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def chunks(self, name: str) -> Iterator[pa.ChunkedArray]:
+        """One column, part by part."""
+        field = self._schema.field(name)
+
+        def read(part: int) -> pa.ChunkedArray:
+            with self._open(part) as file:
+                if name not in file.schema_arrow.names:
+                    return pa.chunked_array([pa.nulls(file.metadata.num_rows, field.type)])
+                return _whole(file.read(columns=[name], use_threads=False), rows=file.metadata.num_rows).column(0)
+
+        return in_threads(read, range(len(self.paths)), threads=self._threads)
+
+    def notes(self) -> Iterator[tuple[int, int, dict[bytes, bytes]]]:
+        """Of each part, the number of rows, the bytes of the file, and what its writer noted in the footer."""
+
+        def read(part: int) -> tuple[int, int, dict[bytes, bytes]]:
+            footer = self._footer(part)
+            return footer.metadata.num_rows, footer.file_bytes, footer.metadata.metadata or {}
+
+        return in_threads(read, range(len(self.paths)), threads=self._threads)
+
+    def each_image(
+        self, rows: NDArray[np.int64], function: Callable[[bytes], Any], *, threads: int | None = None
+    ) -> list[Any]:
+        """`function` of the image bytes of these rows, in their order; each row group is read once, in threads."""
+        part = np.searchsorted(self.starts, rows, side="right") - 1
+        wanted: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for place, (p, row) in enumerate(zip(part.tolist(), (rows - self.starts[part]).tolist(), strict=True)):
+            starts = self._footer(p).starts
+            group = int(np.searchsorted(starts, row, side="right")) - 1
+            wanted.setdefault((p, group), []).append((place, row - int(starts[group])))
+        results: list[Any] = [None] * len(rows)
+
+        def read(key: tuple[int, int]) -> None:
+            cells = self._cells(*key)
+            for place, offset in wanted[key]:
+                results[place] = function(cells[offset].as_py())
+
+        for _ in in_threads(read, wanted, threads=threads or self._threads):
+            pass
+        return results
+
+    def stream_images(self, function: Callable[[bytes], Any]) -> Iterator[list[Any]]:
+        """`function` of the image bytes of every row in order, a row group at a time, in threads."""
+
+        def read(key: tuple[int, int]) -> list[Any]:
+            return [function(cell) for cell in self._cells(*key).to_pylist()]
+
+        keys = ((part, group) for part in range(len(self.paths)) for group in range(len(self._footer(part).starts)))
+        return in_threads(read, keys, threads=self._threads or cores())
+
+    def _cells(self, part: int, group: int) -> pa.Array:
+        """The image bytes of a row group."""
+        with self._open(part) as file:
+            found = file.read_row_group(group, columns=["image.bytes"], use_threads=False)
+            table = _whole(found, rows=file.metadata.row_group(group).num_rows)
+        return table.column(0).combine_chunks().field(0)
+
+    def _check(self, part: int) -> int:
+        """The number of rows of a part with the right columns."""
+        with self._reading(part):
+            footer = self._footer(part).metadata
+            found = footer.schema.to_arrow_schema()
+            for field in self._schema:
+                if field.name not in found.names and (field.name == "image" or not field.nullable):
+                    raise KeyError(f"no column '{field.name}'")
+                if field.name in found.names and found.field(field.name).type != field.type:
+                    raise KeyError(f"column '{field.name}' is {found.field(field.name).type}, not {field.type}")
+        return int(footer.num_rows)
+
+    def _footer(self, part: int) -> "_Footer":
+        with self._lock:
+            if part in self._footers:
+                self._footers.move_to_end(part)
+                return self._footers[part]
+        with self._reading(part), self._source(part) as source:
+            file_bytes = source.stat().st_size if isinstance(source, Path) else source.size
+            footer = _Footer(pq.read_metadata(source), file_bytes=file_bytes)
+        with self._lock:
+            if part not in self._footers:
+                self._footers[part] = footer
+                self._held += footer.size
+            while len(self._footers) > 1 and self._held > _FOOTERS:
+                self._held -= self._footers.popitem(last=False)[1].size
+        return footer
+
+    @contextmanager
+    def _open(self, part: int) -> Iterator[pq.ParquetFile]:
+        footer = self._footer(part).metadata
+        with (
+            self._reading(part),
+            self._source(part) as source,
+            pq.ParquetFile(source, metadata=footer, page_checksum_verification=True) as file,
+        ):
+            yield file
+
+    @contextmanager
+    def _source(self, part: int) -> Iterator[Any]:
+        path = self.paths[part]
+        if url_of(path) is None:
+            yield path
+            return
+        with open_binary(path, what="part", blocks=False) as file:
+            yield file
+
+    @contextmanager
+    def _reading(self, part: int) -> Iterator[None]:
+        path = self.paths[part]
+        try:
+            yield
+        except HistosynthError:
+            raise
+        except Exception as error:
+            url = url_of(path)  # each protocol of fsspec raises the errors of its own library
+            if url is None and not isinstance(error, OSError | pa.ArrowException | KeyError | ValueError):
+                raise
+            mend = "check the address, or copy the store here" if url else "delete it and run the same command again"
+            raise HistosynthError(f"{url or path} cannot be read ({error}); {mend}") from error
+
+
+def _whole(table: pa.Table, *, rows: int) -> pa.Table:
+    """The table, where it has as many rows as the footer promised."""
+    if table.num_rows != rows:
+        raise OSError(f"{table.num_rows} rows where the footer says {rows}")
+    return table
+
+
+class _Footer:
+    """What a part's footer says, with the first row of each row group."""
+
+    def __init__(self, metadata: pq.FileMetaData, *, file_bytes: int) -> None:
+        self.metadata, self.size, self.file_bytes = metadata, int(metadata.serialized_size), file_bytes
+        counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        self.starts: NDArray[np.int64] = np.cumsum([0, *counts])[:-1]

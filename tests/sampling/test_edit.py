@@ -1,0 +1,217 @@
+"""Edits of real patches: what becomes of them, what the store says of their origin, and that it is made once."""
+
+import json
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+from PIL import Image
+
+from histosynth.cli import histosynth
+from histosynth.errors import HistosynthError
+from histosynth.patches.dataset import PatchDataset
+from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.sampling.edit import How, fill, interpolate, read_mask, square, translate
+from histosynth.sampling.sources import Selection
+
+MakeRun = Callable[..., Path]
+QUICK = How(steps=4, device="cpu", progress=False)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Six real patches of smooth random color, two a label; the second of each label is held out."""
+    rng = np.random.default_rng(0)
+    patches = []
+    for i, label in enumerate("aabbcc"):
+        coarse = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+        image = np.asarray(Image.fromarray(coarse).resize((16, 16), Image.Resampling.BICUBIC))
+        split = "held_out" if i % 2 else "train"
+        patches.append(
+            Patch(patch_id=f"S{i}_0_0", image=image, source="real", label=label, slide_id=f"S{i}", patient_id=f"P{i}",
+                  x=0, y=0, extent=16, mpp=1.0, tissue=1.0, split=split)
+        )  # fmt: skip
+    directory = tmp_path / "store"
+    directory.mkdir()
+    write_part(part_path(directory, "S"), patches, fingerprint="x")
+    write_manifest(directory, {})
+    return directory
+
+
+def images(path: Path) -> dict[str, NDArray[np.uint8]]:
+    opened = Store(path)
+    return dict(zip(opened.column("patch_id"), opened.images(range(len(opened))), strict=True))
+
+
+def everything(store: Path, **options: Any) -> Selection:
+    return Selection(paths=[store], split=None, **options)
+
+
+def test_a_patch_translated_into_its_own_label_comes_back(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+    """To the rounding of its bytes or nearly: the way up and down is one curve. Another label changes it."""
+    run, before = make_run(), images(store)
+    how = How(steps=60, device="cpu", progress=False)
+    translate(run, everything(store, patches=["S0_0_0"]), out=tmp_path / "out", to=["a", "b"], how=how)
+    found = images(tmp_path / "out")
+    same, other = (np.abs(found[f"run_S0_0_0_to_{label}"].astype(int) - before["S0_0_0"]).max() for label in ("a", "b"))
+    assert same <= 2
+    assert other > 10
+
+
+@pytest.mark.parametrize("process", ["edm", "ddpm"])
+def test_an_edit_depends_on_its_source_alone(make_run: MakeRun, store: Path, tmp_path: Path, process: str) -> None:
+    run = make_run(process=process)
+    translate(run, everything(store), out=tmp_path / "all", how=QUICK)
+    one = How(steps=4, device="cpu", progress=False, batch=1)
+    translate(run, everything(store, patches=["S3_0_0"]), out=tmp_path / "one", how=one)
+    found = images(tmp_path / "one")
+    assert sorted(found) == ["run_S3_0_0_to_a", "run_S3_0_0_to_c"]
+    for name, image in images(tmp_path / "all").items():
+        if name in found:
+            assert np.array_equal(image, found[name])
+
+
+def test_the_store_says_that_it_is_synthetic_and_whose_patches_they_were(
+    make_run: MakeRun, store: Path, tmp_path: Path
+) -> None:
+    result = translate(make_run(), everything(store), out=tmp_path / "out", how=QUICK)
+    opened = Store(tmp_path / "out")
+    assert (result.images, result.made, len(opened)) == (12, 12, 12)
+    assert set(opened.column("source")) == {"run"}
+    assert set(opened.column("patient_id")) == set(opened.column("slide_id")) == {None}
+    told = opened.manifest
+    assert told["synthetic"] is True
+    assert told["edits"]["run_S3_0_0_to_a"]["from"] == ["S3_0_0"]
+    assert told["sources"]["S3_0_0"]["patient_id"] == "P3"
+    assert told["sources"]["S3_0_0"]["label"] == "b"
+    assert len(told["made_with"]["weights_sha256"]) == 64
+    with Image.open(result.sheet) as sheet:
+        assert "SYNTHETIC" in sheet.info["Description"]
+
+
+def test_edits_of_held_out_patients_stay_out_of_training(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+    translate(make_run(), everything(store), out=tmp_path / "out", how=QUICK)
+    opened = Store(tmp_path / "out")
+    seen = [opened.column("patch_id")[row] for row in PatchDataset(opened, split="train").rows]
+    assert {name.split("_")[1] for name in seen} == {"S0", "S2", "S4"}
+    interpolate(make_run(), everything(store, patches=["S0_0_0", "S1_0_0"]), out=tmp_path / "between", how=QUICK)
+    assert set(Store(tmp_path / "between").column("split")) == {"held_out"}
+
+
+def test_by_default_held_out_patches_are_drawn(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+    translate(make_run(), Selection(paths=[store], per_label=5), out=tmp_path / "out", to=["a"], how=QUICK)
+    assert sorted(images(tmp_path / "out")) == [f"run_S{i}_0_0_to_a" for i in (1, 3, 5)]
+
+
+def test_interpolation_ends_at_the_two_patches(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+    before = images(store)
+    how = How(steps=60, device="cpu", progress=False)
+    named = everything(store, patches=["S2_0_0", "S5_0_0"])
+    interpolate(make_run(), named, out=tmp_path / "out", frames=4, how=how)
+    opened = Store(tmp_path / "out")
+    frames = opened.images(range(4)).astype(int)
+    assert opened.column("label") == ["b", None, None, "c"]
+    for end, name in ((frames[0], "S2_0_0"), (frames[-1], "S5_0_0")):
+        assert np.abs(end - before[name]).max() <= 2
+    steps = [np.abs(b - a).mean() for a, b in pairwise(frames)]
+    assert max(steps) < 0.8 * np.abs(frames[-1] - frames[0]).mean()
+
+
+def test_filling_keeps_the_known_bytes_and_depends_on_the_seed(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+    run, before, hole = make_run(), images(store), square(16, share=0.5)
+    for name, seed, variants in (("two", 0, 2), ("second", 1, 1)):
+        fill(run, everything(store), out=tmp_path / name, variants=variants, seed=seed, repeats=2, how=QUICK)
+    two, second = images(tmp_path / "two"), images(tmp_path / "second")
+    for source, image in before.items():
+        first, other = (two[f"run_{source}_filled_{seed}"] for seed in (0, 1))
+        assert np.array_equal(first[~hole], image[~hole])
+        assert np.array_equal(other[~hole], image[~hole])
+        assert not np.array_equal(first[hole], other[hole])
+        assert np.array_equal(second[f"run_{source}_filled_1"], other)
+    assert two["run_S0_0_0_filled_0"].shape == (16, 16, 3)
+
+
+def test_every_byte_of_a_known_pixel_survives(make_run: MakeRun, tmp_path: Path) -> None:
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(np.stack([ramp, ramp.T, 255 - ramp], axis=2)).save(tmp_path / "ramp.png")
+    Image.fromarray(np.pad(np.full((1, 1), 255, np.uint8), ((0, 15), (0, 15)))).save(tmp_path / "mask.png")
+    mask = read_mask(tmp_path / "mask.png")
+    assert mask.sum() == 1
+    fill(make_run(), Selection(paths=[tmp_path / "ramp.png"]), out=tmp_path / "out", hole=mask, repeats=1, how=QUICK)
+    found = images(tmp_path / "out")["run_ramp_filled_0"]
+    assert np.array_equal(found[~mask], np.asarray(Image.open(tmp_path / "ramp.png"))[~mask])
+    assert Store(tmp_path / "out").column("label") == [None]
+
+
+def test_asked_again_nothing_is_made_and_an_interrupted_store_is_finished(
+    make_run: MakeRun, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("histosynth.sampling.edited_store._BLOCK", 5)
+    run, out = make_run(), tmp_path / "out"
+    translate(run, everything(store), out=out, how=QUICK)
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert len(whole) == 3 + 2
+    assert translate(run, everything(store), out=out, how=QUICK).made == 0
+    (out / "manifest.json").unlink()
+    min(out.glob("*.parquet")).unlink()
+    assert translate(run, everything(store), out=out, how=QUICK).made == 5
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+
+
+def test_mistakes_are_one_line_and_leave_nothing(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+    run, out = make_run(process="ddpm"), tmp_path / "out"
+    Image.new("RGB", (16, 12)).save(tmp_path / "flat.png")
+    flat = Selection(paths=[tmp_path / "flat.png"])
+    for call, message in (
+        (lambda: translate(run, everything(store), out=out, to=["d"], how=QUICK), "knows no label 'd'"),
+        (lambda: translate(run, everything(store, patches=["S0_0_1"]), out=out), r"no patch 'S0_0_1' .*did you mean"),
+        (lambda: translate(run, flat, out=out), "'flat' is 16 x 12 px; this model draws 16 x 16"),
+        (lambda: translate(run, everything(store), out=out, to=["a", "a"]), "two results would be called"),
+        (lambda: translate(run, everything(store), out=out, how=How(steps=41)), "41 steps asked of a schedule with 40"),
+        (lambda: interpolate(run, everything(store), out=out), "not among 6; name two"),
+        (lambda: fill(run, everything(store), out=out, hole=np.ones((8, 8), bool)), "the mask is 8 x 8 px"),
+        (lambda: fill(run, everything(store), out=out, hole=np.zeros((16, 16), bool)), "leaves nothing to draw"),
+        (lambda: translate(run, Selection(paths=[store], label="z"), out=out), "knows no label 'z'"),
+    ):
+        with pytest.raises(HistosynthError, match=message):
+            call()
+        assert not out.exists()
+
+
+def test_other_edits_are_refused(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+    run, out = make_run(), tmp_path / "out"
+    translate(run, everything(store), out=out, to=["a"], how=QUICK)
+    with pytest.raises(HistosynthError, match=r"depth = 1\.0, not 0\.5"):
+        translate(run, everything(store), out=out, to=["a"], depth=0.5, how=QUICK)
+    with pytest.raises(HistosynthError, match="holds other edits"):
+        translate(run, everything(store), out=out, to=["b"], how=QUICK)
+    with pytest.raises(HistosynthError, match="edit = translate, not inpaint"):
+        fill(run, everything(store), out=out, how=QUICK)
+    (out / "manifest.json").unlink()
+    with pytest.raises(HistosynthError, match="unfinished patches of another making"):
+        fill(run, everything(store), out=out, how=QUICK)
+
+
+def test_a_patch_at_another_scale_is_refused(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+    patch = Patch(patch_id="fine", image=np.zeros((16, 16, 3), np.uint8), source="real", label="a", mpp=0.5)
+    write_part(part_path(store, "T"), [patch], fingerprint="x")
+    with pytest.raises(HistosynthError, match=r"'fine' has 0\.5 um/px; this model draws at 1"):
+        translate(make_run(), everything(store, patches=["fine"]), out=tmp_path / "out", how=QUICK)
+
+
+def test_the_verbs(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+    run, shared = str(make_run()), ["--steps", "2", "--device", "cpu", "--quiet", "--json"]
+    for verb, options, count in (
+        ("translate", ["--to", "c", "--depth", "0.5", "--split", "all"], 6),
+        ("interpolate", ["--patch", "S0_0_0", "--patch", "S4_0_0", "--frames", "3"], 3),
+        ("inpaint", ["--hole", "0.25", "--variants", "2", "--repeats", "1", "--to", "b"], 6),
+    ):
+        out = str(tmp_path / verb)
+        ended = CliRunner().invoke(histosynth, [verb, run, str(store), "--out", out, *options, *shared])
+        assert ended.exit_code == 0, ended.output
+        assert json.loads(ended.output)["images"] == count
