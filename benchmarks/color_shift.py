@@ -8,10 +8,10 @@ What real patches differ by is measured alike, between two halves of the trainin
 
     .venv/bin/python benchmarks/color_shift.py --data DIR [--runs DIR] [--out DIR] [--per-label 20] [--quick]
 
-The data as for `osteosarcoma.py`. A quarter of an hour on two cores; what is done is not done again; `--quick` trains runs of
-its own and shows that it works. The last line is JSON: `ratio` is the color distance of EDM's samples over that of
-uniformly weighted noise prediction's (linear schedule) with the settings of the first row; `low` and `high` are those
-of thirds of the seeds.
+The data as for `osteosarcoma.py`. A quarter of an hour on two cores; what is done is not done again; `--quick` trains
+runs of its own and shows that it works. The last line is JSON: `ratio` is the color distance of EDM's samples over that
+of uniformly weighted noise prediction's (linear schedule) with the settings of the first row; `low` and `high` are
+those of thirds of the seeds.
 """
 
 import argparse

@@ -4,11 +4,12 @@ A model trained on real tissue makes the same seeds with each sampler. Features 
 patches that it was trained on, for that is what a sampler can be held to; color is the distance of all tissue pixels to
 theirs, in optical density. An evaluation is one pass of the network for an image: Heun's rule costs two a step.
 
-    .venv/bin/python benchmarks/samplers.py --data DIR [--run RUN] [--out DIR] [--per-label 80] [--jobs 2] [--quick]
+    .venv/bin/python benchmarks/samplers.py --data DIR [--run RUN] [--out DIR] [--per-label 80] [--quick]
 
-DIR as for `osteosarcoma.py`. Without `--run` the model is trained first (`small_budget.py`). A quarter of an hour on two
-cores; what is done is not done again; `--quick` shows that it runs. The last line is JSON: `ratio` is the distance of the default
-sampler at its 20 evaluations over that of `ddpm` at 250; `low` and `high` are those of either half of the seeds.
+DIR as for `osteosarcoma.py`. Without `--run` the model is trained first (`small_budget.py`). A quarter of an hour on
+two cores; what is done is not done again; `--quick` shows that it runs. The last line is JSON: `ratio` is the distance
+of the default sampler at its 20 evaluations over that of `ddpm` at 250; `low` and `high` are those of either half of
+the seeds.
 """
 
 import argparse
