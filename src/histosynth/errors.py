@@ -11,6 +11,14 @@ class HistosynthError(Exception):
         return " ".join(super().__str__().split())  # libraries' messages, quoted inside, may have several lines
 
 
+class Stopped(Exception):  # noqa: N818 - it is none
+    """A signal asked for the end, and all is saved. The command line exits with 128 + its number, as a shell has it."""
+
+    def __init__(self, signum: int, said: str) -> None:
+        super().__init__(said)
+        self.signum = signum
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A tail for an error message: ` (did you mean 'x'?)`, or nothing where no known name is near."""
     found = get_close_matches(name, list(known), n=1)

@@ -20,10 +20,16 @@ from histosynth.errors import HistosynthError
 
 MODEL = ModelSettings(channels=8, channel_mult=(1, 2), blocks=1, attention_px=(4,), heads=2)
 PROCESSES: dict[str, dict[str, Any]] = {
-    "epsilon": {},
-    "x0": {"prediction": "x0", "weighting": "min_snr"},
-    "v": {"prediction": "v", "zero_terminal_snr": True, "weighting": "uniform", "schedule": "cosine"},
-    "learned": {"variance": "learned"},
+    "epsilon": {"process": "ddpm"},
+    "x0": {"process": "ddpm", "prediction": "x0", "weighting": "min_snr"},
+    "v": {
+        "process": "ddpm",
+        "prediction": "v",
+        "zero_terminal_snr": True,
+        "weighting": "uniform",
+        "schedule": "cosine",
+    },
+    "learned": {"process": "ddpm", "variance": "learned"},
     "edm": {"process": "edm"},
     "flow": {"process": "flow"},
 }
@@ -91,7 +97,7 @@ def test_under_autocast_only_the_network_is_rounded(name: str, half: torch.dtype
             + denoiser.schedule.sigma(t)[:, None, None, None] * noise
         )
         clean = denoiser(x, t, label)
-        of_half = denoiser.loss(x0.to(half), label, generator=torch.Generator().manual_seed(0))
+        of_half = denoiser.loss_at(x0.to(half), label, t=t, noise=noise).weighted
     hook.remove()
     assert answers[0].dtype == half
     assert loss.weighted.dtype == loss.plain.dtype == clean.dtype == of_half.dtype == torch.float32
@@ -148,7 +154,7 @@ def test_settings_that_do_not_fit_the_patches_are_one_line() -> None:
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_the_noise_does_not_tell_an_image_without_signal(schedule: Any) -> None:
     def build(**options: Any) -> Denoiser:
-        settings = DiffusionSettings(schedule=schedule, zero_terminal_snr=True, **options)
+        settings = DiffusionSettings(**{"process": "ddpm"} | options, schedule=schedule, zero_terminal_snr=True)
         return build_denoiser(MODEL, settings, image_px=8, labels=2)
 
     with pytest.raises(HistosynthError, match=r"diffusion.zero_terminal_snr .*set diffusion.prediction=v or x0"):
@@ -163,7 +169,7 @@ def test_the_noise_does_not_tell_an_image_without_signal(schedule: Any) -> None:
 
 def test_settings_reach_the_denoiser() -> None:
     def build(**options: Any) -> Any:
-        return build_denoiser(MODEL, DiffusionSettings(**options), image_px=8, labels=2)
+        return build_denoiser(MODEL, DiffusionSettings(**{"process": "ddpm"} | options), image_px=8, labels=2)
 
     snr = torch.tensor([0.5, 20.0])
     assert build(p2_k=2.0, p2_gamma=1.0).weighting(snr, "epsilon").tolist() == pytest.approx([1 / 2.5, 1 / 22])

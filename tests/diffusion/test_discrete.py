@@ -35,7 +35,8 @@ def test_the_loss_is_the_weighted_square_error_of_the_noise_at_random_times(told
     schedule, x0 = linear(1000), torch.zeros(4, 3, 2, 2)
     network = told(torch.zeros(4, 3, 2, 2))
     denoiser = DiscreteDenoiser(network, schedule, weighting=partial(p2, gamma=1.0))
-    loss = denoiser.loss(x0, torch.zeros(4), generator=torch.Generator().manual_seed(5))
+    t = denoiser.draw_times(4, generator=torch.Generator().manual_seed(5))
+    loss = denoiser.loss_at(x0, torch.zeros(4), t=t, noise=torch.randn(x0.shape)).weighted
     x, time, _ = network.asked[0]
     sigma = schedule.sigma(time + 1)
     noise = x / sigma[:, None, None, None]

@@ -47,5 +47,6 @@ def test_the_weight_makes_every_noise_level_count_alike_at_the_start(told: MakeN
     generator = torch.Generator().manual_seed(0)
     x0 = 0.5 * torch.randn(4096, 3, 4, 4, generator=generator)
     denoiser = EDMDenoiser(told(torch.zeros(1)), VarianceExploding(), sigma_data=0.5)
-    loss = denoiser.loss(x0, torch.zeros(4096), generator=generator)
-    assert loss.mean().item() == pytest.approx(1, abs=0.02)
+    t = denoiser.draw_times(4096, generator=generator)
+    loss = denoiser.loss_at(x0, torch.zeros(4096), t=t, noise=torch.randn(x0.shape, generator=generator))
+    assert loss.weighted.mean().item() == pytest.approx(1, abs=0.02)

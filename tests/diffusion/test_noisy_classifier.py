@@ -66,7 +66,8 @@ def test_it_learns_as_much_as_can_be_known() -> None:
 
     x0, label = batch(64)
     for _ in range(150):
-        losses, _ = classifier.loss(x0, label, generator=generator)
+        t, noise = classifier.draw_times(64, generator=generator), torch.randn(x0.shape, generator=generator)
+        losses, _ = classifier.loss_at(x0, label, t=t, noise=noise)
         optimizer.zero_grad()
         losses.mean().backward()
         optimizer.step()

@@ -1,13 +1,14 @@
 """The U-Net: ADM's published sizes, its block structure, and what its parts compute."""
 
+import os
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from histosynth.diffusion.unet import Attention, ResidualBlock, UNet, sinusoids
+from histosynth.diffusion.unet import Attention, ResidualBlock, UNet, attend, sinusoids, upsampled_conv
 
 # ImageNet models of Dhariwal & Nichol 2021, table 12 (1000 labels, learned variance). Exact counts are those of
 # guided-diffusion's UNetModel with the same options; ours has one embedding more, the null label's (4 x channels).
@@ -82,9 +83,9 @@ def test_attention_equals_its_formula_with_guided_diffusion_s_head_order() -> No
     torch.manual_seed(0)
     block, x = Attention(64, heads=4, head_channels=0), torch.randn(2, 64, 3, 5)
     nn.init.normal_(block.out.weight, std=0.1)
-    qkv = block.qkv(block.norm(x)).flatten(2)  # (2, 4 heads x (q, k, v) x 16, 15)
+    qkv = block.qkv(F.group_norm(x, 32, block.norm.weight, block.norm.bias)).flatten(2)
     heads = []
-    for head in range(4):
+    for head in range(4):  # each has 16 channels of q, then of k, then of v
         q, k, v = qkv[:, 48 * head : 48 * (head + 1)].split(16, dim=1)
         weight = torch.softmax(q.transpose(1, 2) @ k / 4, dim=-1)
         heads.append(v @ weight.transpose(1, 2))
@@ -92,15 +93,93 @@ def test_attention_equals_its_formula_with_guided_diffusion_s_head_order() -> No
     torch.testing.assert_close(block(x), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_residual_block_equals_its_formula() -> None:
+@pytest.mark.parametrize("positions", [16, 256, 400])
+def test_attention_in_bf16_is_that_in_fp32(positions: int) -> None:
+    q, k, v = torch.randn(3, 2, 4, positions, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
+    expected = F.scaled_dot_product_attention(q.float(), k.float(), v.float())
+    torch.testing.assert_close(attend(q, k, v).float(), expected, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+def test_residual_block_equals_its_formula(scale: float) -> None:
     torch.manual_seed(0)
-    block = ResidualBlock(32, 64, 8, 0.0, scale=0.5, checkpointing=False)
+    block = ResidualBlock(32, 64, 8, 0.0, scale=scale, checkpointing=False)
     nn.init.normal_(block.conv2.weight, std=0.1)
+    for module in (block.norm1, block.norm2):
+        nn.init.normal_(module.weight)
+        nn.init.normal_(module.bias)
     x, embedding = torch.randn(2, 32, 8, 8), torch.randn(2, 8)
-    h = block.conv1(F.avg_pool2d(F.silu(block.norm1(x)), 2))
-    scale, shift = block.modulation(embedding).chunk(2, dim=1)
-    h = block.conv2(F.silu(block.norm2(h) * (1 + scale[..., None, None]) + shift[..., None, None]))
-    torch.testing.assert_close(block(x, embedding), block.skip(F.avg_pool2d(x, 2)) + h)
+
+    def resized(x: Tensor) -> Tensor:
+        return {0.5: F.avg_pool2d(x, 2), 1.0: x, 2.0: x.repeat_interleave(2, 2).repeat_interleave(2, 3)}[scale]
+
+    h = F.silu(F.group_norm(x, 32, block.norm1.weight, block.norm1.bias))
+    h = F.group_norm(block.conv1(resized(h)), 32, block.norm2.weight, block.norm2.bias)
+    scaled, shift = block.modulation(embedding).chunk(2, dim=1)
+    h = block.conv2(F.silu(h * (1 + scaled[..., None, None]) + shift[..., None, None]))
+    expected = block.skip(resized(x)) + h
+    torch.testing.assert_close(block(x, embedding), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_upsampling_within_the_convolution_is_exact() -> None:
+    conv = nn.Conv2d(5, 7, 3, padding=1, dtype=torch.float64)
+    x = torch.randn(2, 5, 4, 3, dtype=torch.float64, requires_grad=True)
+    plain = conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    fused = upsampled_conv(x, conv)
+    torch.testing.assert_close(fused, plain)
+    dy = torch.randn_like(plain)
+    inputs = (x, conv.weight, conv.bias)
+    for a, b in zip(torch.autograd.grad(fused, inputs, dy), torch.autograd.grad(plain, inputs, dy), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize(("image_px", "channel_mult"), [(32, (1, 2, 3)), (64, (1, 1, 2))])
+def test_output_and_gradients_equal_guided_diffusion_s(
+    image_px: int, channel_mult: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if (clone := os.environ.get("HISTOSYNTH_GUIDED_DIFFUSION")) is None:
+        pytest.skip("HISTOSYNTH_GUIDED_DIFFUSION does not name a clone of guided-diffusion")
+    monkeypatch.syspath_prepend(clone)
+    from guided_diffusion.unet import UNetModel
+
+    torch.manual_seed(0)
+    theirs = UNetModel(
+        image_size=image_px,
+        in_channels=3,
+        model_channels=32,
+        out_channels=6,
+        num_res_blocks=1,
+        attention_resolutions=(2, 4),
+        channel_mult=channel_mult,
+        num_classes=4,
+        num_heads=4,
+        use_scale_shift_norm=True,
+        resblock_updown=True,
+    )
+    ours = UNet(
+        image_px=image_px,
+        labels=3,
+        channels=32,
+        channel_mult=channel_mult,
+        blocks=1,
+        attention_px=(image_px // 2, image_px // 4),
+        heads=4,
+        out_channels=6,
+    )
+    pairs = list(zip(ours.parameters(), theirs.parameters(), strict=True))
+    with torch.no_grad():
+        for a, b in pairs:
+            if b.ndim == 1 or not b.any():  # gains, biases, zeroed convolutions
+                b.add_(torch.randn_like(b), alpha=0.1)
+            a.copy_(b.reshape(a.shape))
+    x, t, y = torch.randn(3, 3, image_px, image_px), torch.tensor([0.0, 31.0, 999.0]), torch.tensor([0, 2, 3])
+    outs = [network(x, t, y) for network in (ours, theirs)]
+    for out in outs:
+        (out * x.repeat(1, 2, 1, 1)).mean().backward()
+    torch.testing.assert_close(*outs, atol=1e-5 * outs[1].abs().max().item(), rtol=0)
+    largest = max(b.grad.abs().max().item() for _, b in pairs)  # some are zero but for rounding
+    for a, b in pairs:
+        torch.testing.assert_close(a.grad, b.grad.reshape(a.shape), atol=1e-5 * largest, rtol=0)
 
 
 def test_checkpointing_changes_no_gradient() -> None:
@@ -110,6 +189,20 @@ def test_checkpointing_changes_no_gradient() -> None:
         x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
         network(x, torch.tensor([3.0, 700.0]), torch.tensor([0, 1])).square().mean().backward()
         grads.append([p.grad for p in network.parameters()])
+    for a, b in zip(*grads, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_checkpointing_works_under_autocast() -> None:
+    network, grads = tiny(checkpointing=True), []
+    x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    for checkpointing in (False, True):
+        for module in network.modules():
+            if isinstance(module, ResidualBlock):
+                module.checkpointing = checkpointing
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = network(x, torch.tensor([3.0, 700.0]), torch.tensor([0, 1])).float().square().mean()
+        grads.append(torch.autograd.grad(loss, list(network.parameters())))
     for a, b in zip(*grads, strict=True):
         torch.testing.assert_close(a, b)
 

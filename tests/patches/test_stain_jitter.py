@@ -60,18 +60,23 @@ def test_glass_stays_glass_and_what_fades_into_it_has_no_edge() -> None:
     assert slope < 6  # a step anywhere would make it hundreds
 
 
-def test_each_image_has_a_jitter_of_its_own_from_the_generator_alone() -> None:
+def seeded(count: int, *, first: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in range(first, first + count)]
+
+
+def test_each_image_has_a_jitter_of_its_own_from_its_generator_alone() -> None:
     x = pixels(most=180).expand(200, -1, -1, -1)[:, :, :4, :4]
-    first, again = (random_stain(x, strength=0.2, generator=torch.Generator().manual_seed(7)) for _ in range(2))
+    first, again = (random_stain(x, strength=0.2, generators=seeded(200, first=0)) for _ in range(2))
     assert torch.equal(first, again)
-    assert not torch.equal(first, random_stain(x, strength=0.2, generator=torch.Generator().manual_seed(8)))
+    assert not torch.equal(first, random_stain(x, strength=0.2, generators=seeded(200, first=200)))
     assert len({tuple(image.flatten().tolist()) for image in first}) == 200
+    assert torch.equal(first[7:9], random_stain(x[7:9], strength=0.2, generators=seeded(2, first=7)))
 
 
 def test_factors_and_shifts_fill_their_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, torch.Tensor] = {}
     monkeypatch.setattr("histosynth.patches.stain_jitter.jitter", lambda x, **drawn: seen.update(drawn))
-    random_stain(torch.zeros(4000, 3, 1, 1), strength=0.2, generator=torch.Generator().manual_seed(0))
+    random_stain(torch.zeros(4000, 3, 1, 1), strength=0.2, generators=seeded(4000, first=0))
     for drawn, middle in ((seen["factors"], 1.0), (seen["shifts"], 0.0)):
         low, high = drawn.aminmax(dim=0)
         assert low.tolist() == pytest.approx([middle - 0.2] * 2, abs=1e-3)

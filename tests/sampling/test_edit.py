@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,11 @@ def test_the_store_says_that_it_is_synthetic_and_whose_patches_they_were(
     assert len(told["made_with"]["weights_sha256"]) == 64
     with Image.open(result.sheet) as sheet:
         assert "SYNTHETIC" in sheet.info["Description"]
+    for row in opened.table.select(["patch_id", "image"]).to_pylist():
+        with Image.open(BytesIO(row["image"]["bytes"])) as image:
+            assert image.info["Description"].startswith("SYNTHETIC")
+            assert image.info["Edit"] == "translate"
+            assert image.info["From"] == row["patch_id"].removeprefix("run_").rpartition("_to_")[0]
 
 
 def test_edits_of_held_out_patients_stay_out_of_training(make_run: MakeRun, store: Path, tmp_path: Path) -> None:

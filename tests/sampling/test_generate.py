@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +220,24 @@ def test_the_cost_is_told(make_run: MakeRun, tmp_path: Path) -> None:
     ):
         assert sample(run, tmp_path / name, settings, per_label=1).evaluations == cost
         assert json.loads((tmp_path / name / "manifest.json").read_text())["evaluations"] == cost
+
+
+def test_every_image_says_inside_how_it_was_made_and_keeps_it(make_run: MakeRun, tmp_path: Path) -> None:
+    run, out = make_run(), tmp_path / "out"
+    sample(run, out, per_label=2)
+    sample(run, out, per_label=3)  # into the same part
+    sample(run, tmp_path / "unmarked", per_label=3, mark=False)
+    (weights,) = (run / "weights").iterdir()
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    for row in Store(out).table.select(["patch_id", "label", "image"]).to_pylist():
+        with Image.open(BytesIO(row["image"]["bytes"])) as image:
+            assert image.info["Description"].startswith("SYNTHETIC")
+            assert (image.info["Source"], image.info["Weights"]) == ("run", digest)
+            assert (image.info["Seed"], image.info["Label"]) == (row["patch_id"].split("_")[1], row["label"])
+            assert image.info["Sampler"] == "heun, 3 steps, guidance 1.0"
+    for row in Store(tmp_path / "unmarked").table.select(["image"]).to_pylist():
+        with Image.open(BytesIO(row["image"]["bytes"])) as image:
+            assert not {"Description", "Seed", "Label"} & set(image.info)
+    assert images(out) == images(tmp_path / "unmarked")
+    with pytest.raises(HistosynthError, match="made with marked = True, not False"):
+        sample(run, out, per_label=3, mark=False)

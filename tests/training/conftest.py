@@ -1,6 +1,9 @@
 """A tiny store and tiny settings, so that a run takes a second."""
 
-from collections.abc import Callable
+import multiprocessing
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +54,95 @@ def make_store(tmp_path: Path) -> Callable[..., Path]:
         return directory
 
     return make
+
+
+_CODE = """
+import os, sys
+os.environ.update({environment!r})
+for number, path in ((1, {out!r}), (2, {err!r})):
+    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+"""
+_COMMAND = """
+sys.argv = {argv!r}
+from histosynth.cli import main
+sys.exit(main())
+"""
+
+
+class Launcher:
+    """Starts `histosynth` as processes, with the variables that `torchrun` gives them but without its agent.
+
+    They are forked from a server that has imported everything, which takes seconds, once.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.started = directory, list[BaseProcess]()
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(
+            ["histosynth.cli", "histosynth.cli.train", "histosynth.training.loop", "histosynth.sampling.generate"]
+        )
+
+    @staticmethod
+    def free_port() -> int:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            return int(free.getsockname()[1])
+
+    def start(self, words: Sequence[object], *, processes: int = 1) -> list[BaseProcess]:
+        """Start a command and return."""
+        return self.start_code(_COMMAND.format(argv=["histosynth", *map(str, words)]), processes=processes)
+
+    def start_code(self, what: str, *, processes: int) -> list[BaseProcess]:
+        """Start Python code and return."""
+        shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self.free_port())}
+        first = len(self.started)
+        for rank in map(str, range(processes)):
+            own = {**shared, "RANK": rank, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": str(processes)}
+            out, err = self._files(len(self.started))
+            code = _CODE.format(
+                environment={"OMP_NUM_THREADS": "1", **(own if processes > 1 else {})},
+                out=str(out),
+                err=str(err),
+            )
+            process = self.context.Process(target=exec, args=(code + what, {}))
+            process.start()
+            self.started.append(process)
+        return self.started[first:]
+
+    def finish(self, started: Sequence[BaseProcess]) -> list[tuple[int | None, str, str]]:
+        """Exit code, output and errors of each."""
+        for one in started:
+            one.join(240)
+        files = [self._files(self.started.index(one)) for one in started]
+        return [(p.exitcode, out.read_text(), err.read_text()) for p, (out, err) in zip(started, files, strict=True)]
+
+    def run(self, words: Sequence[object], *, processes: int = 1) -> str:
+        """Run them to the end; the output of the first."""
+        ended = self.finish(self.start(words, processes=processes))
+        assert all(code == 0 for code, _, _ in ended), ended
+        return ended[0][1]
+
+    def _files(self, number: int) -> tuple[Path, Path]:
+        return self.directory / f"{number}.out", self.directory / f"{number}.err"
+
+
+@pytest.fixture
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    made = Launcher(tmp_path_factory.mktemp("output"))
+    yield made
+    for one in made.started:
+        one.kill()
+        one.join()
+
+
+@pytest.fixture
+def training(make_store: Callable[..., Path], tiny_settings: Settings, tmp_path: Path) -> Callable[..., list[object]]:
+    """The words that train a run of that name, with some settings changed."""
+    store = make_store()
+
+    def words(name: str, *overrides: str) -> list[object]:
+        config = tmp_path / f"{name}.toml"
+        config.write_text(load_settings(tiny_settings, overrides=overrides).to_toml())
+        return ["train", store, "--out", tmp_path / name, "--config", config, "--device", "cpu", "--quiet"]
+
+    return words

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -22,8 +21,10 @@ from histosynth.patches.dataset import PatchDataset, to_tensor
 from histosynth.patches.store import Store
 from histosynth.rundir import only_writer
 from histosynth.training.diffusion_task import DiffusionTask
+from histosynth.training.launch import launch
 from histosynth.training.log import read_stats
 from histosynth.training.loop import train
+from histosynth.training.task import Images
 
 MakeStore = Callable[..., Path]
 
@@ -106,7 +107,7 @@ def test_twenty_steps_with_stain_jitter_are_seven_and_thirteen(make_store: MakeS
 
     def task(jitter: float) -> DiffusionTask:
         settings = load_settings(tiny_settings, overrides=[f"train.stain_jitter={jitter}"])
-        return DiffusionTask(data, settings=settings, device=torch.device("cpu"))
+        return DiffusionTask(data, settings=settings, accelerator=launch("cpu"))
 
     whole, first, second = task(0.1), task(0.1), task(0.1)
     losses = [whole.step(8 * n)["loss"] for n in range(20)]
@@ -114,29 +115,23 @@ def test_twenty_steps_with_stain_jitter_are_seven_and_thirteen(make_store: MakeS
         first.step(8 * n)
     second.load_state(first.state())
     assert [second.step(8 * n)["loss"] for n in range(7, 20)] == losses[7:]
-    assert all(torch.equal(whole.weights()[name], value) for name, value in second.weights().items())
-    assert task(0.0).step(0)["loss"] != losses[0]
+    assert all(torch.equal(whole.emas[0].weights[name], value) for name, value in second.emas[0].weights.items())
+    plain = task(0.0)
+    assert plain.step(0)["loss"] == losses[0]  # an untrained network answers 0, whatever it sees
+    assert plain.step(8)["loss"] != losses[1]
 
 
-def test_no_stain_jitter_draws_nothing(
-    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from histosynth.diffusion.denoiser import Denoiser
+def test_no_stain_jitter_draws_nothing(make_store: MakeStore, tiny_settings: Settings) -> None:
+    data = PatchDataset(Store(make_store()))
 
-    store = make_store()
-    seen: list[torch.Tensor] = []
+    def drawn(*overrides: str) -> Images:
+        settings = load_settings(tiny_settings, overrides=[f"train.{override}" for override in overrides])
+        return DiffusionTask(data, settings=settings, accelerator=launch("cpu"))._draw(0)
 
-    def loss(self: Denoiser, x: torch.Tensor, label: object, *, generator: torch.Generator) -> torch.Tensor:
-        seen.append(generator.get_state())
-        return plain(self, x, label, generator=generator)
-
-    plain = Denoiser.loss
-    monkeypatch.setattr(Denoiser, "loss", loss)
-    settings = load_settings(tiny_settings, overrides=["train.images=8", "train.flips=false"])
-    train(store, out=tmp_path / "run", settings=settings, device="cpu", progress=False)
-    expected = torch.Generator().manual_seed(int(np.random.SeedSequence((3, 0)).generate_state(1, np.uint64)[0]))
-    torch.rand(8, generator=expected)  # the labels that are dropped
-    assert torch.equal(seen[0], expected.get_state())
+    plain, jittered = drawn("flips=false"), drawn("flips=false", "stain_jitter=0.1")
+    assert torch.equal(plain.x, data.batch(0, 8, seed=3)[0])
+    assert not torch.equal(plain.x, jittered.x)
+    assert all(torch.equal(one, other) for one, other in zip(plain[1:], jittered[1:], strict=True))
 
 
 def test_a_finished_run_has_nothing_to_do(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
@@ -251,19 +246,20 @@ def test_a_diverging_loss_names_step_and_patches_and_keeps_the_checkpoint(
     monkeypatch: pytest.MonkeyPatch,
     bad: list[int],
 ) -> None:
-    from histosynth.diffusion.denoiser import Denoiser
+    from histosynth.diffusion.denoiser import Loss
+    from histosynth.diffusion.discrete import DiscreteDenoiser
 
-    honest, calls, store = Denoiser.loss, iter(range(1000)), Store(make_store())
+    honest, calls, store = DiscreteDenoiser.loss_at, iter(range(1000)), Store(make_store())
     shown: list[torch.Tensor] = []
 
-    def loss(self: Denoiser, x: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
-        losses = honest(self, x, *args, **kwargs)  # type: ignore[arg-type]
+    def loss_at(self: DiscreteDenoiser, x: torch.Tensor, *args: object, **kwargs: object) -> Loss:
+        loss = honest(self, x, *args, **kwargs)  # type: ignore[arg-type]
         if next(calls) < 5:
-            return losses
+            return loss
         shown.extend(x[bad])
-        return losses * torch.ones(8).index_fill(0, torch.tensor(list(bad)), float("nan"))
+        return Loss(loss.weighted * torch.ones(8).index_fill(0, torch.tensor(list(bad)), float("nan")), loss.plain)
 
-    monkeypatch.setattr(Denoiser, "loss", loss)
+    monkeypatch.setattr(DiscreteDenoiser, "loss_at", loss_at)
     settings = load_settings(tiny_settings, overrides=["train.flips=false"])
     message = r"the loss is nan and its gradient nan after 40 images, on (\d) of 8 patches of the batch: (.*); look .*"
     with pytest.raises(HistosynthError, match=message + "the last checkpoint is in") as caught:
@@ -280,13 +276,13 @@ def test_a_diverging_loss_names_step_and_patches_and_keeps_the_checkpoint(
 def test_a_diverging_gradient_of_a_finite_loss_names_the_first_patches(
     make_store: MakeStore, tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", lambda *_, **__: torch.tensor(float("inf")))
     data = PatchDataset(Store(make_store()))
     settings = load_settings(tiny_settings, overrides=["train.batch=20"])
     with pytest.raises(
         HistosynthError, match=r"gradient inf after 60 images, on 20 of 20 .* and 4 more; look"
     ) as caught:
-        DiffusionTask(data, settings=settings, device=torch.device("cpu")).step(60)
+        DiffusionTask(data, settings=settings, accelerator=launch("cpu")).step(60)
     assert ", ".join(data.ids(60, 16, seed=3)) in str(caught.value)
 
 
@@ -348,7 +344,9 @@ def test_a_classifier_of_one_label_and_a_run_of_another_task_are_refused(
 def test_previews_that_cannot_be_made_are_refused_at_the_start(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
 ) -> None:
-    settings = load_settings(tiny_settings, overrides=["diffusion.timesteps=10", "sample.steps=11"])
+    settings = load_settings(
+        tiny_settings, overrides=["diffusion.process=ddpm", "diffusion.timesteps=10", "sample.steps=11"]
+    )
     with pytest.raises(HistosynthError, match="11 steps asked of a schedule with 10 timesteps"):
         train(make_store(), out=tmp_path / "run", settings=settings, device="cpu", progress=False)
     assert not (tmp_path / "run").exists()

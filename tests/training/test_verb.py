@@ -55,7 +55,7 @@ def test_a_mistake_is_one_line(
 def test_a_full_disk_is_one_line_and_the_run_goes_on(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
 ) -> None:
-    """A limit on the size of files stands in for the disk: the first checkpoint does not fit."""
+    """A limit on the size of files stands in for the disk: no checkpoint fits."""
     config, run = tmp_path / "tiny.toml", tmp_path / "run"
     config.write_text(tiny_settings.to_toml())
     words = ["train", str(make_store()), "--out", str(run), "--config", str(config), "--device", "cpu", "--quiet"]
@@ -67,8 +67,12 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
 
     full = subprocess.run(command, preexec_fn=limited, capture_output=True, text=True, check=False)
     assert (full.returncode, full.stdout) == (2, "")
-    assert full.stderr.count("\n") == 1
-    assert "nothing half-written was left" in full.stderr
+    *warnings, error = full.stderr.splitlines()
+    assert [line.split(" could")[0] for line in warnings] == [
+        f"histosynth: warning: the checkpoint after {images} images" for images in (32, 64)
+    ]
+    assert "the checkpoint after 96 images could not be written (File too large)" in error
+    assert "run the same command again" in error
     assert not [p for p in run.rglob("*") if p.name.startswith(".") or p.suffix in (".pt", ".safetensors")]
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "trained on 96 images" in again.stdout

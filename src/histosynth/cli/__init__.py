@@ -9,11 +9,12 @@ from typing import NoReturn
 import click
 
 from histosynth import __version__
-from histosynth.errors import HistosynthError, nearest
+from histosynth.cli.options import main_process
+from histosynth.errors import HistosynthError, Stopped, nearest
 
 VERBS = (
-    "demo", "patches", "pack", "normalize", "train", "sample", "translate", "interpolate", "inpaint", "evaluate",
-    "compare", "export", "info", "doctor",
+    "demo", "patches", "pack", "normalize", "train", "watch", "sample", "translate", "interpolate", "inpaint",
+    "evaluate", "compare", "export", "info", "doctor",
 )  # fmt: skip
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -49,7 +50,7 @@ def histosynth() -> None:
 
 def main() -> None:
     """Run the command line. A user's mistake ends in one line and exit code 2, never in a traceback."""
-    warnings.showwarning = lambda message, *_: print(f"histosynth: warning: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
     try:
         histosynth(prog_name="histosynth", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -60,8 +61,11 @@ def main() -> None:
         _stop(f"{error.format_message().rstrip('.')}; see `{where} --help`")
     except (click.ClickException, HistosynthError) as error:
         _stop(str(error))
+    except Stopped as error:
+        _say(str(error))
+        sys.exit(128 + error.signum)
     except click.Abort:
-        print("histosynth: stopped; the same command goes on where this one left off", file=sys.stderr)
+        _say("stopped; the same command goes on where this one left off")
         sys.exit(130)
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
@@ -71,5 +75,11 @@ def main() -> None:
 
 
 def _stop(text: str) -> NoReturn:
-    print(f"histosynth: error: {' '.join(text.split())}", file=sys.stderr)
+    _say(f"error: {' '.join(text.split())}")
     sys.exit(2)
+
+
+def _say(text: str) -> None:
+    """Tell the user; of many processes under a launcher, one is enough."""
+    if main_process():
+        print(f"histosynth: {text}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Options that several verbs share."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -36,5 +37,12 @@ def json_option(command: F) -> F:
 
 
 def show(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
-    """Print the result: `text` for people, `result` for machines."""
+    """Print the result: `text` for people, `result` for machines; of many processes, the first does."""
+    if not main_process():
+        return
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else text)
+
+
+def main_process() -> bool:
+    """Whether this is the first of the processes that `torchrun` or `accelerate launch` started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"

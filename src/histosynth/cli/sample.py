@@ -24,6 +24,7 @@ from histosynth.config import load_settings
 )
 @click.option("--classifier", type=click.Path(path_type=Path), help="Run or weights file of a classifier that guides.")
 @click.option("--classifier-scale", type=click.FloatRange(0), help="Its strength. Default: sample.classifier_scale.")
+@click.option("--no-mark", is_flag=True, help="Leave the images without the text that says how they were made.")
 @settings_options
 @device_option
 @quiet_option
@@ -40,6 +41,7 @@ def command(
     guidance: float | None,
     classifier: Path | None,
     classifier_scale: float | None,
+    no_mark: bool,
     config: str | None,
     overrides: tuple[str, ...],
     device: str | None,
@@ -48,8 +50,9 @@ def command(
 ) -> None:
     """Make synthetic patches from RUN (a directory, or one .safetensors file of it).
 
-    Labels are balanced. Every image has a seed of its own, so it is the same whatever the batch; asked for more, the
-    same command makes only what is missing. Settings not given are those that the model was trained with.
+    Labels are balanced. Every image has a seed of its own, so it is the same whatever the batch and the number of
+    processes (`torchrun`, `accelerate launch`); asked for more, or interrupted, the same command makes only what is
+    missing. Settings not given are those that the model was trained with. Every image says inside that it is synthetic.
 
     \b
       histosynth sample runs/lgg --out samples/lgg --per-label 500
@@ -65,7 +68,7 @@ def command(
     settings = load_settings(base, overrides=[*overrides, *options])
     result = generate(
         run, out=out, settings=settings.sample, per_label=per_label, seed=seed, labels=labels, device=device,
-        progress=not quiet,
+        progress=not quiet, mark=not no_mark,
     )  # fmt: skip
     facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(result).items()}
     text = (

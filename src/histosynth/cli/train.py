@@ -2,11 +2,15 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from histosynth.cli.options import device_option, json_option, quiet_option, settings_options, show
-from histosynth.config import load_settings
+from histosynth.config import Settings, load_settings
+
+if TYPE_CHECKING:
+    from histosynth.training.checkup import Checkup
 
 
 @click.command()
@@ -29,24 +33,64 @@ def command(
 
     Stops by itself after `train.images` images. Interrupted, the same command goes on from the last checkpoint. On the
     way the run collects sample grids (samples/), a log (stats.jsonl, tensorboard/), the averaged weights (weights/) and
-    what resuming needs (state/).
+    what resuming needs (state/); `histosynth watch RUN` shows how it is doing.
+
+    Several GPUs or machines: the same command under `torchrun` or `accelerate launch`.
+
+    Exit codes: 0 trained; 2 a mistake, a full disk or a diverged loss; 143 after SIGTERM and 130 after SIGINT (Ctrl-C),
+    both with all saved. A second signal ends at once.
 
     \b
       histosynth train STORE --out runs/lgg --config paper
       histosynth train STORE --out runs/try --config demo --set train.images=20000
       histosynth train STORE --out runs/lgg-classifier --config paper --set train.task=classifier
+      torchrun --nproc-per-node 8 -m histosynth train STORE --out runs/lgg --config paper
     """
     settings = load_settings(config, overrides=overrides)
     from histosynth.training.loop import train
 
-    result = train(store, out=out, settings=settings, device=device, progress=not quiet)
+    result = train(
+        store,
+        out=out,
+        settings=settings,
+        device=device,
+        progress=not quiet,
+        checkups=_checkups(store, settings, device),
+    )
     facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(result).items()}
     rate = f" at {result.images_per_second:.1f} a second" if result.images_per_second else ""
+    many = f" on {result.processes} processes" if result.processes > 1 else ""
+    over = " (train.hours are over)" if result.ended == "hours" else ""
     following = f"histosynth sample {result.run} --out SAMPLES"
     if settings.train.task == "classifier":
         following = f"histosynth sample RUN --classifier {result.run} --out SAMPLES"
     text = (
-        f"trained on {result.images} images{rate}, loss {result.loss:.4f}\n"
+        f"trained on {result.images} images{rate}{many}{over}, loss {result.loss:.4f}, "
+        f"{result.hours:.2f} hours in all\n"
         f"run      {result.run}\nweights  {result.weights}\nnext     {following}"
     )
     show(facts, text, as_json=as_json)
+
+
+def _checkups(store: Path, settings: Settings, device: str | None) -> "list[Checkup]":
+    """The quick Fréchet distance, where it is asked for."""
+    train = settings.train
+    if not train.frechet_every or train.task != "denoiser":
+        return []
+    from histosynth.metrics.extractors import build_extractor
+    from histosynth.metrics.quick import quick_frechet
+    from histosynth.patches.store import Store
+    from histosynth.training.checkup import Checkup
+
+    real = Store(store)
+    weights = Path(settings.evaluate.weights) if settings.evaluate.weights else None
+    measure = quick_frechet(
+        real,
+        real.select(split=None if train.split == "all" else train.split),
+        extractor=build_extractor(settings.evaluate.extractor, device=device, weights=weights),
+        images=train.frechet_images,
+        batch=settings.evaluate.batch,
+        seed=train.seed,
+    )
+    per_label = -(-train.frechet_images // max(len(real.labels), 1))
+    return [Checkup(name="frechet", every=train.frechet_every, per_label=per_label, measure=measure)]

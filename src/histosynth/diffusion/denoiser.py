@@ -75,18 +75,12 @@ class Denoiser(nn.Module):
         """E[x_0 | x_t] alone, (B, 3, S, S)."""
         return self.predict(x, t, label).clean
 
-    def loss(self, x0: Tensor, label: Tensor, *, generator: torch.Generator) -> Tensor:
-        """Weighted loss of each image, (B,): `x0` (B, 3, S, S) in [-1, 1]; times and noise come from `generator`."""
-        t = self.draw_times(len(x0), generator=generator)
-        noise = torch.randn(x0.shape, generator=generator)
-        return self.loss_at(x0, label, t=t.to(wide(x0)), noise=noise.to(wide(x0))).weighted
-
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
         """Times as training draws them, (count,) on the CPU."""
         raise NotImplementedError
 
     def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> Loss:
-        """The loss at times `t` (B,) with `noise` (B, 3, S, S).
+        """The loss of `x0` (B, 3, S, S) in [-1, 1] at times `t` (B,) with `noise` (B, 3, S, S).
 
         Raises:
             ValueError: a shape, a time or a label that does not fit.

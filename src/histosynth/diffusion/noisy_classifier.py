@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from histosynth.config import ModelSettings
 from histosynth.diffusion.schedule import Schedule
-from histosynth.diffusion.unet import Attention, ResidualBlock, Stage, norm, sinusoids
+from histosynth.diffusion.unet import Attention, NormAct, ResidualBlock, Stage, sinusoids
 from histosynth.errors import HistosynthError
 
 _TIMES = 1000  # noise levels of a continuous process to train at
@@ -62,16 +62,16 @@ class HalfUNet(nn.Module):
                 self.down.append(Stage([residual(width, width, 0.5)]))
                 side //= 2
         self.middle = Stage([residual(width, width), Attention(width, heads, head_channels), residual(width, width)])
-        self.norm, self.output = norm(width), nn.Linear(width, labels)
+        self.norm, self.output = NormAct(width), nn.Linear(width, labels)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Run the network: `x` (B, 3, S, S), `time` (B,) of any real scale."""
         embedding = F.silu(self.time_embed(sinusoids(time, self.channels).to(x.dtype)))
-        h = self.input(F.pixel_unshuffle(x, self.stem))
+        h = self.input(F.pixel_unshuffle(x, self.stem).contiguous(memory_format=torch.channels_last))
         for stage in self.down:
             h = stage(h, embedding)
         h = self.middle(h, embedding)
-        logits: Tensor = self.output(F.silu(self.norm(h)).mean(dim=(2, 3)))
+        logits: Tensor = self.output(self.norm(h).mean(dim=(2, 3)))
         return logits
 
 
@@ -85,6 +85,7 @@ class NoisyClassifier(nn.Module):
     def __init__(self, network: nn.Module, schedule: Schedule) -> None:
         super().__init__()
         self.network, self.schedule = network, schedule
+        self._times = schedule.times(getattr(schedule, "timesteps", _TIMES))[:-1]
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Log probabilities (B, labels) of `x` (B, 3, S, S) at times `t` (B,)."""
@@ -93,14 +94,12 @@ class NoisyClassifier(nn.Module):
         logits = self.network(scale[:, None, None, None] * x, 2000 / math.pi * torch.atan2(sigma, alpha))
         return F.log_softmax(logits.float(), dim=1)
 
-    def loss(self, x0: Tensor, label: Tensor, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Cross entropy of each image, (B,), and whether its label was found, (B,); times and noise from `generator`.
+    def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
+        """Times as training draws them, (count,) on the CPU: evenly from all that a sampler may visit."""
+        return self._times[torch.randint(len(self._times), (count,), generator=generator)]
 
-        Times are drawn evenly from all that a sampler may visit.
-        """
-        times = self.schedule.times(getattr(self.schedule, "timesteps", _TIMES))[:-1]
-        t = times[torch.randint(len(times), (len(x0),), generator=generator)].to(x0)
-        noise = torch.randn(x0.shape, generator=generator).to(x0)
+    def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross entropy of each image at times `t` with `noise`, (B,), and whether its label was found, (B,)."""
         alpha, sigma = self.schedule.alpha(t)[:, None, None, None], self.schedule.sigma(t)[:, None, None, None]
         found = self(alpha * x0 + sigma * noise, t)
         return F.nll_loss(found, label, reduction="none"), found.argmax(dim=1) == label

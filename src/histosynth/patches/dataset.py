@@ -6,7 +6,7 @@ patches (`pixel_cache`), or from the store as they are wanted, always the same.
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -203,8 +203,8 @@ def to_bytes(x: Tensor) -> NDArray[np.uint8]:
     return image
 
 
-def random_symmetry(x: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Flip and turn each image of (N, C, S, S) at random: one of the eight symmetries of the square."""
-    choices = torch.randint(8, (len(x),), generator=generator).tolist()
+def random_symmetry(x: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
+    """Flip and turn each image of (N, C, S, S) by its own generator: one of the eight symmetries of the square."""
+    choices = [int(torch.randint(8, (), generator=generator)) for generator in generators]
     turned = [torch.rot90(image, k=choice % 4, dims=(1, 2)) for image, choice in zip(x, choices, strict=True)]
     return torch.stack([i.flip(2) if c >= 4 else i for i, c in zip(turned, choices, strict=True)])

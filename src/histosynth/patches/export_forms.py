@@ -14,10 +14,8 @@ import csv
 import hashlib
 import io
 import json
-import struct
 import tarfile
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ import numpy as np
 
 from histosynth.errors import HistosynthError
 from histosynth.patches.montage import SYNTHETIC
+from histosynth.patches.png_text import text_of, with_text
 from histosynth.patches.store import decode_png
 
 NO_LABEL = "unlabeled"
@@ -141,15 +140,11 @@ FORMS: Mapping[str, Callable[[Path, Iterable[Row], Selection], None]] = {
 
 
 def _labeled_png(row: Row) -> bytes:
-    """The PNG of a row; that of a synthetic patch with text that says so, as chunks behind the header."""
+    """The PNG of a row; that of a synthetic patch says so inside."""
     data: bytes = row["image"]["bytes"]
-    if row["source"] == "real":
+    if row["source"] == "real" or "Description" in text_of(data):
         return data
-    texts = b""
-    for key, text in (("Description", SYNTHETIC), ("Source", row["source"])):
-        chunk = b"iTXt" + key.encode() + b"\0\0\0\0\0" + text.encode()
-        texts += struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    return data[:33] + texts + data[33:]  # 8 bytes of signature, 25 of the header chunk
+    return with_text(data, {"Description": SYNTHETIC, "Source": row["source"]})
 
 
 def _names(labels: Iterable[str], *, instead: tuple[str, str] | None = None) -> dict[str, str]:

@@ -15,6 +15,8 @@ w = 0 up to the density of glass and 1 from twice that on. Densities count in na
 From s = 0.2 on, shifts of both stains at once can leave pale tissue as pale as glass.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,9 +29,10 @@ _STAINS = torch.tensor(TARGET.stains)
 _UNMIXING = torch.tensor(np.linalg.pinv(np.array(TARGET.stains)), dtype=torch.float32)
 
 
-def random_stain(x: Tensor, *, strength: float, generator: torch.Generator) -> Tensor:
-    """Jitter the stains of each image of (B, 3, H, W) at random: s of the module's equation is `strength`."""
-    factors, shifts = torch.rand(2, len(x), 2, generator=generator).mul_(2 * strength).sub_(strength)
+def random_stain(x: Tensor, *, strength: float, generators: Sequence[torch.Generator]) -> Tensor:
+    """Jitter the stains of each image of (B, 3, H, W) by its own generator; `strength` is s of the equation above."""
+    drawn = torch.stack([torch.rand(2, 2, generator=generator) for generator in generators], dim=1)
+    factors, shifts = drawn.mul_(2 * strength).sub_(strength)
     return jitter(x, factors=1 + factors, shifts=shifts)
 
 

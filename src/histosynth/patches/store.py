@@ -25,6 +25,7 @@ from PIL import Image
 from histosynth.errors import HistosynthError
 from histosynth.patches.image_chain import chain, join
 from histosynth.patches.part_files import PartFiles
+from histosynth.patches.png_text import text_of, with_text
 from histosynth.patches.threads import in_threads
 from histosynth.rundir import MANIFEST, atomic_write, read_manifest, require_directory, write_json
 from histosynth.slides.remote import open_binary, url_of
@@ -78,6 +79,7 @@ class Patch:
     tissue: float | None = None
     split: str | None = None
     stain: str | None = None  # "raw", "normalized", or "skipped:<reason>"; None where synthetic
+    text: Mapping[str, str] | None = None  # said inside the PNG, where synthetic: see `png_text`
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
@@ -157,7 +159,8 @@ def _sha256(data: bytes) -> bytes:
 
 def _row(patch: Patch) -> dict[str, Any]:
     row: dict[str, Any] = {field.name: getattr(patch, field.name) for field in SCHEMA}
-    return row | {"image": {"bytes": encode_png(patch.image), "path": f"{patch.patch_id}.png"}}
+    png = encode_png(patch.image)
+    return row | {"image": {"bytes": with_text(png, patch.text or {}), "path": f"{patch.patch_id}.png"}}
 
 
 def read_part(path: Path) -> list[Patch]:
@@ -168,9 +171,14 @@ def read_part(path: Path) -> list[Patch]:
     """
     try:
         rows = pq.read_table(path, schema=SCHEMA, page_checksum_verification=True).to_pylist()
-        return [Patch(**{**row, "image": decode_png(row["image"]["bytes"])}) for row in rows]
+        return [_patch(row) for row in rows]
     except (OSError, pa.ArrowException, KeyError, SyntaxError, ValueError) as error:
         raise HistosynthError(f"{path} cannot be read ({error}); delete it and run the same command again") from error
+
+
+def _patch(row: dict[str, Any]) -> Patch:
+    png = row.pop("image")["bytes"]
+    return Patch(**row, image=decode_png(png), text=text_of(png) or None)
 
 
 def stream_rows(parts: Sequence[Path], *, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -200,6 +208,19 @@ def part_record(path: Path) -> dict[str, Any]:
     """The record that a whole part was written with; empty where there is none."""
     record: dict[str, Any] = json.loads(_metadata(path).get(b"histosynth.record", b"{}"))
     return record
+
+
+def read_ids(path: Path) -> list[str]:
+    """Ids of the patches of a whole part.
+
+    Raises:
+        HistosynthError: it is damaged.
+    """
+    try:
+        ids: list[str] = pq.read_table(path, columns=["patch_id"]).column("patch_id").to_pylist()
+        return ids
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise HistosynthError(f"{path} cannot be read ({error}); delete it and run the same command again") from error
 
 
 def read_places(path: Path) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import to_bytes
-from histosynth.patches.montage import montage
+from histosynth.patches.montage import SYNTHETIC, montage
 from histosynth.patches.store import (
     KIND,
     Patch,
@@ -133,7 +133,9 @@ def write_edits(
                     some = block[i : i + batch]
                     with torch.inference_mode():
                         images = to_bytes(draw(some))
-                    patches += [_patch(edit, image, origin) for edit, image in zip(some, images, strict=True)]
+                    patches += [
+                        _patch(edit, image, origin, made_with) for edit, image in zip(some, images, strict=True)
+                    ]
                     bar.update(len(some))
                 write_part(path, patches, fingerprint=str(made_with))
                 made += len(block)
@@ -168,10 +170,13 @@ def draw_sheet(store: Path, edits: Sequence[Edit], *, before: Mapping[str, Seque
     return path
 
 
-def _patch(edit: Edit, image: NDArray[np.uint8], origin: Origin) -> Patch:
+def _patch(edit: Edit, image: NDArray[np.uint8], origin: Origin, made_with: Mapping[str, object]) -> Patch:
+    said = {"Description": SYNTHETIC, "Software": "histosynth", "Source": origin.run, "Edit": str(made_with["edit"])}
+    said |= {"From": ", ".join(source.patch_id for source in edit.sources), "Weights": str(made_with["weights_sha256"])}
     return Patch(
-        patch_id=edit.patch_id, image=image, source=origin.run, label=edit.label, mpp=origin.mpp, split=edit.split
-    )
+        patch_id=edit.patch_id, image=image, source=origin.run, label=edit.label, mpp=origin.mpp, split=edit.split,
+        text=said | ({"Label": edit.label} if edit.label else {}),
+    )  # fmt: skip
 
 
 def _facts(patch: Patch) -> dict[str, object]:

@@ -1,8 +1,8 @@
 """From a run to a store of synthetic patches. One seed an image: the same seed gives the same image, however made.
 
 The seed also decides the label, `labels[seed mod K]`, so any run of consecutive seeds is balanced. Parts hold a block
-of seeds each. A seed is in the store or it is not: the same command again, or one that asks for more, makes only what
-is missing and takes nothing away.
+of seeds each; under a launcher, processes take the blocks in turn. A seed is in the store or it is not: the same
+command again, or one that asks for more, makes only what is missing and takes nothing away.
 """
 
 import hashlib
@@ -21,21 +21,22 @@ from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.recipe import Recipe
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import to_bytes
-from histosynth.patches.montage import save_montage
+from histosynth.patches.montage import SYNTHETIC, save_montage
 from histosynth.patches.store import (
     KIND,
     Patch,
     Store,
     part_fingerprint,
     part_path,
+    read_ids,
     read_part,
     write_manifest,
     write_part,
 )
-from histosynth.rundir import MANIFEST, is_empty, one_writer, read_manifest, require_directory, versions
+from histosynth.rundir import MANIFEST, is_empty, read_manifest, require_directory, versions
 from histosynth.sampling.fixed_batch import FixedBatch, FixedBatchGuide
 from histosynth.training.checkpoint import Origin, find_weights, load_classifier, load_denoiser, read_origin
-from histosynth.training.device import pick_device
+from histosynth.training.launch import launch, told_by_main, total, writing
 
 _BLOCK = 256  # seeds a part
 _SHOWN = 12  # images a label on the contact sheet
@@ -67,7 +68,6 @@ def trained_settings(source: Path) -> Settings:
     return read_origin(find_weights(source)).settings
 
 
-@one_writer
 def generate(
     source: Path,
     *,
@@ -78,8 +78,11 @@ def generate(
     labels: Sequence[str] = (),
     device: str | None = None,
     progress: bool = True,
+    mark: bool = True,
 ) -> SamplingResult:
     """Make synthetic patches from the averaged weights of a run.
+
+    Under `torchrun` or `accelerate launch` every process calls this, and gets the same result.
 
     Args:
         source: a run (its newest weights), or a weights file.
@@ -90,15 +93,18 @@ def generate(
         labels: only these labels (none given: all).
         device: name of the device (None: the best there is).
         progress: show a progress bar.
+        mark: say inside each image that it is synthetic, and how it was made. Turn it off for a study whose readers
+            must not be told; the store still says it.
 
     Raises:
         HistosynthError: no weights, an unknown label, settings that do not fit the process or each other, a classifier
             that does not fit, a directory that holds something else or samples of other weights or settings.
     """
+    accelerator = launch(device)
     weights = find_weights(source)
     denoiser, origin = load_denoiser(weights)
     wanted = _wanted_labels(labels, origin)
-    torch_device = pick_device(device)
+    torch_device = accelerator.device
     denoiser = FixedBatch(denoiser.to(torch_device).to(memory_format=torch.channels_last), device=torch_device)
     recipe = Recipe(settings, denoiser.schedule)
     classifier, classifier_digest = None, None
@@ -106,58 +112,97 @@ def generate(
         guiding = find_weights(Path(settings.classifier))
         loaded = load_classifier(guiding, guides=origin).to(torch_device).to(memory_format=torch.channels_last)
         classifier, classifier_digest = FixedBatchGuide(loaded, device=torch_device), _digest(guiding)
-    count = len(origin.labels)
-    seeds = [s for s in range(seed, seed + per_label * count) if origin.labels[s % count] in wanted]
     made_with = settings.model_dump(exclude={"batch", "classifier"}) | {"run": origin.run, "images_seen": origin.images}
     made_with |= {"data_hash": origin.data_hash, "weights_sha256": _digest(weights), "device": torch_device.type}
-    made_with |= {"classifier_sha256": classifier_digest}
-    _prepare(out, made_with)
-    made = 0
-    with tqdm(total=len(seeds), unit="img", desc="sample", disable=not progress) as bar:
-        for start in range(seed - seed % _BLOCK, seeds[-1] + 1, _BLOCK):
-            path = part_path(out, f"{origin.run}-{start:010d}")
-            there = {_seed_of(patch): patch for patch in (read_part(path) if path.exists() else [])}
-            missing = [s for s in seeds if start <= s < start + _BLOCK and s not in there]
-            if missing:
-                new = _make(denoiser, origin, recipe, classifier, seeds=missing, device=torch_device, bar=bar)
-                patches = there | dict(zip(missing, new, strict=True))
-                write_part(path, [patches[s] for s in sorted(patches)], fingerprint=str(made_with))
-            made += len(missing)
-            bar.update(sum(start <= s < start + _BLOCK for s in seeds) - len(missing))
-    facts = {"synthetic": True, "source": origin.run, "weights": str(weights), "made_with": made_with}
-    facts["evaluations"] = recipe.evaluations
-    write_manifest(out, {**facts, "train_split": origin.settings.train.split, "versions": versions()})
-    store = Store(out)
-    sheet = out / "contact_sheet.png"
-    groups = {f"{name} (synthetic)": store.images(store.select(label=name)[:_SHOWN]) for name in store.labels}
-    save_montage(sheet, groups, synthetic=True, columns=_SHOWN)
+    made_with |= {"classifier_sha256": classifier_digest, "marked": mark}
+    maker = _Maker(denoiser, origin, recipe, classifier, torch_device, _marks(made_with) if mark else None)
+    with writing(accelerator, out):
+        if accelerator.is_main_process:
+            _prepare(out, made_with)
+        accelerator.wait_for_everyone()
+        seeds = range(seed, seed + per_label * len(origin.labels))
+        blocks = range(seed // _BLOCK + accelerator.process_index, -(-seeds.stop // _BLOCK), accelerator.num_processes)
+        hidden = not (progress and accelerator.is_main_process)
+        share = "" if accelerator.num_processes == 1 else f" (1 of {accelerator.num_processes} processes)"
+        made = 0
+        with tqdm(
+            total=_count(seeds, blocks, wanted, origin), unit="img", desc=f"sample{share}", disable=hidden
+        ) as bar:
+            for block in blocks:
+                asked = _asked(seeds, block, wanted, origin)
+                path = part_path(out, f"{origin.run}-{block * _BLOCK:010d}")
+                there = {_seed_of(name) for name in (read_ids(path) if path.exists() else [])}
+                missing = [s for s in asked if s not in there]
+                bar.update(len(asked) - len(missing))
+                if missing:
+                    old = {_seed_of(patch.patch_id): patch for patch in (read_part(path) if there else [])}
+                    patches = old | dict(zip(missing, maker.make(missing, bar=bar), strict=True))
+                    write_part(path, [patches[s] for s in sorted(patches)], fingerprint=str(made_with))
+                made += len(missing)
+        made = int(total(accelerator, torch.tensor([made], device=torch_device)).item())  # waits for every process
+        sheet = out / "contact_sheet.png"
+        if accelerator.is_main_process:
+            facts = {"synthetic": True, "source": origin.run, "weights": str(weights), "made_with": made_with}
+            facts |= {"evaluations": recipe.evaluations, "train_split": origin.settings.train.split}
+            write_manifest(out, {**facts, "versions": versions()})
+            store = Store(out)
+            groups = {f"{name} (synthetic)": store.images(store.select(label=name)[:_SHOWN]) for name in store.labels}
+            save_montage(sheet, groups, synthetic=True, columns=_SHOWN)
+        images, names = told_by_main(accelerator, (len(store), store.labels) if accelerator.is_main_process else None)
     return SamplingResult(
-        store=out, sheet=sheet, images=len(store), made=made, labels=store.labels, evaluations=recipe.evaluations
+        store=out, sheet=sheet, images=images, made=made, labels=names, evaluations=recipe.evaluations
     )
 
 
-@torch.inference_mode()
-def _make(
-    denoiser: Denoiser,
-    origin: Origin,
-    recipe: Recipe,
-    classifier: Guide | None,
-    *,
-    seeds: Sequence[int],
-    device: torch.device,
-    bar: "tqdm[Never]",
-) -> Iterator[Patch]:
-    """Make the images of these seeds, batch by batch."""
-    count, size = len(origin.labels), recipe.settings.batch
-    for i in range(0, len(seeds), size):
-        batch = seeds[i : i + size]
-        noise = SeededNoise(batch, image_px=origin.image_px, device=device)
-        label = torch.tensor([s % count for s in batch], device=device)
-        x = recipe.images(denoiser, label, noise=noise, classifier=classifier)
-        for s, image in zip(batch, to_bytes(x), strict=True):
-            name = origin.labels[s % count]
-            yield Patch(patch_id=f"{origin.run}_{s}", image=image, source=origin.run, label=name, mpp=origin.mpp)
-        bar.update(len(batch))
+@dataclass(frozen=True)
+class _Maker:
+    """Makes images of seeds."""
+
+    denoiser: Denoiser
+    origin: Origin
+    recipe: Recipe
+    classifier: Guide | None
+    device: torch.device
+    marks: dict[str, str] | None
+
+    @torch.inference_mode()
+    def make(self, seeds: Sequence[int], *, bar: "tqdm[Never]") -> Iterator[Patch]:
+        """The patches of these seeds, batch by batch."""
+        origin, size = self.origin, self.recipe.settings.batch
+        for i in range(0, len(seeds), size):
+            batch = seeds[i : i + size]
+            noise = SeededNoise(batch, image_px=origin.image_px, device=self.device)
+            label = torch.tensor([s % len(origin.labels) for s in batch], device=self.device)
+            x = self.recipe.images(self.denoiser, label, noise=noise, classifier=self.classifier)
+            for s, image in zip(batch, to_bytes(x), strict=True):
+                name = origin.labels[s % len(origin.labels)]
+                text = None if self.marks is None else {**self.marks, "Label": name, "Seed": str(s)}
+                yield Patch(
+                    patch_id=f"{origin.run}_{s}", image=image, source=origin.run, label=name, mpp=origin.mpp, text=text
+                )
+            bar.update(len(batch))
+
+
+def _marks(made_with: dict[str, object]) -> dict[str, str]:
+    """What every image of a store says of itself."""
+    return {
+        "Description": SYNTHETIC,
+        "Software": "histosynth",
+        "Source": str(made_with["run"]),
+        "Weights": str(made_with["weights_sha256"]),
+        "Sampler": f"{made_with['sampler']}, {made_with['steps']} steps, guidance {made_with['guidance']}",
+    }
+
+
+def _asked(seeds: range, block: int, labels: Sequence[str], origin: Origin) -> list[int]:
+    """The seeds of a block that are asked for."""
+    inside = range(max(seeds.start, block * _BLOCK), min(seeds.stop, (block + 1) * _BLOCK))
+    return [s for s in inside if origin.labels[s % len(origin.labels)] in labels]
+
+
+def _count(seeds: range, blocks: range, labels: Sequence[str], origin: Origin) -> int:
+    """How many seeds of these blocks are asked for."""
+    return sum(len(_asked(seeds, block, labels, origin)) for block in blocks)
 
 
 def _digest(path: Path) -> str:
@@ -165,8 +210,8 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _seed_of(patch: Patch) -> int:
-    return int(patch.patch_id.rpartition("_")[2])
+def _seed_of(patch_id: str) -> int:
+    return int(patch_id.rpartition("_")[2])
 
 
 def _wanted_labels(labels: Sequence[str], origin: Origin) -> list[str]:

@@ -2,12 +2,13 @@
 
 `state/state-<images>.pt` holds weights, averaged weights and the optimizer; the newest whole one wins. `weights/
 ema-<images>.safetensors` holds the averaged weights; settings, labels and origin ride in its metadata, so that one file
-is enough to sample.
+is enough to sample. Beside it may lie those of other half-lives, `ema<halflife>-<images>.safetensors`, and the best by
+some figure, `best-<images>.safetensors`.
 """
 
 import json
-import pickle
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,22 +30,39 @@ from histosynth.rundir import atomic_write
 def save_state(directory: Path, state: Mapping[str, Any], *, images: int, keep: int = 2) -> None:
     """Write the state after `images` images, and delete all but the newest `keep`."""
     directory.mkdir(exist_ok=True)
-    with atomic_write(directory / f"state-{images:010d}.pt") as file:
+    with atomic_write(directory / f"state-{images:012d}.pt") as file:
         torch.save(dict(state), file)
-    for old in sorted(directory.glob("state-*.pt"))[:-keep]:
+    for old in _states(directory)[:-keep]:
         old.unlink()
 
 
-def load_newest_state(directory: Path) -> dict[str, Any] | None:
-    """The newest state that can be read, None if there is none. A torn one is skipped with a warning."""
-    for path in sorted(directory.glob("state-*.pt"), reverse=True):
+def newest_state(directory: Path) -> Path | None:
+    """The newest state that is whole, to the checksum of its every record; None if there is none.
+
+    A damaged one is skipped with a warning that names it.
+    """
+    for path in reversed(_states(directory)):
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            warnings.warn(f"{path} cannot be read ({str(error)[:80]}); going back to the one before", stacklevel=2)
-            continue
-        return state
+            with zipfile.ZipFile(path) as file:  # which is what torch.save writes
+                torn = file.testzip()
+            if torn is None:
+                return path
+            reason = f"{torn} in it is damaged"
+        except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+            reason = str(error)[:80]
+        warnings.warn(f"{path} cannot be read ({reason}); going back to the one before", stacklevel=2)
     return None
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """What `save_state` wrote."""
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _states(directory: Path) -> list[Path]:
+    """The states, oldest first."""
+    return sorted(directory.glob("state-*.pt"), key=lambda path: int(path.stem.removeprefix("state-")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +102,14 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], origin: Origin) -> N
 
 
 def find_weights(path: Path) -> Path:
-    """The weights file itself, or the newest of a run.
+    """The weights file itself, or the newest of a run, averaged over the first half-life.
 
     Raises:
         HistosynthError: there is none.
     """
     if path.is_file():
         return path
-    found = sorted(path.glob("weights/*.safetensors"))
+    found = sorted(path.glob("weights/ema-*.safetensors"))
     if not found:
         raise HistosynthError(f"{path} has no weights; give a run that has trained, or a .safetensors file of one")
     return found[-1]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -10,7 +11,7 @@ from histosynth.diffusion.build import build_schedule
 from histosynth.diffusion.noisy_classifier import build_classifier
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import PatchDataset
-from histosynth.training.task import Task
+from histosynth.training.task import Images, Task
 
 
 class ClassifierTask(Task):
@@ -19,25 +20,29 @@ class ClassifierTask(Task):
     Args:
         data: the patches.
         settings: sections `model`, `diffusion` (the process) and `train`.
-        device: where to compute.
+        accelerator: the processes.
 
     Raises:
         HistosynthError: there is one label only.
     """
 
-    def __init__(self, data: PatchDataset, *, settings: Settings, device: torch.device) -> None:
+    def __init__(self, data: PatchDataset, *, settings: Settings, accelerator: Accelerator) -> None:
         if len(data.labels) < 2:
             raise HistosynthError(f"a classifier needs two labels or more; all patches are '{data.labels[0]}'")
         torch.manual_seed(settings.train.seed)
         schedule = build_schedule(settings.diffusion)
         self.classifier = build_classifier(settings.model, schedule, image_px=data.image_px, labels=len(data.labels))
-        super().__init__(data, self.classifier, settings=settings, device=device)
+        super().__init__(data, self.classifier, settings=settings, accelerator=accelerator)
 
-    def losses(self, x: Tensor, label: Tensor, *, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
+        """See `Task.draw_times`."""
+        return self.classifier.draw_times(count, generator=generator)
+
+    def losses(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task.losses`."""
-        losses, found = self.classifier.loss(x, label.to(self.device), generator=generator)
-        return losses, {"accuracy": found.float().mean().item()}
+        losses, found = self.classifier.loss_at(images.x, images.label, t=images.t, noise=images.noise)
+        return losses, {"accuracy": found.float()}
 
-    def preview(self) -> dict[str, NDArray[np.uint8]]:
+    def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
         """A classifier makes no images."""
         return {}

@@ -1,6 +1,4 @@
-"""Which device computes, in which precision."""
-
-from contextlib import AbstractContextManager, nullcontext
+"""Which device computes."""
 
 import torch
 
@@ -32,10 +30,3 @@ def has_native_bf16(device: torch.device) -> bool:
         probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         return any(getattr(torch.cpu, probe, bool)() for probe in probes)
     return False
-
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Autocast for `fp32`, `bf16`, or `auto`: bf16 where the device has it."""
-    if precision == "bf16" or (precision == "auto" and has_native_bf16(device)):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()

@@ -1,7 +1,10 @@
 """Training a denoiser."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -10,8 +13,10 @@ from histosynth.diffusion.build import build_denoiser
 from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.recipe import Recipe
 from histosynth.patches.dataset import PatchDataset, to_bytes
-from histosynth.training.device import autocast
-from histosynth.training.task import Task
+from histosynth.training.sharding import gathered
+from histosynth.training.task import Images, Task
+
+_AT_ONCE = 64  # images of a preview
 
 
 class DiffusionTask(Task):
@@ -20,35 +25,44 @@ class DiffusionTask(Task):
     Args:
         data: the patches.
         settings: sections `model`, `diffusion`, `train` and `sample` (for previews).
-        device: where to compute.
+        accelerator: the processes.
     """
 
-    def __init__(self, data: PatchDataset, *, settings: Settings, device: torch.device) -> None:
+    def __init__(self, data: PatchDataset, *, settings: Settings, accelerator: Accelerator) -> None:
         torch.manual_seed(settings.train.seed)
         self.denoiser = build_denoiser(
             settings.model, settings.diffusion, image_px=data.image_px, labels=len(data.labels)
         )
         self.recipe = Recipe(settings.sample, self.denoiser.schedule)
-        super().__init__(data, self.denoiser, settings=settings, device=device)
+        super().__init__(data, self.denoiser, settings=settings, accelerator=accelerator)
 
-    def losses(self, x: Tensor, label: Tensor, *, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """See `Task.losses`; some labels become the null label."""
-        dropped = torch.rand(len(label), generator=generator) < self.settings.train.label_drop
-        label = label.masked_fill(dropped, self.denoiser.null_label).to(self.device)
-        return self.denoiser.loss(x, label, generator=generator), {}
+    def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
+        """See `Task.draw_times`."""
+        return self.denoiser.draw_times(count, generator=generator)
 
-    @torch.inference_mode()
+    def shown_label(self, label: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
+        """See `Task.shown_label`; some labels become the null label."""
+        drawn = torch.cat([torch.rand(1, generator=generator) for generator in generators])
+        return label.masked_fill(drawn < self.settings.train.label_drop, self.denoiser.null_label)
+
+    def losses(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Task.losses`."""
+        return self.denoiser.loss_at(images.x, images.label, t=images.t, noise=images.noise).weighted, {}
+
+    @torch.no_grad()  # inference mode is not for FSDP
     def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
-        """A few images a label from the averaged weights, always of the same seeds: label -> (N, S, S, 3)."""
+        """See `Task.preview`."""
         labels = self.data.labels
         current = {name: value.clone() for name, value in self.denoiser.state_dict().items()}
-        self.denoiser.load_state_dict(self.ema.weights)
+        self.denoiser.load_state_dict(self.emas[0].weights)
         self.denoiser.eval()
-        seeds = range(per_label * len(labels))
-        noise = SeededNoise(seeds, image_px=self.data.image_px, device=self.device)
-        label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
-        with autocast(self.device, self.settings.train.precision):
-            x = self.recipe.images(self.denoiser, label, noise=noise)
+        found = []
+        for start in range(0, per_label * len(labels), _AT_ONCE):
+            seeds = range(start, min(start + _AT_ONCE, per_label * len(labels)))
+            noise = SeededNoise(seeds, image_px=self.data.image_px, device=self.device)
+            label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
+            with self.accelerator.autocast(), gathered(self.module):
+                found.append(to_bytes(self.recipe.images(self.denoiser, label, noise=noise)))
         self.denoiser.load_state_dict(current)
-        images = to_bytes(x)
+        images = np.concatenate(found)
         return {name: images[i :: len(labels)] for i, name in enumerate(labels)}

@@ -1,42 +1,56 @@
-"""The log of a run: `stats.jsonl`, a line of JSON a step logged; the same in TensorBoard where that is installed."""
+"""The log of a run: `stats.jsonl`, a line of JSON a step logged; and the same to Accelerate's trackers."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from histosynth.config import Settings
+from histosynth.errors import HistosynthError, nearest
 from histosynth.rundir import write_text
+from histosynth.training.writer import dispensable
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_PROJECT = "histosynth"
 
 
 class Log:
-    """Appends to a run's log.
+    """Appends to a run's log. Only the main process makes one.
 
     Args:
         directory: the run.
         images: images seen at the start; what an interrupted process logged beyond them is dropped.
+        accelerator: with its trackers.
+        settings: told to the trackers.
     """
 
-    def __init__(self, directory: Path, *, images: int) -> None:
+    def __init__(self, directory: Path, *, images: int, accelerator: "Accelerator", settings: Settings) -> None:
         path = directory / "stats.jsonl"
         kept = [line for line in read_stats(directory) if line["images"] <= images]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
-        self._board = _tensorboard(directory / "tensorboard", images)
+        self._accelerator = accelerator
+        named = {"name": directory.resolve().name}
+        accelerator.init_trackers(_PROJECT, init_kwargs={"tensorboard": {"purge_step": images}, "wandb": named})
+        for tracker in accelerator.trackers:
+            if tracker.name != "tensorboard":  # it would begin a log of its own for them
+                tracker.store_init_configuration(_flat(settings))
 
     def write(self, images: int, values: dict[str, float]) -> None:
         """Log `values` after `images` images."""
-        self._file.write(json.dumps({"images": images, **values}) + "\n")
-        self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, images)
+        with dispensable("a line of the log"):
+            self._file.write(json.dumps({"images": images, **values}) + "\n")
+            self._file.flush()
+            self._accelerator.log(values, step=images)
 
-    def __enter__(self) -> "Log":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
-        if self._board is not None:
-            self._board.close()
+    def close(self) -> None:
+        """Write what is left."""
+        with dispensable("the end of the log"):
+            self._file.close()
+            for tracker in self._accelerator.trackers:
+                tracker.finish()
 
 
 def read_stats(directory: Path) -> list[dict[str, Any]]:
@@ -51,10 +65,29 @@ def read_stats(directory: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _tensorboard(directory: Path, images: int) -> Any:
-    """A TensorBoard writer, or None where the extra `tensorboard` is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(directory), purge_step=images)
+def check_trackers(names: Sequence[str]) -> list[str]:
+    """Those of `train.trackers` that can be used here; TensorBoard, the default, may be absent.
+
+    Raises:
+        HistosynthError: Accelerate knows no such tracker, or its package is not installed.
+    """
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    known, here = sorted(map(str, LOGGER_TYPE_TO_CLASS)), [str(name) for name in get_available_trackers()]
+    for name in names:
+        if name not in known:
+            raise HistosynthError(
+                f"train.trackers: no tracker '{name}'{nearest(name, known)}; there are: {', '.join(known)}"
+            )
+        if name not in here and name != "tensorboard":
+            raise HistosynthError(f"train.trackers: '{name}' needs a package that is not installed; pip install {name}")
+    return [name for name in names if name in here]
+
+
+def _flat(settings: Settings) -> dict[str, str | float]:
+    told = settings.model_dump(include={"model", "diffusion", "train"})
+    return {
+        f"{section}.{key}": value if isinstance(value, int | float) else str(value)
+        for section, values in told.items()
+        for key, value in values.items()
+    }

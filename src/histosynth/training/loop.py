@@ -1,9 +1,12 @@
 """The training loop: linear, counted in images. Run the same command again and it goes on where it stopped."""
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from accelerate import Accelerator
 from tqdm import tqdm
 
 from histosynth.config import Settings
@@ -11,15 +14,17 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import PatchDataset
 from histosynth.patches.montage import save_montage
 from histosynth.patches.store import Store
-from histosynth.rundir import one_writer
-from histosynth.training.checkpoint import Origin, load_newest_state, save_state, save_weights
+from histosynth.training.checkpoint import load_state, newest_state
+from histosynth.training.checkup import Checkup
 from histosynth.training.classifier_task import ClassifierTask
-from histosynth.training.curve import save_curve
-from histosynth.training.device import pick_device
 from histosynth.training.diffusion_task import DiffusionTask
-from histosynth.training.log import Log, read_stats
+from histosynth.training.launch import launch, told_by_main, writing
+from histosynth.training.log import Log, check_trackers, read_stats
 from histosynth.training.run import Run
+from histosynth.training.saving import Saver
+from histosynth.training.stopping import Stop
 from histosynth.training.task import Task
+from histosynth.training.writer import Writer, dispensable
 
 _LOG_LINES = 500  # about so many lines of stats.jsonl a run, however long it is
 
@@ -35,6 +40,9 @@ class TrainingResult:
         resumed_at: images that had been seen before this call.
         images_per_second: rate of this call, 0 if it had nothing to do.
         loss: mean loss over the last tenth of the log.
+        hours: that the run has taken, in all its calls.
+        ended: why training ended: `images` (or epochs) or `hours`.
+        processes: that trained.
     """
 
     run: Path
@@ -43,28 +51,56 @@ class TrainingResult:
     resumed_at: int
     images_per_second: float
     loss: float
+    hours: float
+    ended: str
+    processes: int
 
 
-@one_writer
 def train(
-    store: Store | Path, *, out: Path, settings: Settings, device: str | None = None, progress: bool = True
+    store: Store | Path,
+    *,
+    out: Path,
+    settings: Settings,
+    device: str | None = None,
+    progress: bool = True,
+    checkups: Sequence[Checkup] = (),
 ) -> TrainingResult:
     """Train a genotype-conditional denoiser (or a classifier) on the patches of a store, or go on with it.
 
+    Under `torchrun` or `accelerate launch` every process calls this, and gets the same result.
+
     Args:
         store: the patches; only those of the split `settings.train.split` are seen.
-        out: the run's directory.
+        out: the run's directory, which all processes must see.
         settings: sections `model`, `diffusion`, `train`; `sample` is used for the grids on the way.
         device: name of the device (None: the best there is).
         progress: show a progress bar.
+        checkups: figures to log on the way; the weights best by the first are kept.
 
     Raises:
-        HistosynthError: no labeled patches, settings that do not fit, a directory of another run, a diverged loss.
+        HistosynthError: no labeled patches, settings that do not fit, a directory of another run, a diverged loss, a
+            last checkpoint that could not be written.
+        Stopped: by SIGTERM or SIGINT, after saving.
     """
+    trackers = check_trackers(settings.train.trackers)
+    accelerator = launch(device, precision=settings.train.precision, trackers=trackers, directory=out / "tensorboard")
+    with writing(accelerator, out):
+        return _train(store, accelerator, out=out, settings=settings, progress=progress, checkups=checkups)
+
+
+def _train(
+    store: Store | Path,
+    accelerator: Accelerator,
+    *,
+    out: Path,
+    settings: Settings,
+    progress: bool,
+    checkups: Sequence[Checkup],
+) -> TrainingResult:
     store = store if isinstance(store, Store) else Store(store)
-    data = PatchDataset.of(store, settings.train, progress=progress)
+    data = PatchDataset.of(store, settings.train, progress=progress and accelerator.is_main_process)
     make = {"denoiser": DiffusionTask, "classifier": ClassifierTask}[settings.train.task]
-    task = make(data, settings=settings, device=pick_device(device))
+    task = make(data, settings=settings, accelerator=accelerator)
     facts = {
         "labels": data.labels,
         "image_px": data.image_px,
@@ -73,88 +109,107 @@ def train(
         "train_split": settings.train.split,
         "train_patients": data.patients,
         "parameters": sum(p.numel() for p in task.model.parameters()),
+        "processes": accelerator.num_processes,
         "store": str(store.path),
         "data_hash": store.content_hash(),
     }
-    run = Run(out, settings=settings, facts=facts)
-    state = load_newest_state(out / "state")
-    if state is not None:
+    run = Run(out, settings=settings, facts=facts, total=task.images, main=accelerator.is_main_process)
+    path = told_by_main(accelerator, newest_state(out / "state") if accelerator.is_main_process else None)
+    resumed_at, seconds = 0, 0.0
+    if path is not None:
+        state = load_state(path)
         task.load_state(state)
-    seen = resumed_at = state["images"] if state is not None else 0
-    weights = _loop(run, task, seen=seen, progress=progress)
+        resumed_at, seconds = state["images"], state["seconds"]
+        del state
+    with Stop(accelerator, hours=settings.train.hours, seconds=seconds) as stop, Writer() as writer:
+        saver = Saver(run, task, stop, writer, seen=resumed_at)
+        seen = _loop(run, task, stop, saver, writer, seen=resumed_at, progress=progress, checkups=checkups)
+        saver.finish(seen, changed=seen > resumed_at)
+    accelerator.wait_for_everyone()
     stats = read_stats(out)
     tail = [line["loss"] for line in stats[-max(len(stats) // 10, 1) :]]
     return TrainingResult(
         run=out,
-        weights=weights,
-        images=stats[-1]["images"],
+        weights=run.weights(seen),
+        images=seen,
         resumed_at=resumed_at,
-        images_per_second=stats[-1]["images_per_second"] if stats[-1]["images"] > resumed_at else 0.0,
+        images_per_second=stats[-1]["images_per_second"] if seen > resumed_at else 0.0,
         loss=sum(tail) / len(tail),
+        hours=round(stop.seconds / 3600, 4),
+        ended="images" if seen >= task.images else "hours",
+        processes=accelerator.num_processes,
     )
 
 
-def _loop(run: Run, task: Task, *, seen: int, progress: bool) -> Path:
-    settings = run.settings.train
-    total = -(-settings.images // settings.batch) * settings.batch
-    run.write_manifest("running", images=seen)
+def _loop(
+    run: Run,
+    task: Task,
+    stop: Stop,
+    saver: Saver,
+    writer: Writer,
+    *,
+    seen: int,
+    progress: bool,
+    checkups: Sequence[Checkup],
+) -> int:
+    """Train until all images are seen or the hours are over; returns the images seen."""
+    settings, total, main = run.settings.train, task.images, task.accelerator.is_main_process
     log_every = max(total // _LOG_LINES, settings.batch)
     started, first = time.perf_counter(), seen
-    with (
-        Log(run.path, images=seen) as log,
-        tqdm(total=total, initial=seen, unit="img", desc="train", disable=not progress, smoothing=0.05) as bar,
-    ):
-        while seen < total:
+    log = Log(run.path, images=seen, accelerator=task.accelerator, settings=run.settings) if main else None
+    best = told_by_main(task.accelerator, _best(run, checkups[0].name) if checkups else math.inf)
+    bar = tqdm(total=total, initial=seen, unit="img", desc="train", disable=not (progress and main), smoothing=0.05)
+    try:
+        over = False
+        while seen < total and not over:
             try:
                 values = task.step(seen)
             except HistosynthError as error:
-                raise HistosynthError(f"{error}; the last checkpoint is in {run.path / 'state'}") from error
+                raise HistosynthError(f"{error}; the last checkpoint is in {saver.newest()}") from error
             before, seen = seen, seen + settings.batch
+            writer.look()
+            over = stop.due()
+            ended = seen >= total or over
             bar.update(settings.batch)
-            if _crossed(before, seen, log_every) or seen >= total:
-                rate = (seen - first) / (time.perf_counter() - started)
-                log.write(seen, {**values, "images_per_second": round(rate, 2)})
-                bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
-            if _crossed(before, seen, settings.samples_every) or seen >= total:
+            if (_crossed(before, seen, settings.samples_every) or ended) and not stop.signum:
                 _show(run, task, seen=seen)
-            if _crossed(before, seen, settings.checkpoint_every) and seen < total:
-                _checkpoint(run, task, seen=seen)
-                run.write_manifest("running", images=seen)
-    weights = _weights_path(run, images=seen)
-    if seen > first or not weights.is_file():
-        _checkpoint(run, task, seen=seen)
-    run.write_manifest("finished", images=seen)
-    save_curve(run.path / "figures" / "loss.png", read_stats(run.path))
-    return weights
+            figures = {
+                checkup.name: _measure(task, checkup)
+                for checkup in checkups
+                if (_crossed(before, seen, checkup.every) or ended) and not stop.signum
+            }
+            if checkups and figures.get(checkups[0].name, math.inf) < best:
+                best = figures[checkups[0].name]
+                saver.keep_best(seen)
+            if log and (figures or ended or _crossed(before, seen, log_every)):
+                rate = (seen - first) / (time.perf_counter() - started)
+                log.write(seen, {**values, **figures, "images_per_second": round(rate, 2)})
+                bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
+            if stop.signum:
+                saver.stop(seen)
+            if _crossed(before, seen, settings.checkpoint_every) and not ended:
+                saver.save(seen)
+    finally:
+        bar.close()
+        if log:
+            log.close()
+    return seen
 
 
 def _show(run: Run, task: Task, *, seen: int) -> None:
-    if images := task.preview():
-        save_montage(run.path / "samples" / f"{seen:010d}.png", images, synthetic=True, columns=6)
+    if (images := task.preview()) and task.accelerator.is_main_process:
+        with dispensable("a sample grid"):
+            save_montage(run.path / "samples" / f"{seen:010d}.png", images, synthetic=True, columns=6)
 
 
-def _checkpoint(run: Run, task: Task, *, seen: int) -> None:
-    """Weights first, then the state that says they exist; older weights go."""
-    facts = run.facts
-    origin = Origin(
-        settings=run.settings,
-        labels=facts["labels"],
-        image_px=facts["image_px"],
-        mpp=facts["mpp"],
-        run=run.name,
-        images=seen,
-        data_hash=facts["data_hash"],
-    )
-    path = _weights_path(run, images=seen)
-    save_weights(path, task.weights(), origin)
-    save_state(run.path / "state", {"images": seen, **task.state()}, images=seen)
-    for old in path.parent.glob("ema-*.safetensors"):
-        if old != path:
-            old.unlink()
+def _measure(task: Task, checkup: Checkup) -> float:
+    images = task.preview(checkup.per_label)
+    return float(told_by_main(task.accelerator, checkup.measure(images) if task.accelerator.is_main_process else None))
 
 
-def _weights_path(run: Run, *, images: int) -> Path:
-    return run.path / "weights" / f"ema-{images:010d}.safetensors"
+def _best(run: Run, name: str) -> float:
+    """The lowest figure so far."""
+    return min((line[name] for line in read_stats(run.path) if name in line), default=math.inf)
 
 
 def _crossed(before: int, now: int, every: int) -> bool:

@@ -9,7 +9,10 @@ from histosynth.rundir import MANIFEST, is_empty, provenance, read_manifest, req
 
 KIND = "run"
 # These may change between two calls of the same run; all else that training reads must not.
-_FREE = {"images", "checkpoint_every", "samples_every", "cache", "cache_gb", "workers"}
+_FREE = {
+    "images", "epochs", "hours", "microbatch", "compile", "checkpoint_every", "keep_states", "samples_every",
+    "trackers", "frechet_every", "frechet_images", "cache", "cache_gb", "workers",
+}  # fmt: skip
 
 
 class Run:
@@ -19,13 +22,17 @@ class Run:
         path: the directory, made if absent.
         settings: what to train with.
         facts: what the data says: `labels`, `image_px`, `mpp`, `data_hash`, …; written to the manifest.
+        total: images to train on in all.
+        main: whether this is the process that writes it.
 
     Raises:
         HistosynthError: the directory holds something else, or a run of other settings or other data.
     """
 
-    def __init__(self, path: Path, *, settings: Settings, facts: dict[str, Any]) -> None:
-        self.path, self.settings, self.facts = path, settings, facts
+    def __init__(self, path: Path, *, settings: Settings, facts: dict[str, Any], total: int, main: bool = True) -> None:
+        self.path, self.settings, self.facts, self.total = path, settings, facts, total
+        if not main:
+            return
         require_directory(path)
         config = path / "config.toml"
         if config.exists():
@@ -48,9 +55,13 @@ class Run:
         """The run's name, as synthetic patches carry it."""
         return self.path.resolve().name
 
+    def weights(self, images: int, *, halflife: int | None = None) -> Path:
+        """Where the averaged weights after `images` images lie; those of another half-life than the first name it."""
+        return self.path / "weights" / f"ema{halflife or ''}-{images:010d}.safetensors"
+
     def write_manifest(self, status: str, *, images: int) -> None:
-        """Say how far the run is: `status` is `running` or `finished`."""
-        progress = {"kind": KIND, "status": status, "images": images, "total_images": self.settings.train.images}
+        """Say how far the run is: `status` is `running`, `stopped` by a signal, or `finished`."""
+        progress = {"kind": KIND, "status": status, "images": images, "total_images": self.total}
         write_json(self.path / MANIFEST, {**progress, **self.facts, **provenance()})
 
 

@@ -1,0 +1,67 @@
+"""Does training that runs for days grow? Memory over 5,000 steps of a toy model, checkpoints and previews included.
+
+Prints resident memory every 500 steps, and by how much it grew from step 1,000 on (before that, caches fill). Needs
+nothing but a CPU; some minutes on two cores.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from histosynth.config import load_settings
+from histosynth.patches.store import Patch, part_path, write_manifest, write_part
+from histosynth.training.loop import train
+from histosynth.training.task import Task
+
+STEPS, EVERY, BATCH, PX = 5_000, 500, 4, 8
+
+
+def make_store(directory: Path) -> Path:
+    """Noise of two brightnesses."""
+    directory.mkdir()
+    rng = np.random.default_rng(0)
+    rows = [
+        Patch(
+            patch_id=f"S_{n}", slide_id="S", patient_id="P", label=("dark", "light")[n % 2], source="real", mpp=1.0,
+            image=(90 + 80 * (n % 2) + rng.integers(-30, 30, (PX, PX, 3))).astype(np.uint8), split="train",
+        )
+        for n in range(64)
+    ]  # fmt: skip
+    write_part(part_path(directory, "S"), rows, fingerprint="benchmark")
+    write_manifest(directory, {"synthetic": False})
+    return directory
+
+
+def main() -> None:
+    """Train, and look at the memory on the way."""
+    settings = load_settings(
+        None,
+        overrides=[
+            "model.channels=8", "model.channel_mult=[1]", "model.blocks=1", "model.attention_px=[]", "model.heads=1",
+            f"train.images={STEPS * BATCH}", f"train.batch={BATCH}", f"train.checkpoint_every={100 * BATCH}",
+            f"train.samples_every={1000 * BATCH}", "train.microbatch=2", "train.ema_halflife=[1000, 100]",
+            "sample.steps=2", "train.precision=fp32",
+        ],
+    )  # fmt: skip
+    process, honest, memory = psutil.Process(), Task.step, dict[int, float]()
+
+    def step(self: Task, seen: int) -> dict[str, float]:
+        if seen // BATCH % EVERY == 0:
+            memory[seen // BATCH] = process.memory_info().rss / 2**20
+        return honest(self, seen)
+
+    Task.step = step  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        store = make_store(Path(folder) / "store")
+        result = train(store, out=Path(folder) / "run", settings=settings, device="cpu", progress=False)
+    memory[STEPS] = process.memory_info().rss / 2**20
+    for steps, size in memory.items():
+        print(f"{steps:>6} steps  {size:7.1f} MiB")
+    print(f"growth from step 1000 to {STEPS}: {memory[STEPS] - memory[1000]:+.1f} MiB")
+    print(f"{result.images_per_second:.0f} images a second")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""What training writes on its way: checkpoints beside it, the best weights, and how far it is.
+
+All processes gather what is saved, the main one writes. A checkpoint is copied to the CPU, and a thread does the rest:
+weights first, then the state that says they exist, then the manifest; older ones go last.
+"""
+
+from functools import partial
+from pathlib import Path
+from signal import Signals
+from typing import Any, NoReturn
+
+from torch import Tensor
+
+from histosynth.errors import Stopped
+from histosynth.training.checkpoint import Origin, save_state, save_weights
+from histosynth.training.curve import save_curve
+from histosynth.training.launch import told_by_main
+from histosynth.training.log import read_stats
+from histosynth.training.run import Run
+from histosynth.training.sharding import whole
+from histosynth.training.stopping import Stop
+from histosynth.training.task import Task
+from histosynth.training.writer import Writer
+
+
+class Saver:
+    """Saves a task into its run, by a `Writer`; the run is said to be running from `seen` images on."""
+
+    def __init__(self, run: Run, task: Task, stop: Stop, writer: Writer, *, seen: int) -> None:
+        self.run, self.task, self._stop, self._writer = run, task, stop, writer
+        self._main = task.accelerator.is_main_process
+        if self._main:
+            run.write_manifest("running", images=seen)
+
+    def save(self, seen: int, *, status: str = "running") -> None:
+        """Begin to write a checkpoint."""
+        state = self.task.state() | {"images": seen, "seconds": self._stop.seconds}
+        if self._main:
+            self._writer.submit(partial(self._write, state, status), what=f"the checkpoint after {seen} images")
+
+    def keep_best(self, seen: int) -> None:
+        """Write the averaged weights as the best ones, in place of others."""
+        weights = whole(self.task.emas[0].weights)
+        if self._main:
+            self._writer.submit(partial(self._write_best, weights, seen), what=f"the best weights after {seen} images")
+
+    def stop(self, seen: int) -> NoReturn:
+        """Save, and end as the signal wants it.
+
+        Raises:
+            Stopped: once all is on disk.
+        """
+        self.save(seen, status="stopped")
+        self._writer.wait(needed=True)
+        self.task.accelerator.wait_for_everyone()
+        name = Signals(self._stop.signum).name
+        said = f"stopped by {name} after {seen} images, saved in {self.run.path / 'state'}; the same command goes on"
+        raise Stopped(self._stop.signum, said)
+
+    def finish(self, seen: int, *, changed: bool) -> None:
+        """Leave a finished run: its checkpoint where there is none yet, manifest and curve."""
+        lacking = changed or not all(path.is_file() for path in self._weights(seen))
+        if told_by_main(self.task.accelerator, lacking):
+            self.save(seen)
+        if self._main:
+            self._writer.wait(needed=True)
+            self.run.write_manifest("finished", images=seen)
+            save_curve(self.run.path / "figures" / "loss.png", read_stats(self.run.path))
+
+    def newest(self) -> Path:
+        """The newest state on disk, or the directory where none is yet."""
+        self._writer.wait()
+        folder = self.run.path / "state"
+        return max(folder.glob("state-*.pt"), default=folder)
+
+    def _weights(self, seen: int) -> list[Path]:
+        """The files of averaged weights, the first half-life's first."""
+        others = [self.run.weights(seen, halflife=halflife) for halflife in self.run.settings.train.ema_halflife[1:]]
+        return [self.run.weights(seen), *others]
+
+    def _write(self, state: dict[str, Any], status: str) -> None:
+        seen, origin = state["images"], self._origin(state["images"])
+        paths = self._weights(seen)
+        for path, weights in zip(paths, state["emas"], strict=True):
+            save_weights(path, weights, origin)
+        save_state(self.run.path / "state", state, images=seen, keep=self.run.settings.train.keep_states)
+        for old in paths[0].parent.glob("ema*-*.safetensors"):
+            if old not in paths:
+                old.unlink()
+        self.run.write_manifest(status, images=seen)
+
+    def _write_best(self, weights: dict[str, Tensor], seen: int) -> None:
+        path = self.run.path / "weights" / f"best-{seen:010d}.safetensors"
+        save_weights(path, weights, self._origin(seen))
+        for old in path.parent.glob("best-*.safetensors"):
+            if old != path:
+                old.unlink()
+
+    def _origin(self, seen: int) -> Origin:
+        facts = self.run.facts
+        return Origin(
+            settings=self.run.settings,
+            labels=facts["labels"],
+            image_px=facts["image_px"],
+            mpp=facts["mpp"],
+            run=self.run.name,
+            images=seen,
+            data_hash=facts["data_hash"],
+        )

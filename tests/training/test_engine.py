@@ -1,0 +1,205 @@
+"""Memory, compilers, budgets, trackers, checkups: what may change on the way, and what may not."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from histosynth.cli import main
+from histosynth.config import Settings, load_settings
+from histosynth.errors import HistosynthError
+from histosynth.patches.dataset import PatchDataset
+from histosynth.patches.store import Store
+from histosynth.training.checkup import Checkup
+from histosynth.training.diffusion_task import DiffusionTask
+from histosynth.training.launch import launch
+from histosynth.training.log import read_stats
+from histosynth.training.loop import train
+from histosynth.training.task import Images
+
+MakeStore = Callable[..., Path]
+
+
+@pytest.fixture
+def make_task(make_store: MakeStore, tiny_settings: Settings) -> Callable[..., DiffusionTask]:
+    data = PatchDataset(Store(make_store()))
+
+    def make(*overrides: str) -> DiffusionTask:
+        settings = load_settings(tiny_settings, overrides=["model.channels=24", *overrides])
+        return DiffusionTask(data, settings=settings, accelerator=launch("cpu"))
+
+    return make
+
+
+MakeTask = Callable[..., DiffusionTask]
+
+
+def test_what_is_drawn_for_an_image_depends_on_its_position_alone(make_task: MakeTask) -> None:
+    overrides = ("train.stain_jitter=0.1", "train.label_drop=0.5")
+    one, wide = make_task(*overrides), make_task(*overrides, "train.batch=24")
+    parts = [one._draw(seen) for seen in (0, 8, 16)]
+    whole = wide._draw(0)
+    assert all(
+        torch.equal(torch.cat(pieces), all_) for pieces, all_ in zip(zip(*parts, strict=True), whole, strict=True)
+    )
+    assert len(set(whole.t.tolist())) > 15
+    assert 4 < (whole.label == 2).sum() < 20
+
+
+def test_the_gradient_is_that_of_the_mean_loss_however_it_is_cut(make_task: MakeTask) -> None:
+    gradients = []
+    for microbatch in (0, 3, 1):
+        task = make_task(f"train.microbatch={microbatch}")
+        for step in range(3):
+            task.step(8 * step)
+        gradients.append({name: p.grad for name, p in task.model.named_parameters()})
+    for cut in gradients[1:]:
+        for name, value in gradients[0].items():
+            if "qkv.bias" not in name:  # of keys it has no effect: rounding alone
+                torch.testing.assert_close(cut[name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_memory_that_runs_out_halves_the_microbatch_and_changes_nothing_else(
+    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest, sizes = DiffusionTask.losses, []
+
+    def losses(self: DiffusionTask, images: Images) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        sizes.append(len(images.x))
+        if len(images.x) > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return honest(self, images)
+
+    plain = make_task("train.microbatch=2")
+    expected = [plain.step(8 * n) for n in range(3)]
+    monkeypatch.setattr(DiffusionTask, "losses", losses)
+    short = make_task()
+    with pytest.warns(UserWarning, match=r"memory ran out: \d images a forward pass from here on") as told:
+        found = [short.step(8 * n) for n in range(3)]
+    assert [str(one.message)[16] for one in told] == ["4", "2"]
+    assert sizes == [8, 4] + 3 * [2, 2, 2, 2]
+    assert found == expected
+    weights = short.emas[0].weights
+    assert all(torch.equal(weights[name], value) for name, value in plain.emas[0].weights.items())
+
+
+def test_one_image_that_does_not_fit_is_one_line(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def losses(self: DiffusionTask, images: Images) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
+
+    monkeypatch.setattr(DiffusionTask, "losses", losses)
+    with (
+        pytest.warns(UserWarning, match="memory ran out"),
+        pytest.raises(HistosynthError, match=r"on a single image; set model\.checkpoint=true"),
+    ):
+        make_task().step(0)
+
+
+def test_a_compiler_that_fails_is_told_and_training_is_the_same(
+    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> object:
+        raise RuntimeError("no C++ compiler\nwas found")
+
+    monkeypatch.setattr("torch.compile", refuse)
+    monkeypatch.setattr("torch.nn.Module.compile", refuse)
+    with pytest.warns(UserWarning, match=r"cannot compile here \(no C\+\+ compiler was found\); training goes on"):
+        compiled = make_task("train.compile=true")
+    plain = make_task()
+    assert [compiled.step(8 * n) for n in range(2)] == [plain.step(8 * n) for n in range(2)]
+
+
+def test_fp16_needs_a_gpu() -> None:
+    with pytest.raises(HistosynthError, match="fp16 needs a GPU"):
+        launch("cpu", precision="fp16")
+
+
+def test_a_process_that_has_no_gpu_of_its_own_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(HistosynthError, match="process 1 of this machine has no GPU: there are 1"):
+        launch(None)
+    with pytest.raises(HistosynthError, match="leave --device out"):
+        launch("cuda:0")
+
+
+def test_epochs_and_hours_end_a_run(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+    store = make_store()  # 18 patches to train on
+    epochs = load_settings(tiny_settings, overrides=["train.epochs=2.5"])
+    result = train(store, out=tmp_path / "epochs", settings=epochs, device="cpu", progress=False)
+    assert (result.images, result.ended) == (48, "images")  # 45, in whole batches
+    hours = load_settings(tiny_settings, overrides=["train.hours=1e-9"])
+    result = train(store, out=tmp_path / "hours", settings=hours, device="cpu", progress=False)
+    assert (result.images, result.ended) == (8, "hours")
+    assert json.loads((tmp_path / "hours" / "manifest.json").read_text())["status"] == "finished"
+    assert result.weights.is_file()
+    result = train(store, out=tmp_path / "hours", settings=tiny_settings, device="cpu", progress=False)
+    assert (result.resumed_at, result.images) == (8, 96)
+
+
+def test_trackers_are_accelerates(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(make_store(), out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
+    (directory,) = (tmp_path / "run" / "tensorboard").iterdir()
+    events = EventAccumulator(str(directory)).Reload().Scalars("loss")
+    stats = read_stats(tmp_path / "run")
+    assert [event.step for event in events] == [line["images"] for line in stats]
+    assert [event.value for event in events] == pytest.approx([line["loss"] for line in stats], rel=1e-6)
+    for name, message in (("wandbb", "no tracker 'wandbb' .did you mean 'wandb'"), ("aim", "pip install aim")):
+        settings = load_settings(tiny_settings, overrides=[f"train.trackers={name}"])
+        with pytest.raises(HistosynthError, match=message):
+            train(tmp_path / "store", out=tmp_path / "other", settings=settings, device="cpu", progress=False)
+
+
+def test_the_best_weights_by_a_checkup_are_kept(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+    """The second of three looks is the best, and a resumed run remembers it."""
+    store, run, figures = make_store(), tmp_path / "run", iter([3.0, 1.0, 2.0, 1.5])
+    shown: list[dict[str, tuple[int, ...]]] = []
+
+    def measure(images: Mapping[str, np.ndarray]) -> float:
+        shown.append({name: group.shape for name, group in images.items()})
+        return next(figures)
+
+    checkup = Checkup(name="frechet", every=32, per_label=40, measure=measure)
+    train(store, out=run, settings=tiny_settings, device="cpu", progress=False, checkups=[checkup])
+    longer = load_settings(tiny_settings, overrides=["train.images=128"])
+    train(store, out=run, settings=longer, device="cpu", progress=False, checkups=[checkup])
+    assert shown == 4 * [{"dark": (40, 8, 8, 3), "light": (40, 8, 8, 3)}]
+    assert [line["frechet"] for line in read_stats(run) if "frechet" in line] == [3.0, 1.0, 2.0, 1.5]
+    assert [p.name for p in (run / "weights").glob("best-*")] == ["best-0000000064.safetensors"]
+
+
+def test_watch_tells_how_a_run_is_doing(
+    make_store: MakeStore,
+    tiny_settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / "run"
+    train(make_store(), out=run, settings=tiny_settings, device="cpu", progress=False)
+
+    def watched(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["histosynth", "watch", str(run), *words])
+        main()
+        return capsys.readouterr().out
+
+    told, stats = json.loads(watched("--once", "--json")), read_stats(run)
+    assert (told["status"], told["images"], told["total_images"], told["seconds_left"]) == ("finished", 96, 96, 0.0)
+    assert told["losses"] == pytest.approx([line["loss"] for line in stats])
+    assert told["checkpoint"].endswith("state-000000000096.pt")
+    text = watched()
+    assert "96 of 96 images (100.0 %)" in text
+    highest = max(range(12), key=lambda n: stats[n]["loss"])
+    assert text.split("loss")[1].split()[1][highest] == "█"
+
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "status": "running", "total_images": 192}))
+    assert json.loads(watched("--once", "--json"))["seconds_left"] == pytest.approx(96 / stats[-1]["images_per_second"])

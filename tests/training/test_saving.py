@@ -1,0 +1,156 @@
+"""Nothing is lost: checkpoints torn, flipped, or refused by the disk; written beside training, whole or not at all."""
+
+import errno
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from histosynth.config import Settings, load_settings
+from histosynth.errors import HistosynthError
+from histosynth.training import saving
+from histosynth.training.checkpoint import find_weights, load_state, newest_state, save_state
+from histosynth.training.loop import train
+from histosynth.training.writer import Writer
+
+MakeStore = Callable[..., Path]
+
+
+@pytest.fixture
+def states(tmp_path: Path) -> Path:
+    for images in (8, 16, 24):
+        save_state(tmp_path / "state", {"images": images, "w": torch.randn(200, 20)}, images=images, keep=2)
+    return tmp_path / "state"
+
+
+def test_the_newest_are_kept(states: Path) -> None:
+    assert sorted(p.name for p in states.iterdir()) == ["state-000000000016.pt", "state-000000000024.pt"]
+    assert newest_state(states) == states / "state-000000000024.pt"
+
+
+def test_a_truncated_state_is_passed_over_by_name_wherever_it_ends(states: Path) -> None:
+    newest, rng = states / "state-000000000024.pt", np.random.default_rng(0)
+    whole = newest.read_bytes()
+    for length in [0, 1, len(whole) - 1, *rng.integers(2, len(whole) - 1, 17).tolist()]:
+        newest.write_bytes(whole[:length])
+        with pytest.warns(UserWarning, match=r"state-000000000024.pt cannot be read .* going back to the one before"):
+            found = newest_state(states)
+        assert found is not None
+        assert load_state(found)["images"] == 16
+
+
+def test_a_flipped_bit_is_found(states: Path) -> None:
+    newest, rng = states / "state-000000000024.pt", np.random.default_rng(1)
+    whole = newest.read_bytes()
+    start = whole.index(load_state(newest)["w"].numpy().tobytes())
+    for place in start + rng.integers(0, 200 * 20 * 4, 10):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        newest.write_bytes(flipped)
+        with pytest.warns(UserWarning, match=r"state-000000000024.pt cannot be read"):
+            assert newest_state(states) == states / "state-000000000016.pt"
+
+
+def test_no_state_is_none(tmp_path: Path) -> None:
+    assert newest_state(tmp_path) is None
+
+
+def test_a_disk_that_fills_up_keeps_the_old_checkpoint_and_training_goes_on(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, run, honest = make_store(), tmp_path / "run", saving.save_state
+    full = {64}
+
+    def no_grid(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def save(directory: Path, state: dict[str, object], *, images: int, keep: int) -> None:
+        if images in full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        honest(directory, state, images=images, keep=keep)
+
+    monkeypatch.setattr(saving, "save_state", save)
+    monkeypatch.setattr("histosynth.training.loop.save_montage", no_grid)
+    settings = load_settings(tiny_settings, overrides=["train.keep_states=3"])
+    with pytest.warns(UserWarning, match="could not be written") as told:
+        train(store, out=run, settings=settings, device="cpu", progress=False)
+    assert {str(one.message).partition(" could not be written (No space left on device)")[0] for one in told} == {
+        "the checkpoint after 64 images", "a sample grid"
+    }  # fmt: skip
+    assert [int(p.stem[6:]) for p in sorted((run / "state").iterdir())] == [32, 96]
+    longer = load_settings(settings, overrides=["train.images=112"])
+    full.add(112)
+    with (
+        pytest.warns(UserWarning, match="a sample grid could not be written"),
+        pytest.raises(HistosynthError, match=r"the checkpoint after 112 images could not be written .* run the same"),
+    ):
+        train(store, out=run, settings=longer, device="cpu", progress=False)
+    assert newest_state(run / "state") == run / "state" / "state-000000000096.pt"
+    full.clear()
+    monkeypatch.undo()
+    torch.set_num_threads(1)
+    result = train(store, out=run, settings=longer, device="cpu", progress=False)
+    assert (result.resumed_at, result.images) == (96, 112)
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write of the first checkpoint waits for a later step; it holds what was there when it began."""
+    store, honest, later = make_store(), saving.save_state, threading.Event()
+    seen: list[int] = []
+    steps = saving.Task.step
+
+    def step(self: saving.Task, at: int) -> dict[str, float]:
+        seen.append(at)
+        if at == 48:
+            later.set()
+        return steps(self, at)
+
+    def save(directory: Path, state: dict[str, object], *, images: int, keep: int) -> None:
+        assert later.wait(60), "training did not go on"
+        honest(directory, state, images=images, keep=5)
+
+    for name in ("slow", "plain"):
+        if name == "slow":
+            monkeypatch.setattr(saving, "save_state", save)
+            monkeypatch.setattr(saving.Task, "step", step)
+        train(store, out=tmp_path / name, settings=tiny_settings, device="cpu", progress=False)
+        monkeypatch.undo()
+        torch.set_num_threads(1)
+    assert seen == list(range(0, 96, 8))
+    short = load_settings(tiny_settings, overrides=["train.images=32"])
+    train(store, out=tmp_path / "short", settings=short, device="cpu", progress=False)
+    held = load_state(tmp_path / "slow" / "state" / "state-000000000032.pt")
+    expected = load_state(tmp_path / "short" / "state" / "state-000000000032.pt")
+    assert all(torch.equal(held["model"][name], value) for name, value in expected["model"].items())
+    assert all(torch.equal(held["emas"][0][name], value) for name, value in expected["emas"][0].items())
+
+
+def test_an_error_of_the_writer_is_not_lost() -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    writer = Writer()
+    writer.submit(fail, what="nothing")
+    with pytest.raises(ZeroDivisionError):
+        writer.submit(lambda: None, what="nothing")
+
+
+def test_each_half_life_has_weights_of_its_own(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+    store, run = make_store(), tmp_path / "run"
+    several = load_settings(tiny_settings, overrides=["train.ema_halflife=[40, 5]"])
+    train(store, out=run, settings=several, device="cpu", progress=False)
+    assert sorted(p.name for p in (run / "weights").iterdir()) == [
+        "ema-0000000096.safetensors", "ema5-0000000096.safetensors"
+    ]  # fmt: skip
+    assert find_weights(run) == run / "weights" / "ema-0000000096.safetensors"
+    for halflife, name in ((40, "ema-0000000096.safetensors"), (5, "ema5-0000000096.safetensors")):
+        alone = load_settings(tiny_settings, overrides=[f"train.ema_halflife={halflife}"])
+        train(store, out=tmp_path / str(halflife), settings=alone, device="cpu", progress=False)
+        expected, found = load_file(find_weights(tmp_path / str(halflife))), load_file(run / "weights" / name)
+        assert all(torch.equal(found[key], value) for key, value in expected.items())
