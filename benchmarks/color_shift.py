@@ -24,7 +24,7 @@ import numpy as np
 
 from histosynth.metrics.color import ColorStatistics, color_distance
 from histosynth.patches.store import Store
-from histosynth.training.checkpoint import find_weights, load_newest_state, read_origin, save_weights
+from histosynth.training.checkpoint import find_weights, load_state, newest_state, read_origin, save_weights
 from judge import Judge
 from small_budget import each, make_store, verb
 
@@ -113,12 +113,11 @@ def main() -> None:
 
 def _last(run: Path, folder: Path) -> Path:
     """A weights file of the last weights of a run, which otherwise are only there to resume."""
-    state = load_newest_state(run / "state")
-    if state is None:
+    path, newest = folder / "last.safetensors", newest_state(run / "state")
+    if newest is None:
         raise SystemExit(f"{run} has no state")
-    path = folder / "last.safetensors"
     if not path.exists():
-        save_weights(path, state["model"], read_origin(find_weights(run)))
+        save_weights(path, load_state(newest)["model"], read_origin(find_weights(run)))
     return path
 
 
