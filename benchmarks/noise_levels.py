@@ -4,10 +4,10 @@ One trained network, shown real training patches at noise levels drawn as in tra
 differ between the lines, so that what differs is the weighting alone. The bands are decades of the signal-to-noise
 ratio; the three stages are those of Choi et al. 2022 (coarse features, content, clean-up of imperceptible noise).
 
-    .venv/bin/python benchmarks/noise_levels.py --store STORE --run RUN [--times 4000] [--figure PNG] [--quick]
+    .venv/bin/python benchmarks/noise_levels.py --store STORE --run RUN [--times 1000] [--figure PNG] [--quick]
 
-RUN is a run of discrete process (`objectives.py` leaves one at `runs/objectives/uniform-0/run`). Two minutes on one
-core. It draws the figure of docs/concepts/objectives.md and prints the shares of the stages. The last line is JSON:
+RUN is a run of discrete process (`objectives.py` leaves one at `runs/objectives/uniform-0/run`). Six minutes on one
+core. It draws the figure of docs/how-to/objectives.md and prints the shares of the stages. The last line is JSON:
 `ratio` is the share of the gradient that P2 (gamma = 1) gives to content, over that of the uniform loss; `low` and
 `high` are those of either half of the noise levels.
 """
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--times", type=int, default=4000, help="noise levels drawn")
+    parser.add_argument("--times", type=int, default=1000, help="noise levels drawn")
     parser.add_argument("--figure", type=Path, help="where to draw the figure")
     parser.add_argument("--quick", action="store_true", help="under a minute: shows that it runs, nothing else")
     options = parser.parse_args()

@@ -43,7 +43,9 @@ def test_deterministic_samplers_map_noise_to_the_data(
 
 
 @pytest.mark.parametrize(
-    ("sampler", "steps"), [(ddpm, 1000), (DDIM(0.5), 500), (DDIM(1.0), 1000), (dpmpp_2m_sde, 60)], ids=str
+    ("sampler", "steps"),
+    [(ddpm, 1000), (DDIM(0.5), 500), (DDIM(1.0), 1000), (dpmpp_2m_sde, 60)],
+    ids=["ddpm", "eta-0.5", "eta-1", "dpmpp_2m_sde"],
 )
 def test_samplers_that_draw_give_the_data_s_moments(
     sampler: Any, steps: int, schedule: Schedule, gaussian: Gaussian
