@@ -6,7 +6,7 @@ of constant learning rate are stopped on the way, to see color over training. Al
 trained on: the distance of all tissue pixels in optical density, and the shift of its mean (+ is darker than real).
 What real patches differ by is measured alike, between two halves of the training patches.
 
-    .venv/bin/python benchmarks/color_shift.py --data DIR [--runs DIR] [--out DIR] [--per-label 20] [--quick]
+    .venv/bin/python benchmarks/color_shift.py --data DIR [--runs DIR] [--out DIR] [--stages [N …]] [--quick]
 
 The data as for `osteosarcoma.py`. A quarter of an hour on two cores; what is done is not done again; `--quick` trains
 runs of its own and shows that it works. The last line is JSON: `ratio` is the color distance of EDM's samples over that
@@ -58,9 +58,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/color_shift"))
     parser.add_argument("--per-label", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=2, help="stores sampled at a time, one thread each")
+    parser.add_argument("--stages", type=int, nargs="*", default=STAGES, help="images seen where training is stopped")
     parser.add_argument("--quick", action="store_true", help="under a minute: shows that it runs, nothing else")
     options = parser.parse_args()
-    out, stages, changes, closely = options.out, STAGES, CHANGES, CLOSELY
+    out, stages, changes, closely = options.out, tuple(options.stages), CHANGES, CLOSELY
     if options.quick:
         out, stages, options.per_label = Path(f"{out}-quick"), (16,), 3
         options.runs, closely = out / "runs", ("uniform",)
@@ -95,8 +96,9 @@ def main() -> None:
         print(f"| {change} | {' | '.join(_cell(judge, stores.get((run, change))) for run in runs)} |")
     cells = dict(zip(closely, last, strict=True))
     print(f"| last weights, not averaged | {' | '.join(_cell(judge, cells.get(run)) for run in runs)} |")
-    print(f"\n| images seen | {' | '.join(map(str, stages))} |\n| --- |{' --- |' * len(stages)}")
-    for name, found in staged.items():
+    if stages:
+        print(f"\n| images seen | {' | '.join(map(str, stages))} |\n| --- |{' --- |' * len(stages)}")
+    for name, found in staged.items() if stages else ():
         print(f"| {name} | {' | '.join(_cell(judge, samples) for samples in found)} |")
     base = next(iter(changes))
     distances = {name: _thirds(judge, stores[name, base]) for name in ("EDM", "uniform")}
