@@ -16,7 +16,7 @@ from histosynth.patches.store import Patch, part_path, write_manifest, write_par
 TINY = [
     "model.channels=8", "model.channel_mult=[1,2]", "model.blocks=1", "model.attention_px=[4]", "model.heads=2",
     "train.images=96", "train.batch=8", "train.warmup=16", "train.checkpoint_every=32", "train.samples_every=96",
-    "train.lr=1e-3", "train.seed=3", "sample.steps=2",
+    "train.lr=1e-3", "train.seed=3", "sample.steps=2", "diffusion.process=ddpm",
 ]  # fmt: skip
 
 
