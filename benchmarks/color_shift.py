@@ -11,7 +11,7 @@ What real patches differ by is measured alike, between two halves of the trainin
 The data as for `osteosarcoma.py`. A quarter of an hour on two cores; what is done is not done again; `--quick` trains
 runs of its own and shows that it works. The last line is JSON: `ratio` is the color distance of EDM's samples over that
 of uniformly weighted noise prediction's (linear schedule) with the settings of the first row; `low` and `high` are
-those of thirds of the seeds.
+those of single labels.
 """
 
 import argparse
@@ -101,7 +101,7 @@ def main() -> None:
     for name, found in staged.items() if stages else ():
         print(f"| {name} | {' | '.join(_cell(judge, samples) for samples in found)} |")
     base = next(iter(changes))
-    distances = {name: _thirds(judge, stores[name, base]) for name in ("EDM", "uniform")}
+    distances = {name: _by_label(judge, stores[name, base]) for name in ("EDM", "uniform")}
     ratios = [a / b for a, b in zip(distances["EDM"], distances["uniform"], strict=True)]
     result = {
         "name": "color_shift",
@@ -146,11 +146,10 @@ def _cell(judge: Judge, samples: Store | None) -> str:
     return f"{distance:.3f} ({shift.mean():+.3f})"
 
 
-def _thirds(judge: Judge, samples: Store) -> list[float]:
-    """The color distance of all samples, and of each third."""
-    images = samples.images(range(len(samples)))
-    parts = [images, *(images[i::3] for i in range(3))]
-    return [color_distance(judge.colors, ColorStatistics.of(part)) for part in parts]
+def _by_label(judge: Judge, samples: Store) -> list[float]:
+    """The color distance of all samples, and of each label's."""
+    parts = [range(len(samples)), *(samples.select(label=label) for label in samples.labels)]
+    return [color_distance(judge.colors, ColorStatistics.of(samples.images(part))) for part in parts]
 
 
 if __name__ == "__main__":
