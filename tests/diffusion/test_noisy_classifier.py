@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from histosynth.config import ModelSettings
-from histosynth.diffusion.noisy_classifier import NoisyClassifier, build_classifier
+from histosynth.diffusion.build import build_classifier
+from histosynth.diffusion.noisy_classifier import NoisyClassifier
 from histosynth.diffusion.schedule import Schedule, VarianceExploding
 from histosynth.diffusion.unet import UNet
 from histosynth.errors import HistosynthError

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from histosynth.config import Settings, load_settings
-from histosynth.diffusion.build import build_denoiser, build_schedule
-from histosynth.diffusion.noisy_classifier import build_classifier
+from histosynth.diffusion.build import build_classifier, build_denoiser, build_schedule
 from histosynth.training.checkpoint import Origin, save_weights
 
 

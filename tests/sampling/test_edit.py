@@ -199,7 +199,7 @@ def test_other_edits_are_refused(make_run: MakeRun, store: Path, tmp_path: Path)
     with pytest.raises(HistosynthError, match="edit = translate, not inpaint"):
         fill(run, everything(store), out=out, how=QUICK)
     (out / "manifest.json").unlink()
-    with pytest.raises(HistosynthError, match="unfinished patches of another making"):
+    with pytest.raises(HistosynthError, match="unfinished samples of another model or other settings"):
         fill(run, everything(store), out=out, how=QUICK)
 
 

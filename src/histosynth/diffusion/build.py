@@ -1,6 +1,10 @@
-"""From settings to a denoiser."""
+"""From settings to a denoiser, or to a classifier of noisy patches."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
+
+from torch import nn
 
 from histosynth.config import DiffusionSettings, ModelSettings
 from histosynth.diffusion import schedule
@@ -8,9 +12,12 @@ from histosynth.diffusion.denoiser import Denoiser
 from histosynth.diffusion.discrete import DiscreteDenoiser
 from histosynth.diffusion.edm import EDMDenoiser
 from histosynth.diffusion.flow import FlowDenoiser
+from histosynth.diffusion.noisy_classifier import HalfUNet, NoisyClassifier
 from histosynth.diffusion.unet import UNet
 from histosynth.diffusion.weighting import Weighting, min_snr, p2, uniform
 from histosynth.errors import HistosynthError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_px: int, labels: int) -> Denoiser:
@@ -32,23 +39,8 @@ def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_
             "diffusion.zero_terminal_snr leaves no signal at the last timestep, where the noise tells nothing of the "
             "image; set diffusion.prediction=v or x0 with it"
         )
-    try:
-        network = UNet(
-            image_px=image_px,
-            labels=labels,
-            channels=model.channels,
-            channel_mult=model.channel_mult,
-            blocks=model.blocks,
-            attention_px=model.attention_px,
-            heads=model.heads,
-            head_channels=model.head_channels,
-            dropout=model.dropout,
-            stem=model.stem,
-            out_channels=6 if diffusion.process == "ddpm" and diffusion.variance == "learned" else 3,
-            checkpointing=model.checkpoint,
-        )
-    except ValueError as error:
-        raise HistosynthError(f"model settings do not fit {image_px}-px patches: {error}") from error
+    channels = 6 if diffusion.process == "ddpm" and diffusion.variance == "learned" else 3
+    network = _fitted(partial(UNet, out_channels=channels), model, image_px=image_px, labels=labels)
     process = build_schedule(diffusion)
     if isinstance(process, schedule.VarianceExploding):
         return EDMDenoiser(
@@ -74,6 +66,36 @@ def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_
         weighting=weightings[diffusion.weighting],
         image_px=image_px,
     )
+
+
+def build_classifier(
+    model: ModelSettings, process: schedule.Schedule, *, image_px: int, labels: int
+) -> NoisyClassifier:
+    """The classifier that the settings describe, with fresh weights.
+
+    Raises:
+        HistosynthError: the network does not fit the image size, or its channels not its heads.
+    """
+    return NoisyClassifier(_fitted(HalfUNet, model, image_px=image_px, labels=labels), process)
+
+
+def _fitted(network: Callable[..., Network], model: ModelSettings, *, image_px: int, labels: int) -> Network:
+    try:
+        return network(
+            image_px=image_px,
+            labels=labels,
+            channels=model.channels,
+            channel_mult=model.channel_mult,
+            blocks=model.blocks,
+            attention_px=model.attention_px,
+            heads=model.heads,
+            head_channels=model.head_channels,
+            dropout=model.dropout,
+            stem=model.stem,
+            checkpointing=model.checkpoint,
+        )
+    except ValueError as error:
+        raise HistosynthError(f"model settings do not fit {image_px}-px patches: {error}") from error
 
 
 def build_schedule(

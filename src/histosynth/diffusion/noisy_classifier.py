@@ -12,10 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from histosynth.config import ModelSettings
 from histosynth.diffusion.schedule import Schedule
 from histosynth.diffusion.unet import Attention, NormAct, ResidualBlock, Stage, sinusoids
-from histosynth.errors import HistosynthError
 
 _TIMES = 1000  # noise levels of a continuous process to train at
 
@@ -111,28 +109,3 @@ class NoisyClassifier(nn.Module):
             of_label = self(x, t).gather(1, label[:, None]).sum()
             (gradient,) = torch.autograd.grad(of_label, x)
         return gradient
-
-
-def build_classifier(model: ModelSettings, schedule: Schedule, *, image_px: int, labels: int) -> NoisyClassifier:
-    """The classifier that the settings describe, with fresh weights.
-
-    Raises:
-        HistosynthError: the network does not fit the image size, or its channels not its heads.
-    """
-    try:
-        network = HalfUNet(
-            image_px=image_px,
-            labels=labels,
-            channels=model.channels,
-            channel_mult=model.channel_mult,
-            blocks=model.blocks,
-            attention_px=model.attention_px,
-            heads=model.heads,
-            head_channels=model.head_channels,
-            dropout=model.dropout,
-            stem=model.stem,
-            checkpointing=model.checkpoint,
-        )
-    except ValueError as error:
-        raise HistosynthError(f"model settings do not fit {image_px}-px patches: {error}") from error
-    return NoisyClassifier(network, schedule)

@@ -22,16 +22,15 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import to_bytes
 from histosynth.patches.montage import SYNTHETIC, montage
 from histosynth.patches.store import (
-    KIND,
     Patch,
     Store,
     part_fingerprint,
     part_path,
-    parts_of,
     write_manifest,
     write_part,
 )
-from histosynth.rundir import MANIFEST, atomic_write, read_manifest, versions
+from histosynth.rundir import atomic_write, versions
+from histosynth.sampling.made_with import claim, sha256_of
 from histosynth.training.checkpoint import Origin
 
 NOTE = (
@@ -118,11 +117,9 @@ def write_edits(
     names = [edit.patch_id for edit in edits]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise HistosynthError(f"two results would be called '{twice[0]}'; name every source and label once")
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    made_with = {"edit": kind, **made_with, "run": origin.run, "weights_sha256": digest, "edits": _digest(edits)}
-    _check_directory(out, made_with)
-    out.mkdir(parents=True, exist_ok=True)
+    made_with = {"edit": kind, **made_with, "run": origin.run, "weights_sha256": sha256_of(weights)}
+    made_with["edits"] = _digest(edits)
+    claim(out, made_with)
     made = 0
     with tqdm(total=len(edits), unit="img", desc=kind, disable=not progress) as bar:
         for start in range(0, len(edits), _BLOCK):
@@ -191,16 +188,3 @@ def _digest(edits: Sequence[Edit]) -> str:
         for source in edit.sources:
             digest.update(repr((source.patch_id, source.label)).encode() + source.image.tobytes())
     return digest.hexdigest()
-
-
-def _check_directory(out: Path, made_with: Mapping[str, object]) -> None:
-    """Let only what is made the same way be in the directory."""
-    parts = parts_of(out)
-    if (out / MANIFEST).exists():
-        before = read_manifest(out, kind=KIND).get("made_with", {})
-        for key, value in made_with.items():
-            if before.get(key) != value:
-                told = "other edits" if key == "edits" else f"patches made with {key} = {before.get(key)}, not {value}"
-                raise HistosynthError(f"{out} holds {told}; give --out a new directory")
-    elif any(part_fingerprint(part) != str(made_with) for part in parts):
-        raise HistosynthError(f"{out} holds unfinished patches of another making; give --out a new directory")

@@ -5,7 +5,6 @@ of seeds each; under a launcher, processes take the blocks in turn. A seed is in
 command again, or one that asks for more, makes only what is missing and takes nothing away.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +22,17 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import to_bytes
 from histosynth.patches.montage import SYNTHETIC, save_montage
 from histosynth.patches.store import (
-    KIND,
     Patch,
     Store,
-    part_fingerprint,
     part_path,
     read_ids,
     read_part,
     write_manifest,
     write_part,
 )
-from histosynth.rundir import MANIFEST, is_empty, read_manifest, require_directory, versions
+from histosynth.rundir import versions
 from histosynth.sampling.fixed_batch import FixedBatch, FixedBatchGuide
+from histosynth.sampling.made_with import claim, sha256_of
 from histosynth.training.checkpoint import Origin, find_weights, load_classifier, load_denoiser, read_origin
 from histosynth.training.launch import launch, told_by_main, total, writing
 
@@ -111,14 +109,14 @@ def generate(
     if settings.classifier:
         guiding = find_weights(Path(settings.classifier))
         loaded = load_classifier(guiding, guides=origin).to(torch_device).to(memory_format=torch.channels_last)
-        classifier, classifier_digest = FixedBatchGuide(loaded, device=torch_device), _digest(guiding)
+        classifier, classifier_digest = FixedBatchGuide(loaded, device=torch_device), sha256_of(guiding)
     made_with = settings.model_dump(exclude={"batch", "classifier"}) | {"run": origin.run, "images_seen": origin.images}
-    made_with |= {"data_hash": origin.data_hash, "weights_sha256": _digest(weights), "device": torch_device.type}
+    made_with |= {"data_hash": origin.data_hash, "weights_sha256": sha256_of(weights), "device": torch_device.type}
     made_with |= {"classifier_sha256": classifier_digest, "marked": mark}
     maker = _Maker(denoiser, origin, recipe, classifier, torch_device, _marks(made_with) if mark else None)
     with writing(accelerator, out):
         if accelerator.is_main_process:
-            _prepare(out, made_with)
+            claim(out, made_with)
         accelerator.wait_for_everyone()
         seeds = range(seed, seed + per_label * len(origin.labels))
         blocks = range(seed // _BLOCK + accelerator.process_index, -(-seeds.stop // _BLOCK), accelerator.num_processes)
@@ -205,11 +203,6 @@ def _count(seeds: range, blocks: range, labels: Sequence[str], origin: Origin) -
     return sum(len(_asked(seeds, block, labels, origin)) for block in blocks)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _seed_of(patch_id: str) -> int:
     return int(patch_id.rpartition("_")[2])
 
@@ -219,24 +212,3 @@ def _wanted_labels(labels: Sequence[str], origin: Origin) -> list[str]:
     if unknown:
         raise HistosynthError(f"the model knows no label '{unknown[0]}'; it was trained on {', '.join(origin.labels)}")
     return [name for name in origin.labels if not labels or name in labels]
-
-
-def _prepare(out: Path, made_with: dict[str, object]) -> None:
-    """Make the directory, or check that what is there was made the same way."""
-    require_directory(out)
-    if (out / MANIFEST).exists():
-        before = read_manifest(out, kind=KIND).get("made_with", {})
-        changed = [key for key, value in made_with.items() if before.get(key) != value]
-        if changed:
-            key = changed[0]
-            raise HistosynthError(
-                f"{out} holds samples made with {key} = {before.get(key)}, not {made_with[key]}; "
-                "give --out a new directory"
-            )
-    elif any(part_fingerprint(part) != str(made_with) for part in out.glob("part-*.parquet")):
-        raise HistosynthError(
-            f"{out} holds unfinished samples of another model or other settings; give --out a new directory"
-        )
-    elif not is_empty(out) and not any(out.glob("part-*.parquet")):
-        raise HistosynthError(f"{out} exists and is no sample store; give --out a new or empty directory")
-    out.mkdir(parents=True, exist_ok=True)

@@ -20,9 +20,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from histosynth.config import Settings, settings_from_toml
-from histosynth.diffusion.build import build_denoiser, build_schedule, process_facts
+from histosynth.diffusion.build import build_classifier, build_denoiser, build_schedule, process_facts
 from histosynth.diffusion.denoiser import Denoiser
-from histosynth.diffusion.noisy_classifier import NoisyClassifier, build_classifier
+from histosynth.diffusion.noisy_classifier import NoisyClassifier
 from histosynth.errors import HistosynthError
 from histosynth.rundir import atomic_write
 

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from histosynth.config import Settings
-from histosynth.diffusion.build import build_schedule
-from histosynth.diffusion.noisy_classifier import build_classifier
+from histosynth.diffusion.build import build_classifier, build_schedule
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import PatchDataset
 from histosynth.training.task import Images, Task
