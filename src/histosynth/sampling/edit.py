@@ -80,7 +80,7 @@ def translate(
     model = _Model.load(source, how)
     patches = read_sources(selection, origin=model.origin)
     for name in to:
-        model.number(name, strict=True)
+        model.origin.number(name)
     edits = [
         Edit(
             patch_id=f"{model.origin.run}_{patch.patch_id}_to_{_safe(label)}",
@@ -169,7 +169,7 @@ def fill(
         raise HistosynthError("the mask leaves nothing to draw; paint what is to be drawn anew white")
     patches = read_sources(selection, origin=model.origin)
     if to is not None:
-        model.number(to, strict=True)
+        model.origin.number(to)
     edits = [
         Edit(
             patch_id=f"{model.origin.run}_{patch.patch_id}_filled_{seed + i}",
@@ -227,14 +227,9 @@ class _Model:
         denoiser = FixedBatch(denoiser.to(device).to(memory_format=torch.channels_last), device=device)
         return cls(denoiser, origin, weights=weights, how=how, device=device)
 
-    def number(self, label: str | None, *, strict: bool = False) -> int:
-        """The number of a label; the null label's where it is none of the model's, or with `strict` an error."""
-        if label in self.origin.labels:
-            return self.origin.labels.index(label)
-        if strict:
-            known = ", ".join(self.origin.labels)
-            raise HistosynthError(f"the model knows no label '{label}'; it was trained on {known}")
-        return self.denoiser.null_label
+    def number(self, label: str | None) -> int:
+        """The number of a label; the null label's where it is none of the model's."""
+        return self.origin.labels.index(label) if label in self.origin.labels else self.denoiser.null_label
 
     def denoise(self, labels: Sequence[str | None], *, guidance: float = 1.0) -> Denoise:
         """The denoiser under these labels. Nothing is clipped: the way back could not undo it."""

@@ -18,7 +18,6 @@ from histosynth.diffusion.denoiser import Denoiser
 from histosynth.diffusion.guidance import Guide
 from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.recipe import Recipe
-from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import to_bytes
 from histosynth.patches.montage import SYNTHETIC, save_montage
 from histosynth.patches.store import (
@@ -101,7 +100,7 @@ def generate(
     accelerator = launch(device)
     weights = find_weights(source)
     denoiser, origin = load_denoiser(weights)
-    wanted = _wanted_labels(labels, origin)
+    wanted = sorted(set(labels) or origin.labels, key=origin.number)
     torch_device = accelerator.device
     denoiser = FixedBatch(denoiser.to(torch_device).to(memory_format=torch.channels_last), device=torch_device)
     recipe = Recipe(settings, denoiser.schedule)
@@ -205,10 +204,3 @@ def _count(seeds: range, blocks: range, labels: Sequence[str], origin: Origin) -
 
 def _seed_of(patch_id: str) -> int:
     return int(patch_id.rpartition("_")[2])
-
-
-def _wanted_labels(labels: Sequence[str], origin: Origin) -> list[str]:
-    unknown = sorted(set(labels) - set(origin.labels))
-    if unknown:
-        raise HistosynthError(f"the model knows no label '{unknown[0]}'; it was trained on {', '.join(origin.labels)}")
-    return [name for name in origin.labels if not labels or name in labels]

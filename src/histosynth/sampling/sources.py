@@ -42,10 +42,8 @@ def read_sources(selection: Selection, *, origin: Origin) -> list[Patch]:
     Raises:
         HistosynthError: no such patch, none at all, or one that is not of the model's size and scale.
     """
-    if selection.label is not None and selection.label not in origin.labels:
-        raise HistosynthError(
-            f"the model knows no label '{selection.label}'; it was trained on {', '.join(origin.labels)}"
-        )
+    if selection.label is not None:
+        origin.number(selection.label)
     found = [_read_image(path, selection) for path in selection.paths if path.is_file()]
     stores = [Store(path) for path in selection.paths if not path.is_file()]
     if selection.patches:

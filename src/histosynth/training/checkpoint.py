@@ -87,6 +87,16 @@ class Origin:
     images: int
     data_hash: str
 
+    def number(self, label: str) -> int:
+        """The number of a label.
+
+        Raises:
+            HistosynthError: the model does not know it.
+        """
+        if label not in self.labels:
+            raise HistosynthError(f"the model knows no label '{label}'; it was trained on {', '.join(self.labels)}")
+        return self.labels.index(label)
+
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], origin: Origin) -> None:
     """Write averaged weights with their origin."""
