@@ -43,10 +43,15 @@ CHANGES = {
 CLOSELY = ("uniform", "EDM")
 """Runs of which every change is tried; of the others the first only."""
 STAGED = {
-    "noise, linear": ("process=ddpm",),
-    "v, linear": ("process=ddpm", "prediction=v"),
-    "v, linear, no signal at T": ("process=ddpm", "prediction=v", "zero_terminal_snr=true"),
-    "EDM": ("process=edm",),
+    "noise, linear": ("process=ddpm", "weighting=uniform"),
+    "v, linear": ("process=ddpm", "weighting=uniform", "prediction=v"),
+    "v, linear, no signal at T": (
+        "process=ddpm",
+        "weighting=uniform",
+        "prediction=v",
+        "zero_terminal_snr=true",
+    ),
+    "EDM": ("process=edm", "sigma_data=0.4"),
 }
 STAGES = (1000, 2000, 4000)
 
@@ -68,8 +73,8 @@ def main() -> None:
         changes = {"ddpm, 50 steps": ("steps=2",), "not clipped": ("steps=2", "clip=none")}
     config, store = make_store(options.data, out, quick=options.quick)
     if options.quick:
-        for name, process in (("uniform", "ddpm"), ("EDM", "edm")):
-            sets = each([f"diffusion.process={process}", "diffusion.weighting=uniform", "train.images=16"])
+        for name, like in (("uniform", "noise, linear"), ("EDM", "EDM")):
+            sets = each([*(f"diffusion.{setting}" for setting in STAGED[like]), "train.images=16"])
             verb("train", str(store), "--out", str(options.runs / f"{name}-0" / "run"), "--config", str(config), *sets)
     judge = Judge(Store(store), patches=64 if options.quick else 2000)
 
@@ -131,7 +136,7 @@ def _staged(
     for images in stages:
         samples = out / f"{run.name}-{images}"
         if not (samples / "manifest.json").exists():
-            settings = [f"diffusion.{setting}" for setting in (*STAGED[name], "weighting=uniform")]
+            settings = [f"diffusion.{setting}" for setting in STAGED[name]]
             settings += [f"train.images={images}", "train.lr_decay=none", "train.lr=5e-4"]
             verb("train", str(store), "--out", str(run), "--config", str(config), *each(settings))
             color(run, samples.name)

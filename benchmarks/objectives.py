@@ -30,7 +30,7 @@ OBJECTIVES: Mapping[str, tuple[str, ...]] = {
     "uniform": ("process=ddpm", "weighting=uniform"),
     PAPER: ("process=ddpm", "weighting=p2"),
     "min-SNR": ("process=ddpm", "weighting=min_snr"),
-    "EDM": ("process=edm",),
+    "EDM": ("process=edm", "sigma_data=0.4"),
     "flow": ("process=flow",),
 }
 VARIANTS: Mapping[str, tuple[str, ...]] = {

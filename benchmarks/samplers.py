@@ -19,7 +19,7 @@ from pathlib import Path
 
 from histosynth.patches.store import Store
 from judge import Judge
-from small_budget import each, make_store, verb
+from small_budget import EDM, each, make_store, verb
 
 EVALUATIONS = (5, 10, 20, 50, 100, 250)
 SAMPLERS = ("ddim", "dpmpp_2m", "heun", "ddpm", "dpmpp_2m_sde")
@@ -45,7 +45,7 @@ def main() -> None:
     config, store = make_store(options.data, out, quick=options.quick)
     run = options.run or out / "run"
     if not options.run:
-        verb("train", str(store), "--out", str(run), "--config", str(config), *each([f"train.images={images}"]))
+        verb("train", str(store), "--out", str(run), "--config", str(config), *each([*EDM, f"train.images={images}"]))
     tasks = [(name, n) for n in sorted(counts, reverse=True) for name in SAMPLERS if n <= LIMITS.get(name, n)]
 
     def sampled(task: tuple[str, int]) -> Store:

@@ -32,9 +32,6 @@ blocks = 1
 attention_px = [8, 4]
 stem = 2
 
-[diffusion]
-sigma_data = 0.4
-
 [train]
 batch = 8
 lr = 1e-3
@@ -48,6 +45,9 @@ samples_every = 16000
 [evaluate]
 extractor = "efficientnet-lite0"
 """
+
+EDM = ("diffusion.process=edm", "diffusion.sigma_data=0.4")
+"""The default process, told the standard deviation of these patches."""
 
 
 def make_store(data: Path, out: Path, *, quick: bool = False) -> tuple[Path, Path]:

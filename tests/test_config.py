@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from histosynth.config import PatchSettings, Settings, load_settings, presets, settings_from_toml
+from histosynth.config import (
+    HEEDED_BY,
+    DiffusionSettings,
+    PatchSettings,
+    Settings,
+    load_settings,
+    presets,
+    settings_from_toml,
+)
 from histosynth.errors import HistosynthError
 
 
@@ -46,13 +54,22 @@ def sections() -> dict[str, dict[str, FieldInfo]]:
     return {name: type(getattr(Settings(), name)).model_fields for name in Settings.model_fields}
 
 
-any_settings = st.builds(
-    Settings,
-    **{
-        name: st.builds(type(getattr(Settings(), name)), **{key: values(field) for key, field in fields.items()})
-        for name, fields in sections().items()
-    },
-)
+def any_section(name: str) -> st.SearchStrategy[Any]:
+    """All that may be set together; of a process only what it heeds."""
+    kind, fields = type(getattr(Settings(), name)), sections()[name]
+    if kind is not DiffusionSettings:
+        return st.builds(kind, **{key: values(field) for key, field in fields.items()})
+    return st.one_of(
+        st.builds(
+            DiffusionSettings,
+            process=st.just(process),
+            **{key: values(field) for key, field in fields.items() if HEEDED_BY.get(key) == process},
+        )
+        for process in sorted(set(HEEDED_BY.values()))
+    )
+
+
+any_settings = st.builds(Settings, **{name: any_section(name) for name in Settings.model_fields})
 
 
 @given(any_settings)
@@ -175,3 +192,29 @@ def test_an_unknown_preset_names_the_known_ones() -> None:
         HistosynthError, match=r"'papr' \(did you mean 'paper'\?\); give a TOML file or one of: demo, paper"
     ):
         load_settings("papr")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["diffusion.weighting=uniform"],
+            "'edm' does not heed weighting = uniform; set diffusion.process=ddpm",
+        ),
+        (
+            ["diffusion.process=flow", "diffusion.sigma_data=0.4"],
+            "process=edm, or diffusion.sigma_data=0.5",
+        ),
+        (["diffusion.process=flow", "diffusion.zero_terminal_snr=true"], "or diffusion.zero_terminal_snr=false"),
+        (["diffusion.process=ddpm", "diffusion.flow_time=uniform"], "set diffusion.process=flow"),
+    ],
+)
+def test_what_the_process_does_not_heed_is_an_error(overrides: list[str], message: str) -> None:
+    with pytest.raises(HistosynthError, match=re.escape(message)) as told:
+        load_settings(None, overrides=overrides)
+    assert "\n" not in str(told.value)
+
+
+def test_every_setting_of_diffusion_says_who_heeds_it() -> None:
+    fields = set(DiffusionSettings.model_fields) - {"process"}
+    assert fields == set(HEEDED_BY)

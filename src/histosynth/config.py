@@ -8,10 +8,10 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from histosynth.errors import HistosynthError, nearest
 
@@ -115,6 +115,15 @@ class ModelSettings(Section):
     """Recompute activations in the backward pass: less memory, a third more time."""
 
 
+HEEDED_BY = {
+    **dict.fromkeys(("schedule", "zero_terminal_snr", "timesteps", "prediction", "variance"), "ddpm"),
+    **dict.fromkeys(("weighting", "p2_k", "p2_gamma", "min_snr_gamma"), "ddpm"),
+    **dict.fromkeys(("sigma_data", "log_sigma_mean", "log_sigma_std"), "edm"),
+    "flow_time": "flow",
+}
+"""Settings of `DiffusionSettings` that one process alone heeds."""
+
+
 class DiffusionSettings(Section):
     """The process and what the network learns of it."""
 
@@ -153,6 +162,18 @@ class DiffusionSettings(Section):
     """Standard deviation of log sigma in training, for `edm`."""
     flow_time: Literal["uniform", "logit_normal"] = "logit_normal"
     """Times in training, for `flow`: `uniform`, or most in the middle of the path (Esser et al. 2024)."""
+
+    @model_validator(mode="after")
+    def _nothing_in_vain(self) -> Self:
+        """What another process alone heeds must be left at its default, else it would be passed over in silence."""
+        for name, process in HEEDED_BY.items():
+            default = type(self).model_fields[name].default
+            if process != self.process and (given := getattr(self, name)) != default:
+                raise ValueError(
+                    f"process '{self.process}' does not heed {name} = {given}; set diffusion.process={process}, or "
+                    f"diffusion.{name}={str(default).lower()}"
+                )
+        return self
 
 
 class TrainSettings(Section):
@@ -380,6 +401,8 @@ def _validate(tree: Mapping[str, Any], where: str) -> Settings:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise HistosynthError(f"{where}: unknown setting '{key}'{_hint(first['loc'])}") from error
+        if first["type"] == "value_error":  # what `Section`s find between their settings, in words of their own
+            raise HistosynthError(f"{where}: {key}: {first['ctx']['error']}") from error
         message = first["msg"][:1].lower() + first["msg"][1:]
         raise HistosynthError(f"{where}: {key} = {first['input']!r:.60}: {message}") from error
 

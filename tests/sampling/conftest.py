@@ -48,9 +48,10 @@ def make_classifier(tmp_path: Path) -> Callable[..., Path]:
 def tiny(*overrides: str) -> Settings:
     model = [
         "model.channels=16", "model.channel_mult=[1,2]", "model.blocks=1", "model.attention_px=[8]", "model.heads=2",
-        "diffusion.timesteps=40", "sample.steps=3",
+        "sample.steps=3",
     ]  # fmt: skip
-    return load_settings(None, overrides=[*model, *overrides])
+    few = ["diffusion.timesteps=40"] if "diffusion.process=ddpm" in overrides else []
+    return load_settings(None, overrides=[*model, *few, *overrides])
 
 
 def save(run: Path, model: nn.Module, settings: Settings, *, labels: tuple[str, ...] = ("a", "b", "c")) -> Path:
