@@ -29,8 +29,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from histosynth.config import Settings, load_settings
 from histosynth.diffusion.build import build_denoiser
 from histosynth.patches.dataset import PatchDataset
+from histosynth.patches.part import Patch, decode_png, encode_png, part_path, write_part
 from histosynth.patches.shuffle import shuffled
-from histosynth.patches.store import Patch, Store, decode_png, encode_png, part_path, write_manifest, write_part
+from histosynth.patches.store import Store, write_manifest
 from histosynth.training.device import pick_device
 from histosynth.training.diffusion_task import DiffusionTask
 

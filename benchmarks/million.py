@@ -29,7 +29,8 @@ BATCHES = 300
 
 
 def draw(directory: Path, count: int) -> None:
-    from histosynth.patches.store import Patch, part_path, write_manifest, write_part
+    from histosynth.patches.part import Patch, part_path, write_part
+    from histosynth.patches.store import write_manifest
 
     directory.mkdir(parents=True, exist_ok=True)
     for part in range(count // PART):

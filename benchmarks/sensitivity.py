@@ -32,7 +32,8 @@ from histosynth.metrics.classifier import Labeled, accuracy, fit
 from histosynth.metrics.extractors import FEATURES, FeatureExtractor, build_extractor
 from histosynth.metrics.morphology import Morphology, compare_morphology, join, measure_images, set_stains
 from histosynth.metrics.uncertainty import patient_units
-from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.patches.part import Patch, part_path, write_part
+from histosynth.patches.store import Store, write_manifest
 from histosynth.report.activations import Activations
 from histosynth.report.color import measure_colors
 from histosynth.report.comparison import compare

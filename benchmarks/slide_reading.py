@@ -33,8 +33,8 @@ from PIL import Image
 
 from histosynth.config import PatchSettings
 from histosynth.patches.cut import cut
+from histosynth.patches.part import read_part
 from histosynth.patches.plan import plan
-from histosynth.patches.store import read_part
 from histosynth.slides.phantom.drawing import GENOTYPES, draw
 from histosynth.slides.reader import Box, open_slide
 

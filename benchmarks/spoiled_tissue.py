@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from histosynth.patches.store import Patch
+from histosynth.patches.part import Patch
 from histosynth.stain import StainFit, tissue_pixels
 from histosynth.stain.optical_density import to_density, to_rgb
 

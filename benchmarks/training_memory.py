@@ -11,7 +11,8 @@ import numpy as np
 import psutil
 
 from histosynth.config import load_settings
-from histosynth.patches.store import Patch, part_path, write_manifest, write_part
+from histosynth.patches.part import Patch, part_path, write_part
+from histosynth.patches.store import write_manifest
 from histosynth.training.loop import train
 from histosynth.training.task import Task
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import histosynth
-from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.patches.part import Patch, part_path, write_part
+from histosynth.patches.store import Store, write_manifest
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 # A relative PYTHONPATH would lead nowhere from the directories in which the documents are run.

@@ -14,7 +14,8 @@ from histosynth.cli.describe import describe
 from histosynth.cli.info import as_lines, command
 from histosynth.config import Settings, load_settings
 from histosynth.errors import HistosynthError
-from histosynth.patches.store import Patch, part_path, write_manifest, write_part
+from histosynth.patches.part import Patch, part_path, write_part
+from histosynth.patches.store import write_manifest
 from histosynth.rundir import write_json
 
 

@@ -27,7 +27,8 @@ from histosynth.metrics.morphology import (
     set_stains,
 )
 from histosynth.metrics.morphology.shapes import NUCLEUS
-from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.patches.part import Patch, part_path, write_part
+from histosynth.patches.store import Store, write_manifest
 from histosynth.slides.phantom import GENOTYPES, draw
 from histosynth.stain import Macenko, tissue_pixels
 from histosynth.stain.optical_density import to_rgb

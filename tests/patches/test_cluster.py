@@ -18,9 +18,9 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.cluster import cut_shared
 from histosynth.patches.cut import Job
 from histosynth.patches.extract import extract
+from histosynth.patches.part import part_fingerprint
 from histosynth.patches.plan import plan
 from histosynth.patches.staining import staining_of
-from histosynth.patches.store import part_fingerprint
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 

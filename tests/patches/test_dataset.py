@@ -10,7 +10,8 @@ from histosynth.config import TrainSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches import dataset
 from histosynth.patches.dataset import PatchDataset, to_tensor
-from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.patches.part import Patch, part_path, write_part
+from histosynth.patches.store import Store, write_manifest
 
 COUNTS = {"a": 7, "b": 2, "c": 1}
 

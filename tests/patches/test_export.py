@@ -25,7 +25,8 @@ from histosynth.errors import HistosynthError
 from histosynth.patches import export_forms
 from histosynth.patches.export import export
 from histosynth.patches.pack import pack
-from histosynth.patches.store import SCHEMA, Patch, Store, part_path, write_manifest, write_part
+from histosynth.patches.part import SCHEMA, Patch, part_path, write_part
+from histosynth.patches.store import Store, write_manifest
 
 FORMS = ("png", "npz", "webdataset")
 Verb = Callable[..., tuple[int, str, str]]

@@ -17,8 +17,9 @@ from histosynth.patches import normalize as module
 from histosynth.patches.extract import extract
 from histosynth.patches.normalize import normalize
 from histosynth.patches.pack import pack
+from histosynth.patches.part import Patch, part_path, write_part
 from histosynth.patches.staining import Pool, pooled
-from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.patches.store import Store, write_manifest
 from histosynth.stain import Macenko, fit, is_tissue, tissue_pixels
 from histosynth.stain.spread import between_slides, stain_distance
 from histosynth.stain.two_stains import TARGET

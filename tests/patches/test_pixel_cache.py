@@ -12,8 +12,9 @@ import pytest
 
 from histosynth.errors import HistosynthError
 from histosynth.patches import pixel_cache
+from histosynth.patches.part import Patch, part_path, write_part
 from histosynth.patches.pixel_cache import PixelCache, file_bytes, lack_of_room
-from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.patches.store import Store, write_manifest
 
 PX = 16
 USAGE = namedtuple("USAGE", "total used free")

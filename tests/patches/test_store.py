@@ -17,18 +17,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.store import (
+from histosynth.patches.part import (
     SCHEMA,
     Patch,
-    Store,
     decode_png,
     encode_png,
     part_fingerprint,
     part_path,
     part_record,
-    write_manifest,
     write_part,
 )
+from histosynth.patches.store import Store, write_manifest
 
 # The table of the architecture, written down once more: whoever changes a column changes a file format.
 COLUMNS = {

@@ -9,7 +9,8 @@ import pytest
 
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import PatchDataset
-from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.patches.part import Patch, part_path, write_part
+from histosynth.patches.store import Store, write_manifest
 
 Serve = Callable[..., tuple[str, Any]]
 

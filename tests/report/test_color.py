@@ -8,7 +8,7 @@ import pytest
 
 from histosynth.config import EvaluateSettings
 from histosynth.metrics.color import ColorStatistics, color_distance, common_stains, concentrations
-from histosynth.patches.store import Patch
+from histosynth.patches.part import Patch
 from histosynth.report.activations import Activations
 from histosynth.report.color import drift, measure_colors, signed
 from histosynth.report.color_chart import axes_of

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from histosynth import cli
 from histosynth.cli.evaluate import COPIES_FOUND
 from histosynth.metrics.copies import turned
-from histosynth.patches.store import Patch
+from histosynth.patches.part import Patch
 from histosynth.report import build, memorization_section
 
 PX = 32

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from histosynth.metrics.morphology import FEATURES, Difference, compare_morphology, measure_store
-from histosynth.patches.store import Patch
+from histosynth.patches.part import Patch
 from histosynth.report import nuclei
 from histosynth.report.nuclei import Count, NucleiFigures, NucleiRow, findings, striking
 from histosynth.slides.phantom.drawing import draw

@@ -16,7 +16,8 @@ from PIL import Image
 from histosynth.cli import histosynth
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import PatchDataset
-from histosynth.patches.store import Patch, Store, part_path, write_manifest, write_part
+from histosynth.patches.part import Patch, part_path, write_part
+from histosynth.patches.store import Store, write_manifest
 from histosynth.sampling.edit import How, fill, interpolate, read_mask, square, translate
 from histosynth.sampling.sources import Selection
 

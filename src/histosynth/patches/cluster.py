@@ -14,7 +14,7 @@ from dataclasses import replace
 from histosynth import __version__
 from histosynth.errors import HistosynthError
 from histosynth.patches.cut import Job, cut
-from histosynth.patches.store import part_fingerprint, part_record
+from histosynth.patches.part import part_fingerprint, part_record
 
 _CONNECT_SECONDS = 5
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.grid import region_extent
+from histosynth.patches.part import Patch, write_part
 from histosynth.patches.places import Places, find_places
 from histosynth.patches.quality import FLAWS, flaw
 from histosynth.patches.region import read_region
 from histosynth.patches.staining import Staining, stain_slide
-from histosynth.patches.store import Patch, write_part
 from histosynth.patches.threads import in_threads
 from histosynth.slides.annotations import Frame, read_outlines
 from histosynth.slides.reader import Box, SlideReader, open_slide

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from histosynth.errors import HistosynthError, nearest
 from histosynth.patches.export_forms import FORMS, Row, Selection
 from histosynth.patches.montage import SYNTHETIC
-from histosynth.patches.store import KIND, SCHEMA, stream_rows
+from histosynth.patches.part import SCHEMA, stream_rows
+from histosynth.patches.store import KIND
 from histosynth.rundir import read_manifest, require_directory, write_json
 
 RECORD = "export.json"

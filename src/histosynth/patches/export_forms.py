@@ -27,8 +27,8 @@ import numpy as np
 
 from histosynth.errors import HistosynthError
 from histosynth.patches.montage import SYNTHETIC
+from histosynth.patches.part import decode_png
 from histosynth.patches.png_text import text_of, with_text
-from histosynth.patches.store import decode_png
 
 NO_LABEL = "unlabeled"
 _SHARD = 1000  # patches

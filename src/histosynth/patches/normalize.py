@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from histosynth import __version__
 from histosynth.errors import HistosynthError
+from histosynth.patches.part import Patch, decode_png, part_fingerprint, part_record, read_part, stream_rows, write_part
 from histosynth.patches.stain_preview import PREVIEW, write_stain_preview
 from histosynth.patches.stain_spread import slide_of, stain_spread
 from histosynth.patches.staining import (
@@ -31,18 +32,7 @@ from histosynth.patches.staining import (
     stain_with,
     staining_of,
 )
-from histosynth.patches.store import (
-    KIND,
-    Patch,
-    decode_png,
-    part_fingerprint,
-    part_record,
-    parts_of,
-    read_part,
-    stream_rows,
-    write_manifest,
-    write_part,
-)
+from histosynth.patches.store import KIND, parts_of, write_manifest
 from histosynth.rundir import MANIFEST, one_writer, read_manifest, versions
 from histosynth.stain import Fit
 

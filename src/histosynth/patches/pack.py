@@ -20,17 +20,10 @@ from histosynth import __version__
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.pack_manifest import describe_pack, part_facts
+from histosynth.patches.part import Patch, part_fingerprint, part_path, part_record, write_part
 from histosynth.patches.scale import area_average
 from histosynth.patches.split import TRAIN, check_rule, split_by
-from histosynth.patches.store import (
-    Patch,
-    part_fingerprint,
-    part_path,
-    part_record,
-    parts_of,
-    write_manifest,
-    write_part,
-)
+from histosynth.patches.store import parts_of, write_manifest
 from histosynth.patches.tile_images import Seen, look_at_all
 from histosynth.patches.tiles import Listing, list_classes, list_labeled
 from histosynth.rundir import MANIFEST, one_writer

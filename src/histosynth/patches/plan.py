@@ -19,10 +19,10 @@ from histosynth.errors import HistosynthError
 from histosynth.patches.cut import Job, tumor_area
 from histosynth.patches.grid import region_extent
 from histosynth.patches.labels import Assignment, Labels, patient_of
+from histosynth.patches.part import part_path
 from histosynth.patches.split import check_rule, split_by
 from histosynth.patches.split_table import SplitTable
 from histosynth.patches.staining import Staining
-from histosynth.patches.store import part_path
 from histosynth.slides.annotations import find_outlines
 from histosynth.slides.reader import open_slide, require_mpp
 from histosynth.slides.remote import file_name, open_binary

@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from histosynth.patches.cut import FLAWED, Job, propose
+from histosynth.patches.part import part_record, read_places
 from histosynth.patches.places import Places
-from histosynth.patches.store import part_record, read_places
 from histosynth.rundir import atomic_write, write_text
 from histosynth.slides.reader import open_slide
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from histosynth.patches.part import decode_png, stream_rows
 from histosynth.patches.staining import Pool
-from histosynth.patches.store import decode_png, stream_rows
 from histosynth.stain import Macenko, StainError, StainFit, is_tissue
 from histosynth.stain.spread import between_slides
 

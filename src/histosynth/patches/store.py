@@ -1,109 +1,27 @@
 """The patch store: one Parquet file a slide, one row a patch. Real and synthetic patches share the schema.
 
-`DIR/manifest.json` says what the store is and how it came to be; `DIR/part-<name>.parquet` holds the patches. The image
-column is the layout that `datasets.load_dataset("parquet", …)` shows as an image.
-
+`DIR/manifest.json` says what the store is and how it came to be; `DIR/part-<name>.parquet` holds the patches (`part`).
 A store is written here and read wherever it lies: a directory, or `https://…` and `s3://…` through fsspec.
 """
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image
 
 from histosynth.errors import HistosynthError
 from histosynth.patches.image_chain import chain, join
+from histosynth.patches.part import BATCH, IMAGES, SCHEMA, decode_png, sha256
 from histosynth.patches.part_files import PartFiles
-from histosynth.patches.png_text import text_of, with_text
-from histosynth.patches.threads import in_threads
-from histosynth.rundir import MANIFEST, atomic_write, read_manifest, require_directory, write_json
+from histosynth.rundir import MANIFEST, read_manifest, require_directory, write_json
 from histosynth.slides.remote import open_binary, url_of
 
 KIND = "patch store"
-_BATCH = 256  # rows at a time for whoever streams a store
-_GROUP_BYTES = 1 << 19  # of images in a row group, which must be read for one patch; 17 patches of 128 px
-_PAETH, _RLE = 0x80, 3  # libpng's PNG_FILTER_PAETH, zlib's Z_RLE
-SCHEMA = pa.schema(
-    [
-        pa.field("patch_id", pa.string(), nullable=False),
-        pa.field("slide_id", pa.string()),
-        pa.field("patient_id", pa.string()),
-        pa.field("label", pa.string()),
-        pa.field("x", pa.int32()),
-        pa.field("y", pa.int32()),
-        pa.field("extent", pa.int32()),
-        pa.field("mpp", pa.float32()),
-        pa.field("tissue", pa.float32()),
-        pa.field("split", pa.string()),
-        pa.field("stain", pa.string()),
-        pa.field("source", pa.string(), nullable=False),
-        # nullable, though it never is: `datasets` takes no other for an image
-        pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
-    ]
-)
-_TEXTS = [field.name for field in SCHEMA if field.type == pa.string()]
-_ZSTD = ["image.path", *(name for name in SCHEMA.names if name != "image")]
-_FEATURES = {
-    field.name: {"_type": "Image"} if field.name == "image" else {"dtype": str(field.type), "_type": "Value"}
-    for field in SCHEMA
-}
-_IMAGES = "histosynth.images"  # a part's `image_chain`, as its writer noted it
-_HUGGINGFACE = json.dumps({"info": {"features": _FEATURES}})  # what `datasets` needs to show the bytes as an image
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patch:
-    """One row. `x`, `y`, `extent` are level-0 pixels; synthetic patches have no slide, patient or place."""
-
-    patch_id: str
-    image: NDArray[np.uint8]  # (H, W, 3), H = W
-    source: str  # "real", or the run that made it
-    label: str | None = None
-    slide_id: str | None = None
-    patient_id: str | None = None
-    x: int | None = None
-    y: int | None = None
-    extent: int | None = None
-    mpp: float | None = None
-    tissue: float | None = None
-    split: str | None = None
-    stain: str | None = None  # "raw", "normalized", or "skipped:<reason>"; None where synthetic
-    text: Mapping[str, str] | None = None  # said inside the PNG, where synthetic: see `png_text`
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Lossless PNG of an (H, W, 3) image, without metadata.
-
-    Paeth filter, runs and Huffman codes, no search for repeats: tissue has none. Three to five times as fast as
-    Pillow's default; of equal size on scans with noise, 15 % larger on the smoothest real patches of 128 px.
-    """
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=1, filter=_PAETH, strategy=_RLE))
-
-
-def decode_png(data: bytes) -> NDArray[np.uint8]:
-    """The (H, W, 3) image of `encode_png`, or of any other PNG as RGB; Pillow takes twice as long, and says why not."""
-    with suppress(Exception):  # of a class that differs with the version of imagecodecs
-        image: NDArray[np.uint8] = imagecodecs.png_decode(data)
-        if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
-            return image
-    with Image.open(BytesIO(data)) as opened:
-        return np.asarray(opened.convert("RGB"))
-
-
-def part_path(directory: Path, name: str) -> Path:
-    """Where the part of that slide (or block of seeds) lies."""
-    return directory / f"part-{name}.parquet"
 
 
 def parts_of(directory: Path) -> list[Path]:
@@ -123,117 +41,6 @@ def parts_of(directory: Path) -> list[Path]:
             f"--out {directory} is no patch store and not empty (it holds {found[0]}); name another directory"
         )
     return parts
-
-
-def write_part(
-    path: Path, patches: Iterable[Patch], *, fingerprint: str, record: Mapping[str, Any] | None = None
-) -> None:
-    """Write the patches of one slide, whole or not at all.
-
-    Args:
-        path: `part_path(...)`.
-        patches: the rows; none is allowed.
-        fingerprint: identifies what they were made from; a resumed command keeps the part where it is the same.
-        record: what the manifest will say of this part; kept beside the rows, so that a resumed command says the same.
-    """
-    rows = list(in_threads(_row, patches))
-    record_json = json.dumps(record or {}, ensure_ascii=False, allow_nan=False)
-    notes = {"histosynth.fingerprint": fingerprint, "histosynth.record": record_json, "huggingface": _HUGGINGFACE}
-    schema = SCHEMA.with_metadata({**notes, _IMAGES: f"{chain(_sha256(row['image']['bytes']) for row in rows):x}"})
-    size = sum(len(row["image"]["bytes"]) for row in rows)
-    with atomic_write(path) as file:
-        pq.write_table(
-            pa.Table.from_pylist(rows, schema=schema),
-            file,
-            compression=dict.fromkeys(_ZSTD, "zstd") | {"image.bytes": "none"},  # PNG does not compress further
-            use_dictionary=_TEXTS,
-            write_statistics=_TEXTS,
-            row_group_size=max(_GROUP_BYTES * len(rows) // max(size, 1), 1),
-            write_page_checksum=True,
-        )
-
-
-def _sha256(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
-
-
-def _row(patch: Patch) -> dict[str, Any]:
-    row: dict[str, Any] = {field.name: getattr(patch, field.name) for field in SCHEMA}
-    png = encode_png(patch.image)
-    return row | {"image": {"bytes": with_text(png, patch.text or {}), "path": f"{patch.patch_id}.png"}}
-
-
-def read_part(path: Path) -> list[Patch]:
-    """The patches of a whole part.
-
-    Raises:
-        HistosynthError: it is damaged.
-    """
-    try:
-        rows = pq.read_table(path, schema=SCHEMA, page_checksum_verification=True).to_pylist()
-        return [_patch(row) for row in rows]
-    except (OSError, pa.ArrowException, KeyError, SyntaxError, ValueError) as error:
-        raise HistosynthError(f"{path} cannot be read ({error}); delete it and run the same command again") from error
-
-
-def _patch(row: dict[str, Any]) -> Patch:
-    png = row.pop("image")["bytes"]
-    return Patch(**row, image=decode_png(png), text=text_of(png) or None)
-
-
-def stream_rows(parts: Sequence[Path], *, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of these parts in the order of `Store`, a few at a time; images as they are stored.
-
-    Raises:
-        HistosynthError: a part is damaged.
-    """
-    for part in parts:
-        try:
-            with pq.ParquetFile(part, page_checksum_verification=True) as file:
-                for batch in file.iter_batches(batch_size=_BATCH, columns=list(columns)):
-                    yield from batch.to_pylist()
-        except (OSError, pa.ArrowException, KeyError) as error:
-            raise HistosynthError(
-                f"{part} cannot be read ({error}); delete it and run the same command again"
-            ) from error
-
-
-def part_fingerprint(path: Path) -> str | None:
-    """The fingerprint that a whole part was written with; None where there is no readable part."""
-    found = _metadata(path).get(b"histosynth.fingerprint")
-    return found.decode() if found is not None else None
-
-
-def part_record(path: Path) -> dict[str, Any]:
-    """The record that a whole part was written with; empty where there is none."""
-    record: dict[str, Any] = json.loads(_metadata(path).get(b"histosynth.record", b"{}"))
-    return record
-
-
-def read_ids(path: Path) -> list[str]:
-    """Ids of the patches of a whole part.
-
-    Raises:
-        HistosynthError: it is damaged.
-    """
-    try:
-        ids: list[str] = pq.read_table(path, columns=["patch_id"]).column("patch_id").to_pylist()
-        return ids
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise HistosynthError(f"{path} cannot be read ({error}); delete it and run the same command again") from error
-
-
-def read_places(path: Path) -> NDArray[np.int64]:
-    """Corners (N, 2), x and y in level-0 pixels, of the patches of a whole part."""
-    table = pq.read_table(path, columns=["x", "y"])
-    return np.stack([table.column(name).to_numpy() for name in ("x", "y")], axis=1).astype(np.int64)
-
-
-def _metadata(path: Path) -> dict[bytes, bytes]:
-    try:
-        return pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowException):
-        return {}
 
 
 def write_manifest(directory: Path, content: Mapping[str, Any]) -> None:
@@ -350,8 +157,8 @@ class Store:
     def images_hash(self, rows: Sequence[int] | NDArray[np.int64]) -> str:
         """SHA-256 over the images of these rows in their order, as they are stored."""
         digest, rows = hashlib.sha256(), np.asarray(rows, np.int64)
-        for start in range(0, len(rows), _BATCH):
-            digest.update(b"".join(self.parts.each_image(rows[start : start + _BATCH], _sha256)))
+        for start in range(0, len(rows), BATCH):
+            digest.update(b"".join(self.parts.each_image(rows[start : start + BATCH], sha256)))
         return digest.hexdigest()
 
     def content_hash(self) -> str:
@@ -367,11 +174,11 @@ class Store:
                 digest.update("".join(f"{value}\0" for value in chunk.to_pylist()).encode())
         images = 0
         for part, (rows, size, notes) in enumerate(self.parts.notes()):
-            path, noted = self.parts.paths[part], notes.get(_IMAGES.encode())
+            path, noted = self.parts.paths[part], notes.get(IMAGES.encode())
             if noted is None or self.manifest.get("files", {}).get(path.name) != size:
                 every = np.arange(rows) + self.parts.starts[part]
                 with self._decoding():
-                    found = chain(self.parts.each_image(every, _sha256))
+                    found = chain(self.parts.each_image(every, sha256))
             else:
                 found = int(noted, 16)
             images = join(images, found, images=rows)

@@ -28,7 +28,7 @@ from histosynth.diffusion.samplers import Denoise
 from histosynth.diffusion.thresholding import nothing
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import to_tensor
-from histosynth.patches.store import Patch
+from histosynth.patches.part import Patch
 from histosynth.rundir import one_writer
 from histosynth.sampling.edited_store import Edit, EditResult, draw_sheet, write_edits
 from histosynth.sampling.fixed_batch import FixedBatch

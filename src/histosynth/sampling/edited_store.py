@@ -21,14 +21,8 @@ from tqdm import tqdm
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import to_bytes
 from histosynth.patches.montage import SYNTHETIC, montage
-from histosynth.patches.store import (
-    Patch,
-    Store,
-    part_fingerprint,
-    part_path,
-    write_manifest,
-    write_part,
-)
+from histosynth.patches.part import Patch, part_fingerprint, part_path, write_part
+from histosynth.patches.store import Store, write_manifest
 from histosynth.rundir import atomic_write, versions
 from histosynth.sampling.made_with import claim, sha256_of
 from histosynth.training.checkpoint import Origin

@@ -20,15 +20,8 @@ from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.recipe import Recipe
 from histosynth.patches.dataset import to_bytes
 from histosynth.patches.montage import SYNTHETIC, save_montage
-from histosynth.patches.store import (
-    Patch,
-    Store,
-    part_path,
-    read_ids,
-    read_part,
-    write_manifest,
-    write_part,
-)
+from histosynth.patches.part import Patch, part_path, read_ids, read_part, write_part
+from histosynth.patches.store import Store, write_manifest
 from histosynth.rundir import versions
 from histosynth.sampling.fixed_batch import FixedBatch, FixedBatchGuide
 from histosynth.sampling.made_with import claim, sha256_of

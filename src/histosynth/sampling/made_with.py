@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.store import KIND, part_fingerprint, parts_of
+from histosynth.patches.part import part_fingerprint
+from histosynth.patches.store import KIND, parts_of
 from histosynth.rundir import MANIFEST, read_manifest
 
 MadeWith = Mapping[str, object]

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from histosynth.errors import HistosynthError, nearest
-from histosynth.patches.store import Patch, Store, decode_png
+from histosynth.patches.part import Patch, decode_png
+from histosynth.patches.store import Store
 from histosynth.slides.image import ImageReader
 from histosynth.slides.reader import Box
 from histosynth.training.checkpoint import Origin
