@@ -270,16 +270,16 @@ def test_a_full_disk_or_a_kill_leaves_no_part(tmp_path: Path, limit: str, exit_c
 import os, resource, signal, sys
 from pathlib import Path
 import numpy as np
-from histosynth.patches import store
+from histosynth.patches import part
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 def patches():
     for n in range(9):
         if n == 8:
             {"os.kill(os.getpid(), signal.SIGKILL)" if limit == "KILL" else limit}
         image = np.random.default_rng(n).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        yield store.Patch(patch_id=str(n), image=image, source="real")
+        yield part.Patch(patch_id=str(n), image=image, source="real")
 try:
-    store.write_part(Path(sys.argv[1]), patches(), fingerprint="f")
+    part.write_part(Path(sys.argv[1]), patches(), fingerprint="f")
 except OSError as error:
     sys.exit(error.errno)
 """
