@@ -5,7 +5,7 @@ holds the named sets: `demo` (minutes on a laptop) and `paper` (ADM-128 after Az
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -24,6 +24,13 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    def changed(self, keys: Collection[str]) -> Iterator[tuple[str, Any, str]]:
+        """Those of these settings that are not at their default: name, value, and the default as TOML has it."""
+        for key in keys:
+            default = type(self).model_fields[key].default
+            if (given := getattr(self, key)) != default:
+                yield key, given, str(default).lower()
 
 
 class PatchSettings(Section):
@@ -93,8 +100,11 @@ class PatchSettings(Section):
 
 
 class ModelSettings(Section):
-    """The U-Net of Dhariwal & Nichol (2021). Its image size and number of labels come from the store."""
+    """The network: what is not `kind` describes the U-Net of Dhariwal & Nichol (2021), `[gan]` the progressive GAN.
+    Image size and number of labels come from the store."""
 
+    kind: Literal["unet", "progan"] = "unet"
+    """`unet`: a diffusion model. `progan`: the baseline, a progressive GAN with a projection discriminator."""
     channels: int = Field(128, ge=8)
     """Channels of the first level."""
     channel_mult: Sizes = Field((1, 1, 2, 3, 4), min_length=1, strict=False)
@@ -166,12 +176,55 @@ class DiffusionSettings(Section):
     @model_validator(mode="after")
     def _nothing_in_vain(self) -> Self:
         """What another process alone heeds must be left at its default, else it would be passed over in silence."""
-        for name, process in HEEDED_BY.items():
-            default = type(self).model_fields[name].default
-            if process != self.process and (given := getattr(self, name)) != default:
+        for name, given, default in self.changed(HEEDED_BY):
+            if HEEDED_BY[name] != self.process:
                 raise ValueError(
-                    f"process '{self.process}' does not heed {name} = {given}; set diffusion.process={process}, or "
-                    f"diffusion.{name}={str(default).lower()}"
+                    f"process '{self.process}' does not heed {name} = {given}; set "
+                    f"diffusion.process={HEEDED_BY[name]}, or diffusion.{name}={default}"
+                )
+        return self
+
+
+LOSS_HEEDED_BY = {**dict.fromkeys(("gp_lambda", "drift"), "wgan_gp"), "r1_gamma": "r1"}
+"""Settings of `GanSettings` that one loss alone heeds."""
+
+
+class GanSettings(Section):
+    """The progressive GAN (`model.kind = "progan"`): Karras et al. 2018, told the label as Miyato & Koyama 2018 do."""
+
+    latent: int = Field(512, ge=1)
+    """Size of the latent."""
+    width: int = Field(512, ge=1)
+    """Channels of the small levels."""
+    full_width_px: int = Field(32, ge=4)
+    """Side up to which levels have `width` channels; above it they are halved with every doubling."""
+    stable_images: int = Field(600_000, ge=1)
+    """Images on which each level trains once it is there in full: 4 px first, then twice the side each time."""
+    fade_images: int = Field(600_000, ge=0)
+    """Images over which each level but the first is faded in; 0: at once."""
+    loss: Literal["wgan_gp", "r1"] = "wgan_gp"
+    """`wgan_gp`: Wasserstein with gradient penalty (Gulrajani et al. 2017). `r1`: non-saturating with a penalty on the
+    slope at real images (Mescheder et al. 2018)."""
+    gp_lambda: float = Field(10.0, ge=0)
+    """Weight of the gradient penalty of `wgan_gp`."""
+    drift: float = Field(0.001, ge=0)
+    """Weight of the squared scores of real images of `wgan_gp`."""
+    r1_gamma: float = Field(10.0, ge=0)
+    """Gamma of `r1`: half of it weighs the squared slope."""
+    lr: float = Field(1e-3, gt=0)
+    """Learning rate of Adam (betas 0 and 0.99) of both networks; its moments begin anew with each level."""
+    ema_halflife: int = Field(11_000, ge=1)
+    """Half-life of the averaged generator, in images; a tenth of the images seen where that is less. 11,000 is the
+    0.999 a step of Karras et al. at a batch of 16."""
+
+    @model_validator(mode="after")
+    def _nothing_in_vain(self) -> Self:
+        """See `DiffusionSettings`."""
+        for name, given, default in self.changed(LOSS_HEEDED_BY):
+            if LOSS_HEEDED_BY[name] != self.loss:
+                raise ValueError(
+                    f"loss '{self.loss}' does not heed {name} = {given}; set gan.loss={LOSS_HEEDED_BY[name]}, or "
+                    f"gan.{name}={default}"
                 )
         return self
 
@@ -309,15 +362,46 @@ class EvaluateSettings(Section):
     is recognized and samples are of use, and a map of the features. Leave out what takes too long."""
 
 
+NOT_HEEDED_BY: Mapping[str, Mapping[str, Collection[str]]] = {
+    "unet": {"gan": set(GanSettings.model_fields)},
+    "progan": {
+        "model": set(ModelSettings.model_fields) - {"kind"},
+        "diffusion": set(DiffusionSettings.model_fields),
+        "train": {"task", "compile", "lr", "warmup", "weight_decay", "clip", "ema_halflife", "label_drop"},
+        "sample": set(SampleSettings.model_fields) - {"batch"},
+    },
+}
+"""Settings, section by section, that a kind of model passes over."""
+
+
 class Settings(Section):
     """All settings of one way from slide to report."""
 
     patches: PatchSettings = PatchSettings()
     model: ModelSettings = ModelSettings()
     diffusion: DiffusionSettings = DiffusionSettings()
+    gan: GanSettings = GanSettings()
     train: TrainSettings = TrainSettings()
     sample: SampleSettings = SampleSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+
+    @model_validator(mode="after")
+    def _nothing_in_vain(self) -> Self:
+        """What another kind of model alone heeds must be left at its default."""
+        kind = self.model.kind
+        for name, keys in NOT_HEEDED_BY[kind].items():
+            for key, given, default in getattr(self, name).changed(sorted(keys)):
+                other = "progan" if kind == "unet" else "unet"
+                raise ValueError(
+                    f"model.kind '{kind}' does not heed {name}.{key} = {given}; set model.kind={other}, or "
+                    f"{name}.{key}={default}"
+                )
+        return self
+
+    @property
+    def model_role(self) -> str:
+        """What is trained: `denoiser`, `classifier`, or the `generator` of a GAN."""
+        return "generator" if self.model.kind == "progan" else self.train.task
 
     def to_toml(self) -> str:
         """The settings as TOML; `load_settings` reads them back unchanged."""
@@ -402,7 +486,7 @@ def _validate(tree: Mapping[str, Any], where: str) -> Settings:
         if first["type"] == "extra_forbidden":
             raise HistosynthError(f"{where}: unknown setting '{key}'{_hint(first['loc'])}") from error
         if first["type"] == "value_error":  # what `Section`s find between their settings, in words of their own
-            raise HistosynthError(f"{where}: {key}: {first['ctx']['error']}") from error
+            raise HistosynthError(f"{where}: {key and f'{key}: '}{first['ctx']['error']}") from error
         message = first["msg"][:1].lower() + first["msg"][1:]
         raise HistosynthError(f"{where}: {key} = {first['input']!r:.60}: {message}") from error
 

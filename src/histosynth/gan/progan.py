@@ -1,0 +1,130 @@
+"""The progressive GAN of Karras et al. (2018, table 2), told the label as Miyato & Koyama (2018) do.
+
+Generator: the latent becomes 4 x 4 pixels; every level above doubles the side and has two convolutions, each followed
+by leaky rectifier and pixel norm. Discriminator: its mirror, with the minibatch standard deviation at 4 x 4. Every
+level has 1 x 1 convolutions of its own to and from colors. The label enters twice:
+
+    generator       first layer W z + e_y, as if y were part of the latent, one-hot
+    discriminator   D(x, y) = ψ(φ(x)) + ⟨v_y, φ(x)⟩    (the projection; φ the last hidden layer, ψ linear)
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from histosynth.gan.growth import FIRST_PX, Growth, top_level
+from histosynth.gan.layers import (
+    EqualConv,
+    EqualEmbedding,
+    EqualLinear,
+    activation,
+    enlarge,
+    minibatch_stddev,
+    pixel_norm,
+    shrink,
+)
+
+_AREA = FIRST_PX**2
+_FIRST_GAIN = math.sqrt(2) / 4  # of the layer from the latent: as Karras' code has it
+
+
+def widths(image_px: int, *, width: int, full_width_px: int) -> list[int]:
+    """Channels of each level: `width` up to that side, then half as many with every doubling.
+
+    Karras' networks have 512 up to 32 px: 512, 512, 512, 512, 256, 128 at 4 to 128 px.
+    """
+    sides = [FIRST_PX << level for level in range(top_level(image_px) + 1)]
+    return [width if px <= full_width_px else max(width * full_width_px // px, 1) for px in sides]
+
+
+class Block(nn.Module):
+    """Two convolutions, each followed by the rectifier and, with `norm`, by pixel norm."""
+
+    def __init__(self, inputs: int, between: int, outputs: int, *, norm: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.norm = EqualConv(inputs, between, 3), EqualConv(between, outputs, 3), norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, S, S) -> (B, outputs, S, S)."""
+        for conv in (self.first, self.second):
+            x = activation(conv(x))
+            x = pixel_norm(x) if self.norm else x
+        return x
+
+
+class Generator(nn.Module):
+    """From latents to images.
+
+    Args:
+        image_px: side of the images at full size.
+        labels: their number.
+        latent: size of the latent.
+        width: channels of the small levels.
+        full_width_px: side up to which levels have all of them.
+    """
+
+    def __init__(self, *, image_px: int, labels: int, latent: int, width: int, full_width_px: int) -> None:
+        super().__init__()
+        channels = widths(image_px, width=width, full_width_px=full_width_px)
+        self.image_px, self.latent = image_px, latent
+        self.first = EqualLinear(latent, channels[0] * _AREA, gain=_FIRST_GAIN, bias=False)
+        self.label = EqualEmbedding(labels, channels[0] * _AREA, scale=_FIRST_GAIN)
+        self.first_bias = nn.Parameter(torch.zeros(channels[0], 1, 1))
+        self.conv = EqualConv(channels[0], channels[0], 3)
+        self.blocks = nn.ModuleList(Block(below, own, own, norm=True) for below, own in pairwise(channels))
+        self.to_rgb = nn.ModuleList(EqualConv(own, 3, 1, gain=1) for own in channels)
+
+    def forward(self, z: Tensor, label: Tensor, *, growth: Growth) -> Tensor:
+        """(B, latent) and (B,) -> (B, 3, px, px), about [-1, 1]."""
+        x = self.first(pixel_norm(z)) + self.label(label)
+        x = x.view(len(z), -1, FIRST_PX, FIRST_PX) + self.first_bias
+        x = pixel_norm(activation(self.conv(pixel_norm(activation(x)))))
+        below = x
+        for block in self.blocks[: growth.level]:
+            below, x = x, block(enlarge(x))
+        image: Tensor = self.to_rgb[growth.level](x)
+        if growth.alpha == 1:
+            return image
+        return torch.lerp(enlarge(self.to_rgb[growth.level - 1](below)), image, growth.alpha)
+
+    def images(self, z: Tensor, label: Tensor, *, growth: Growth) -> Tensor:
+        """The same at full size, with larger pixels where it has not grown up: (B, 3, image_px, image_px)."""
+        return enlarge(self(z, label, growth=growth), self.image_px // growth.px)
+
+
+class Discriminator(nn.Module):
+    """From images to scores, high for real ones; see `Generator` for the arguments."""
+
+    def __init__(self, *, image_px: int, labels: int, width: int, full_width_px: int) -> None:
+        super().__init__()
+        channels = widths(image_px, width=width, full_width_px=full_width_px)
+        self.from_rgb = nn.ModuleList(EqualConv(3, own, 1) for own in channels)
+        self.blocks = nn.ModuleList(Block(own, own, below, norm=False) for below, own in pairwise(channels))
+        self.conv = EqualConv(channels[0] + 1, channels[0], 3)
+        self.last = EqualLinear(channels[0] * _AREA, channels[0])
+        self.score = EqualLinear(channels[0], 1, gain=1)
+        self.label = EqualEmbedding(labels, channels[0], scale=1 / math.sqrt(channels[0]))
+
+    def features(self, x: Tensor, *, growth: Growth) -> Tensor:
+        """φ: (B, 3, px, px) -> (B, C)."""
+        h = activation(self.from_rgb[growth.level](x))
+        for level in range(growth.level, 0, -1):
+            h = shrink(self.blocks[level - 1](h))
+            if level == growth.level and growth.alpha < 1:
+                h = torch.lerp(activation(self.from_rgb[level - 1](shrink(x))), h, growth.alpha)
+        h = activation(self.conv(minibatch_stddev(h)))
+        return activation(self.last(h.flatten(1)))
+
+    def forward(self, x: Tensor, label: Tensor, *, growth: Growth) -> Tensor:
+        """D: (B, 3, px, px) and (B,) -> (B,)."""
+        phi = self.features(x, growth=growth)
+        scores: Tensor = self.score(phi).squeeze(1) + (self.label(label) * phi).sum(1)
+        return scores
+
+
+def seeded_latents(seeds: Sequence[int], *, size: int) -> Tensor:
+    """A latent a seed, (B, size), drawn on the CPU, where a seed gives the same numbers for every device."""
+    return torch.stack([torch.randn(size, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
