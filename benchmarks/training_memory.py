@@ -13,8 +13,8 @@ import psutil
 from histosynth.config import load_settings
 from histosynth.patches.part import Patch, part_path, write_part
 from histosynth.patches.store import write_manifest
+from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.loop import train
-from histosynth.training.task import Task
 
 STEPS, EVERY, BATCH, PX = 5_000, 500, 4, 8
 
@@ -46,14 +46,14 @@ def main() -> None:
             "sample.steps=2", "train.precision=fp32",
         ],
     )  # fmt: skip
-    process, honest, memory = psutil.Process(), Task.step, dict[int, float]()
+    process, honest, memory = psutil.Process(), DiffusionTask.step, dict[int, float]()
 
-    def step(self: Task, seen: int) -> dict[str, float]:
+    def step(self: DiffusionTask, seen: int) -> dict[str, float]:
         if seen // BATCH % EVERY == 0:
             memory[seen // BATCH] = process.memory_info().rss / 2**20
         return honest(self, seen)
 
-    Task.step = step  # type: ignore[method-assign]
+    DiffusionTask.step = step  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "store")
         result = train(store, out=Path(folder) / "run", settings=settings, device="cpu", progress=False)

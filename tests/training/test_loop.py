@@ -24,7 +24,7 @@ from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.launch import launch
 from histosynth.training.log import read_stats
 from histosynth.training.loop import train
-from histosynth.training.task import Images
+from histosynth.training.model_task import Images
 
 MakeStore = Callable[..., Path]
 

@@ -14,6 +14,7 @@ from histosynth.config import Settings, load_settings
 from histosynth.errors import HistosynthError
 from histosynth.training import saving
 from histosynth.training.checkpoint import find_weights, load_state, newest_state, save_state
+from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.loop import train
 from histosynth.training.writer import Writer
 
@@ -103,9 +104,9 @@ def test_training_goes_on_while_a_checkpoint_is_written(
     """The write of the first checkpoint waits for a later step; it holds what was there when it began."""
     store, honest, later = make_store(), saving.save_state, threading.Event()
     seen: list[int] = []
-    steps = saving.Task.step
+    steps = DiffusionTask.step
 
-    def step(self: saving.Task, at: int) -> dict[str, float]:
+    def step(self: DiffusionTask, at: int) -> dict[str, float]:
         seen.append(at)
         if at == 48:
             later.set()
@@ -118,7 +119,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(
     for name in ("slow", "plain"):
         if name == "slow":
             monkeypatch.setattr(saving, "save_state", save)
-            monkeypatch.setattr(saving.Task, "step", step)
+            monkeypatch.setattr(DiffusionTask, "step", step)
         train(store, out=tmp_path / name, settings=tiny_settings, device="cpu", progress=False)
         monkeypatch.undo()
         torch.set_num_threads(1)

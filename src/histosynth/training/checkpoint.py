@@ -24,6 +24,8 @@ from histosynth.diffusion.build import build_classifier, build_denoiser, build_s
 from histosynth.diffusion.denoiser import Denoiser
 from histosynth.diffusion.noisy_classifier import NoisyClassifier
 from histosynth.errors import HistosynthError
+from histosynth.gan.build import build_generator
+from histosynth.gan.progan import Generator
 from histosynth.rundir import atomic_write
 
 
@@ -105,7 +107,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], origin: Origin) -> N
     metadata = {
         f"histosynth.{key}": value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()
     }
-    metadata |= {"histosynth.kind": origin.settings.train.task, "histosynth.config": origin.settings.to_toml()}
+    metadata |= {"histosynth.kind": origin.settings.model_role, "histosynth.config": origin.settings.to_toml()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(safetensors.torch.save({name: value.contiguous() for name, value in weights.items()}, metadata))
@@ -136,7 +138,7 @@ def read_origin(path: Path) -> Origin:
             metadata: dict[str, str] = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         raise HistosynthError(f"{path} is no readable safetensors file ({error})") from error
-    if metadata.get("histosynth.kind") not in ("denoiser", "classifier"):
+    if metadata.get("histosynth.kind") not in ("denoiser", "classifier", "generator"):
         raise HistosynthError(f"{path} was not written by `histosynth train`: its metadata names no model")
     return Origin(
         settings=settings_from_toml(metadata["histosynth.config"], where=f"settings inside {path}"),
@@ -149,6 +151,12 @@ def read_origin(path: Path) -> Origin:
     )
 
 
+_IN_WORDS = {
+    "classifier": "a classifier, which makes no images; give it to `sample --classifier`",
+    "generator": "a progan, which draws new patches and edits none; give a run of a diffusion model",
+}
+
+
 def load_denoiser(path: Path) -> tuple[Denoiser, Origin]:
     """Build the model of a weights file and load it, on the CPU, in evaluation mode.
 
@@ -156,13 +164,25 @@ def load_denoiser(path: Path) -> tuple[Denoiser, Origin]:
         HistosynthError: see `read_origin`; or the weights do not fit the settings beside them.
     """
     origin = read_origin(path)
-    if origin.settings.train.task != "denoiser":
-        raise HistosynthError(f"{path} holds a classifier, which makes no images; give it to `sample --classifier`")
+    if origin.settings.model_role != "denoiser":
+        raise HistosynthError(f"{path} holds {_IN_WORDS[origin.settings.model_role]}")
     denoiser = build_denoiser(
         origin.settings.model, origin.settings.diffusion, image_px=origin.image_px, labels=len(origin.labels)
     )
     _load(denoiser, path)
     return denoiser.eval(), origin
+
+
+def load_generator(path: Path) -> tuple[Generator, Origin]:
+    """Build the generator of a weights file and load it, on the CPU, in evaluation mode.
+
+    Raises:
+        HistosynthError: see `read_origin`; or the weights do not fit the settings beside them.
+    """
+    origin = read_origin(path)
+    generator = build_generator(origin.settings.gan, image_px=origin.image_px, labels=len(origin.labels))
+    _load(generator, path)
+    return generator.eval(), origin
 
 
 def load_classifier(path: Path, *, guides: Origin) -> NoisyClassifier:
@@ -176,8 +196,10 @@ def load_classifier(path: Path, *, guides: Origin) -> NoisyClassifier:
         HistosynthError: see `read_origin`; or it is no classifier, or does not fit the denoiser.
     """
     origin = read_origin(path)
-    if origin.settings.train.task != "classifier":
-        raise HistosynthError(f"{path} holds a denoiser, not a classifier; train one with --set train.task=classifier")
+    if origin.settings.model_role != "classifier":
+        raise HistosynthError(
+            f"{path} holds a {origin.settings.model_role}, not a classifier; train one with --set train.task=classifier"
+        )
     for key, own, needed in _fit(origin, guides):
         if own != needed:
             raise HistosynthError(

@@ -10,10 +10,10 @@ from histosynth.config import Settings
 from histosynth.diffusion.build import build_classifier, build_schedule
 from histosynth.errors import HistosynthError
 from histosynth.patches.dataset import PatchDataset
-from histosynth.training.task import Images, Task
+from histosynth.training.model_task import Images, ModelTask
 
 
-class ClassifierTask(Task):
+class ClassifierTask(ModelTask):
     """A classifier in training; beside the loss it logs the share of labels found, over all noise levels.
 
     Args:
@@ -34,11 +34,11 @@ class ClassifierTask(Task):
         super().__init__(data, self.classifier, settings=settings, accelerator=accelerator)
 
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
-        """See `Task.draw_times`."""
+        """See `ModelTask.draw_times`."""
         return self.classifier.draw_times(count, generator=generator)
 
     def losses(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `Task.losses`."""
+        """See `ModelTask.losses`."""
         losses, found = self.classifier.loss_at(images.x, images.label, t=images.t, noise=images.noise)
         return losses, {"accuracy": found.float()}
 

@@ -9,12 +9,16 @@ from histosynth.rundir import atomic_write
 
 
 def save_curve(path: Path, stats: list[dict[str, Any]]) -> None:
-    """Draw loss and learning rate over images seen, from the lines of `stats.jsonl`, as a PNG."""
+    """Draw loss and learning rate over images seen, from the lines of `stats.jsonl`, as a PNG.
+
+    The scale is logarithmic where the loss can be: that of a critic goes below zero.
+    """
     images = [line["images"] for line in stats]
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(images, [line["loss"] for line in stats], color="#7a3b8f", linewidth=0.8, alpha=0.8)
-    axes.set(xlabel="images seen", ylabel="loss", yscale="log")
+    losses = [line["loss"] for line in stats]
+    axes.plot(images, losses, color="#7a3b8f", linewidth=0.8, alpha=0.8)
+    axes.set(xlabel="images seen", ylabel="loss", yscale="log" if min(losses) > 0 else "linear")
     rate = axes.twinx()
     rate.plot(images, [line["lr"] for line in stats], color="#888888", linewidth=0.8, linestyle="--")
     rate.set_ylabel("learning rate (dashed)")

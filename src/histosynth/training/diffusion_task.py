@@ -13,13 +13,12 @@ from histosynth.diffusion.build import build_denoiser
 from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.recipe import Recipe
 from histosynth.patches.dataset import PatchDataset, to_bytes
+from histosynth.training.model_task import Images, ModelTask
 from histosynth.training.sharding import gathered
-from histosynth.training.task import Images, Task
-
-_AT_ONCE = 64  # images of a preview
+from histosynth.training.task import AT_ONCE
 
 
-class DiffusionTask(Task):
+class DiffusionTask(ModelTask):
     """A denoiser in training.
 
     Args:
@@ -37,16 +36,16 @@ class DiffusionTask(Task):
         super().__init__(data, self.denoiser, settings=settings, accelerator=accelerator)
 
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
-        """See `Task.draw_times`."""
+        """See `ModelTask.draw_times`."""
         return self.denoiser.draw_times(count, generator=generator)
 
     def shown_label(self, label: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
-        """See `Task.shown_label`; some labels become the null label."""
+        """See `ModelTask.shown_label`; some labels become the null label."""
         drawn = torch.cat([torch.rand(1, generator=generator) for generator in generators])
         return label.masked_fill(drawn < self.settings.train.label_drop, self.denoiser.null_label)
 
     def losses(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `Task.losses`."""
+        """See `ModelTask.losses`."""
         return self.denoiser.loss_at(images.x, images.label, t=images.t, noise=images.noise).weighted, {}
 
     @torch.no_grad()  # inference mode is not for FSDP
@@ -57,8 +56,8 @@ class DiffusionTask(Task):
         self.denoiser.load_state_dict(self.emas[0].weights)
         self.denoiser.eval()
         found = []
-        for start in range(0, per_label * len(labels), _AT_ONCE):
-            seeds = range(start, min(start + _AT_ONCE, per_label * len(labels)))
+        for start in range(0, per_label * len(labels), AT_ONCE):
+            seeds = range(start, min(start + AT_ONCE, per_label * len(labels)))
             noise = SeededNoise(seeds, image_px=self.data.image_px, device=self.device)
             label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
             with self.accelerator.autocast(), gathered(self.module):

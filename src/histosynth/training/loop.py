@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from histosynth.training.checkpoint import load_state, newest_state
 from histosynth.training.checkup import Checkup
 from histosynth.training.classifier_task import ClassifierTask
 from histosynth.training.diffusion_task import DiffusionTask
+from histosynth.training.gan_task import GanTask
 from histosynth.training.launch import launch, told_by_main, writing
 from histosynth.training.log import Log, check_trackers, read_stats
 from histosynth.training.run import Run
@@ -27,6 +28,12 @@ from histosynth.training.task import Task
 from histosynth.training.writer import Writer, dispensable
 
 _LOG_LINES = 500  # about so many lines of stats.jsonl a run, however long it is
+
+_TASKS: Mapping[str, Callable[..., Task]] = {
+    "denoiser": DiffusionTask,
+    "classifier": ClassifierTask,
+    "generator": GanTask,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +72,14 @@ def train(
     progress: bool = True,
     checkups: Sequence[Checkup] = (),
 ) -> TrainingResult:
-    """Train a genotype-conditional denoiser (or a classifier) on the patches of a store, or go on with it.
+    """Train a genotype-conditional denoiser, GAN or classifier on the patches of a store, or go on with it.
 
     Under `torchrun` or `accelerate launch` every process calls this, and gets the same result.
 
     Args:
         store: the patches; only those of the split `settings.train.split` are seen.
         out: the run's directory, which all processes must see.
-        settings: sections `model`, `diffusion`, `train`; `sample` is used for the grids on the way.
+        settings: sections `model`, `diffusion` or `gan`, `train`; `sample` is used for the grids on the way.
         device: name of the device (None: the best there is).
         progress: show a progress bar.
         checkups: figures to log on the way; the weights best by the first are kept.
@@ -99,8 +106,7 @@ def _train(
 ) -> TrainingResult:
     store = store if isinstance(store, Store) else Store(store)
     data = PatchDataset.of(store, settings.train, progress=progress and accelerator.is_main_process)
-    make = {"denoiser": DiffusionTask, "classifier": ClassifierTask}[settings.train.task]
-    task = make(data, settings=settings, accelerator=accelerator)
+    task = _TASKS[settings.model_role](data, settings=settings, accelerator=accelerator)
     facts = {
         "labels": data.labels,
         "image_px": data.image_px,

@@ -1,37 +1,30 @@
-"""What is trained, as the loop sees it: a step, what must be kept to resume, what a look at it shows.
+"""Training one network by AdamW: what a denoiser and a classifier share.
 
-Image i of the endless sequence has a generator of its own, seeded by (`train.seed`, i): for its noise, its time, how
-it is turned and stained, whether its label is dropped. A step takes images `seen` to `seen + batch`; each process takes
-its share of them and goes through it in microbatches. So neither changes what is learned, but for rounding:
-
-    gradient = (1 / batch) Σ_processes Σ_microbatches ∇ Σ_images loss.
-
-Dropout alone draws for a microbatch: with it, runs of other processes or microbatches differ as those of other seeds.
+Where memory runs out the microbatch is halved; processes exchange gradients after the last one. Dropout alone draws for
+a microbatch: with it, runs of other processes or microbatches differ as those of other seeds.
 """
 
 import math
 import warnings
+from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import PatchDataset, random_symmetry
-from histosynth.patches.stain_jitter import random_stain
+from histosynth.patches.dataset import PatchDataset
 from histosynth.training.ema import EMA
 from histosynth.training.launch import total
 from histosynth.training.sharding import load_optimizer, load_weights, whole
+from histosynth.training.task import Task, image_seed
 
-_NAMED = 16  # patches that an error names
 _SMALLEST_SCALE = 2.0**-10  # of fp16: a loss that small and still too large has diverged
 
 
@@ -44,8 +37,8 @@ class Images(NamedTuple):
     noise: Tensor
 
 
-class Task:
-    """A model in training.
+class ModelTask(Task):
+    """A network in training.
 
     Args:
         data: the patches.
@@ -61,14 +54,8 @@ class Task:
     """
 
     def __init__(self, data: PatchDataset, model: nn.Module, *, settings: Settings, accelerator: Accelerator) -> None:
-        self.data, self.settings, self.accelerator, self.device = data, settings, accelerator, accelerator.device
-        train, processes = settings.train, accelerator.num_processes
-        if train.batch % processes:
-            raise HistosynthError(
-                f"train.batch = {train.batch} images cannot be shared evenly among {processes} processes; "
-                "launch another number of them"
-            )
-        self.share = train.batch // processes
+        super().__init__(data, settings=settings, accelerator=accelerator)
+        train = settings.train
         self.microbatch = min(train.microbatch or self.share, self.share)
         sharded = accelerator.distributed_type == DistributedType.FSDP  # which takes the one layout only
         layout = torch.contiguous_format if sharded else torch.channels_last
@@ -85,31 +72,20 @@ class Task:
         if train.compile:
             self._compile()
 
+    @abstractmethod
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
         """Times of noise as training draws them, (count,) on the CPU."""
-        raise NotImplementedError
 
     def shown_label(self, label: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
         """The label that the model is shown of each image."""
         return label
 
+    @abstractmethod
     def losses(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of each image (B,), and what else to log of each, (B,) each."""
-        raise NotImplementedError
-
-    def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
-        """Images of each label from the averaged weights, always of the same seeds: label -> (N, S, S, 3).
-
-        Nothing where there is nothing to see. All processes must call it, and get the same.
-        """
-        raise NotImplementedError
 
     def step(self, seen: int) -> dict[str, float]:
-        """One step on the next batch, after `seen` images. Returns what to log: loss, learning rate, gradient norm.
-
-        Raises:
-            HistosynthError: loss or gradient is no longer a finite number, or one image is too large for memory.
-        """
+        """See `Task.step`; the gradient norm is logged, too."""
         train = self.settings.train
         images = self._draw(seen)
         self.model.train()
@@ -123,7 +99,7 @@ class Task:
         logged = {"loss": loss, **dict(zip(more, others, strict=True)), "grad_norm": norm}
         logged |= {"lr": self.learning_rate(seen), "microbatch": self.microbatch}
         if not math.isfinite(loss) or not (math.isfinite(norm) or self._scaling()):
-            raise HistosynthError(self._diverged(seen, logged, losses))
+            raise HistosynthError(self.diverged(seen, loss=loss, gradient=norm, losses=losses))
         for group in self.optimizer.param_groups:
             group["lr"] = logged["lr"]
         self.optimizer.step()
@@ -133,20 +109,11 @@ class Task:
 
     def _draw(self, seen: int) -> Images:
         """This process's share of the batch, on the CPU."""
-        train, start = self.settings.train, seen + self.accelerator.process_index * self.share
-        x, label = self.data.batch(start, self.share, seed=train.seed, stride=train.batch)
-        generators = [
-            torch.Generator().manual_seed(image_seed(train.seed, position))
-            for position in range(start, start + self.share)
-        ]
+        x, label, generators = self.drawn(seen)
         label = self.shown_label(label, generators=generators)
         t = torch.cat([self.draw_times(1, generator=generator) for generator in generators])
         noise = torch.stack([torch.randn(x.shape[1:], generator=generator) for generator in generators])
-        if train.flips:
-            x = random_symmetry(x, generators=generators)
-        if train.stain_jitter:
-            x = random_stain(x.to(self.device), strength=train.stain_jitter, generators=generators)
-        return Images(x, label, t, noise)
+        return Images(self.shown(x, generators), label, t, noise)
 
     def _accumulate(self, seen: int, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
         """Gradients of the batch. Halves the microbatch and begins anew where memory runs out."""
@@ -172,8 +139,7 @@ class Task:
         """Forward and backward through a microbatch; processes exchange gradients after the last."""
         first, train = number * self.microbatch, self.settings.train
         x, label, t, noise = (part[first : first + self.microbatch].to(self.device) for part in images)
-        position = seen + self.accelerator.process_index * self.share + first
-        torch.manual_seed(image_seed(train.seed, position))  # for dropout
+        torch.manual_seed(image_seed(train.seed, self.first_of_share(seen) + first))  # for dropout
         with nullcontext() if last else self.accelerator.no_sync(self.module):
             losses, more = self.module(x.contiguous(memory_format=torch.channels_last), label, t, noise)
             self.accelerator.backward(losses.sum() * (self.accelerator.num_processes / train.batch))
@@ -228,36 +194,13 @@ class Task:
         scaler = self.accelerator.scaler
         return scaler is not None and scaler.get_scale() > _SMALLEST_SCALE
 
-    def _diverged(self, seen: int, logged: dict[str, float], losses: Tensor) -> str:
-        """Where it happened: the step, and the patches whose loss is no number, or all of the batch."""
-        train = self.settings.train
-        fine = self.accelerator.gather(losses.isfinite()).tolist()
-        ids = self.data.ids(seen, train.batch, seed=train.seed)
-        bad = [name for name, finite in zip(ids, fine, strict=True) if not finite] or ids
-        more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
-        return (
-            f"the loss is {logged['loss']} and its gradient {logged['grad_norm']} after {seen} images, on "
-            f"{len(bad)} of {train.batch} patches of the batch: {', '.join(bad[:_NAMED])}{more}; look at them, lower "
-            "train.lr, or set train.precision=fp32"
-        )
-
     def learning_rate(self, seen: int) -> float:
         """The learning rate after `seen` images: linear warm-up, then constant or half a cosine down to zero."""
         train = self.settings.train
-        rate = train.lr * min((seen + train.batch) / max(train.warmup, 1), 1.0)
-        if train.lr_decay == "cosine":
-            rate *= (1 + math.cos(math.pi * min(seen / self.images, 1.0))) / 2
-        return rate
-
-    @property
-    def images(self) -> int:
-        """Images to train on in all, by `train.images` and `train.epochs`, in whole batches."""
-        train = self.settings.train
-        wanted = min(train.images, math.ceil(train.epochs * len(self.data))) if train.epochs else train.images
-        return -(-wanted // train.batch) * train.batch
+        return train.lr * min((seen + train.batch) / max(train.warmup, 1), 1.0) * self.decay(seen)
 
     def state(self) -> dict[str, Any]:
-        """What resuming needs, whole and on the CPU. All processes must call it."""
+        """See `Task.state`."""
         scaler = self.accelerator.scaler
         return {
             "model": whole(self.model.state_dict()),
@@ -267,7 +210,7 @@ class Task:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
+        """See `Task.load_state`."""
         load_weights(self.model.state_dict(), state["model"])
         for ema, weights in zip(self.emas, state["emas"], strict=True):
             load_weights(ema.weights, weights)
@@ -279,15 +222,10 @@ class Task:
 class _Forward(nn.Module):
     """What Accelerate wraps: its forward pass is the loss, so that all that training computes goes through it."""
 
-    def __init__(self, model: nn.Module, task: Task) -> None:
+    def __init__(self, model: nn.Module, task: ModelTask) -> None:
         super().__init__()
         self.model, self.of = model, task.losses
 
     def forward(self, x: Tensor, label: Tensor, t: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `Task.losses`."""
+        """See `ModelTask.losses`."""
         return self.of(Images(x, label, t, noise))
-
-
-def image_seed(seed: int, position: int) -> int:
-    """Seed of all that is drawn for the image at a position of the endless sequence."""
-    return int(np.random.SeedSequence((seed, position)).generate_state(1, np.uint64)[0])

@@ -27,6 +27,7 @@ class RunProgress:
         checkpoint: the newest state; None before the first.
         samples: the newest sample grid.
         figures: what checkups found last, by name, with the lowest so far.
+        last: the last line of the log, all of it.
     """
 
     run: Path
@@ -40,6 +41,7 @@ class RunProgress:
     checkpoint: Path | None
     samples: Path | None
     figures: dict[str, tuple[float, float]]
+    last: dict[str, float]
 
 
 def run_progress(run: Path, *, columns: int = 40) -> RunProgress:
@@ -71,6 +73,7 @@ def run_progress(run: Path, *, columns: int = 40) -> RunProgress:
         checkpoint=max((run / "state").glob("state-*.pt"), default=None),
         samples=max((run / "samples").glob("*.png"), default=None),
         figures={name: (values[-1], min(values)) for name, values in found.items() if values},
+        last=last,
     )
 
 
@@ -87,6 +90,12 @@ def as_text(found: RunProgress) -> str:
     lines = [f"{found.run}: {found.status}, {found.images:,} of {found.total_images:,} images ({share:.1f} %)"]
     if found.loss is not None:
         lines.append(f"loss        {found.loss:.4f}  {sparkline(found.losses)}")
+    if "px" in found.last:  # a GAN
+        lines.append("growth      {px} px, alpha {alpha:.2f}".format(**found.last))
+        lines.append(
+            "scores      real {score_real:.3f}, fake {score_fake:.3f}, penalty {penalty:.3f}".format(**found.last)
+        )
+        lines.append("variety     {variety:.2f} of that of real patches".format(**found.last))
     if found.images_per_second:
         left = "" if found.seconds_left is None else f", {_duration(found.seconds_left)} left"
         lines.append(f"rate        {found.images_per_second:.1f} images a second{left}")

@@ -66,7 +66,7 @@ class Run:
 
 
 def _require_same(path: Path, old: Settings, new: Settings) -> None:
-    for section in ("model", "diffusion", "train"):
+    for section in ("model", "diffusion", "gan", "train"):
         before, now = getattr(old, section).model_dump(), getattr(new, section).model_dump()
         for key in before:
             if before[key] != now[key] and not (section == "train" and key in _FREE):

@@ -75,7 +75,7 @@ class Saver:
 
     def _weights(self, seen: int) -> list[Path]:
         """The files of averaged weights, the first half-life's first."""
-        others = [self.run.weights(seen, halflife=halflife) for halflife in self.run.settings.train.ema_halflife[1:]]
+        others = [self.run.weights(seen, halflife=ema.halflife) for ema in self.task.emas[1:]]
         return [self.run.weights(seen), *others]
 
     def _write(self, state: dict[str, Any], status: str) -> None:

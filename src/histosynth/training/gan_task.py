@@ -1,0 +1,267 @@
+"""Training a progressive GAN: two networks, two optimizers, images that grow.
+
+A step draws the batch once for both: the discriminator learns from real and fake images of the same labels, then the
+generator from what that discriminator says of others. Both gradients are means over the batch, summed over microbatches
+and processes; these hold whole groups of the minibatch standard deviation, so that neither changes what is learned.
+
+The generator that samples is averaged (`gan.ema_halflife`). Adam's moments begin anew with every level.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from accelerate.utils.memory import should_reduce_batch_size
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from histosynth.config import Settings
+from histosynth.errors import HistosynthError
+from histosynth.gan.build import build_discriminator, build_generator
+from histosynth.gan.growth import Growth, grown_at, growth_at, reals_at
+from histosynth.gan.layers import GROUP, enlarge
+from histosynth.gan.losses import discriminator_loss, generator_loss
+from histosynth.gan.progan import seeded_latents
+from histosynth.gan.variety import Variety, distances
+from histosynth.patches.dataset import PatchDataset, to_bytes
+from histosynth.training.ema import EMA
+from histosynth.training.launch import total
+from histosynth.training.sharding import load_optimizer, load_weights, whole
+from histosynth.training.task import AT_ONCE, Task
+
+_VARIETY_HALFLIFE = 2000  # images
+_COLLAPSED = 0.25  # of the distances between real images
+
+
+class Images(NamedTuple):
+    """Images with all that is drawn for them, one row an image: latents of the two networks' fakes, and the mix."""
+
+    x: Tensor
+    label: Tensor
+    z_discriminator: Tensor
+    z_generator: Tensor
+    mix: Tensor
+
+
+class GanTask(Task):
+    """A progressive GAN in training.
+
+    Args:
+        data: the patches.
+        settings: sections `gan` and `train`.
+        accelerator: the processes.
+
+    Raises:
+        HistosynthError: patches of a side that it cannot grow to; a batch or microbatch that is no multiple of the
+            group; fp16, or FSDP.
+    """
+
+    lr_setting = "gan.lr"
+
+    def __init__(self, data: PatchDataset, *, settings: Settings, accelerator: Accelerator) -> None:
+        super().__init__(data, settings=settings, accelerator=accelerator)
+        _refuse_what_it_lacks(accelerator)
+        gan, train = settings.gan, settings.train
+        self.microbatch = min(train.microbatch or self.share, self.share)
+        for name, images in (("train.batch", self.share), ("train.microbatch", self.microbatch)):
+            if images % GROUP:
+                raise HistosynthError(
+                    f"{name}: {images} images on each process; a progan compares images in groups of {GROUP}, so make "
+                    f"it a multiple of {GROUP} for each"
+                )
+        torch.manual_seed(train.seed)
+        shape = {"image_px": data.image_px, "labels": len(data.labels)}
+        self.generator, self.discriminator = build_generator(gan, **shape), build_discriminator(gan, **shape)
+        self.networks = {"generator": self.generator, "discriminator": self.discriminator}
+        self.model = nn.ModuleDict(self.networks)
+        self.model.to(self.device).to(memory_format=torch.channels_last)
+        self.optimizers = {
+            name: torch.optim.Adam(
+                network.parameters(), lr=gan.lr, betas=(0.0, 0.99), fused=self.device.type in ("cpu", "cuda")
+            )
+            for name, network in self.networks.items()
+        }
+        self.emas = [EMA(self.generator, halflife=gan.ema_halflife)]
+        self.variety, self.seen = Variety(halflife=_VARIETY_HALFLIFE), 0
+        if self.images < grown_at(gan, image_px=data.image_px):
+            warnings.warn(
+                f"training ends after {self.images} images at {self.growth(self.images).px} px, which are enlarged to "
+                f"{data.image_px}; it is full-grown after {grown_at(gan, image_px=data.image_px)} (gan.stable_images, "
+                "gan.fade_images)",
+                stacklevel=2,
+            )
+
+    def growth(self, seen: int) -> Growth:
+        """The growth after `seen` images."""
+        return growth_at(seen, self.settings.gan, image_px=self.data.image_px)
+
+    def learning_rate(self, seen: int) -> float:
+        """The learning rate after `seen` images."""
+        return self.settings.gan.lr * self.decay(seen)
+
+    def step(self, seen: int) -> dict[str, float]:
+        """See `Task.step`; `docs/how-to/progan.md` says what is logged."""
+        batch, growth = self.settings.train.batch, self.growth(seen)
+        if growth.level != self.growth(max(seen - batch, 0)).level:
+            for optimizer in self.optimizers.values():
+                optimizer.state.clear()
+        images = self._draw(seen)
+        lr = self.learning_rate(seen)
+        about_d = self._update("discriminator", images, self._discriminate, growth, seen=seen, lr=lr)
+        self.discriminator.requires_grad_(False)
+        about_g = self._update("generator", images, self._generate, growth, seen=seen, lr=lr)
+        self.discriminator.requires_grad_(True)
+        self.emas[0].update(self.generator, images=seen + batch, batch=batch)
+        self.seen = seen + batch
+        self._watch(fake=about_d.pop("apart_fake"), real=about_d.pop("apart_real"))
+        return {
+            **{name: value / batch for name, value in about_d.items() if name != "grad_norm"},
+            "grad_norm": about_d["grad_norm"],
+            "loss_generator": about_g["loss"] / batch,
+            "grad_norm_generator": about_g["grad_norm"],
+            "lr": lr,
+            "microbatch": self.microbatch,
+            "px": growth.px,
+            "alpha": growth.alpha,
+            "variety": self.variety.ratio,
+        }
+
+    def _draw(self, seen: int) -> Images:
+        """This process's share of the batch, on the device."""
+        x, label, generators = self.drawn(seen)
+        size = self.settings.gan.latent
+        z = torch.stack([torch.randn(2, size, generator=generator) for generator in generators])
+        mix = torch.cat([torch.rand(1, generator=generator) for generator in generators])
+        x = reals_at(self.shown(x, generators).to(self.device), self.growth(seen))
+        x = x.contiguous(memory_format=torch.channels_last)
+        return Images(x, *(part.to(self.device) for part in (label, z[:, 0], z[:, 1], mix)))
+
+    def _update(
+        self,
+        name: str,
+        images: Images,
+        losses: Callable[[Images, Growth], dict[str, Tensor]],
+        growth: Growth,
+        *,
+        seen: int,
+        lr: float,
+    ) -> dict[str, float]:
+        """Train one network on the batch: sums of what is to be logged, and the norm of its gradient."""
+        optimizer, batch = self.optimizers[name], self.settings.train.batch
+        optimizer.zero_grad(set_to_none=True)
+        found = []
+        for first in range(0, self.share, self.microbatch):
+            part = Images(*(each[first : first + self.microbatch] for each in images))
+            try:
+                with self.accelerator.autocast():
+                    values = losses(part, growth)
+                (values["loss"].sum() / batch).backward()  # type: ignore[no-untyped-call]
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+                raise HistosynthError(
+                    f"memory ran out after {seen} images ({str(error)[:80]}); set train.microbatch below "
+                    f"{self.microbatch}, to a multiple of {GROUP}"
+                ) from error
+            found.append({key: value.detach() for key, value in values.items()})
+        sums = total(
+            self.accelerator, torch.stack([torch.stack([part[key].sum() for part in found]).sum() for key in found[0]])
+        )
+        told = dict(zip(found[0], sums.tolist(), strict=True))
+        gradients = [weight.grad for weight in self.networks[name].parameters() if weight.grad is not None]
+        self._exchange(gradients)
+        told["grad_norm"] = float(torch.nn.utils.get_total_norm(gradients))
+        if not math.isfinite(told["loss"]) or not math.isfinite(told["grad_norm"]):
+            each = torch.cat([part["loss"] for part in found])
+            raise HistosynthError(
+                f"{name}: " + self.diverged(seen, loss=told["loss"] / batch, gradient=told["grad_norm"], losses=each)
+            )
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+        return told
+
+    def _discriminate(self, images: Images, growth: Growth) -> dict[str, Tensor]:
+        """The discriminator's loss, and what else to log, of each image."""
+        with torch.no_grad():
+            fake = self.generator(images.z_discriminator, images.label, growth=growth)
+        found = discriminator_loss(
+            lambda x: self.discriminator(x, images.label, growth=growth),
+            images.x,
+            fake.to(images.x.dtype),
+            mix=images.mix,
+            gan=self.settings.gan,
+        )
+        apart = {f"apart_{name}": distances(x, images.label) for name, x in (("real", images.x), ("fake", fake))}
+        return {**found._asdict(), **apart}
+
+    def _generate(self, images: Images, growth: Growth) -> dict[str, Tensor]:
+        """The generator's loss of each image."""
+        fake = self.generator(images.z_generator, images.label, growth=growth)
+        return {"loss": generator_loss(self.discriminator(fake, images.label, growth=growth), gan=self.settings.gan)}
+
+    def _exchange(self, gradients: list[Tensor]) -> None:
+        """Sum gradients over the processes; all have the same ones, as the growth is the same."""
+        if self.accelerator.num_processes == 1:
+            return
+        summed = total(self.accelerator, torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, part in zip(
+            gradients, torch.split(summed, [gradient.numel() for gradient in gradients]), strict=True
+        ):
+            gradient.copy_(part.view_as(gradient))
+
+    def _watch(self, *, fake: float, real: float) -> None:
+        """Warn where the variety of the fakes falls below a share of that of the reals."""
+        before = self.variety.ratio
+        self.variety.update(fake=fake, real=real, batch=self.settings.train.batch)
+        if self.variety.ratio < _COLLAPSED <= before and self.accelerator.is_main_process:
+            warnings.warn(
+                f"after {self.seen} images fakes of one label differ {self.variety.ratio:.2f} times as much as real "
+                "patches do: the generator may have collapsed; look at samples/, lower gan.lr, or begin anew",
+                stacklevel=3,
+            )
+
+    @torch.no_grad()
+    def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
+        """See `Task.preview`."""
+        labels, growth, found = self.data.labels, self.growth(self.seen), []
+        for start in range(0, per_label * len(labels), AT_ONCE):
+            seeds = range(start, min(start + AT_ONCE, per_label * len(labels)))
+            z = seeded_latents(seeds, size=self.settings.gan.latent).to(self.device)
+            label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
+            x = functional_call(self.generator, self.emas[0].weights, (z, label), {"growth": growth})
+            found.append(to_bytes(enlarge(x, self.data.image_px // growth.px)))
+        images = np.concatenate(found)
+        return {name: images[i :: len(labels)] for i, name in enumerate(labels)}
+
+    def state(self) -> dict[str, Any]:
+        """See `Task.state`."""
+        return {
+            "model": whole(self.model.state_dict()),
+            "emas": [whole(ema.weights) for ema in self.emas],
+            "optimizers": {name: whole(optimizer.state_dict()) for name, optimizer in self.optimizers.items()},
+            "variety": self.variety.state(),
+            "seen": self.seen,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """See `Task.load_state`."""
+        load_weights(self.model.state_dict(), state["model"])
+        load_weights(self.emas[0].weights, state["emas"][0])
+        for name, optimizer in self.optimizers.items():
+            load_optimizer(optimizer, state["optimizers"][name])
+        self.variety.load(state["variety"])
+        self.seen = state["seen"]
+
+
+def _refuse_what_it_lacks(accelerator: Accelerator) -> None:
+    if accelerator.distributed_type == DistributedType.FSDP:
+        raise HistosynthError("a progan does not train under FSDP; launch it without, one process a GPU")
+    if accelerator.scaler is not None:
+        raise HistosynthError("a progan does not train in fp16; set train.precision to auto, bf16 or fp32")
