@@ -139,15 +139,17 @@ def _weights(path: Path) -> Facts:
     from histosynth.training.checkpoint import read_origin
 
     origin = read_origin(path)
+    heeded = {"model", "gan" if origin.settings.model.kind == "progan" else "diffusion", "train"}
     return {
         "kind": "weights",
+        "of": origin.settings.model_role,
         "images": origin.images,
         "labels": origin.labels,
         "image_px": origin.image_px,
         "mpp": origin.mpp,
         "run": origin.run,
         "data_hash": origin.data_hash,
-        "settings": origin.settings.model_dump(mode="json", include={"model", "diffusion", "train"}),
+        "settings": origin.settings.model_dump(mode="json", include=heeded),
     }
 
 

@@ -29,7 +29,7 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Train a genotype-conditional diffusion model on the training patients of STORE.
+    """Train a genotype-conditional diffusion model, or a GAN, on the training patients of STORE.
 
     Stops by itself after `train.images` images. Interrupted, the same command goes on from the last checkpoint. On the
     way the run collects sample grids (samples/), a log (stats.jsonl, tensorboard/), the averaged weights (weights/) and
@@ -44,6 +44,7 @@ def command(
       histosynth train STORE --out runs/lgg --config paper
       histosynth train STORE --out runs/try --config demo --set train.images=20000
       histosynth train STORE --out runs/lgg-classifier --config paper --set train.task=classifier
+      histosynth train STORE --out runs/lgg-gan --config progan-paper
       torchrun --nproc-per-node 8 -m histosynth train STORE --out runs/lgg --config paper
     """
     settings = load_settings(config, overrides=overrides)
@@ -62,7 +63,7 @@ def command(
     many = f" on {result.processes} processes" if result.processes > 1 else ""
     over = " (train.hours are over)" if result.ended == "hours" else ""
     following = f"histosynth sample {result.run} --out SAMPLES"
-    if settings.train.task == "classifier":
+    if settings.model_role == "classifier":
         following = f"histosynth sample RUN --classifier {result.run} --out SAMPLES"
     text = (
         f"trained on {result.images} images{rate}{many}{over}, loss {result.loss:.4f}, "
@@ -75,7 +76,7 @@ def command(
 def _checkups(store: Path, settings: Settings, device: str | None) -> "list[Checkup]":
     """The quick Fréchet distance, where it is asked for."""
     train = settings.train
-    if not train.frechet_every or train.task != "denoiser":
+    if not train.frechet_every or settings.model_role == "classifier":
         return []
     from histosynth.metrics.extractors import build_extractor
     from histosynth.metrics.quick import quick_frechet

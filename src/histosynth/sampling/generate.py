@@ -14,18 +14,14 @@ import torch
 from tqdm import tqdm
 
 from histosynth.config import SampleSettings, Settings
-from histosynth.diffusion.denoiser import Denoiser
-from histosynth.diffusion.guidance import Guide
-from histosynth.diffusion.noise import SeededNoise
-from histosynth.diffusion.recipe import Recipe
 from histosynth.patches.dataset import to_bytes
 from histosynth.patches.montage import SYNTHETIC, save_montage
 from histosynth.patches.part import Patch, part_path, read_ids, read_part, write_part
 from histosynth.patches.store import Store, write_manifest
 from histosynth.rundir import versions
-from histosynth.sampling.fixed_batch import FixedBatch, FixedBatchGuide
+from histosynth.sampling.drawing import Drawing, open_drawing
 from histosynth.sampling.made_with import claim, sha256_of
-from histosynth.training.checkpoint import Origin, find_weights, load_classifier, load_denoiser, read_origin
+from histosynth.training.checkpoint import Origin, find_weights, read_origin
 from histosynth.training.launch import launch, told_by_main, total, writing
 
 _BLOCK = 256  # seeds a part
@@ -42,7 +38,7 @@ class SamplingResult:
         images: images in the store.
         made: images made by this call.
         labels: their labels.
-        evaluations: of the denoiser's network, an image.
+        evaluations: of the network, an image.
     """
 
     store: Path
@@ -77,7 +73,7 @@ def generate(
     Args:
         source: a run (its newest weights), or a weights file.
         out: the sample store.
-        settings: sampler, steps, guidance, classifier, batch.
+        settings: sampler, steps, guidance, classifier, batch; a GAN heeds `batch` alone.
         per_label: images a label.
         seed: the first seed; image i of all has seed `seed + i`.
         labels: only these labels (none given: all).
@@ -92,20 +88,15 @@ def generate(
     """
     accelerator = launch(device)
     weights = find_weights(source)
-    denoiser, origin = load_denoiser(weights)
-    wanted = sorted(set(labels) or origin.labels, key=origin.number)
     torch_device = accelerator.device
-    denoiser = FixedBatch(denoiser.to(torch_device).to(memory_format=torch.channels_last), device=torch_device)
-    recipe = Recipe(settings, denoiser.schedule)
-    classifier, classifier_digest = None, None
-    if settings.classifier:
-        guiding = find_weights(Path(settings.classifier))
-        loaded = load_classifier(guiding, guides=origin).to(torch_device).to(memory_format=torch.channels_last)
-        classifier, classifier_digest = FixedBatchGuide(loaded, device=torch_device), sha256_of(guiding)
-    made_with = settings.model_dump(exclude={"batch", "classifier"}) | {"run": origin.run, "images_seen": origin.images}
-    made_with |= {"data_hash": origin.data_hash, "weights_sha256": sha256_of(weights), "device": torch_device.type}
-    made_with |= {"classifier_sha256": classifier_digest, "marked": mark}
-    maker = _Maker(denoiser, origin, recipe, classifier, torch_device, _marks(made_with) if mark else None)
+    drawing = open_drawing(weights, settings, device=torch_device)
+    origin = drawing.origin
+    wanted = sorted(set(labels) or origin.labels, key=origin.number)
+    facts = {"run": origin.run, "images_seen": origin.images, "data_hash": origin.data_hash}
+    facts |= {"weights_sha256": sha256_of(weights), "device": torch_device.type}
+    made_with = drawing.made_with(facts) | {"marked": mark}
+    marks = _marks(made_with, drawing.words) if mark else None
+    maker = _Maker(drawing, torch_device, marks, settings.batch)
     with writing(accelerator, out):
         if accelerator.is_main_process:
             claim(out, made_with)
@@ -132,15 +123,15 @@ def generate(
         made = int(total(accelerator, torch.tensor([made], device=torch_device)).item())  # waits for every process
         sheet = out / "contact_sheet.png"
         if accelerator.is_main_process:
-            facts = {"synthetic": True, "source": origin.run, "weights": str(weights), "made_with": made_with}
-            facts |= {"evaluations": recipe.evaluations, "train_split": origin.settings.train.split}
-            write_manifest(out, {**facts, "versions": versions()})
+            told = {"synthetic": True, "source": origin.run, "weights": str(weights), "made_with": made_with}
+            told |= {"evaluations": drawing.evaluations, "train_split": origin.settings.train.split}
+            write_manifest(out, {**told, "versions": versions()})
             store = Store(out)
             groups = {f"{name} (synthetic)": store.images(store.select(label=name)[:_SHOWN]) for name in store.labels}
             save_montage(sheet, groups, synthetic=True, columns=_SHOWN)
         images, names = told_by_main(accelerator, (len(store), store.labels) if accelerator.is_main_process else None)
     return SamplingResult(
-        store=out, sheet=sheet, images=images, made=made, labels=names, evaluations=recipe.evaluations
+        store=out, sheet=sheet, images=images, made=made, labels=names, evaluations=drawing.evaluations
     )
 
 
@@ -148,22 +139,19 @@ def generate(
 class _Maker:
     """Makes images of seeds."""
 
-    denoiser: Denoiser
-    origin: Origin
-    recipe: Recipe
-    classifier: Guide | None
+    drawing: Drawing
     device: torch.device
     marks: dict[str, str] | None
+    batch: int
 
     @torch.inference_mode()
     def make(self, seeds: Sequence[int], *, bar: "tqdm[Never]") -> Iterator[Patch]:
         """The patches of these seeds, batch by batch."""
-        origin, size = self.origin, self.recipe.settings.batch
+        origin, size = self.drawing.origin, self.batch
         for i in range(0, len(seeds), size):
             batch = seeds[i : i + size]
-            noise = SeededNoise(batch, image_px=origin.image_px, device=self.device)
             label = torch.tensor([s % len(origin.labels) for s in batch], device=self.device)
-            x = self.recipe.images(self.denoiser, label, noise=noise, classifier=self.classifier)
+            x = self.drawing.images(batch, label)
             for s, image in zip(batch, to_bytes(x), strict=True):
                 name = origin.labels[s % len(origin.labels)]
                 text = None if self.marks is None else {**self.marks, "Label": name, "Seed": str(s)}
@@ -173,14 +161,14 @@ class _Maker:
             bar.update(len(batch))
 
 
-def _marks(made_with: dict[str, object]) -> dict[str, str]:
+def _marks(made_with: dict[str, object], words: str) -> dict[str, str]:
     """What every image of a store says of itself."""
     return {
         "Description": SYNTHETIC,
         "Software": "histosynth",
         "Source": str(made_with["run"]),
         "Weights": str(made_with["weights_sha256"]),
-        "Sampler": f"{made_with['sampler']}, {made_with['steps']} steps, guidance {made_with['guidance']}",
+        "Sampler": words,
     }
 
 
