@@ -2,10 +2,10 @@
 
 Makes a store of tiny patches (8 px of noise) in parts of ten thousand, then in a process of its own each: opens it and
 reads what training asks (labels, split, patients, content hash), decodes it into a file, draws batches from all over
-the order, draws batches without that file, trains a tiny network for a few steps, and samples as many patches as the store has. Prints the peak of memory (RSS) of each, first for a tenth of the patches, so that what grows with their
-number is seen; drawing needs PyTorch, whose import alone stands beside it. About half an hour on two busy cores, of
-which making the store takes five minutes and sampling the most; `--keep DIR` keeps the store, `--quick` takes a
-hundredth. The last line is JSON.
+the order, draws batches without that file, trains a tiny network for ten steps, and samples as many patches as the
+store has. Prints the peak of memory (RSS) of each, first for a tenth of the patches, so that what grows with their
+number is seen; drawing needs PyTorch, whose import alone stands beside it. About half an hour on two busy cores, most
+of it to sample; `--keep DIR` keeps the store, `--quick` takes a hundredth. The last line is JSON.
 
     .venv/bin/python benchmarks/million.py [--patches 1000000] [--keep DIR] [--quick]
 """
