@@ -2,10 +2,10 @@
 
 Makes a store of tiny patches (8 px of noise) in parts of ten thousand, then in a process of its own each: opens it and
 reads what training asks (labels, split, patients, content hash), decodes it into a file, draws batches from all over
-the order, and draws batches without that file. Prints the peak of memory (RSS) of each, first for a tenth of the
-patches, so that what grows with their number is seen; drawing needs PyTorch, whose import alone stands beside it. About
-ten minutes on two busy cores, half of it to make the store, which `--keep DIR` keeps; `--quick` takes a fiftieth. The
-last line is JSON.
+the order, draws batches without that file, trains a tiny network for ten steps, and samples as many patches as the
+store has. Prints the peak of memory (RSS) of each, first for a tenth of the patches, so that what grows with their
+number is seen; drawing needs PyTorch, whose import alone stands beside it. About half an hour on two busy cores, most
+of it to sample; `--keep DIR` keeps the store, `--quick` takes a hundredth. The last line is JSON.
 
     .venv/bin/python benchmarks/million.py [--patches 1000000] [--keep DIR] [--quick]
 """
@@ -26,6 +26,10 @@ import numpy as np
 PX = 8
 PART = 10_000
 BATCHES = 300
+TINY = (
+    "model.channels=8", "model.channel_mult=[1]", "model.blocks=1", "model.attention_px=[]", "model.heads=1",
+    "train.images=640", "train.batch=64", "train.trackers=[]",
+)  # fmt: skip
 
 
 def draw(directory: Path, count: int) -> None:
@@ -77,12 +81,37 @@ def drawing(store: Path, cache: str) -> None:
         data.batch(n * 1_000_003, 64, seed=0)
 
 
+def training(store: Path, kept: Path) -> None:
+    from histosynth.config import load_settings
+    from histosynth.training.loop import train
+
+    settings = load_settings(None, overrides=[*TINY, f"train.cache={kept}"])
+    train(store, out=_run(store, kept), settings=settings, device="cpu", progress=False)
+
+
+def sampling(store: Path, kept: Path) -> None:
+    from histosynth.config import SampleSettings
+    from histosynth.patches.store import Store
+    from histosynth.sampling.generate import generate
+
+    settings = SampleSettings(sampler="ddim", steps=1, batch=256)
+    per_label = -(-len(Store(store)) // 3)
+    out = kept / f"samples of {store.name}"
+    generate(_run(store, kept), out=out, settings=settings, per_label=per_label, device="cpu", progress=False)
+
+
+def _run(store: Path, kept: Path) -> Path:
+    return kept / f"run of {store.name}"
+
+
 STAGES: dict[str, Callable[[Path, Path], None]] = {
     "import PyTorch": imports,
     "open, columns, hash": opening,
     "decode into a file": decoding,
     "draw 300 batches of 64": lambda store, kept: drawing(store, str(kept)),
     "draw them without the file": lambda store, _: drawing(store, "off"),
+    "train for 10 steps": training,
+    "sample as many": sampling,
 }
 
 
@@ -106,10 +135,10 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"seconds": round(time.perf_counter() - started, 2), "peak_mb": round(peak)}))
         return
-    most = 20_000 if given.quick else given.patches
+    most = PART if given.quick else given.patches
     facts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for count in (max(most // 10 // PART, 1) * PART, most):
+        for count in sorted({max(most // 10 // PART, 1) * PART, most}):
             store = (given.keep or Path(folder)) / f"store-{count}"
             draw(store, count)
             print(f"{count} patches, {sum(p.stat().st_size for p in store.iterdir()) / 1e6:.0f} MB in the store")

@@ -16,14 +16,12 @@ paper's (P2), means over seeds; `low` and `high` are the least and the largest o
 
 import argparse
 import json
-import math
 import statistics
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from small_budget import each, make_store, verb
+from small_budget import each, figures, make_store, verb
 
 PAPER = "P2"
 OBJECTIVES: Mapping[str, tuple[str, ...]] = {
@@ -117,26 +115,6 @@ def _measure(
         sides = ["--real", str(store), "--fake", str(folder / "samples"), "--out", str(folder / "report")]
         verb("evaluate", *sides, "--config", str(config), *sections)
     return figures(json.loads(report.read_text()))
-
-
-def figures(report: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a report that the table shows."""
-    overall = report["overall"]
-    held_out = {key: interval["value"] for key, interval in overall["fake_vs_held_out"]["measures"].items()}
-    color = report["color"]["overall"]["pairs"]["fake_vs_train"]
-    nuclei = (report["morphology"]["overall"]["pairs"]["fake_vs_held_out"] or {}).values()
-    apart = [feature["distance_sd"] for feature in nuclei if feature["distance_sd"] is not None]
-    return {
-        "held-out": held_out["frechet_distance"],
-        "train": overall["fake_vs_train"]["measures"]["frechet_distance"]["value"],
-        "floor": overall["train_vs_held_out"]["measures"]["frechet_distance"]["value"],
-        "precision": held_out["precision"],
-        "recall": held_out["recall"],
-        "color": color["color_distance"],
-        "stain": math.nan if color["stain_distance"] is None else color["stain_distance"],
-        "nuclei": statistics.mean(apart) if apart else math.nan,
-        "n": overall["fake_vs_held_out"]["n"],
-    }
 
 
 def _cell(values: list[float]) -> str:

@@ -5,10 +5,12 @@ The patches show 64 microns at 2 um/px, in three classes, with Case-4 held out; 
 """
 
 import json
+import math
 import os
+import statistics
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +71,41 @@ def each(settings: Iterable[str]) -> list[str]:
 def verb(*words: str) -> dict[str, Any]:
     """Run a verb on one thread, with its progress on the terminal; its result."""
     print("$ histosynth", *words, file=sys.stderr, flush=True)
-    ended = subprocess.run(
-        [sys.executable, "-m", "histosynth", *words, "--json"],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    if ended.returncode not in (0, COPIES_FOUND):
-        sys.exit(ended.returncode)
-    found: dict[str, Any] = json.loads(ended.stdout)
-    return found
+    return command("-m", "histosynth", *words, "--json")
+
+
+def command(*words: str) -> dict[str, Any]:
+    """Run Python on one thread; the JSON that it printed, and the seconds of processor time that it took.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    ran = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert ran.stdout is not None
+    printed = ran.stdout.read()
+    _, status, used = os.wait4(ran.pid, 0)
+    ran.returncode = os.waitstatus_to_exitcode(status)
+    if ran.returncode not in (0, COPIES_FOUND):
+        sys.exit(ran.returncode)
+    found: dict[str, Any] = json.loads(printed)
+    return {"cpu_seconds": round(used.ru_utime + used.ru_stime, 1), **found}
+
+
+def figures(report: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a report that tables here show."""
+    overall = report["overall"]
+    held_out = {key: interval["value"] for key, interval in overall["fake_vs_held_out"]["measures"].items()}
+    color = report["color"]["overall"]["pairs"]["fake_vs_train"]
+    nuclei = (report["morphology"]["overall"]["pairs"]["fake_vs_held_out"] or {}).values()
+    apart = [feature["distance_sd"] for feature in nuclei if feature["distance_sd"] is not None]
+    return {
+        "held-out": held_out["frechet_distance"],
+        "train": overall["fake_vs_train"]["measures"]["frechet_distance"]["value"],
+        "floor": overall["train_vs_held_out"]["measures"]["frechet_distance"]["value"],
+        "precision": held_out["precision"],
+        "recall": held_out["recall"],
+        "color": color["color_distance"],
+        "stain": math.nan if color["stain_distance"] is None else color["stain_distance"],
+        "nuclei": statistics.mean(apart) if apart else math.nan,
+        "n": overall["fake_vs_held_out"]["n"],
+    }

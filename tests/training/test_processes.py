@@ -56,13 +56,15 @@ def test_two_learn_and_sample_what_one_does(training: Training, launcher: Any, t
 
 
 @pytest.mark.slow
-def test_twenty_steps_of_two_processes_are_seven_a_kill_and_thirteen(
-    training: Training, launcher: Any, tmp_path: Path
+@pytest.mark.parametrize("processes", [1, 2])
+def test_twenty_steps_are_seven_a_kill_and_thirteen(
+    training: Training, launcher: Any, tmp_path: Path, processes: int
 ) -> None:
-    """To the bit, with accumulation; the kill comes while they train on."""
+    """To the bit, with accumulation, dropout, and threads that read ahead; the kill comes while it trains on."""
     twenty = ["train.images=160", "train.checkpoint_every=56", "train.microbatch=3", "model.dropout=0.1"]
-    launcher.run(training("whole", *twenty), processes=2)
-    started = launcher.start(training("killed", *twenty, "train.images=1000000"), processes=2)
+    twenty += ["train.cache=off", "train.workers=3"]
+    launcher.run(training("whole", *twenty), processes=processes)
+    started = launcher.start(training("killed", *twenty, "train.images=1000000"), processes=processes)
     states = tmp_path / "killed" / "state"
     until = time.monotonic() + 120
     while not list(states.glob("state-*.pt")):
@@ -75,7 +77,7 @@ def test_twenty_steps_of_two_processes_are_seven_a_kill_and_thirteen(
     for later in sorted(states.glob("state-*.pt"))[1:]:  # as if the kill had come at once
         later.unlink()
     assert [path.name for path in states.glob("state-*.pt")] == ["state-000000000056.pt"]
-    launcher.run(training("killed", *twenty), processes=2)
+    launcher.run(training("killed", *twenty), processes=processes)
     assert largest_difference(tmp_path / "killed", tmp_path / "whole") == 0
 
 
@@ -137,6 +139,20 @@ def test_the_launchers_of_the_documents(
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["processes"] == processes
+
+
+@pytest.mark.slow
+def test_a_store_behind_an_address_trains_the_same(
+    training: Training, launcher: Any, tmp_path: Path, serve: Callable[..., tuple[str, Any]]
+) -> None:
+    """From the command, read in place and decoded for each step, by two processes; and decoded once."""
+    pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
+    address, _ = serve(serves_heads=True)
+    launcher.run(training("here"), processes=2)
+    for name, cache in (("in place", "off"), ("kept", str(tmp_path / "pixels"))):
+        verb, _, *options = training(name, f"train.cache={cache}")
+        launcher.run([verb, f"{address}/store", *options], processes=2)
+        assert largest_difference(tmp_path / name, tmp_path / "here") == 0
 
 
 def test_a_mistake_is_told_once(training: Training, launcher: Any) -> None:

@@ -1,6 +1,9 @@
 """Nothing is lost: checkpoints torn, flipped, or refused by the disk; written beside training, whole or not at all."""
 
 import errno
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -96,6 +99,70 @@ def test_a_disk_that_fills_up_keeps_the_old_checkpoint_and_training_goes_on(
     torch.set_num_threads(1)
     result = train(store, out=run, settings=longer, device="cpu", progress=False)
     assert (result.resumed_at, result.images) == (96, 112)
+
+
+_ON_A_SMALL_DISK = """
+import subprocess, sys
+from pathlib import Path
+
+from histosynth.config import load_settings
+from histosynth.errors import HistosynthError
+from histosynth.training.loop import train
+
+store, disk, config = map(Path, sys.argv[1:])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
+
+
+def go_on(images):
+    settings = load_settings(config, overrides=[f"train.images={images}"])
+    return train(store, out=disk / "run", settings=settings, device="cpu", progress=False)
+
+
+def states():
+    return sorted(path.name for path in (disk / "run" / "state").iterdir())
+
+
+go_on(32)
+print(states())
+with open(disk / "filler", "wb", buffering=0) as filler:
+    try:
+        while True:
+            filler.write(bytes(1 << 12))
+    except OSError as error:
+        print(error.strerror)
+    for room in (0, 40_960):  # for nothing, and for the log but no checkpoint
+        filler.truncate(filler.tell() // 4096 * 4096 - room)
+        try:
+            go_on(64)
+        except (HistosynthError, OSError) as error:
+            print(error)
+        print(states())
+(disk / "filler").unlink()
+print(go_on(64).resumed_at, states())
+"""
+
+
+def test_a_truly_full_disk_keeps_the_old_checkpoint(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    """A disk of 8 MB in memory: full to the last byte between two calls, nearly full, and with room again."""
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    disk, config = tmp_path / "disk", tmp_path / "config.toml"
+    disk.mkdir()
+    mount = f"mount -t tmpfs -o size=8m tmpfs {disk}"
+    if not shutil.which("unshare") or subprocess.run([*alone, "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("this machine lets no process mount a disk of its own (unshare --user --mount)")
+    config.write_text(tiny_settings.to_toml())
+    words = [*alone, sys.executable, "-W", "ignore", "-c", _ON_A_SMALL_DISK, *map(str, (make_store(), disk, config))]
+    told = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    first, full, no_start, kept, no_checkpoint, still_kept, after = told.stdout.splitlines()
+    assert first == kept == still_kept == "['state-000000000032.pt']"
+    assert full == "No space left on device"
+    assert "No space left on device" in no_start
+    assert "could not be written (No space left on device)" in no_checkpoint
+    assert "run the same command again" in no_checkpoint
+    assert after == "32 ['state-000000000032.pt', 'state-000000000064.pt']"
 
 
 def test_training_goes_on_while_a_checkpoint_is_written(

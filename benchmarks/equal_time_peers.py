@@ -1,0 +1,160 @@
+"""A peer's diffusion model for a budget of processor time: the other half of `quality_at_equal_time.py`, its caller.
+
+    equal_time_peers.py PEER --patches NPZ --seconds S --out NPZ --per-label N [--lr LR] [--seed 0]
+
+- `diffusers`: its `UNet2DModel` with classes under the recipe of its unconditional training example: 1,000 linear
+  steps, noise predicted, AdamW (0.95, 0.999, weight decay 1e-6), batch 16, 500 steps of warm-up, half a cosine down,
+  EMA of power 3/4, horizontal flips; samples by its `DDPMScheduler`.
+- `denoising-diffusion-pytorch`: the class-conditional `Unet` and `GaussianDiffusion` of its
+  `classifier_free_guidance` module, README values: cosine schedule, noise predicted, labels dropped half the time; Adam
+  (0.9, 0.99), batch 32, EMA 0.995 every ten steps and horizontal flips as its `Trainer` has them; samples by its own
+  DDIM with eta 1.
+
+Both are smaller than their defaults, which come to a few hundred steps in an hour of one core, and compute in bf16 as
+ours does. `--lr` is the recipe's unless given. All processor time of the process counts, that of its start, too.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LABELS, SIDE, STEPS, AT_ONCE = 3, 32, 50, 50
+UNGUIDED = 1 + 1e-9  # at 1 itself denoising-diffusion-pytorch 2.3.4 ends in a ValueError
+Loss = Callable[[Tensor, Tensor], Tensor]
+Sample = Callable[[Tensor], Tensor]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("peer", choices=PEERS)
+    parser.add_argument("--patches", type=Path, required=True, help="`images` (N, 32, 32, 3) uint8, and `labels`")
+    parser.add_argument("--seconds", type=float, required=True, help="of processor time")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--per-label", type=int, required=True)
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    patches = np.load(options.patches)
+    x = torch.from_numpy(patches["images"]).permute(0, 3, 1, 2) / 255
+    result = PEERS[options.peer](x, torch.from_numpy(patches["labels"]), options)
+    print(json.dumps(result))
+
+
+def diffusers(x: Tensor, labels: Tensor, options: argparse.Namespace) -> dict[str, float]:
+    from diffusers import DDPMScheduler, UNet2DModel
+    from diffusers.training_utils import EMAModel
+
+    net = UNet2DModel(
+        sample_size=SIDE,
+        block_out_channels=(32, 64, 128),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        num_class_embeds=LABELS,
+    )
+    process = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
+    optimizer = torch.optim.AdamW(net.parameters(), lr=options.lr or 1e-4, betas=(0.95, 0.999), weight_decay=1e-6)
+    ema = EMAModel(net.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
+
+    def loss(image: Tensor, label: Tensor) -> Tensor:
+        t = torch.randint(0, 1000, (len(image),))
+        noise = torch.randn_like(image)
+        found = net(process.add_noise(image * 2 - 1, noise, t), t, class_labels=label).sample
+        return F.mse_loss(found.float(), noise)
+
+    seen = 0
+    for step, share in enumerate(budget(options.seconds)):
+        rate = min((step + 1) / 500, 1) * (1 + np.cos(np.pi * share)) / 2
+        seen += update(net, optimizer, loss, x, labels, batch=16, lr=(options.lr or 1e-4) * rate)
+        ema.step(net.parameters())
+    ema.copy_to(net.parameters())
+    process.set_timesteps(STEPS)
+
+    def sample(label: Tensor) -> Tensor:
+        image = torch.randn(len(label), 3, SIDE, SIDE)
+        for t in process.timesteps:
+            image = process.step(net(image, t, class_labels=label).sample.float(), t, image).prev_sample
+        return image / 2 + 0.5
+
+    return finish(net, sample, options, seen=seen)
+
+
+def denoising_diffusion_pytorch(x: Tensor, labels: Tensor, options: argparse.Namespace) -> dict[str, float]:
+    from denoising_diffusion_pytorch.classifier_free_guidance import GaussianDiffusion, Unet
+    from ema_pytorch import EMA
+
+    net = Unet(dim=32, num_classes=LABELS, cond_drop_prob=0.5)
+    process = GaussianDiffusion(net, image_size=SIDE, sampling_timesteps=STEPS)
+    lr = options.lr or 8e-5
+    optimizer = torch.optim.Adam(process.parameters(), lr=lr, betas=(0.9, 0.99))
+    ema = EMA(process, beta=0.995, update_every=10)
+    seen = 0
+    for _ in budget(options.seconds):
+        seen += update(process, optimizer, lambda image, y: process(image, classes=y), x, labels, batch=32, lr=lr)
+        ema.update()
+
+    def sample(label: Tensor) -> Tensor:
+        with contextlib.redirect_stderr(io.StringIO()):  # a bar for every batch
+            return ema.ema_model.sample(label, cond_scale=UNGUIDED)
+
+    return finish(ema.ema_model, sample, options, seen=seen)
+
+
+PEERS = {"diffusers": diffusers, "denoising-diffusion-pytorch": denoising_diffusion_pytorch}
+
+
+def budget(seconds: float) -> Iterator[float]:
+    """The share of the processor time that is used up, until it is."""
+    while (share := time.process_time() / seconds) < 1:
+        yield share
+
+
+def update(
+    module: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, x: Tensor, labels: Tensor, *, batch: int, lr: float
+) -> int:
+    """One step on random images, half of them mirrored; how many."""
+    rows = torch.randint(0, len(x), (batch,))
+    image = torch.where(torch.rand(batch, 1, 1, 1) < 0.5, x[rows].flip(3), x[rows])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(image, labels[rows])
+    value.backward()
+    nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.step()
+    optimizer.zero_grad()
+    return batch
+
+
+@torch.inference_mode()
+def finish(module: nn.Module, sample: Sample, options: argparse.Namespace, *, seen: int) -> dict[str, float]:
+    """Write `images` (N, 32, 32, 3) uint8 and `labels`; what was done."""
+    trained = time.process_time()
+    module.eval()
+    labels = torch.arange(options.per_label * LABELS) % LABELS
+    made: list[NDArray[np.uint8]] = []
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for part in labels.split(AT_ONCE):
+            images = sample(part).float().clamp(0, 1)
+            made.append((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+    np.savez(options.out, images=np.concatenate(made), labels=labels.numpy())
+    return {
+        "images": seen,
+        "cpu_seconds": round(trained, 1),
+        "sampling_seconds": round(time.process_time() - trained, 1),
+        "parameters": sum(weight.numel() for weight in module.parameters()),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""Which software makes the better patches in the same time: ours, diffusers, or denoising-diffusion-pytorch.
+
+Each trains a class-conditional model on the same 32-px patches of osteosarcoma, Case-4 held out (`small_budget.py`),
+until the same processor time is used up: 60 minutes of one core, as much as 30 minutes of two. All that a process does
+counts, its start, too. Processor time, one thread each: then a busy machine slows all alike and changes no figure. The
+peers train as their recipes say (`equal_time_peers.py`); ours first measures on a few hundred images how many fit into
+the budget, as its learning rate falls to zero by then. All compute in bf16. Then each makes equally many patches, which
+`histosynth evaluate` measures in EfficientNet-Lite0 features, beside real patches as the floor; `histosynth compare`
+puts the reports side by side.
+
+    .venv/bin/python benchmarks/quality_at_equal_time.py --data DIR [--out DIR] [--minutes 60] [--only NAME …]
+        [--per-label 200] [--jobs 2] [--figure PNG] [--quick]
+
+DIR as for `osteosarcoma.py`. `--only` with one of the names of `TRIED` measures what was tried of ours. What is done is
+not done again; `--quick` shows that it runs. The last line is JSON: `ratio` is the Fréchet distance to the held-out
+case of ours over that of the best peer; `low` and `high` are the least and the largest over the three classes.
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from histosynth.patches.montage import SYNTHETIC, montage
+from histosynth.patches.part import Patch, part_path, write_part
+from histosynth.patches.store import Store, write_manifest
+from small_budget import EDM, command, each, figures, make_store, verb
+
+OURS = "histosynth"
+PEERS = {"diffusers": 4e-4, "denoising-diffusion-pytorch": 4e-4}
+"""With the learning rate that was better for them than that of their recipe."""
+CHOSEN = (*EDM, "train.precision=auto", "train.checkpoint_every=1000000", "train.samples_every=1000000")
+TRIED: Mapping[str, tuple[str, ...]] = {
+    "fp32": ("train.precision=fp32",),
+    "no stem": ("model.stem=1",),
+    "stem of 4 px": ("model.stem=4", "model.attention_px=[8]", "model.channel_mult=[2, 3]"),
+    "wider": ("model.channels=64",),
+    "batch of 16": ("train.batch=16", "train.lr=1.4e-3"),
+    "batch of 32": ("train.batch=32", "train.lr=2e-3"),
+    "no turns": ("train.flips=false",),
+    "noise, P2": ("diffusion.process=ddpm", "diffusion.weighting=p2"),
+}
+COLUMNS = ("images", "held-out", "train", "precision", "recall", "color", "nuclei")
+PROBES = (400, 2000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/equal-time"))
+    parser.add_argument("--minutes", type=float, default=60, help="of processor time, each")
+    parser.add_argument("--only", nargs="+", default=[OURS, *PEERS], choices=[OURS, *PEERS, *TRIED], metavar="NAME")
+    parser.add_argument("--per-label", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=2, help="contenders at a time, one thread each")
+    parser.add_argument("--figure", type=Path, help="a picture of patches of each")
+    parser.add_argument("--quick", action="store_true", help="under a minute: shows that it runs, nothing else")
+    options = parser.parse_args()
+    if options.quick:
+        options.out, options.minutes, options.per_label = Path(f"{options.out}-quick"), 0.2, 4
+        shutil.rmtree(options.out, ignore_errors=True)
+    config, store = make_store(options.data, options.out, quick=options.quick)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        found = list(pool.map(lambda name: _measured(name, config=config, store=store, options=options), options.only))
+    rows = dict(zip(options.only, found, strict=True))
+    print(f"| | {' | '.join(COLUMNS)} |\n| --- |{' --- |' * len(COLUMNS)}")
+    for name, row in rows.items():
+        print(f"| {name} | {' | '.join(_cell(row[column]) for column in COLUMNS)} |")
+    first = found[0]
+    print(f"real training patches to the held-out case: {first['floor']:.1f}; n = {first['n']:.0f} a side")
+    if options.figure:
+        _draw({name: Store(options.out / name / "samples") for name in rows}, options.figure)
+    if len(rows) > 1:
+        reports = [str(options.out / name / "report") for name in rows]
+        shutil.rmtree(options.out / "compare", ignore_errors=True)
+        verb("compare", *reports, "--out", str(options.out / "compare"))
+    if OURS in rows and (peers := [name for name in rows if name in PEERS]):
+        best = min(peers, key=lambda name: rows[name]["held-out"])
+        ratios = [rows[OURS][label] / rows[best][label] for label in Store(store).labels]
+        result = {
+            "name": "quality_at_equal_time",
+            "ratio": round(rows[OURS]["held-out"] / rows[best]["held-out"], 3),
+            "low": round(min(ratios), 3),
+            "high": round(max(ratios), 3),
+            "unit": f"Fréchet distance to the held-out case, histosynth over {best}",
+            "cpu_minutes": {name: round(row["cpu_seconds"] / 60, 2) for name, row in rows.items()},
+        }
+    else:
+        result = {"name": "quality_at_equal_time", "held-out": {name: row["held-out"] for name, row in rows.items()}}
+    print(json.dumps(result, ensure_ascii=False))
+
+
+def _measured(name: str, *, config: Path, store: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Train, sample and evaluate one contender, or what of it is missing; its figures."""
+    folder: Path = options.out / name
+    folder.mkdir(exist_ok=True)
+    told, report = folder / "trained.json", folder / "report" / "report.json"
+    seconds, per_label = 60 * options.minutes, options.per_label
+    if not told.exists():
+        train = _train_peer if name in PEERS else _train_ours
+        told.write_text(json.dumps(train(name, folder, config, store, seconds=seconds, per_label=per_label)))
+    if not report.exists():
+        sections = each(['evaluate.sections=["color", "morphology"]'])
+        sides = ["--real", str(store), "--fake", str(folder / "samples"), "--out", str(report.parent)]
+        verb("evaluate", *sides, "--config", str(config), *sections)
+    record = json.loads(report.read_text())
+    labels = {
+        label: cells["fake_vs_held_out"]["measures"]["frechet_distance"]["value"]
+        for label, cells in record["labels"].items()
+    }
+    return {**json.loads(told.read_text()), **figures(record), **labels}
+
+
+def _train_ours(
+    name: str, folder: Path, config: Path, store: Path, *, seconds: float, per_label: int
+) -> dict[str, Any]:
+    sets = [*CHOSEN, *TRIED.get(name, ())]
+
+    def train(images: int, out: Path) -> dict[str, Any]:
+        return verb(
+            "train", str(store), "--out", str(out), "--config", str(config), *each([*sets, f"train.images={images}"])
+        )
+
+    images = 16
+    if seconds > 60:
+        few, many = (train(count, folder / f"probe-{count}")["cpu_seconds"] for count in PROBES)
+        images = PROBES[0] + int((seconds - few) / (many - few) * (PROBES[1] - PROBES[0]))
+    trained = train(images, folder / "run")
+    sampled = verb("sample", str(folder / "run"), "--out", str(folder / "samples"), "--per-label", str(per_label))
+    return {
+        "images": trained["images"],
+        "cpu_seconds": trained["cpu_seconds"],
+        "sampling_seconds": sampled["cpu_seconds"],
+    }
+
+
+def _train_peer(
+    name: str, folder: Path, config: Path, store: Path, *, seconds: float, per_label: int
+) -> dict[str, Any]:
+    """Train it on the patches of the store, and make a store of its samples."""
+    real, given, made = Store(store), folder / "patches.npz", folder / "samples.npz"
+    rows = real.select(split="train")
+    labels = real.column("label")
+    np.savez(given, images=real.images(rows), labels=np.array([real.labels.index(labels[row]) for row in rows]))
+    words = ["--patches", given, "--out", made, "--seconds", seconds, "--per-label", per_label, "--lr", PEERS[name]]
+    trained = command(str(Path(__file__).with_name("equal_time_peers.py")), name, *map(str, words))
+    samples, mpp = np.load(made), real.column("mpp")[0]
+    patches = [
+        Patch(
+            patch_id=f"{name}_{number}",
+            image=image,
+            source=name,
+            label=real.labels[label],
+            mpp=mpp,
+            text={"Description": SYNTHETIC, "Source": name},
+        )
+        for number, (image, label) in enumerate(zip(samples["images"], samples["labels"], strict=True))
+    ]
+    out = folder / "samples"
+    out.mkdir(exist_ok=True)
+    write_part(part_path(out, name), patches, fingerprint=name)
+    made_with = {"run": name, "images_seen": trained["images"], "data_hash": real.content_hash()}
+    write_manifest(out, {"synthetic": True, "source": name, "train_split": "train", "made_with": made_with})
+    return trained
+
+
+def _draw(samples: Mapping[str, Store], path: Path) -> None:
+    """The first patches of each class that each made."""
+    groups = {
+        f"{name} (synthetic): {label}": store.images(store.select(label=label)[:14])
+        for label in next(iter(samples.values())).labels
+        for name, store in samples.items()
+    }
+    Image.fromarray(montage(groups, columns=14, scale=2)).save(path, optimize=True)
+
+
+def _cell(value: float) -> str:
+    return format(value, ",.0f" if value >= 1000 else ".1f" if value >= 10 else ".2f")
+
+
+if __name__ == "__main__":
+    main()
