@@ -4,8 +4,8 @@ Each trains a class-conditional model on the same 32-px patches of osteosarcoma,
 until the same processor time is used up: 30 minutes, one thread each. All that a process does counts, its start, too;
 and processor time counts, not the clock's, so that a busy machine slows all alike. The peers train as their recipes say
 (`equal_time_peers.py`); ours first measures on some hundred images how many fit into the budget, as its learning rate
-falls to zero by then. All compute in bf16. Then each makes equally many patches, which `histosynth evaluate` measures in
-EfficientNet-Lite0 features, beside real patches as the floor; `histosynth compare` puts the reports side by side.
+falls to zero by then. All compute in bf16. Each makes equally many patches, which `histosynth evaluate` measures by
+EfficientNet-Lite0, beside real patches as the floor; `histosynth compare` puts the reports side by side.
 
     .venv/bin/python benchmarks/quality_at_equal_time.py --data DIR [--out DIR] [--minutes 30] [--only NAME …]
         [--per-label 150] [--jobs 2] [--figure PNG] [--quick]
