@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LABELS, SIDE, STEPS, AT_ONCE = 3, 32, 50, 50
+LABELS, SIDE, STEPS, AT_ONCE = 3, 32, 25, 50
 UNGUIDED = 1 + 1e-9  # at 1 itself denoising-diffusion-pytorch 2.3.4 ends in a ValueError
 Loss = Callable[[Tensor, Tensor], Tensor]
 Sample = Callable[[Tensor], Tensor]
