@@ -3,6 +3,7 @@
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from histosynth.slides.phantom import draw_cohort
@@ -14,15 +15,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="under a minute: shows that it runs")
 
 
-def run_and_store(given: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
-    """Those given; else made in `folder`, with `--quick` from few patches and hardly trained."""
+def run_and_store(
+    given: argparse.Namespace, folder: Path, *, preset: str = "demo", sets: Iterable[str] = ()
+) -> tuple[Path, Path]:
+    """Those given; else made in `folder` by a preset and `sets`, with `--quick` from few patches and hardly trained."""
     if given.run and given.store:
         return given.run, given.store
     cohort = draw_cohort(folder / "cohort", **({"patients_per_genotype": 2, "size_px": 768} if given.quick else {}))
     run, store = folder / "run", folder / "store"
-    few = ["--set", "train.images=64"] if given.quick else []
+    changed = [*sets, *(["train.images=64"] if given.quick else [])]
+    few = [word for setting in changed for word in ("--set", setting)]
     labels = ["--labels", cohort.labels, "--outlines", cohort.outlines]
     for verb in (["patches", cohort.slides, *labels, "--out", store], ["train", store, "--out", run, *few]):
-        words = [sys.executable, "-m", "histosynth", *map(str, verb), "--config", "demo"]
+        words = [sys.executable, "-m", "histosynth", *map(str, verb), "--config", preset]
         subprocess.run(words, check=True, capture_output=True)
     return run, store

@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 
 from histosynth.config import (
     HEEDED_BY,
+    LOSS_HEEDED_BY,
+    NOT_HEEDED_BY,
     DiffusionSettings,
     PatchSettings,
     Settings,
@@ -54,22 +56,33 @@ def sections() -> dict[str, dict[str, FieldInfo]]:
     return {name: type(getattr(Settings(), name)).model_fields for name in Settings.model_fields}
 
 
-def any_section(name: str) -> st.SearchStrategy[Any]:
-    """All that may be set together; of a process only what it heeds."""
-    kind, fields = type(getattr(Settings(), name)), sections()[name]
-    if kind is not DiffusionSettings:
-        return st.builds(kind, **{key: values(field) for key, field in fields.items()})
+CHOICES = {"diffusion": ("process", HEEDED_BY), "gan": ("loss", LOSS_HEEDED_BY)}
+"""What else of a section is heeded depends on one of its settings."""
+
+
+def any_section(name: str, *, kind: str) -> st.SearchStrategy[Any]:
+    """All that may be set together: of a kind of model, a process, a loss only what each heeds."""
+    section = type(getattr(Settings(), name))
+    drawn = {k: f for k, f in sections()[name].items() if k not in NOT_HEEDED_BY[kind].get(name, ())}
+    if name == "model":
+        return st.builds(section, **{k: values(f) for k, f in drawn.items()} | {"kind": st.just(kind)})
+    if name not in CHOICES or not drawn:
+        return st.builds(section, **{k: values(f) for k, f in drawn.items()})
+    choice, heeded_by = CHOICES[name]
     return st.one_of(
         st.builds(
-            DiffusionSettings,
-            process=st.just(process),
-            **{key: values(field) for key, field in fields.items() if HEEDED_BY.get(key) == process},
+            section,
+            **{k: values(f) for k, f in drawn.items() if heeded_by.get(k, chosen) == chosen}
+            | {choice: st.just(chosen)},
         )
-        for process in sorted(set(HEEDED_BY.values()))
+        for chosen in sorted(set(heeded_by.values()))
     )
 
 
-any_settings = st.builds(Settings, **{name: any_section(name) for name in Settings.model_fields})
+any_settings = st.one_of(
+    st.builds(Settings, **{name: any_section(name, kind=kind) for name in Settings.model_fields})
+    for kind in NOT_HEEDED_BY
+)
 
 
 @given(any_settings)
@@ -140,7 +153,7 @@ def test_overrides(override: str, section: str, key: str, value: object) -> None
     [
         (["patchs.cap=1"], "settings: unknown setting 'patchs' (did you mean 'patches'?)"),
         (["patches.capp=1"], "settings: unknown setting 'patches.capp' (did you mean 'cap'?)"),
-        (["qqq.x=1"], "known here: patches, model, diffusion, train, sample, evaluate"),
+        (["qqq.x=1"], "known here: patches, model, diffusion, gan, train, sample, evaluate"),
         (["patches.cap"], "--set patches.cap: write it as section.key=value, such as --set patches.cap=50"),
         (["cap=5"], "write it as section.key=value"),
         (["patches.cap=0"], "settings: patches.cap = 0: input should be greater than or equal to 1"),
@@ -189,7 +202,8 @@ def test_an_override_into_a_section_that_is_no_table(tmp_path: Path) -> None:
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
     with pytest.raises(
-        HistosynthError, match=r"'papr' \(did you mean 'paper'\?\); give a TOML file or one of: demo, paper"
+        HistosynthError,
+        match=r"'papr' \(did you mean 'paper'\?\); give a TOML file or one of: demo, paper, progan-demo, progan-paper",
     ):
         load_settings("papr")
 
@@ -207,12 +221,38 @@ def test_an_unknown_preset_names_the_known_ones() -> None:
         ),
         (["diffusion.process=flow", "diffusion.zero_terminal_snr=true"], "or diffusion.zero_terminal_snr=false"),
         (["diffusion.process=ddpm", "diffusion.flow_time=uniform"], "set diffusion.process=flow"),
+        (
+            ["model.kind=progan", "gan.loss=r1", "gan.drift=1"],
+            "loss 'r1' does not heed drift = 1.0; set gan.loss=wgan_gp",
+        ),
+        (
+            ["gan.width=64"],
+            "settings: model.kind 'unet' does not heed gan.width = 64; set model.kind=progan, or gan.width=512",
+        ),
+        (
+            ["model.kind=progan", "train.lr=1e-3"],
+            "'progan' does not heed train.lr = 0.001; set model.kind=unet, or train.lr",
+        ),
+        (["model.kind=progan", "train.task=classifier"], "does not heed train.task = classifier"),
+        (["model.kind=progan", "diffusion.process=ddpm"], "does not heed diffusion.process = ddpm"),
+        (["model.kind=progan", "model.channels=64"], "does not heed model.channels = 64"),
+        (["model.kind=progan", "sample.steps=5"], "does not heed sample.steps = 5"),
     ],
 )
 def test_what_the_process_does_not_heed_is_an_error(overrides: list[str], message: str) -> None:
     with pytest.raises(HistosynthError, match=re.escape(message)) as told:
         load_settings(None, overrides=overrides)
     assert "\n" not in str(told.value)
+
+
+def test_the_baseline_of_the_paper_sees_the_papers_patches_as_often() -> None:
+    paper, baseline = load_settings("paper"), load_settings("progan-paper")
+    assert baseline.patches == paper.patches
+    assert baseline.train.images == paper.train.images
+    assert load_settings("progan-demo").patches == load_settings("demo").patches
+    text = files("histosynth.presets").joinpath("progan-paper.toml").read_text("utf-8")
+    marked = re.compile(r"\S\s*# (paper|karras|ours)\b")
+    assert not [line for line in text.splitlines() if re.match(r"\w+ = ", line) and not marked.search(line)]
 
 
 def test_every_setting_of_diffusion_says_who_heeds_it() -> None:

@@ -1,7 +1,8 @@
 """Settings: frozen, validated, written in TOML, overridden by `section.key=value`. Unknown keys name the nearest one.
 
 Each section belongs to one step of the way from slide to report. The defaults are the ones we recommend; `presets/`
-holds the named sets: `demo` (minutes on a laptop) and `paper` (ADM-128 after Azadi Moghadam et al. 2023).
+holds the named sets: `demo` (minutes on a laptop), `paper` (ADM-128 after Azadi Moghadam et al. 2023), and both for its
+baseline, a progressive GAN: `progan-demo`, `progan-paper`.
 """
 
 import tomllib

@@ -13,7 +13,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def settings_options(command: F) -> F:
     """Add `--config` (a preset's name or a TOML path) and `--set section.key=value`."""
     config = click.option(
-        "--config", metavar="PRESET|TOML", help="A preset (demo, paper) or a TOML file. Default: the built-in settings."
+        "--config",
+        metavar="PRESET|TOML",
+        help="A preset (demo, paper, progan-demo, …) or a TOML file. Default: the built-in settings.",
     )
     override = click.option(
         "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable."
