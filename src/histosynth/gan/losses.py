@@ -68,4 +68,5 @@ def discriminator_loss(
 
 def generator_loss(score_fake: Tensor, *, gan: GanSettings) -> Tensor:
     """The loss of the generator, (B,)."""
+    score_fake = score_fake.float()
     return -score_fake if gan.loss == "wgan_gp" else F.softplus(-score_fake)
