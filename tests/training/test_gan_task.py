@@ -7,10 +7,12 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -258,6 +260,21 @@ def test_a_generator_that_makes_ever_the_same_image_raises_an_alarm_once(
 def test_a_batch_that_cuts_a_group_is_refused(make_task: MakeTask, overrides: list[str], message: str) -> None:
     with pytest.raises(HistosynthError, match=message):
         make_task(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"distributed_type": DistributedType.FSDP}, "does not train under FSDP"),
+        ({"scaler": object()}, "does not train in fp16"),
+    ],
+)
+def test_what_it_lacks_is_refused(make_task: MakeTask, changed: dict[str, object], message: str) -> None:
+    given = {"device": torch.device("cpu"), "num_processes": 1, "process_index": 0, "scaler": None}
+    given |= {"distributed_type": DistributedType.NO} | changed
+    task = make_task()
+    with pytest.raises(HistosynthError, match=message):
+        GanTask(task.data, settings=task.settings, accelerator=SimpleNamespace(**given))
 
 
 def test_memory_that_runs_out_is_one_line(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:

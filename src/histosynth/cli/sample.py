@@ -53,6 +53,7 @@ def command(
     Labels are balanced. Every image has a seed of its own, so it is the same whatever the batch and the number of
     processes (`torchrun`, `accelerate launch`); asked for more, or interrupted, the same command makes only what is
     missing. Settings not given are those that the model was trained with. Every image says inside that it is synthetic.
+    A GAN draws in one pass: sampler, steps and guidance mean nothing to it, and are an error.
 
     \b
       histosynth sample runs/lgg --out samples/lgg --per-label 500
