@@ -1,18 +1,20 @@
-"""Which software makes the better patches in the same time: ours, diffusers, or denoising-diffusion-pytorch.
+"""What makes the better patches in the same time: our diffusion model, those of two peers, or our progressive GAN.
 
 Each trains a class-conditional model on the same 32-px patches of osteosarcoma, Case-4 held out (`small_budget.py`),
 until the same processor time is used up: 30 minutes, one thread each. All that a process does counts, its start, too;
 and processor time counts, not the clock's, so that a busy machine slows all alike. The peers train as their recipes say
-(`equal_time_peers.py`); ours first measures on some hundred images how many fit into the budget, as its learning rate
-falls to zero by then. All compute in bf16. Each makes equally many patches, which `histosynth evaluate` measures by
-EfficientNet-Lite0, beside real patches as the floor; `histosynth compare` puts the reports side by side.
+(`equal_time_peers.py`). Ours first measure on short runs how many images fit into the budget: by its end the learning
+rate falls to zero, and the GAN has grown for six tenths of it. All compute in bf16. Each makes equally many patches,
+which `histosynth evaluate` measures by EfficientNet-Lite0, beside real patches as the floor; `histosynth compare` puts
+the reports side by side.
 
     .venv/bin/python benchmarks/quality_at_equal_time.py --data DIR [--out DIR] [--minutes 30] [--only NAME …]
         [--per-label 150] [--jobs 2] [--figure PNG] [--quick]
 
 DIR as for `osteosarcoma.py`. `--only` with one of the names of `TRIED` measures what was tried of ours. What is done is
-not done again; `--quick` shows that it runs. The last line is JSON: `ratio` is the Fréchet distance to the held-out
-case of ours over that of the best peer; `low` and `high` are the least and the largest over the three classes.
+not done again, so `--only histosynth progan` after all four writes the paper's comparison alone; `--quick` shows that
+it runs. The last line is JSON: `ratio` is the Fréchet distance to the held-out case of our diffusion model over that of
+the best other; `low` and `high` are the least and the largest over the three classes.
 """
 
 import argparse
@@ -31,7 +33,7 @@ from histosynth.patches.part import Patch, part_path, write_part
 from histosynth.patches.store import Store, write_manifest
 from small_budget import EDM, command, each, figures, make_store, verb
 
-OURS = "histosynth"
+OURS, GAN = "histosynth", "progan"
 PEERS = {"diffusers": 4e-4, "denoising-diffusion-pytorch": 4e-4}
 """And their learning rate: some thousand steps are few, and their recipes' 1e-4 and 8e-5 are for many."""
 CHOSEN = (*EDM, "train.precision=auto", "train.ema_halflife=6000", "train.checkpoint_every=50000")
@@ -45,8 +47,26 @@ TRIED: Mapping[str, tuple[str, ...]] = {
     "no turns": ("train.flips=false",),
     "noise, P2": ("diffusion.process=ddpm", "diffusion.weighting=p2"),
 }
+GAN_SETTINGS = """
+[model]
+kind = "progan"
+
+[gan]
+latent = 128
+width = 96
+full_width_px = 8
+ema_halflife = 3000
+
+[train]
+batch = 8
+checkpoint_every = 50000
+samples_every = 50000
+"""
+LEVEL_SHARE = 0.1
+"""Of all images: on which each level of the GAN trains, and over which the next is faded in."""
 COLUMNS = ("images", "held-out", "train", "precision", "recall", "color", "nuclei")
-PROBES = (400, 2000)
+PROBES = {OURS: (400, 2000), GAN: (2000, 8000)}
+"""Images of the short runs."""
 
 
 def main() -> None:
@@ -54,7 +74,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/equal-time"))
     parser.add_argument("--minutes", type=float, default=30, help="of processor time, each")
-    parser.add_argument("--only", nargs="+", default=[OURS, *PEERS], choices=[OURS, *PEERS, *TRIED], metavar="NAME")
+    parser.add_argument(
+        "--only", nargs="+", default=[OURS, *PEERS, GAN], choices=[OURS, *PEERS, GAN, *TRIED], metavar="NAME"
+    )
     parser.add_argument("--per-label", type=int, default=150)
     parser.add_argument("--jobs", type=int, default=2, help="contenders at a time, one thread each")
     parser.add_argument("--figure", type=Path, help="a picture of patches of each")
@@ -78,8 +100,8 @@ def main() -> None:
         reports = [str(options.out / name / "report") for name in rows]
         shutil.rmtree(options.out / "compare", ignore_errors=True)
         verb("compare", *reports, "--out", str(options.out / "compare"))
-    if OURS in rows and (peers := [name for name in rows if name in PEERS]):
-        best = min(peers, key=lambda name: rows[name]["held-out"])
+    if OURS in rows and (others := [name for name in rows if name in (*PEERS, GAN)]):
+        best = min(others, key=lambda name: rows[name]["held-out"])
         ratios = [rows[OURS][label] / rows[best][label] for label in Store(store).labels]
         result = {
             "name": "quality_at_equal_time",
@@ -118,17 +140,20 @@ def _measured(name: str, *, config: Path, store: Path, options: argparse.Namespa
 def _train_ours(
     name: str, folder: Path, config: Path, store: Path, *, seconds: float, per_label: int
 ) -> dict[str, Any]:
-    sets = [*CHOSEN, *TRIED.get(name, ())]
+    if name == GAN:
+        config = folder / "settings.toml"
+        config.write_text(GAN_SETTINGS)
 
     def train(images: int, out: Path) -> dict[str, Any]:
-        return verb(
-            "train", str(store), "--out", str(out), "--config", str(config), *each([*sets, f"train.images={images}"])
-        )
+        grown = [f"gan.{part}_images={max(round(LEVEL_SHARE * images), 1)}" for part in ("stable", "fade")]
+        sets = [f"train.images={images}", *(grown if name == GAN else (*CHOSEN, *TRIED.get(name, ())))]
+        return verb("train", str(store), "--out", str(out), "--config", str(config), *each(sets))
 
     images = 16
     if seconds > 60:
-        few, many = (train(count, folder / f"probe-{count}")["cpu_seconds"] for count in PROBES)
-        images = PROBES[0] + int((seconds - few) / (many - few) * (PROBES[1] - PROBES[0]))
+        probes = PROBES.get(name, PROBES[OURS])
+        few, many = (train(count, folder / f"probe-{count}")["cpu_seconds"] for count in probes)
+        images = probes[0] + int((seconds - few) / (many - few) * (probes[1] - probes[0]))
     trained = train(images, folder / "run")
     sampled = verb("sample", str(folder / "run"), "--out", str(folder / "samples"), "--per-label", str(per_label))
     return {
