@@ -1,0 +1,82 @@
+"""A small study for tests of the service layer and of the page: four main cases, two of practice, one repeat."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from histosynth.patches.part import encode_png
+from histosynth.study.answers import Answers
+from histosynth.study.database import (
+    Case,
+    Database,
+    Picture,
+    Presentation,
+    Reader,
+    Study,
+    now,
+    open_study,
+    url_in,
+)
+from histosynth.study.tokens import hash_token, new_id, new_token
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyStudy:
+    """Where it lies, and what the readers' links hold."""
+
+    path: Path
+    database: Database
+    answers: Answers
+    tokens: list[str]
+
+    @property
+    def url(self) -> str:
+        return url_in(self.path)
+
+
+def fill(database: Database, *, readers: int, cases: int, practice: int, repeats: int) -> list[str]:
+    """Write a study; the tokens of its readers."""
+    rng = np.random.default_rng(0)
+    tokens = [new_token() for _ in range(readers)]
+    database.create_tables()
+    with database.writing() as session:
+        settings = {"patch_px": 32, "mpp": 0.5}
+        session.add(
+            Study(id=1, title="A study", created_at=now(), seed=0, margin=0.1, alpha=0.05, settings=settings,
+                  organizer_hash=None)
+        )  # fmt: skip
+        shown: dict[str, list[str]] = {"practice": [], "main": []}
+        for number in range(practice + cases):
+            part, truth = "practice" if number < practice else "main", ("real", "synthetic")[number % 2]
+            case = Case(case_id=new_id(), part=part, label="ab"[number // 2 % 2], truth=truth,
+                        source="real" if truth == "real" else "run", patch_id=f"patch_{number}",
+                        patient_id=f"patient_{number}" if truth == "real" else None)  # fmt: skip
+            session.add(case)
+            session.flush()
+            image = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+            session.add(Picture(case_id=case.case_id, png=encode_png(image)))
+            shown[part].append(case.case_id)
+        for number, token in enumerate(tokens, 1):
+            session.add(
+                Reader(reader_id=number, name=f"Reader {number}", token_hash=hash_token(token),
+                       expires_at=now(days=1), revoked_at=None, consented_at=None, finished_at=None)
+            )  # fmt: skip
+            session.flush()
+            order = [*shown["practice"], *shown["main"], *shown["main"][:repeats]]
+            for position, case_id in enumerate(order):
+                part, is_repeat = "practice" if position < practice else "main", position >= practice + cases
+                session.add(Presentation(presentation_id=new_id(), reader_id=number, position=position,
+                                         case_id=case_id, part=part, is_repeat=is_repeat))  # fmt: skip
+    return tokens
+
+
+@pytest.fixture
+def tiny_study(tmp_path: Path) -> TinyStudy:
+    """Two readers, two practice cases, four main cases, one repeat; nobody has consented yet."""
+    path = tmp_path / "study"
+    path.mkdir()
+    tokens = fill(Database(url_in(path)), readers=2, cases=4, practice=2, repeats=1)
+    database = open_study(path)
+    return TinyStudy(path=path, database=database, answers=Answers(database), tokens=tokens)
