@@ -29,7 +29,7 @@ REASONS: dict[Reason, str] = {
     "final": "this case has been answered, and answers are final",
 }
 ORGANIZER, ANONYMOUS = "organizer", "anonymous"
-_LONGEST_COMMENT = 2000
+LONGEST_COMMENT = 2000
 _LONGEST_SECONDS = 7 * 86_400.0
 _LONGEST_DETAIL = 500
 
@@ -49,7 +49,7 @@ class Answer(BaseModel):
 
     said: Truth
     confidence: int = Field(ge=1, le=5, strict=True)
-    comment: str = Field("", max_length=_LONGEST_COMMENT)
+    comment: str = Field("", max_length=LONGEST_COMMENT)
     seconds: float = Field(ge=0, le=_LONGEST_SECONDS)
     """From shown to answered, pauses of the page left out."""
     changes: int = Field(0, ge=0, le=1_000_000)
