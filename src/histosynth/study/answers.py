@@ -29,7 +29,7 @@ REASONS: dict[Reason, str] = {
     "final": "this case has been answered, and answers are final",
 }
 ORGANIZER, ANONYMOUS = "organizer", "anonymous"
-_LONGEST_COMMENT = 2000
+LONGEST_COMMENT = 2000
 _LONGEST_SECONDS = 7 * 86_400.0
 _LONGEST_DETAIL = 500
 
@@ -49,7 +49,7 @@ class Answer(BaseModel):
 
     said: Truth
     confidence: int = Field(ge=1, le=5, strict=True)
-    comment: str = Field("", max_length=_LONGEST_COMMENT)
+    comment: str = Field("", max_length=LONGEST_COMMENT)
     seconds: float = Field(ge=0, le=_LONGEST_SECONDS)
     """From shown to answered, pauses of the page left out."""
     changes: int = Field(0, ge=0, le=1_000_000)
@@ -115,6 +115,7 @@ class Progress:
     main: int
     main_total: int
     consented_at: str | None
+    last_shown_at: str | None
     last_answer_at: str | None
     finished_at: str | None
     expires_at: str
@@ -262,13 +263,14 @@ class Answers:
         """How far each reader is."""
         with self._database.looking() as session:
             counts = {
-                (reader_id, part): (answered, total, last)
-                for reader_id, part, answered, total, last in session.execute(
+                (reader_id, part): (answered, total, shown, last)
+                for reader_id, part, answered, total, shown, last in session.execute(
                     select(
                         Presentation.reader_id,
                         Presentation.part,
                         func.count(Reading.presentation_id),
                         func.count(),
+                        func.max(Presentation.shown_at),
                         func.max(Reading.answered_at),
                     )
                     .outerjoin(Reading, Reading.presentation_id == Presentation.presentation_id)
@@ -337,10 +339,10 @@ def _next_step(session: Session, reader_id: int) -> Step | None:
     )
 
 
-def _progress(reader: Reader, counts: Mapping[tuple[int, str], tuple[int, int, str | None]]) -> Progress:
-    nothing = (0, 0, None)
-    practice, practice_total, before = counts.get((reader.reader_id, "practice"), nothing)
-    main, main_total, last = counts.get((reader.reader_id, "main"), nothing)
+def _progress(reader: Reader, counts: Mapping[tuple[int, str], tuple[int, int, str | None, str | None]]) -> Progress:
+    nothing = (0, 0, None, None)
+    practice, practice_total, tried, before = counts.get((reader.reader_id, "practice"), nothing)
+    main, main_total, shown, last = counts.get((reader.reader_id, "main"), nothing)
     return Progress(
         reader_id=reader.reader_id,
         name=reader.name,
@@ -349,6 +351,7 @@ def _progress(reader: Reader, counts: Mapping[tuple[int, str], tuple[int, int, s
         main=main,
         main_total=main_total,
         consented_at=reader.consented_at,
+        last_shown_at=shown or tried,
         last_answer_at=last or before,
         finished_at=reader.finished_at,
         expires_at=reader.expires_at,
