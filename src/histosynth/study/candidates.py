@@ -172,7 +172,7 @@ def _common_labels(
         "have none of it."
         for label in sorted(set.union(*sides.values()) - common)
     ]
-    return sorted(common), left_out
+    return [*sorted(common)], left_out
 
 
 def _ordered(store: Store, rows: NDArray[np.int64], cell: Cell, *, seed: int) -> list[Candidate]:
