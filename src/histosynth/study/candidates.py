@@ -168,8 +168,8 @@ def _common_labels(
         told = "; ".join(f"{name}: {', '.join(sorted(labels)) or 'none'}" for name, labels in sides.items())
         raise HistosynthError(f"no genotype that all have ({told}); give stores of the same labels")
     left_out = [
-        f"Genotype {label} is left out: {' and '.join(name for name, labels in sides.items() if label not in labels)} "
-        "have none of it."
+        f"Genotype {label} is left out: missing in "
+        f"{' and in '.join(name for name, labels in sides.items() if label not in labels)}."
         for label in sorted(set.union(*sides.values()) - common)
     ]
     return [*sorted(common)], left_out

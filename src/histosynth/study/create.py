@@ -134,8 +134,7 @@ def _manifest(
     for case in selection.cases:
         if case.candidate.cell[1] == REAL:
             patients.setdefault(case.candidate.cell[0], set()).add(case.candidate.patient_id)
-    made_by = provenance()
-    hide = {database or "": "***"}  # it may hold a password
+    argv = [word.replace(database, "***") if database else word for word in sys.argv]  # it may hold a password
     return {
         "kind": KIND,
         "settings": settings.model_dump(mode="json"),
@@ -154,7 +153,7 @@ def _manifest(
         "mpp": found.mpp,
         "left_out": dict(selection.left_out),
         "warnings": found.warnings,
-        "provenance": made_by | {"argv": [hide.get(word, word) for word in sys.argv]},
+        "provenance": provenance() | {"argv": argv},
     }  # fmt: skip
 
 
