@@ -80,3 +80,13 @@ def tiny_study(tmp_path: Path) -> TinyStudy:
     tokens = fill(Database(url_in(path)), readers=2, cases=4, practice=2, repeats=1)
     database = open_study(path)
     return TinyStudy(path=path, database=database, answers=Answers(database), tokens=tokens)
+
+
+@pytest.fixture
+def many_cases(tmp_path: Path) -> TinyStudy:
+    """One reader with 400 cases."""
+    path = tmp_path / "study"
+    path.mkdir()
+    tokens = fill(Database(url_in(path)), readers=1, cases=400, practice=0, repeats=0)
+    database = open_study(path)
+    return TinyStudy(path=path, database=database, answers=Answers(database), tokens=tokens)

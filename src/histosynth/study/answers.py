@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from histosynth.study.database import Audit, Case, Database, Picture, Presentation, Reader, Reading, Study, now
-from histosynth.study.tokens import hash_token, new_token, same
+from histosynth.study.tokens import hash_token, same
 
 Truth = Literal["real", "synthetic"]
 Reason = Literal["unknown", "no-consent", "out-of-order", "final"]
@@ -29,7 +29,7 @@ REASONS: dict[Reason, str] = {
     "final": "this case has been answered, and answers are final",
 }
 ORGANIZER, ANONYMOUS = "organizer", "anonymous"
-_LONGEST_COMMENT = 2000
+LONGEST_COMMENT = 2000
 _LONGEST_SECONDS = 7 * 86_400.0
 _LONGEST_DETAIL = 500
 
@@ -49,7 +49,7 @@ class Answer(BaseModel):
 
     said: Truth
     confidence: int = Field(ge=1, le=5, strict=True)
-    comment: str = Field("", max_length=_LONGEST_COMMENT)
+    comment: str = Field("", max_length=LONGEST_COMMENT)
     seconds: float = Field(ge=0, le=_LONGEST_SECONDS)
     """From shown to answered, pauses of the page left out."""
     changes: int = Field(0, ge=0, le=1_000_000)
@@ -115,6 +115,7 @@ class Progress:
     main: int
     main_total: int
     consented_at: str | None
+    last_shown_at: str | None
     last_answer_at: str | None
     finished_at: str | None
     expires_at: str
@@ -172,24 +173,13 @@ class Answers:
         self.audit(ANONYMOUS, "organizer link refused", detail="unknown", address=address)
         return False
 
-    def new_organizer_token(self, *, replace: bool = False) -> str | None:
-        """A token for the organizer, told once; None if there is one already and it is not to be replaced."""
-        with self._database.writing() as session:
-            study = session.get_one(Study, 1, with_for_update=True)
-            if study.organizer_hash is not None and not replace:
-                return None
-            token = new_token()
-            study.organizer_hash = hash_token(token)
-            _log(session, ORGANIZER, "organizer link made")
-            return token
-
     def consent(self, reader: ReaderState, *, address: str) -> None:
         """Note that the reader consents; the first time counts."""
         with self._database.writing() as session:
             row = session.get_one(Reader, reader.reader_id, with_for_update=True)
             if row.consented_at is None:
                 row.consented_at = now()
-                _log(session, reader.actor, "consented", address=address)
+                log(session, reader.actor, "consented", address=address)
 
     def next_step(self, reader: ReaderState) -> Step | None:
         """What the reader is to answer now; None once all is answered."""
@@ -263,7 +253,7 @@ class Answers:
                 session.add(Reading(presentation_id=presentation_id, answered_at=at, **answer.model_dump()))
                 if step.following is None:
                     row.finished_at = at
-                    _log(session, reader.actor, "finished", address=address)
+                    log(session, reader.actor, "finished", address=address)
                 return Stored(again=False, feedback=_feedback(session, shown), finished=step.following is None)
         except Refused as refusal:
             self._log_refusal(reader, "answer", presentation_id, refusal, address)
@@ -273,13 +263,14 @@ class Answers:
         """How far each reader is."""
         with self._database.looking() as session:
             counts = {
-                (reader_id, part): (answered, total, last)
-                for reader_id, part, answered, total, last in session.execute(
+                (reader_id, part): (answered, total, shown, last)
+                for reader_id, part, answered, total, shown, last in session.execute(
                     select(
                         Presentation.reader_id,
                         Presentation.part,
                         func.count(Reading.presentation_id),
                         func.count(),
+                        func.max(Presentation.shown_at),
                         func.max(Reading.answered_at),
                     )
                     .outerjoin(Reading, Reading.presentation_id == Presentation.presentation_id)
@@ -293,7 +284,7 @@ class Answers:
     def audit(self, actor: str, event: str, *, detail: str = "", address: str = "") -> None:
         """Write to the audit log."""
         with self._database.writing() as session:
-            _log(session, actor, event, detail=detail, address=address)
+            log(session, actor, event, detail=detail, address=address)
 
     def audit_log(self, *, last: int = 100) -> list[tuple[str, str, str, str, str]]:
         """The latest entries, newest first: when, who, what, more of it, from where."""
@@ -348,10 +339,10 @@ def _next_step(session: Session, reader_id: int) -> Step | None:
     )
 
 
-def _progress(reader: Reader, counts: Mapping[tuple[int, str], tuple[int, int, str | None]]) -> Progress:
-    nothing = (0, 0, None)
-    practice, practice_total, before = counts.get((reader.reader_id, "practice"), nothing)
-    main, main_total, last = counts.get((reader.reader_id, "main"), nothing)
+def _progress(reader: Reader, counts: Mapping[tuple[int, str], tuple[int, int, str | None, str | None]]) -> Progress:
+    nothing = (0, 0, None, None)
+    practice, practice_total, tried, before = counts.get((reader.reader_id, "practice"), nothing)
+    main, main_total, shown, last = counts.get((reader.reader_id, "main"), nothing)
     return Progress(
         reader_id=reader.reader_id,
         name=reader.name,
@@ -360,6 +351,7 @@ def _progress(reader: Reader, counts: Mapping[tuple[int, str], tuple[int, int, s
         main=main,
         main_total=main_total,
         consented_at=reader.consented_at,
+        last_shown_at=shown or tried,
         last_answer_at=last or before,
         finished_at=reader.finished_at,
         expires_at=reader.expires_at,
@@ -367,7 +359,8 @@ def _progress(reader: Reader, counts: Mapping[tuple[int, str], tuple[int, int, s
     )
 
 
-def _log(session: Session, actor: str, event: str, *, detail: str = "", address: str = "") -> None:
+def log(session: Session, actor: str, event: str, *, detail: str = "", address: str = "") -> None:
+    """Write to the audit log, as part of what the session does."""
     entry = Audit(at=now(), actor=actor, event=event, detail=_short(detail), address=_short(address))
     session.add(entry)
 

@@ -103,6 +103,8 @@ class Presentation(Base):
     part: Mapped[str]
     is_repeat: Mapped[bool]
     """Whether this reader has been shown the case before."""
+    shown_at: Mapped[str | None]
+    """When the page first showed it."""
 
 
 class Reading(Base):
@@ -120,6 +122,18 @@ class Reading(Base):
     changes: Mapped[int]
     """How often the answer was changed before it was final."""
     answered_at: Mapped[str]
+
+
+class Visit(Base):
+    """A browser that came by a link. It holds for as long as that link does: a new or revoked one ends it."""
+
+    __tablename__ = "visit"
+    cookie_hash: Mapped[str] = mapped_column(primary_key=True)
+    reader_id: Mapped[int | None] = mapped_column(ForeignKey("reader.reader_id"))
+    """None for the organizer."""
+    token_hash: Mapped[str]
+    """Of the link it came by."""
+    opened_at: Mapped[str]
 
 
 class Audit(Base):
