@@ -181,7 +181,7 @@ def load_pictures(study: Path, cases: Iterable[str], *, database: str | None = N
     try:
         with opened.looking() as session:
             wanted = select(Picture.case_id, Picture.png).where(Picture.case_id.in_(list(cases)))
-            return {case: png for case, png in session.execute(wanted)}
+            return {row.case_id: row.png for row in session.execute(wanted)}
     finally:
         opened.close()
 
