@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from histosynth.study.database import Audit, Case, Database, Picture, Presentation, Reader, Reading, Study, now
-from histosynth.study.tokens import hash_token, new_token, same
+from histosynth.study.tokens import hash_token, same
 
 Truth = Literal["real", "synthetic"]
 Reason = Literal["unknown", "no-consent", "out-of-order", "final"]
@@ -173,24 +173,13 @@ class Answers:
         self.audit(ANONYMOUS, "organizer link refused", detail="unknown", address=address)
         return False
 
-    def new_organizer_token(self, *, replace: bool = False) -> str | None:
-        """A token for the organizer, told once; None if there is one already and it is not to be replaced."""
-        with self._database.writing() as session:
-            study = session.get_one(Study, 1, with_for_update=True)
-            if study.organizer_hash is not None and not replace:
-                return None
-            token = new_token()
-            study.organizer_hash = hash_token(token)
-            _log(session, ORGANIZER, "organizer link made")
-            return token
-
     def consent(self, reader: ReaderState, *, address: str) -> None:
         """Note that the reader consents; the first time counts."""
         with self._database.writing() as session:
             row = session.get_one(Reader, reader.reader_id, with_for_update=True)
             if row.consented_at is None:
                 row.consented_at = now()
-                _log(session, reader.actor, "consented", address=address)
+                log(session, reader.actor, "consented", address=address)
 
     def next_step(self, reader: ReaderState) -> Step | None:
         """What the reader is to answer now; None once all is answered."""
@@ -264,7 +253,7 @@ class Answers:
                 session.add(Reading(presentation_id=presentation_id, answered_at=at, **answer.model_dump()))
                 if step.following is None:
                     row.finished_at = at
-                    _log(session, reader.actor, "finished", address=address)
+                    log(session, reader.actor, "finished", address=address)
                 return Stored(again=False, feedback=_feedback(session, shown), finished=step.following is None)
         except Refused as refusal:
             self._log_refusal(reader, "answer", presentation_id, refusal, address)
@@ -295,7 +284,7 @@ class Answers:
     def audit(self, actor: str, event: str, *, detail: str = "", address: str = "") -> None:
         """Write to the audit log."""
         with self._database.writing() as session:
-            _log(session, actor, event, detail=detail, address=address)
+            log(session, actor, event, detail=detail, address=address)
 
     def audit_log(self, *, last: int = 100) -> list[tuple[str, str, str, str, str]]:
         """The latest entries, newest first: when, who, what, more of it, from where."""
@@ -370,7 +359,8 @@ def _progress(reader: Reader, counts: Mapping[tuple[int, str], tuple[int, int, s
     )
 
 
-def _log(session: Session, actor: str, event: str, *, detail: str = "", address: str = "") -> None:
+def log(session: Session, actor: str, event: str, *, detail: str = "", address: str = "") -> None:
+    """Write to the audit log, as part of what the session does."""
     entry = Audit(at=now(), actor=actor, event=event, detail=_short(detail), address=_short(address))
     session.add(entry)
 
