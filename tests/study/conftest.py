@@ -1,7 +1,10 @@
 """A small study for tests of the service layer and of the page: four main cases, two of practice, one repeat."""
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,3 +93,46 @@ def many_cases(tmp_path: Path) -> TinyStudy:
     tokens = fill(Database(url_in(path)), readers=1, cases=400, practice=0, repeats=0)
     database = open_study(path)
     return TinyStudy(path=path, database=database, answers=Answers(database), tokens=tokens)
+
+
+class Browser:
+    """A browser without scripts: it opens a link, keeps the cookie, and sends forms as the page's own would be."""
+
+    def __init__(self, study: TinyStudy, *, token: str | None = None, base_url: str = "http://testserver") -> None:
+        from fastapi.testclient import TestClient
+
+        from histosynth.study.app import create_app
+
+        self.http = TestClient(
+            create_app(study.url), base_url=base_url, follow_redirects=False, raise_server_exceptions=False
+        )
+        self.http.headers["Sec-Fetch-Site"] = "same-origin"
+        if token is not None:
+            assert self.http.get(f"/r/{token}").status_code == 303
+
+    def form(self, path: str) -> dict[str, str]:
+        """The hidden fields of a page."""
+        return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', self.http.get(path).text))
+
+    def consent(self) -> "Browser":
+        done = self.http.post("/welcome", data=self.form("/welcome") | {"consent": "yes"})
+        assert (done.status_code, done.headers["Location"]) == (303, "/instructions")
+        return self
+
+    def answer(self, **fields: object) -> Any:
+        """Answer the present case as the page's script does; fields may be overridden."""
+        filled = {**self.form("/case"), "said": "real", "confidence": 3, "visible_ms": 0, **fields}
+        return self.http.post("/answer", data=filled, headers={"Accept": "application/json"})
+
+
+@pytest.fixture
+def browse(tiny_study: TinyStudy) -> Callable[..., Browser]:
+    """Open a browser at the tiny study: `browse(reader)` comes by that reader's link and has consented."""
+
+    def opened(reader: int | None = None, *, consent: bool = True, **options: str) -> Browser:
+        if reader is None:
+            return Browser(tiny_study, **options)
+        browser = Browser(tiny_study, token=tiny_study.tokens[reader], **options)
+        return browser.consent() if consent else browser
+
+    return opened

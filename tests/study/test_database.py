@@ -73,7 +73,8 @@ def test_a_failed_write_leaves_nothing(tiny_study):
             session.flush()
             raise RuntimeError
 
-    pytest.raises(RuntimeError, fail)
+    with pytest.raises(RuntimeError):
+        fail()
     with tiny_study.database.looking() as session:
         assert session.get_one(Reader, 1).name == "Reader 1"
 
