@@ -2,7 +2,8 @@
 
 SQLite by default (`STUDY/study.db`), in WAL mode: readers do not wait for writers. `synchronous=FULL` puts each commit
 on disk before it returns, so an answer that was acknowledged survives `kill -9` and a power cut. Writing transactions
-begin with `BEGIN IMMEDIATE`: they queue for the lock instead of failing halfway. Any other SQLAlchemy URL works too;
+begin with `BEGIN IMMEDIATE`: they wait for the lock instead of failing halfway, and those of one process queue before
+they try, since SQLite's own waiting is by sleeping and asking again. Any other SQLAlchemy URL works too;
 there, rows are locked with `SELECT … FOR UPDATE`, which SQLite does not need and leaves out.
 
 All times are UTC, ISO 8601, with milliseconds: equal in length, so they sort as texts.
@@ -10,9 +11,10 @@ All times are UTC, ISO 8601, with milliseconds: equal in length, so they sort as
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import JSON, Connection, ForeignKey, UniqueConstraint, create_engine, event, make_url
@@ -172,7 +174,9 @@ class Database:
                 f"the database {self.place} needs a driver ({error}); install it, or name another in the URL: "
                 "postgresql+psycopg://… needs the package psycopg"
             ) from None
+        self._queue: AbstractContextManager[object] = nullcontext()
         if self.url.get_backend_name() == "sqlite":
+            self._queue = Lock()
             event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         self._writing_engine = self._engine.execution_options(**{_WRITES: True})
@@ -191,7 +195,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session that is committed, and on disk, when it ends without an exception; else nothing of it stays."""
-        with Session(self._writing_engine) as session, session.begin():
+        with self._queue, Session(self._writing_engine) as session, session.begin():
             yield session
 
     def create_tables(self) -> None:
