@@ -222,9 +222,10 @@ def test_truth_is_told_of_answered_practice_alone(browse) -> None:
     assert browser.http.get(f"/picture/{main}").status_code == 409  # answered: not to be studied afterwards
 
 
-def test_headers_on_every_reply(browse, monkeypatch) -> None:
+def test_headers_on_every_reply(browse) -> None:
     browser = browse(0)
-    for path in ("/case", "/", "/nowhere", "/static/study.css", "/static/nowhere.css", "/organizer", "/r/wrong"):
+    static = re.search(r'href="(/static/\w+/)study\.css"', browser.http.get("/case").text)[1]
+    for path in ("/case", "/", "/nowhere", f"{static}study.css", f"{static}none.css", "/organizer", "/r/wrong"):
         reply = browser.http.get(path)
         policy = reply.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
@@ -233,7 +234,7 @@ def test_headers_on_every_reply(browse, monkeypatch) -> None:
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
         assert reply.headers["Referrer-Policy"] == "no-referrer"
         assert "camera=()" in reply.headers["Permissions-Policy"]
-        assert reply.headers["Cache-Control"] == ("no-cache" if "/static/" in path else "no-store")
+        assert ("immutable" if path.endswith("study.css") else "no-store") in reply.headers["Cache-Control"]
 
 
 def test_a_fault_of_the_server_is_told_plainly(browse, tiny_study, monkeypatch) -> None:
