@@ -390,6 +390,22 @@ def load_settings(config: str | Path | Settings | None = None, *, overrides: Ite
     return _validate(tree, where)
 
 
+def study_settings(given: Mapping[str, Any]) -> StudySettings:
+    """The settings of a reader study.
+
+    Raises:
+        HistosynthError: a value that cannot be.
+    """
+    try:
+        return StudySettings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = f"--{first['loc'][0]}".replace("_", "-")
+        raise HistosynthError(
+            f"{option} {first['input']!r:.60}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        ) from error
+
+
 def settings_from_toml(text: str, *, where: str) -> Settings:
     """Read settings from TOML text; `where` names its origin in errors."""
     return _validate(_loads(text, where), where)

@@ -88,6 +88,16 @@ def tiny_study(tmp_path: Path) -> TinyStudy:
     return TinyStudy(path=path, database=database, answers=Answers(database), tokens=tokens)
 
 
+@pytest.fixture
+def many_cases(tmp_path: Path) -> TinyStudy:
+    """One reader with 400 cases."""
+    path = tmp_path / "study"
+    path.mkdir()
+    tokens = fill(Database(url_in(path)), readers=1, cases=400, practice=0, repeats=0)
+    database = open_study(path)
+    return TinyStudy(path=path, database=database, answers=Answers(database), tokens=tokens)
+
+
 class Browser:
     """A browser without scripts: it opens a link, keeps the cookie, and sends forms as the page's own would be."""
 

@@ -168,11 +168,11 @@ def _common_labels(
         told = "; ".join(f"{name}: {', '.join(sorted(labels)) or 'none'}" for name, labels in sides.items())
         raise HistosynthError(f"no genotype that all have ({told}); give stores of the same labels")
     left_out = [
-        f"Genotype {label} is left out: {' and '.join(name for name, labels in sides.items() if label not in labels)} "
-        "have none of it."
+        f"Genotype {label} is left out: missing in "
+        f"{' and in '.join(name for name, labels in sides.items() if label not in labels)}."
         for label in sorted(set.union(*sides.values()) - common)
     ]
-    return sorted(common), left_out
+    return [*sorted(common)], left_out
 
 
 def _ordered(store: Store, rows: NDArray[np.int64], cell: Cell, *, seed: int) -> list[Candidate]:

@@ -1,4 +1,4 @@
-"""From stores to a study: choose cases, blind their pictures, draw each reader's order, and put it all in place at once.
+"""From stores to a study: choose cases, blind their pictures, draw each reader's order, and put all in place at once.
 
 The seed decides which patches become cases and in which order each reader sees them. Ids of cases and showings and the
 tokens of links come from the operating system instead, so that nothing a reader sees can be computed from the seed.
@@ -14,42 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from tqdm import tqdm
 
 from histosynth.config import StudySettings
 from histosynth.errors import HistosynthError
-from histosynth.patches.staining import staining_of
 from histosynth.patches.store import Store
 from histosynth.rundir import MANIFEST, provenance, write_json, write_text
-from histosynth.study.candidates import Candidate, Candidates, find_candidates
-from histosynth.study.database import Case, Database, Picture, Presentation, Reader, Study, now, url_in
+from histosynth.study.candidates import Candidates, find_candidates
+from histosynth.study.database import Database, url_in
 from histosynth.study.design import (
     REAL,
-    SYNTHETIC,
-    Cell,
-    main_quota,
-    most_cases,
-    practice_quota,
-    reading_order,
-    repeated,
-    rng_of,
 )
 from histosynth.study.links import reader_link
-from histosynth.study.pictures import NotAlike, blinded
-from histosynth.study.tokens import hash_token, new_id, new_token
+from histosynth.study.rows import write_rows
+from histosynth.study.selection import Selection, choose
+from histosynth.study.tokens import new_token
 
 KIND = "reader study"
 SETTINGS = "study.toml"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """A patch that has become a case."""
-
-    case_id: str
-    part: str
-    candidate: Candidate
-    png: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,29 +72,15 @@ def create(
     """
     _require_new(out)
     generators = _named([(name, Store(path)) for name, path in fakes])
-    staining = staining_of(settings.normalize, per="patch") if settings.normalize else None
-    if staining is not None and staining.normalizer.target is None:
-        raise HistosynthError(f"--normalize {settings.normalize} changes no colors; name another, or leave it out")
     found = find_candidates(
         Store(real),
         generators,
         seed=settings.seed,
         allow_training_patients=settings.allow_training_patients,
-        normalized=staining is not None,
+        normalized=bool(settings.normalize),
     )
-    quotas = _quotas(found, settings)
-    dropped: Counter[str] = Counter()
-    chosen: list[Chosen] = []
-    with tqdm(
-        total=sum(sum(q.values()) for q in quotas.values()), desc="pictures", unit="img", disable=not progress
-    ) as bar:
-        for cell, order in found.orders.items():
-            rest = iter(order)
-            for part, quota in quotas.items():  # main cases first: practice must not take from them
-                for _ in range(quota[cell]):
-                    chosen.append(_next(rest, cell, part, staining=staining, settings=settings, dropped=dropped))
-                    bar.update()
-    manifest = _manifest(found, chosen, settings, dropped, real=real, fakes=generators, database=database)
+    selection = choose(found, settings=settings, progress=progress)
+    manifest = _manifest(found, selection, settings, real=real, fakes=generators, database=database)
     tokens = {f"Reader {number}": new_token() for number in range(1, settings.readers + 1)}
     with _placed(out) as directory:
         write_text(directory / SETTINGS, tomli_w.dumps(settings.model_dump(mode="json")))
@@ -121,7 +88,7 @@ def create(
         kept = Database(database or url_in(directory))
         try:
             kept.create_tables()
-            _write(kept, chosen, found, settings, tokens)
+            write_rows(kept, selection.cases, found=found, settings=settings, tokens=tokens)
         finally:
             kept.close()
     links = {name: reader_link(settings.base_url, token) for name, token in tokens.items()}
@@ -153,70 +120,21 @@ def _named(fakes: Sequence[tuple[str | None, Store]]) -> dict[str, Store]:
     return named
 
 
-def _quotas(found: Candidates, settings: StudySettings) -> dict[str, dict[Cell, int]]:
-    """Cases of each cell, by part."""
-    labels, generators = found.labels, found.generators
-    main = main_quota(settings.cases, labels=labels, generators=generators)
-    rng = rng_of(settings.seed, "practice")
-    practice = practice_quota(settings.practice, labels=labels, generators=generators, rng=rng)
-    available = {cell: len(order) for cell, order in found.orders.items()}
-    for cell, there in available.items():
-        if there < main[cell] + practice[cell]:
-            most = most_cases(available, practice=practice, labels=labels, generators=generators)
-            raise HistosynthError(
-                f"{there} patches of {_said(cell)}, but {settings.cases} cases need {main[cell]} of them and "
-                f"{practice[cell]} for practice; give --cases {most} at most, or more patches"
-                if most
-                else f"{there} patches of {_said(cell)}: too few for any balanced study; give more patches"
-            )
-    return {"main": main, "practice": practice}
-
-
-def _said(cell: Cell) -> str:
-    label, source = cell
-    what = "held-out real tissue" if source == REAL else source
-    return f"{what}, {label}" if label else what
-
-
-def _next(
-    rest: Iterator[Candidate],
-    cell: Cell,
-    part: str,
-    *,
-    staining: Any,
-    settings: StudySettings,
-    dropped: Counter[str],
-) -> Chosen:
-    """The next patch of a cell whose picture can be made; those that cannot be are counted."""
-    for candidate in rest:
-        try:
-            png = blinded(candidate.image(), staining=staining, jpeg_history=settings.jpeg_history)
-        except NotAlike as reason:
-            dropped[f"{_said(cell)}: {reason}"] += 1
-            continue
-        return Chosen(case_id=new_id(), part=part, candidate=candidate, png=png)
-    raise HistosynthError(
-        f"too few patches of {_said(cell)} can be normalized by {settings.normalize}; give fewer --cases, or more patches"
-    )
-
-
 def _manifest(
     found: Candidates,
-    chosen: Sequence[Chosen],
+    selection: Selection,
     settings: StudySettings,
-    dropped: Mapping[str, int],
     *,
     real: Path,
     fakes: Mapping[str, Store],
     database: str | None,
 ) -> dict[str, Any]:
-    cells = Counter((c.part, *c.candidate.cell) for c in chosen)
+    cells = Counter((c.part, *c.candidate.cell) for c in selection.cases)
     patients: dict[str | None, set[str | None]] = {}
-    for case in chosen:
+    for case in selection.cases:
         if case.candidate.cell[1] == REAL:
             patients.setdefault(case.candidate.cell[0], set()).add(case.candidate.patient_id)
-    made_by = provenance()
-    hide = {database or "": "***"}  # it may hold a password
+    argv = [word.replace(database, "***") if database else word for word in sys.argv]  # it may hold a password
     return {
         "kind": KIND,
         "settings": settings.model_dump(mode="json"),
@@ -233,50 +151,10 @@ def _manifest(
         "patients": [{"label": label, "patients": len(names)} for label, names in patients.items()],
         "patch_px": found.patch_px,
         "mpp": found.mpp,
-        "left_out": dict(dropped),
+        "left_out": dict(selection.left_out),
         "warnings": found.warnings,
-        "provenance": made_by | {"argv": [hide.get(word, word) for word in sys.argv]},
+        "provenance": provenance() | {"argv": argv},
     }  # fmt: skip
-
-
-def _write(
-    database: Database,
-    chosen: Sequence[Chosen],
-    found: Candidates,
-    settings: StudySettings,
-    tokens: Mapping[str, str],
-) -> None:
-    cells = {case.case_id: case.candidate.cell for case in chosen}
-    shown = {part: [case.case_id for case in chosen if case.part == part] for part in ("practice", "main")}
-    facts = {"patch_px": found.patch_px, "mpp": found.mpp, "labels": found.labels, "generators": found.generators}
-    with database.writing() as session:
-        session.add(
-            Study(id=1, title=settings.title, created_at=now(), seed=settings.seed, margin=settings.margin,
-                  alpha=settings.alpha, settings=settings.model_dump(mode="json") | facts, organizer_hash=None)
-        )  # fmt: skip
-        for case in sorted(chosen, key=lambda case: case.case_id):  # in no order that says anything
-            label, source = case.candidate.cell
-            session.add(
-                Case(case_id=case.case_id, part=case.part, label=label, truth=REAL if source == REAL else SYNTHETIC,
-                     source=source, patch_id=case.candidate.patch_id, patient_id=case.candidate.patient_id)
-            )  # fmt: skip
-        session.flush()
-        session.add_all(Picture(case_id=case.case_id, png=case.png) for case in chosen)
-        for number, (name, token) in enumerate(tokens.items(), 1):
-            session.add(
-                Reader(reader_id=number, name=name, token_hash=hash_token(token),
-                       expires_at=now(days=settings.valid_days), revoked_at=None, consented_at=None, finished_at=None)
-            )  # fmt: skip
-            session.flush()
-            rng = rng_of(settings.seed, "reader", number)
-            twice = repeated({c: cells[c] for c in shown["main"]}, repeats=settings.repeats, rng=rng)
-            order = [("practice", shown["practice"][i], False) for i in rng.permutation(len(shown["practice"]))]
-            order += [("main", *place) for place in reading_order(shown["main"], twice=twice, rng=rng)]
-            session.add_all(
-                Presentation(presentation_id=new_id(), reader_id=number, position=position, case_id=case_id, part=part,
-                             is_repeat=is_repeat)
-                for position, (part, case_id, is_repeat) in enumerate(order)
-            )  # fmt: skip
 
 
 @contextmanager

@@ -54,9 +54,7 @@ def extend_link(database: Database, reader: str, *, days: int) -> str:
     with database.writing() as session:
         row = _reader(session, reader)
         if row.revoked_at is not None:
-            raise HistosynthError(
-                f"the link of {row.name} is revoked; make a new one with `histosynth study links new`"
-            )
+            raise HistosynthError(f"the link of {row.name} is revoked; give a new one with `study links new`")
         row.expires_at = now(days=days)
         log(session, ORGANIZER, "link extended", detail=f"{row.name}, until {row.expires_at}")
         return row.expires_at

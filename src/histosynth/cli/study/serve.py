@@ -1,0 +1,43 @@
+"""`histosynth study serve`: the page that readers answer on."""
+
+from pathlib import Path
+
+import click
+
+from histosynth.cli.study.options import database_option, study_argument
+from histosynth.study import require
+
+
+@click.command("serve", short_help="Serve the page that readers answer on.")
+@study_argument
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; a proxy stands before it.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen at.")
+@click.option("--new-organizer-link", is_flag=True, help="Print a new organizer's link; the older one ends.")
+@database_option
+def command(study: Path, host: str, port: int, new_organizer_link: bool, database: str | None) -> None:
+    """Serve STUDY's page until stopped. Every answer is on disk before the next case shows: stop it at any time.
+
+    The organizer's link is printed at the first start. It listens to this machine alone; for readers elsewhere, put a
+    proxy with TLS before it (docs/how-to/reader-study.md).
+
+    \b
+      histosynth study serve study --port 8000
+    """
+    require("fastapi", "multipart", "sqlalchemy", "uvicorn")
+    import uvicorn
+
+    from histosynth.study.app.factory import create_app
+    from histosynth.study.database import open_study
+    from histosynth.study.links import organizer_link_once
+
+    opened = open_study(study, database=database)
+    link = organizer_link_once(opened, replace=new_organizer_link)
+    url = opened.url.render_as_string(hide_password=False)
+    opened.close()
+    if link is not None:
+        click.echo(f"organizer    {link}\n             (told once; keep it)")
+    # No access log: it would hold the tokens of links. Headers of a proxy count only if it runs on this machine.
+    uvicorn.run(
+        create_app(url), host=host, port=port, access_log=False, log_level="warning", server_header=False,
+        forwarded_allow_ips="127.0.0.1",
+    )  # fmt: skip
