@@ -338,7 +338,7 @@ class StudySettings(Section):
     """Stain normalizer that every picture goes through by itself; empty: colors as the stores have them."""
     valid_days: int = Field(90, ge=1, le=3650)
     """Days until links expire."""
-    base_url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://[^/\s]+(/[^\s]*)?$")
+    base_url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://[^/\s]+/?$")
     """Address under which readers reach the page: links begin with it."""
 
 

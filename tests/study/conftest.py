@@ -1,7 +1,10 @@
 """A small study for tests of the service layer and of the page: four main cases, two of practice, one repeat."""
 
 import re
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +126,31 @@ class Browser:
         """Answer the present case as the page's script does; fields may be overridden."""
         filled = {**self.form("/case"), "said": "real", "confidence": 3, "visible_ms": 0, **fields}
         return self.http.post("/answer", data=filled, headers={"Accept": "application/json"})
+
+
+@contextmanager
+def serving(study: TinyStudy) -> Iterator[str]:
+    """The address of a server of its own, in a thread, with the settings of `study serve`."""
+    import uvicorn
+
+    from histosynth.study.app import create_app, server_settings
+
+    settings = server_settings()
+    running = uvicorn.Server(uvicorn.Config(create_app(study.url), port=0, log_level="warning", **settings))
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    while not running.started and thread.is_alive():
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
+    running.should_exit = True
+    thread.join(timeout=20)
+
+
+@pytest.fixture
+def server(tiny_study: TinyStudy) -> Iterator[str]:
+    """The address of a server of the tiny study."""
+    with serving(tiny_study) as url:
+        yield url
 
 
 @pytest.fixture
