@@ -66,13 +66,14 @@ class Server:
 
     async def ready(self) -> None:
         """Wait until it answers."""
-        async with httpx.AsyncClient() as http:
-            for _ in range(600):
-                try:
-                    await http.get(f"http://127.0.0.1:{self.port}/static/study.css")
-                    return
-                except httpx.TransportError:
-                    await asyncio.sleep(0.1)
+        for _ in range(600):
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                await asyncio.sleep(0.1)
+            else:
+                writer.close()
+                return
         raise RuntimeError("the server does not start")
 
 

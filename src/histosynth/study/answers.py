@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from histosynth.study.database import Audit, Case, Database, Picture, Presentation, Reader, Reading, Study, now
-from histosynth.study.tokens import hash_token, same
+from histosynth.study.tokens import hash_token, is_id, same
 
 Truth = Literal["real", "synthetic"]
 Reason = Literal["unknown", "no-consent", "out-of-order", "final"]
@@ -301,7 +301,7 @@ class Answers:
 
 
 def _own(session: Session, reader: ReaderState, presentation_id: str) -> Presentation:
-    shown = session.get(Presentation, presentation_id)
+    shown = session.get(Presentation, presentation_id) if is_id(presentation_id) else None
     if shown is None or shown.reader_id != reader.reader_id:
         raise Refused("unknown")
     return shown
