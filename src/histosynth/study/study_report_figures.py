@@ -66,10 +66,7 @@ def _chance(axes: Axes, report: StudyReport, *, vertical: bool) -> None:
 
 
 def _accuracy(report: StudyReport) -> Figure:
-    rows = [
-        (name, facts.accuracy.value or 0.0, facts.accuracy.low, facts.accuracy.high, INK)
-        for name, facts in report.readers.items()
-    ]
+    rows = [(name, facts.accuracy.value or 0.0, facts.accuracy.low, facts.accuracy.high, INK) for name, facts in report.readers.items()]
     if len(rows) > 1:
         rows += [(p.scope, p.value, p.low, p.high, ACCENT) for p in report.pooled]
     figure, axes = _new(0.7 + 0.3 * len(rows))
@@ -134,12 +131,8 @@ def _learning(table: Table) -> Figure | None:
     figure, axes = _new(2.6)
     axes.axhline(50, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
     found = [proportion(sum(part), len(part)) for part in parts]
-    axes.plot(
-        range(1, _PARTS + 1), [100 * (p.value or 0) for p in found], color=INK, linewidth=1, marker="o", markersize=5
-    )
-    axes.vlines(
-        range(1, _PARTS + 1), [100 * p.low for p in found], [100 * p.high for p in found], color=INK, linewidth=1.4
-    )
+    axes.plot(range(1, _PARTS + 1), [100 * (p.value or 0) for p in found], color=INK, linewidth=1, marker="o", markersize=5)
+    axes.vlines(range(1, _PARTS + 1), [100 * p.low for p in found], [100 * p.high for p in found], color=INK, linewidth=1.4)
     axes.set(ylim=(0, 100), xlabel="part of the session", ylabel="correct (%)")
     axes.set_xticks(range(1, _PARTS + 1), ["first fifth", "", "third", "", "last"])
     return figure

@@ -84,11 +84,7 @@ def _other_scope(pooled: Pooled, readers: int) -> str:
         "not shown": f"neither equivalence to guessing ({p_value(found.p)}) nor a difference ({p_value(found.p_guessing)}) shown",
         "different": f"guessing ruled out ({p_value(found.p_guessing)})",
     }
-    few = (
-        f". {readers} readers say little about others"
-        if pooled.scope == "readers at large" and readers < FEWEST_READERS
-        else ""
-    )
+    few = f". {readers} readers say little about others" if pooled.scope == "readers at large" and readers < FEWEST_READERS else ""
     return f"{_who(pooled, readers)}: {ranged(pooled)} correct, {said[found.conclusion]}{few}."
 
 
