@@ -39,6 +39,15 @@ def test_a_link_becomes_a_cookie(browse, tiny_study) -> None:
         assert hash_token(secret).encode() in raw
 
 
+def test_the_same_link_twice_is_one_visit(browse, tiny_study) -> None:
+    """A page that stands open in another tab can still send its form."""
+    browser = browse(0)
+    before = browser.form("/case") | {"said": "real", "confidence": "3"}
+    assert "Set-Cookie" not in browser.http.get(f"/r/{tiny_study.tokens[0]}").headers
+    assert browser.http.post("/answer", data=before, headers=JSON).status_code == 200
+    assert "Set-Cookie" in browser.http.get(f"/r/{tiny_study.tokens[1]}").headers  # another reader's is another
+
+
 def test_behind_https_the_cookie_is_this_hosts_alone(browse, tiny_study) -> None:
     http = browse(base_url="https://study.example").http
     cookie = http.get(f"/r/{tiny_study.tokens[0]}").headers["Set-Cookie"]

@@ -125,7 +125,9 @@ form.addEventListener("submit", async (event) => {
     say(told.text, { trouble: true });
   } else {
     lock(false);
-    say(told.text ?? "The answer was refused. Please load the page again.", { trouble: true });
+    remember();
+    const again = button("Load the page again", () => location.reload());
+    say(told.text ?? "The answer was refused.", { trouble: true }, again);
   }
 });
 
