@@ -1,15 +1,23 @@
 """A small study for tests of the service layer and of the page: four main cases, two of practice, one repeat."""
 
-from collections.abc import Callable
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import create_engine
 
 from histosynth.patches.part import encode_png
-from histosynth.study.answers import Answer, Answers
+from histosynth.study.answers import Answers
 from histosynth.study.database import (
+    Base,
     Case,
     Database,
     Picture,
@@ -20,7 +28,6 @@ from histosynth.study.database import (
     open_study,
     url_in,
 )
-from histosynth.study.readings import Reading, Readings
 from histosynth.study.tokens import hash_token, new_id, new_token
 
 
@@ -35,7 +42,7 @@ class TinyStudy:
 
     @property
     def url(self) -> str:
-        return url_in(self.path)
+        return self.database.url.render_as_string(hide_password=False)
 
 
 def fill(database: Database, *, readers: int, cases: int, practice: int, repeats: int) -> list[str]:
@@ -74,97 +81,91 @@ def fill(database: Database, *, readers: int, cases: int, practice: int, repeats
     return tokens
 
 
+def study_of(path: Path, *, readers: int, cases: int, practice: int = 0, repeats: int = 0) -> TinyStudy:
+    """A study in SQLite, or in the database that HISTOSYNTH_TEST_DATABASE names, which loses what it held."""
+    path.mkdir()
+    url = os.environ.get("HISTOSYNTH_TEST_DATABASE", url_in(path))
+    Base.metadata.drop_all(create_engine(url))
+    tokens = fill(Database(url), readers=readers, cases=cases, practice=practice, repeats=repeats)
+    database = open_study(path, database=url)
+    return TinyStudy(path=path, database=database, answers=Answers(database), tokens=tokens)
+
+
 @pytest.fixture
 def tiny_study(tmp_path: Path) -> TinyStudy:
     """Two readers, two practice cases, four main cases, one repeat; nobody has consented yet."""
-    path = tmp_path / "study"
-    path.mkdir()
-    tokens = fill(Database(url_in(path)), readers=2, cases=4, practice=2, repeats=1)
-    database = open_study(path)
-    return TinyStudy(path=path, database=database, answers=Answers(database), tokens=tokens)
+    return study_of(tmp_path / "study", readers=2, cases=4, practice=2, repeats=1)
 
 
 @pytest.fixture
 def many_cases(tmp_path: Path) -> TinyStudy:
     """One reader with 400 cases."""
-    path = tmp_path / "study"
-    path.mkdir()
-    tokens = fill(Database(url_in(path)), readers=1, cases=400, practice=0, repeats=0)
-    database = open_study(path)
-    return TinyStudy(path=path, database=database, answers=Answers(database), tokens=tokens)
+    return study_of(tmp_path / "study", readers=1, cases=400)
 
 
-def answer_all(study: TinyStudy, number: int, *, but: int = 0) -> None:
-    """Let a reader answer all but the last few presentations: "synthetic" always, more surely each time."""
-    reader = study.answers.reader_of(study.tokens[number], address="127.0.0.1")
-    assert reader is not None
-    study.answers.consent(reader, address="127.0.0.1")
-    for given in range(7 - but):
-        step = study.answers.next_step(reader)
-        assert step is not None
-        answer = Answer(said="synthetic", confidence=1 + given % 5, seconds=2.0 + given, comment=f"=comment {given}")
-        study.answers.store(reader, step.presentation_id, answer, address="127.0.0.1")
+class Browser:
+    """A browser without scripts: it opens a link, keeps the cookie, and sends forms as the page's own would be."""
+
+    def __init__(self, study: TinyStudy, *, token: str | None = None, base_url: str = "http://testserver") -> None:
+        from fastapi.testclient import TestClient
+
+        from histosynth.study.app import create_app
+
+        self.http = TestClient(
+            create_app(study.url), base_url=base_url, follow_redirects=False, raise_server_exceptions=False
+        )
+        self.http.headers["Sec-Fetch-Site"] = "same-origin"
+        if token is not None:
+            assert self.http.get(f"/r/{token}").status_code == 303
+
+    def form(self, path: str) -> dict[str, str]:
+        """The hidden fields of a page."""
+        return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', self.http.get(path).text))
+
+    def consent(self) -> "Browser":
+        done = self.http.post("/welcome", data=self.form("/welcome") | {"consent": "yes"})
+        assert (done.status_code, done.headers["Location"]) == (303, "/instructions")
+        return self
+
+    def answer(self, **fields: object) -> Any:
+        """Answer the present case as the page's script does; fields may be overridden."""
+        filled = {**self.form("/case"), "said": "real", "confidence": 3, "visible_ms": 0, **fields}
+        return self.http.post("/answer", data=filled, headers={"Accept": "application/json"})
 
 
-@pytest.fixture
-def answered(tiny_study: TinyStudy) -> TinyStudy:
-    """The tiny study with all readings given."""
-    for number in range(2):
-        answer_all(tiny_study, number)
-    return tiny_study
+@contextmanager
+def serving(study: TinyStudy) -> Iterator[str]:
+    """The address of a server of its own, in a thread, with the settings of `study serve`."""
+    import uvicorn
 
+    from histosynth.study.app import create_app, server_settings
 
-@pytest.fixture
-def half_answered(tiny_study: TinyStudy) -> TinyStudy:
-    """The tiny study, where Reader 2 has two readings to give."""
-    answer_all(tiny_study, 0)
-    answer_all(tiny_study, 1, but=2)
-    return tiny_study
-
-
-def simulated(
-    readers: int = 3,
-    cases: int = 48,
-    *,
-    skill: float = 0.0,
-    generators: tuple[str, ...] = ("unet",),
-    repeats: int = 6,
-    seed: int = 0,
-) -> Readings:
-    """Readings of readers who are right with log odds `skill`, and surer of real patches; three labels."""
-    rng = np.random.default_rng(seed)
-    facts = []
-    for i in range(cases):
-        truth, number = ("real", "synthetic")[i % 2], i // 2
-        source = "real" if truth == "real" else generators[number % len(generators)]
-        facts.append({
-            "case": f"{rng.integers(1 << 32):08x}", "label": "abc"[number // len(generators) % 3], "truth": truth,
-            "source": source, "patch_id": f"{source}_{number // len(generators)}",
-            "patient_id": f"P{number % 7}" if truth == "real" else None,
-        })  # fmt: skip
-    found = []
-    for r in range(readers):
-        order = [(i, False) for i in rng.permutation(cases)] + [(i, True) for i in rng.permutation(cases)[:repeats]]
-        for position, (i, is_repeat) in enumerate(order):
-            truth = facts[i]["truth"]
-            right = rng.random() < 1 / (1 + np.exp(-skill))
-            found.append(
-                Reading(
-                    **facts[i],
-                    reader=f"Reader {r + 1}",
-                    is_repeat=is_repeat,
-                    position=position,
-                    said=truth if right else {"real": "synthetic", "synthetic": "real"}[truth],
-                    confidence=int(np.clip(round(rng.normal(3.4 if truth == "real" else 2.6, 1.2)), 1, 5)),
-                    seconds=float(rng.lognormal(2, 0.5)),
-                    answered_at="2026-01-01T00:00:00+00:00",
-                    comment="<b>smeared</b>" if i == 1 else "",
-                )
-            )
-    return Readings(title="A study & more", margin=0.1, alpha=0.05, readings=found)
+    settings = server_settings()
+    running = uvicorn.Server(uvicorn.Config(create_app(study.url), port=0, log_level="warning", **settings))
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    while not running.started and thread.is_alive():
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{running.servers[0].sockets[0].getsockname()[1]}"
+    running.should_exit = True
+    thread.join(timeout=20)
 
 
 @pytest.fixture
-def make_readings() -> Callable[..., Readings]:
-    """`simulated`."""
-    return simulated
+def server(tiny_study: TinyStudy) -> Iterator[str]:
+    """The address of a server of the tiny study."""
+    with serving(tiny_study) as url:
+        yield url
+
+
+@pytest.fixture
+def browse(tiny_study: TinyStudy) -> Callable[..., Browser]:
+    """Open a browser at the tiny study: `browse(reader)` comes by that reader's link and has consented."""
+
+    def opened(reader: int | None = None, *, consent: bool = True, **options: str) -> Browser:
+        if reader is None:
+            return Browser(tiny_study, **options)
+        browser = Browser(tiny_study, token=tiny_study.tokens[reader], **options)
+        return browser.consent() if consent else browser
+
+    return opened

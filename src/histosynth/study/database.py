@@ -2,17 +2,20 @@
 
 SQLite by default (`STUDY/study.db`), in WAL mode: readers do not wait for writers. `synchronous=FULL` puts each commit
 on disk before it returns, so an answer that was acknowledged survives `kill -9` and a power cut. Writing transactions
-begin with `BEGIN IMMEDIATE`: they queue for the lock instead of failing halfway. Any other SQLAlchemy URL works too;
-there, rows are locked with `SELECT … FOR UPDATE`, which SQLite does not need and leaves out.
+begin with `BEGIN IMMEDIATE`: they wait for the lock instead of failing halfway, and those of one process queue before
+they try, since SQLite's own waiting is by sleeping and asking again. Any other SQLAlchemy URL works too;
+there, rows are locked with `SELECT … FOR UPDATE`, which SQLite does not need and leaves out, and who only looks does so
+at REPEATABLE READ.
 
 All times are UTC, ISO 8601, with milliseconds: equal in length, so they sort as texts.
 """
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import JSON, Connection, ForeignKey, UniqueConstraint, create_engine, event, make_url
@@ -172,9 +175,14 @@ class Database:
                 f"the database {self.place} needs a driver ({error}); install it, or name another in the URL: "
                 "postgresql+psycopg://… needs the package psycopg"
             ) from None
+        self._queue: AbstractContextManager[object] = nullcontext()
         if self.url.get_backend_name() == "sqlite":
+            self._queue = Lock()
             event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+            self._looking_engine = self._engine
+        else:
+            self._looking_engine = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._writing_engine = self._engine.execution_options(**{_WRITES: True})
 
     @property
@@ -185,13 +193,13 @@ class Database:
     @contextmanager
     def looking(self) -> Iterator[Session]:
         """A session that only reads: one consistent view."""
-        with Session(self._engine) as session:
+        with Session(self._looking_engine) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session that is committed, and on disk, when it ends without an exception; else nothing of it stays."""
-        with Session(self._writing_engine) as session, session.begin():
+        with self._queue, Session(self._writing_engine) as session, session.begin():
             yield session
 
     def create_tables(self) -> None:

@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from histosynth.errors import HistosynthError, nearest
 from histosynth.rundir import write_text
+from histosynth.study.exchange import Truth
 
-Truth = Literal["real", "synthetic"]
 REQUIRED = ("reader", "case", "truth", "said", "confidence")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 

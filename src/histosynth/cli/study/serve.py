@@ -23,10 +23,10 @@ def command(study: Path, host: str, port: int, new_organizer_link: bool, databas
     \b
       histosynth study serve study --port 8000
     """
-    require("fastapi", "multipart", "sqlalchemy", "uvicorn")
+    require("fastapi", "python_multipart", "sqlalchemy", "uvicorn")
     import uvicorn
 
-    from histosynth.study.app.factory import create_app
+    from histosynth.study.app import create_app, server_settings
     from histosynth.study.database import open_study
     from histosynth.study.links import organizer_link_once
 
@@ -36,8 +36,7 @@ def command(study: Path, host: str, port: int, new_organizer_link: bool, databas
     opened.close()
     if link is not None:
         click.echo(f"organizer    {link}\n             (told once; keep it)")
-    # No access log: it would hold the tokens of links. Headers of a proxy count only if it runs on this machine.
+    # Headers of a proxy count only if it runs on this machine.
     uvicorn.run(
-        create_app(url), host=host, port=port, access_log=False, log_level="warning", server_header=False,
-        forwarded_allow_ips="127.0.0.1",
-    )  # fmt: skip
+        create_app(url), host=host, port=port, log_level="warning", forwarded_allow_ips="127.0.0.1", **server_settings()
+    )

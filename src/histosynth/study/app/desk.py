@@ -1,7 +1,9 @@
 """What every route needs: the rules, the visits, the templates and the limits. One for each server process."""
 
+import hashlib
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,6 +12,8 @@ from histosynth.study.answers import Answers
 from histosynth.study.app.limits import Limiter, network
 from histosynth.study.database import Database
 from histosynth.study.visits import Visits
+
+STATIC = Path(__file__).parents[1] / "static"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +24,8 @@ class Desk:
     answers: Answers
     visits: Visits
     pages: Environment
+    static: str
+    """The path of scripts and styles. It changes with their content, so browsers may keep them for good."""
     wrong_links: Limiter = field(default_factory=lambda: Limiter(burst=10, per_second=1 / 60))
     """By network: ten guesses, then one a minute."""
     posts: Limiter = field(default_factory=lambda: Limiter(burst=300, per_second=10))
@@ -37,12 +43,15 @@ def furnish(database: Database) -> Desk:
         loader=PackageLoader("histosynth.study"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    pages.globals.update(study=about.title, contact=about.settings.get("contact") or "")
+    content = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(STATIC.iterdir())))
+    static = f"/static/{content.hexdigest()[:16]}"
+    pages.globals.update(study=about.title, static=static, contact=about.settings.get("contact") or "")
     return Desk(
         database=database,
         answers=answers,
         visits=Visits(database),
         pages=pages,
+        static=static,
     )
 
 

@@ -52,9 +52,11 @@ def welcome_in(request: Request, role: Role, token: str) -> Response:
         desk.wrong_links.take(place)
         text = "This link does not hold: it may be incomplete, expired, or replaced by a newer one. Please copy it whole, or ask whoever sent it for a new one."  # noqa: E501
         raise Refusal(404, text=text, noted=True)
+    reply = RedirectResponse("/" if reader else "/organizer", 303)
+    if reader and reader == desk.visits.reader(request.cookies.get(cookie_name(request, role), "")):
+        return reply  # the same visit goes on: forms that stand open in another tab remain good
     cookie = desk.visits.open(reader, token=token)
     desk.answers.audit(reader.actor if reader else ORGANIZER, "link opened", address=address)
-    reply = RedirectResponse("/" if reader else "/organizer", 303)
     secure = request.url.scheme == "https"
     reply.set_cookie(cookie_name(request, role), cookie, httponly=True, samesite="lax", secure=secure, path="/")
     return reply

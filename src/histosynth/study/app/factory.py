@@ -1,7 +1,5 @@
 """The app: one study, its readers' pages and its organizer's."""
 
-from pathlib import Path
-
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
@@ -9,12 +7,10 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from histosynth.study.app import organizing, reading
-from histosynth.study.app.desk import furnish
+from histosynth.study.app.desk import STATIC, furnish
 from histosynth.study.app.gate import Gate
 from histosynth.study.app.refusal import on_database, on_invalid, on_refusal
 from histosynth.study.database import Database
-
-STATIC = Path(__file__).parents[1] / "static"
 
 
 def create_app(database_url: str) -> FastAPI:
@@ -31,5 +27,5 @@ def create_app(database_url: str) -> FastAPI:
     app.add_exception_handler(SQLAlchemyError, on_database)
     app.include_router(reading.router)
     app.include_router(organizing.router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount(app.state.desk.static, StaticFiles(directory=STATIC))
     return app

@@ -52,8 +52,10 @@ class Gate:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                # What a reader sees is never kept by a browser or a proxy; scripts and styles may be, if still fresh.
-                headers["Cache-Control"] = "no-cache" if request.url.path.startswith("/static/") else "no-store"
+                # What a reader sees is never kept by a browser or a proxy. Scripts and styles are: with them at hand, a
+                # page that has loaded half when the server dies still knows how to send its answer again.
+                fixed = message["status"] == 200 and request.url.path.startswith("/static/")
+                headers["Cache-Control"] = "public, max-age=31536000, immutable" if fixed else "no-store"
             await send(message)
 
         async def refuse(status: int, why: str) -> None:

@@ -11,10 +11,15 @@ const shortcuts = document.getElementById("keys");
 const presentation = form.elements.presentation.value;
 const wake = new EventTarget();
 let sending = false;
+let seen = false;
 
 const viewer = new Viewer(document.querySelector(".viewer"));
 const before = recall(presentation);
-const visible = clock(before.visible_ms ?? 0);
+let visible = () => before.visible_ms ?? 0;
+viewer.shown.then(() => {
+  seen = true;
+  visible = clock(visible());
+});
 let changes = before.changes ?? 0;
 const last = { said: before.said ?? "", confidence: before.confidence ?? "" };
 for (const [name, value] of Object.entries(last)) if (value) form.elements[name].value = value;
@@ -89,6 +94,11 @@ form.noValidate = true;
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   if (sending || !complete()) return;
+  if (!seen) {
+    say("The patch has not loaded yet: trying again.", { trouble: true });
+    viewer.shown.then(() => say(""));
+    return;
+  }
   const sent = fields();
   remember();
   lock(true);
@@ -115,7 +125,9 @@ form.addEventListener("submit", async (event) => {
     say(told.text, { trouble: true });
   } else {
     lock(false);
-    say(told.text ?? "The answer was refused. Please load the page again.", { trouble: true });
+    remember();
+    const again = button("Load the page again", () => location.reload());
+    say(told.text ?? "The answer was refused.", { trouble: true }, again);
   }
 });
 

@@ -7,4 +7,3 @@ listen(new Viewer(document.querySelector(".viewer")), (key) => {
   if (key === "Enter") onward.click();
   return key === "Enter";
 });
-onward.focus();

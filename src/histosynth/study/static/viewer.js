@@ -9,6 +9,7 @@ const STEPS = [1, 2, 3, 4, 6, 8];
 const MOST = STEPS.at(-1);
 const WHEEL_STEP = 100; // CSS pixels of scrolling a step; a notch of most mice
 const KEY_MOVE = 0.15; // of the frame
+const LONGEST_WAIT_MS = 8000; // between two tries to load the picture
 
 const between = (value, low, high) => Math.min(Math.max(value, low), high);
 
@@ -32,7 +33,21 @@ export class Viewer {
     this.#frame.addEventListener("pointermove", (event) => this.#move(event));
     for (const end of ["pointerup", "pointercancel"]) this.#frame.addEventListener(end, (event) => this.#up(event));
     new ResizeObserver(() => this.#draw()).observe(this.#frame);
-    this.#picture.decode().then(() => this.act("whole"), () => {});
+    /** Resolves once the patch is to be seen. */
+    this.shown = this.#load().then(() => this.act("whole"));
+  }
+
+  /** Wait for the picture; ask for it again where network or server failed. */
+  async #load() {
+    for (let wait = 500; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
+      try {
+        await this.#picture.decode();
+        return;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, wait));
+        this.#picture.src = this.#picture.getAttribute("src");
+      }
+    }
   }
 
   /** Do what a button or a key asks for: "in", "out", "whole", "left", "right", "up", "down". */

@@ -2,9 +2,10 @@
 
 import json
 import re
-import subprocess
 import sys
+import warnings
 from base64 import b64decode
+from collections.abc import Callable
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from histosynth import cli
 from histosynth.errors import HistosynthError
 from histosynth.study.readings import write_csv
 from histosynth.study.study_report import FACTS, PAGE, analyze
@@ -48,9 +50,22 @@ def page(path: Path) -> Page:
     return found
 
 
-def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "histosynth", "study", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """`histosynth study …` as typed: exit code, standard output and standard error."""
+
+    def typed(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["histosynth", "study", *map(str, words)])
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # main sets its own
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return typed
 
 
 def test_a_study_s_report_is_one_file_that_needs_nothing(answered, tmp_path: Path) -> None:
@@ -90,7 +105,7 @@ def test_few_of_everything_still_make_a_page(tmp_path: Path) -> None:
 
 
 def test_the_same_readings_give_the_same_page(tmp_path: Path, make_readings) -> None:
-    write_csv(tmp_path / "r.csv", make_readings(3, 24).readings)
+    write_csv(tmp_path / "r.csv", make_readings(2, 12).readings)
     pages = []
     for name in ("a", "b"):
         analyze(tmp_path / "r.csv", out=tmp_path / name, margin=0.1, progress=False)
@@ -107,12 +122,13 @@ def test_nothing_is_written_where_the_study_is_not_finished(half_answered, tmp_p
     assert "interim" in page(tmp_path / "r" / PAGE).text
 
 
-def test_the_verbs(answered, tmp_path: Path) -> None:
-    exported = run("export", answered.path, "--to", "csv", "--out", tmp_path / "r.csv", "--json")
-    assert json.loads(exported.stdout)["readings"] == 10
-    analyzed = run("analyze", tmp_path / "r.csv", "--margin", "0.1", "--out", tmp_path / "out", "--quiet", "--json")
-    assert json.loads(analyzed.stdout)["counts"]["readings"] == 8
-    assert (analyzed.returncode, analyzed.stderr) == (0, "")
+def test_the_verbs(answered, tmp_path: Path, run) -> None:
+    _, out, _ = run("export", answered.path, "--to", "csv", "--out", tmp_path / "r.csv", "--json")
+    assert json.loads(out)["readings"] == 10
+    words = ["--margin", "0.1", "--out", tmp_path / "out", "--quiet", "--json"]
+    code, out, err = run("analyze", tmp_path / "r.csv", *words)
+    assert json.loads(out)["counts"]["readings"] == 8
+    assert (code, err) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -124,17 +140,24 @@ def test_the_verbs(answered, tmp_path: Path) -> None:
         (("plan", "--accuracy", "0.9"), "equivalence is false there"),
     ],
 )
-def test_a_mistake_is_one_line(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "histosynth", "study", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_a_mistake_is_one_line(words: tuple[str, ...], said: str, tmp_path: Path, run, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(*words)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_plan_tells_machines_the_same() -> None:
-    done = run("plan", "--readers", "1", "--margin", "0.2", "--json", "--quiet")
-    found = json.loads(done.stdout)
-    assert found["needs"][0]["cases"] < 80
-    assert done.stderr == ""
+def test_an_unfinished_study_is_refused_in_one_line(half_answered, tmp_path: Path, run) -> None:
+    for verb in (["analyze", half_answered.path], ["export", half_answered.path, "--to", "csv"]):
+        code, _, err = run(*verb, "--out", tmp_path / "out")
+        assert (code, err.count("\n")) == (2, 1)
+        assert "Reader 2: 2" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_plan_tells_machines_the_same(run) -> None:
+    _, out, err = run("plan", "--readers", "1", "--margin", "0.2", "--json", "--quiet")
+    assert json.loads(out)["needs"][0]["cases"] < 80
+    assert err == ""
