@@ -117,7 +117,9 @@ def test_the_verdict_is_in_words(make_readings) -> None:
 def test_few_are_told_plainly(make_readings) -> None:
     few = analysis(make_readings(1, 12, repeats=0), progress=False)
     texts = [c.text for c in few.cautions]
-    assert any(c.level == "alarm" and "Too few readings" in c.text and "takes 76 to show" in c.text for c in few.cautions)
+    assert any(
+        c.level == "alarm" and "Too few readings" in c.text and "takes 76 to show" in c.text for c in few.cautions
+    )
     assert any("Only 6 real cases" in text for text in texts)
     assert any("No case was read twice" in text for text in texts)
     uneven = only(make_readings(2, 48), lambda r: r.truth == "real" or r.label != "a")
@@ -163,7 +165,7 @@ def test_the_margin_is_the_declared_one(make_readings) -> None:
     csv = replace(made, margin=None, alpha=None)
     with pytest.raises(HistosynthError, match="give the one you declared"):
         analysis(csv, progress=False)
-    with pytest.raises(HistosynthError, match="between 0 and 0.5"):
+    with pytest.raises(HistosynthError, match=r"between 0 and 0\.5"):
         analysis(csv, margin=0.6, progress=False)
     assert analysis(csv, margin=0.2, progress=False).alpha == 0.05
 
