@@ -22,7 +22,7 @@ from histosynth.study.statistics.equivalence import equivalence
 from histosynth.study.statistics.generators import difference, fisher, holm, mcnemar
 from histosynth.study.statistics.learning import learning
 from histosynth.study.statistics.proportion import LEVEL, proportion
-from histosynth.study.statistics.roc import area, area_of_wins, curve, wins
+from histosynth.study.statistics.roc import area, area_at_large, area_of_wins, curve, wins
 from histosynth.study.statistics.signal import signal
 from histosynth.study.statistics.times import times
 from histosynth.study.study_report_schema import (
@@ -186,7 +186,9 @@ def _area(table: Table, rng: np.random.Generator) -> Area | None:
     if psi is None:
         return None
     delong = area_of_wins(psi.mean(axis=0))
-    return Area(delong=delong, bootstrap=bootstrap.mean_area(psi, rng=rng)) if delong else None
+    if delong is None:
+        return None
+    return Area(delong=delong, at_large=area_at_large(psi), bootstrap=bootstrap.mean_area(psi, rng=rng))
 
 
 def _wins(table: Table, synthetic: Mask, *, among: Mask | None = None) -> "np.ndarray[Any, Any] | None":
