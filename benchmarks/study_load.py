@@ -8,11 +8,12 @@ acknowledged must be in the database, as it was given, and nothing else: 10,000 
 Then the same with the server killed (SIGKILL) and started again ten times in the middle. One answer in twenty is sent
 twice at once, as by a double click.
 
-Latencies are of a POST of an answer, from sending it to the reply; clients and server share the machine. Nobody pauses
-between cases, so the server is as busy as it can be: real readers take seconds a case, and leave it idle.
+Latencies are of a POST of an answer, from sending it to the reply; clients and server share the machine. In these two
+runs nobody pauses between cases, so the server is as busy as it can be, and each waits for all others. In the third, 50
+readers of 20 cases look at each for some seconds (4 on average, exponential), which is still quick for a pathologist.
 
-Needs the extra `study` (and httpx). Takes about five minutes on two cores; `--quick` (10 readers, 20 cases, 3 kills)
-some seconds. The last line is JSON.
+Needs the extra `study` (and httpx). Takes six minutes on two cores with nothing else to do; `--quick` (10 readers, 20
+cases, 3 kills) some seconds; `--only NAME` makes one of the runs. The last line is JSON.
 """
 
 import argparse
@@ -66,13 +67,14 @@ class Server:
 
     async def ready(self) -> None:
         """Wait until it answers."""
-        async with httpx.AsyncClient() as http:
-            for _ in range(600):
-                try:
-                    await http.get(f"http://127.0.0.1:{self.port}/static/study.css")
-                    return
-                except httpx.TransportError:
-                    await asyncio.sleep(0.1)
+        for _ in range(600):
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                await asyncio.sleep(0.1)
+            else:
+                writer.close()
+                return
         raise RuntimeError("the server does not start")
 
 
@@ -129,7 +131,7 @@ async def patiently(http: httpx.AsyncClient, method: str, path: str, **more: obj
         wait = min(2 * wait, 1.0)
 
 
-async def read(port: int, token: str, seen: Figures) -> None:
+async def read(port: int, token: str, seen: Figures, *, pause_s: float) -> None:
     """One reader, from the link to the last case."""
     hidden = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
     async with httpx.AsyncClient(
@@ -146,6 +148,7 @@ async def read(port: int, token: str, seen: Figures) -> None:
             shown = fields["presentation"]
             _, took = await patiently(http, "GET", f"/picture/{shown}")
             seen.picture_s.append(took)
+            await asyncio.sleep(pause_s and random.expovariate(1 / pause_s))
             said, confidence = random.choice(["real", "synthetic"]), random.randint(1, 5)
             form = fields | {"said": said, "confidence": str(confidence), "visible_ms": "1000"}
             began = time.perf_counter()
@@ -174,7 +177,7 @@ async def kill_now_and_then(server: Server, seen: Figures, *, planned: int, kill
         server.start()
 
 
-async def run(*, readers: int, cases: int, kills: int) -> dict[str, object]:
+async def run(*, readers: int, cases: int, kills: int = 0, pause_s: float = 0) -> dict[str, object]:
     """One study, read to the end; its figures."""
     with tempfile.TemporaryDirectory() as directory:
         study, tokens = make_study(Path(directory), readers=readers, cases=cases)
@@ -184,7 +187,7 @@ async def run(*, readers: int, cases: int, kills: int) -> dict[str, object]:
             await server.ready()
             began = time.perf_counter()
             killer = asyncio.create_task(kill_now_and_then(server, seen, planned=readers * cases, kills=kills))
-            await asyncio.gather(*(read(server.port, token, seen) for token in tokens))
+            await asyncio.gather(*(read(server.port, token, seen, pause_s=pause_s) for token in tokens))
             wall = time.perf_counter() - began
             await killer
         finally:
@@ -223,12 +226,19 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="10 readers, 20 cases, 3 kills")
-    quick = parser.parse_args().quick
-    readers, cases, kills = (10, 20, 3) if quick else (50, 200, 10)
+    parser.add_argument("--only", choices=["undisturbed", "killed", "paced"], help="one run")
+    given = parser.parse_args()
+    readers, cases, kills, paced, pause_s = (10, 20, 3, 6, 0.5) if given.quick else (50, 200, 10, 20, 4.0)
+    runs = {
+        "undisturbed": {"cases": cases},
+        "killed": {"cases": cases, "kills": kills},
+        "paced": {"cases": paced, "pause_s": pause_s},
+    }
     figures = {}
-    for name, count in (("undisturbed", 0), ("killed", kills)):
-        figures[name] = asyncio.run(run(readers=readers, cases=cases, kills=count))
-        print(name, json.dumps(figures[name], indent=2), flush=True)
+    for name, options in runs.items():
+        if given.only in (None, name):
+            figures[name] = asyncio.run(run(readers=readers, **options))
+            print(name, json.dumps(figures[name], indent=2), flush=True)
     good = all(
         f["stored"] == f["acknowledged"] == f["planned"] and not f["lost"] and not f["doubled"] and f["database_whole"]
         for f in figures.values()

@@ -325,7 +325,7 @@ class StudySettings(Section):
     repeats: int = Field(0, ge=0, multiple_of=2)
     """Cases that each reader is shown twice, half of them real, at least a third of the session apart."""
     seed: int = Field(0, ge=0)
-    """Seed of the choice of patches and of the orders. Readers must not know it."""
+    """Seed of the choice of patches and of the orders. Readers must not know it: without `--seed`, one is drawn."""
     margin: float = Field(0.1, gt=0, lt=0.5)
     """Accuracy within 0.5 ± margin counts as equivalent to guessing. Declared before anyone reads."""
     alpha: float = Field(0.05, gt=0, lt=0.5)

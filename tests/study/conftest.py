@@ -1,5 +1,6 @@
 """A small study for tests of the service layer and of the page: four main cases, two of practice, one repeat."""
 
+import os
 import re
 import shutil
 import threading
@@ -12,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import create_engine, select
 
 from histosynth.patches.part import encode_png
 from histosynth.study.answers import Answers
 from histosynth.study.database import (
+    Base,
     Case,
     Database,
     Picture,
@@ -42,7 +44,7 @@ class TinyStudy:
 
     @property
     def url(self) -> str:
-        return url_in(self.path)
+        return self.database.url.render_as_string(hide_password=False)
 
     def readings(self, reader_id: int = 1) -> list[Reading]:
         """What a reader has said, in the order of showing."""
@@ -87,24 +89,26 @@ def fill(database: Database, *, readers: int, cases: int, practice: int, repeats
     return tokens
 
 
+def study_of(path: Path, *, readers: int, cases: int, practice: int = 0, repeats: int = 0) -> TinyStudy:
+    """A study in SQLite, or in the database that HISTOSYNTH_TEST_DATABASE names, which loses what it held."""
+    path.mkdir()
+    url = os.environ.get("HISTOSYNTH_TEST_DATABASE", url_in(path))
+    Base.metadata.drop_all(create_engine(url))
+    tokens = fill(Database(url), readers=readers, cases=cases, practice=practice, repeats=repeats)
+    database = open_study(path, database=url)
+    return TinyStudy(path=path, database=database, answers=Answers(database), tokens=tokens)
+
+
 @pytest.fixture
 def tiny_study(tmp_path: Path) -> TinyStudy:
     """Two readers, two practice cases, four main cases, one repeat; nobody has consented yet."""
-    path = tmp_path / "study"
-    path.mkdir()
-    tokens = fill(Database(url_in(path)), readers=2, cases=4, practice=2, repeats=1)
-    database = open_study(path)
-    return TinyStudy(path=path, database=database, answers=Answers(database), tokens=tokens)
+    return study_of(tmp_path / "study", readers=2, cases=4, practice=2, repeats=1)
 
 
 @pytest.fixture
 def many_cases(tmp_path: Path) -> TinyStudy:
     """One reader with 400 cases."""
-    path = tmp_path / "study"
-    path.mkdir()
-    tokens = fill(Database(url_in(path)), readers=1, cases=400, practice=0, repeats=0)
-    database = open_study(path)
-    return TinyStudy(path=path, database=database, answers=Answers(database), tokens=tokens)
+    return study_of(tmp_path / "study", readers=1, cases=400)
 
 
 class Browser:

@@ -1,7 +1,6 @@
 """What a reader may see and say. Every rule is tried by breaking it."""
 
 import re
-import sqlite3
 import threading
 from collections import Counter
 
@@ -72,9 +71,9 @@ def test_the_same_answer_again_is_taken_once_and_another_is_refused(tiny_study):
     assert (first.again, again.again, first.feedback) == (False, True, again.feedback)
     for other in (OTHER, REAL.model_copy(update={"confidence": 5}), REAL.model_copy(update={"comment": "but"})):
         refused("final", tiny_study.answers.store, reader, shown, other)
-    file = sqlite3.connect(tiny_study.path / "study.db")
-    assert file.execute("SELECT said, confidence, comment, seconds FROM reading").fetchall() == [("real", 4, "", 2.5)]
-    file.close()
+    with tiny_study.database.looking() as session:
+        kept = [(r.said, r.confidence, r.comment, r.seconds) for r in session.query(Reading)]
+    assert kept == [("real", 4, "", 2.5)]
 
 
 def test_the_last_answer_may_be_sent_twice(tiny_study):
@@ -244,7 +243,7 @@ def test_twenty_tabs_at_once_store_one_answer(tiny_study):
     start = threading.Barrier(20)
 
     def press(number):
-        answers = Answers(open_study(tiny_study.path))
+        answers = Answers(open_study(tiny_study.path, database=tiny_study.url))
         start.wait()
         try:
             outcomes.append(answers.store(reader, shown, REAL if number % 2 else OTHER, address=HERE).again)

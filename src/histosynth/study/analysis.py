@@ -5,7 +5,7 @@ margin is the one declared when the study was created. All randomness is of one 
 """
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, takewhile
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,8 @@ from histosynth.study.study_report_schema import (
     Comparison,
     Counts,
     Group,
-    PatchFacts,
     Patches,
+    PatchFacts,
     ReaderComparison,
     ReaderFacts,
     StudyReport,
@@ -227,8 +227,8 @@ def _times(readings: Sequence[Reading]) -> Any:
 
 
 def _labels(table: Table) -> dict[str, Group]:
-    names = sorted({facts.label for facts in table.cases if facts.label is not None})
-    return {name: _group(table, table.where(lambda facts, name=name: facts.label == name)) for name in names}
+    labels = np.array([facts.label or "" for facts in table.cases])
+    return {str(name): _group(table, labels == name) for name in np.unique(labels) if name}
 
 
 def _generators(table: Table) -> list[str]:
@@ -257,19 +257,27 @@ def _group(table: Table, cases: Mask) -> Group:
 
 def _comparisons(table: Table) -> list[Comparison]:
     found = []
-    for first, second in combinations(_generators(table), 2):
-        cases = table.where(lambda facts, both=(first, second): facts.source in both)
-        is_first = table.where(lambda facts, first=first: facts.source == first)[cases]
+    sources = np.array([facts.source for facts in table.cases])
+    origins = {name: _origins(table, name) for name in _generators(table)}
+    for first, second in combinations(origins, 2):
+        cases = np.isin(sources, (first, second))
+        is_first = sources[cases] == first
         recognized = table.correct[:, cases]
-        read = (~np.isnan(recognized[:, is_first])).any(axis=1) & (~np.isnan(recognized[:, ~is_first])).any(axis=1)
+        there = ~np.isnan(recognized)
+        read: Mask = there[:, is_first].any(axis=1) & there[:, ~is_first].any(axis=1)
         if not read.any():
             continue
-        readers = {name: _by_reader(table.of_reader(name), first, second) for name in np.array(table.readers)[read]}
+        sides = [(first, origins[first]), (second, origins[second])]
+        readers = {
+            name: _by_reader(table.of_reader(name), sides)
+            for name, both in zip(table.readers, read, strict=True)
+            if both
+        }
         pairs = max((r.mcnemar.pairs for r in readers.values() if r.mcnemar), default=0)
         paired = (
             f"{pairs} pairs of the same seed and label: McNemar for each reader"
             if pairs
-            else "no patches of the same seed and label, so nothing pairs: no McNemar test"
+            else "No patches of the same seed and label, so nothing pairs: no McNemar test"
         )
         found.append((first, second, difference(recognized[read], is_first), readers, paired))
     adjusted = holm([entry[2].p for entry in found])
@@ -279,19 +287,27 @@ def _comparisons(table: Table) -> list[Comparison]:
     ]
 
 
-def _by_reader(own: Sequence[Reading], first: str, second: str) -> ReaderComparison:
-    a, b = ([r for r in own if r.source == source] for source in (first, second))
-    one, other = ({_origin(r): r.correct for r in readings} for readings in (a, b))
+def _origins(table: Table, generator: str) -> dict[str, tuple[str, str]]:
+    """By case what a patch was made from: its label, and its seed, which is what is left of its name.
+
+    Samples are named `<run>_<seed>`; the run is the name of the generator, or else what all its names begin with.
+    """
+    own = [facts for facts in table.cases if facts.source == generator]
+    prefix = f"{generator}_"
+    if not all(facts.patch_id.startswith(prefix) for facts in own):
+        ends = min(facts.patch_id for facts in own), max(facts.patch_id for facts in own)
+        shared = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False)))
+        prefix = shared[: shared.rfind("_") + 1]
+    return {facts.case: (facts.label or "", facts.patch_id.removeprefix(prefix)) for facts in own}
+
+
+def _by_reader(own: Sequence[Reading], sides: Sequence[tuple[str, dict[str, tuple[str, str]]]]) -> ReaderComparison:
+    one, other = ({origins[r.case]: r.correct for r in own if r.source == generator} for generator, origins in sides)
     shared = sorted(one.keys() & other.keys())
     return ReaderComparison(
-        fisher_p=fisher([r.correct for r in a], [r.correct for r in b]),
+        fisher_p=fisher(list(one.values()), list(other.values())),
         mcnemar=mcnemar([one[key] for key in shared], [other[key] for key in shared]) if shared else None,
     )
-
-
-def _origin(reading: Reading) -> tuple[str, str]:
-    """What a patch was made from: its label and its seed, which is what its name has beyond the generator's."""
-    return reading.label or "", reading.patch_id.removeprefix(f"{reading.source}_")
 
 
 def _patches(table: Table) -> Patches:

@@ -4,7 +4,8 @@ SQLite by default (`STUDY/study.db`), in WAL mode: readers do not wait for write
 on disk before it returns, so an answer that was acknowledged survives `kill -9` and a power cut. Writing transactions
 begin with `BEGIN IMMEDIATE`: they wait for the lock instead of failing halfway, and those of one process queue before
 they try, since SQLite's own waiting is by sleeping and asking again. Any other SQLAlchemy URL works too;
-there, rows are locked with `SELECT … FOR UPDATE`, which SQLite does not need and leaves out.
+there, rows are locked with `SELECT … FOR UPDATE`, which SQLite does not need and leaves out, and who only looks does so
+at REPEATABLE READ.
 
 All times are UTC, ISO 8601, with milliseconds: equal in length, so they sort as texts.
 """
@@ -179,6 +180,9 @@ class Database:
             self._queue = Lock()
             event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
+            self._looking_engine = self._engine
+        else:
+            self._looking_engine = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._writing_engine = self._engine.execution_options(**{_WRITES: True})
 
     @property
@@ -189,7 +193,7 @@ class Database:
     @contextmanager
     def looking(self) -> Iterator[Session]:
         """A session that only reads: one consistent view."""
-        with Session(self._engine) as session:
+        with Session(self._looking_engine) as session:
             yield session
 
     @contextmanager

@@ -1,12 +1,12 @@
 """Readings for other programs: CSV, Parquet, and the input of iMRMC.
 
-iMRMC (Gallas et al.; DIDSR/iMRMC, CC0) compares areas under the ROC curve of many readers and cases by U-statistics. Its
-`.imrmc` file has any text, a line `BEGIN DATA:`, and then rows `readerID,caseID,modalityID,score`; the truth of each case is
-a row of its own, with reader and modality `truth` and 0 or 1 (`Rpackage/iMRMC/R/doAUCMRMC.R` and
-`Rpackage/iMRMC/tests/testthat/input.imrmc` there; the programs before 2024 also took -1 as the reader of truth).
+iMRMC (Gallas et al.; DIDSR/iMRMC, CC0) compares areas under the ROC curve of many readers and cases by U-statistics.
+Its `.imrmc` file has any text, a line `BEGIN DATA:`, and then rows `readerID,caseID,modalityID,score`; the truth of
+each case is a row of its own, with reader and modality `truth` and 0 or 1 (`Rpackage/iMRMC/R/doAUCMRMC.R` and
+`Rpackage/iMRMC/tests/testthat/input.imrmc` there; its older programs also take -1 as the reader of truth).
 
-Here 1 is synthetic, the score is signed confidence, and each generator is a modality: its own patches, and the real ones
-of the study, which all modalities share. iMRMC takes one reading of a case, so repeats are left out. Its rows are
+Here 1 is synthetic, the score is signed confidence, and each generator is a modality: its own patches, and the real
+ones of the study, which all modalities share. iMRMC takes one reading of a case, so repeats are left out. Its rows are
 parted by commas without quotes, so commas in names become spaces.
 """
 
@@ -20,6 +20,7 @@ from histosynth.rundir import atomic_write, write_text
 from histosynth.study.readings import COLUMNS, Reading, Readings, write_csv
 
 Form = Literal["csv", "parquet", "imrmc"]
+FORMS: dict[str, Form] = {"csv": "csv", "parquet": "parquet", "imrmc": "imrmc"}
 
 
 def export(found: Readings, out: Path, *, form: Form) -> None:

@@ -6,13 +6,13 @@
 
 It goes up and down with n, so the n given is the least from which on the power stays.
 
-**Several readers** of the same cases, by simulation of the very test that the analysis makes (`crossed.pooled`): reading
-r of case c is correct with
+**Several readers** of the same cases, by simulation of the very test that the analysis makes (`crossed.pooled`):
+reading r of case c is correct with
 
     logit P = logit π + u_r + v_c,     u_r ~ N(0, σ_reader²),  v_c ~ N(0, σ_case²)
 
-and the power is the share of simulated studies that show equivalence: for *these readers*, and for *readers at large*. The
-second is the stronger claim and needs readers, not cases. The analysis concludes for readers at large from
+and the power is the share of simulated studies that show equivalence: for *these readers*, and for *readers at large*.
+The second is the stronger claim and needs readers, not cases. The analysis concludes for readers at large from
 `FEWEST_READERS` on.
 
 Repeats are second showings: they measure whether readers agree with themselves, enter no accuracy, and give no power.
@@ -57,7 +57,7 @@ class Assumptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.margin < 0.5:
-            raise HistosynthError(f"--margin {self.margin} is not between 0 and 0.5; 0.10 is 10 points about 50 %")
+            raise HistosynthError(f"--margin {self.margin} is not between 0 and 0.5; 0.10 is 10 points about 50%")
         if not 0 < self.alpha < 0.5:
             raise HistosynthError(f"--alpha {self.alpha} is not between 0 and 0.5")
         if not self.alpha < self.power < 1:
@@ -92,7 +92,7 @@ class Plan:
     needs: list[Need]
     repeats: int
     repeat_interval: tuple[float, float] | None
-    """Exact interval of a reader's agreement with themselves, if 80 % of the repeats agree."""
+    """Exact interval of a reader's agreement with themselves, if 80% of the repeats agree."""
 
 
 def plan(assumptions: Assumptions, *, readers: Sequence[int], repeats: int = 0, progress: bool = True) -> Plan:
@@ -249,7 +249,7 @@ def as_text(found: Plan) -> str:
         lines.append(f"{need.readers:>7}   {cases:>10}   {readings:>8}   {need.power:>5.1%}   {claim}")
     lines += [
         "",
-        f"equivalence to 50 % within ±{100 * a.margin:g} points at alpha {a.alpha:g}, power {a.power:.0%} or more; "
+        f"equivalence to 50% within ±{100 * a.margin:g} points at alpha {a.alpha:g}, power {a.power:.0%} or more; "
         f"readers at {a.accuracy:.1%} on average, standard deviations {a.reader_sd:g} (readers) and {a.case_sd:g} "
         f"(cases) on the logit",
         "* the claim that `histosynth study analyze` concludes by",
@@ -260,6 +260,7 @@ def as_text(found: Plan) -> str:
     if found.repeat_interval:
         low, high = found.repeat_interval
         lines.append(
-            f"{found.repeats} repeats each: if 80 % agree, a reader's agreement with themselves is known to {low:.0%} to {high:.0%}"
+            f"{found.repeats} repeats each: if 80% of them agree, a reader's agreement with themselves is known to lie "
+            f"within {low:.0%} to {high:.0%}"
         )
     return "\n".join(lines)

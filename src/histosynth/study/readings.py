@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from histosynth.errors import HistosynthError, nearest
 from histosynth.rundir import write_text
+from histosynth.study.exchange import Truth
 
-Truth = Literal["real", "synthetic"]
 REQUIRED = ("reader", "case", "truth", "said", "confidence")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
@@ -181,7 +181,7 @@ def load_pictures(study: Path, cases: Iterable[str], *, database: str | None = N
     try:
         with opened.looking() as session:
             wanted = select(Picture.case_id, Picture.png).where(Picture.case_id.in_(list(cases)))
-            return {case: png for case, png in session.execute(wanted)}
+            return {row.case_id: row.png for row in session.execute(wanted)}
     finally:
         opened.close()
 

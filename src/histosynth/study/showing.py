@@ -12,6 +12,7 @@ from sqlalchemy import update
 
 from histosynth.study.answers import Truth
 from histosynth.study.database import Database, Presentation, Reading, now
+from histosynth.study.tokens import is_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ def show(database: Database, presentation_id: str) -> None:
 def seconds_of(database: Database, presentation_id: str, *, visible_ms: int) -> float:
     """Seconds from shown to now: as the page saw it, and never more than passed here; 0 where it was never shown."""
     with database.looking() as session:
-        shown = session.get(Presentation, presentation_id)
+        shown = session.get(Presentation, presentation_id) if is_id(presentation_id) else None
         if shown is None or shown.shown_at is None:
             return 0.0
         passed = (datetime.now(UTC) - datetime.fromisoformat(shown.shown_at)).total_seconds()

@@ -7,7 +7,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from histosynth.study.readings import Reading
 from histosynth.study.statistics.calibration import CONFIDENCES
 from histosynth.study.statistics.proportion import proportion
 from histosynth.study.study_report_schema import StudyReport
@@ -66,7 +65,10 @@ def _chance(axes: Axes, report: StudyReport, *, vertical: bool) -> None:
 
 
 def _accuracy(report: StudyReport) -> Figure:
-    rows = [(name, facts.accuracy.value or 0.0, facts.accuracy.low, facts.accuracy.high, INK) for name, facts in report.readers.items()]
+    rows = [
+        (name, facts.accuracy.value or 0.0, facts.accuracy.low, facts.accuracy.high, INK)
+        for name, facts in report.readers.items()
+    ]
     if len(rows) > 1:
         rows += [(p.scope, p.value, p.low, p.high, ACCENT) for p in report.pooled]
     figure, axes = _new(0.7 + 0.3 * len(rows))
@@ -131,20 +133,24 @@ def _learning(table: Table) -> Figure | None:
     figure, axes = _new(2.6)
     axes.axhline(50, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
     found = [proportion(sum(part), len(part)) for part in parts]
-    axes.plot(range(1, _PARTS + 1), [100 * (p.value or 0) for p in found], color=INK, linewidth=1, marker="o", markersize=5)
-    axes.vlines(range(1, _PARTS + 1), [100 * p.low for p in found], [100 * p.high for p in found], color=INK, linewidth=1.4)
+    axes.plot(
+        range(1, _PARTS + 1), [100 * (p.value or 0) for p in found], color=INK, linewidth=1, marker="o", markersize=5
+    )
+    axes.vlines(
+        range(1, _PARTS + 1), [100 * p.low for p in found], [100 * p.high for p in found], color=INK, linewidth=1.4
+    )
     axes.set(ylim=(0, 100), xlabel="part of the session", ylabel="correct (%)")
     axes.set_xticks(range(1, _PARTS + 1), ["first fifth", "", "third", "", "last"])
     return figure
 
 
 def _time(table: Table) -> Figure | None:
-    timed: list[list[Reading]] = [[r for r in table.of_reader(name) if r.seconds is not None] for name in table.readers]
+    timed = [[r.seconds for r in table.of_reader(name) if r.seconds is not None] for name in table.readers]
     if not any(timed):
         return None
     figure, axes = _new(0.8 + 0.3 * len(timed))
     axes.boxplot(
-        [[r.seconds for r in own] for own in timed],
+        timed,
         orientation="horizontal",
         whis=(5, 95),
         showfliers=False,

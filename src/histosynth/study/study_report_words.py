@@ -81,10 +81,16 @@ def _other_scope(pooled: Pooled, readers: int) -> str:
     found = _verdict_of(pooled)
     said = {
         "equivalent": f"equivalent to guessing within {points(found.margin)} ({p_value(found.p)})",
-        "not shown": f"neither equivalence to guessing ({p_value(found.p)}) nor a difference ({p_value(found.p_guessing)}) shown",
+        "not shown": (
+            f"neither equivalence to guessing ({p_value(found.p)}) nor a difference ({p_value(found.p_guessing)}) shown"
+        ),
         "different": f"guessing ruled out ({p_value(found.p_guessing)})",
     }
-    few = f". {readers} readers say little about others" if pooled.scope == "readers at large" and readers < FEWEST_READERS else ""
+    few = (
+        f". {readers} readers say little about others"
+        if pooled.scope == "readers at large" and readers < FEWEST_READERS
+        else ""
+    )
     return f"{_who(pooled, readers)}: {ranged(pooled)} correct, {said[found.conclusion]}{few}."
 
 
@@ -121,7 +127,8 @@ def _confidence(report: StudyReport) -> Iterator[str]:
     odds = ""
     if found.odds_ratio and found.p is not None:
         ratio = found.odds_ratio
-        odds = f"; odds of more confidence on synthetic {ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}), {p_value(found.p)}"
+        span = f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f}), {p_value(found.p)}"
+        odds = f"; odds of more confidence on synthetic {span}"
     yield (
         f"{what}: {found.mean_synthetic:.2f} against {found.mean_real:.2f} of 5; a synthetic patch got more confidence "
         f"than a real one in {100 * above.value:.0f}% of pairs ({100 * above.low:.0f} to {100 * above.high:.0f}%; "
@@ -178,17 +185,18 @@ def _alarms(report: StudyReport) -> Iterator[str]:
     if report.interim:
         lack = ", ".join(f"{name}: {number}" for name, number in counts.missing.items())
         yield (
-            f"Interim: readings are missing ({lack}). Whoever has seen this page is no longer blind, and to stop or go on "
-            "because of it makes the declared test invalid."
+            f"Interim: readings are missing ({lack}). Whoever has seen this page is no longer blind, and to stop or go "
+            "on because of it makes the declared test invalid."
         )
     if not counts.real_cases or not counts.synthetic_cases:
         kind = "synthetic" if counts.synthetic_cases else "real"
         yield f"All cases are {kind}: accuracy says how often that was said, and not whether readers can tell."
     elif counts.real_cases != counts.synthetic_cases:
+        real, synthetic = counts.real_cases, counts.synthetic_cases
         yield (
-            f"There are {counts.real_cases} real and {counts.synthetic_cases} synthetic cases: who says the commoner "
-            f"always is right in {percent(max(counts.real_cases, counts.synthetic_cases) / (counts.real_cases + counts.synthetic_cases))}, "
-            "so 50% is not what guessing gives. Read d' and the area under the curve instead."
+            f"There are {real} real and {synthetic} synthetic cases: who says the commoner always is right in "
+            f"{percent(max(real, synthetic) / (real + synthetic))}, so 50% is not what guessing gives. Read d′ and the "
+            "area under the curve instead."
         )
     least = _least_readings(report.margin, report.alpha)
     worth = report.pooled[0].effective
@@ -212,7 +220,7 @@ def _notes(report: StudyReport) -> Iterator[str]:
     if counts.readers < FEWEST_READERS:
         who = "reader" if counts.readers == 1 else "readers"
         yield (
-            f"{counts.readers} {who}: the conclusion is on {'this reader' if counts.readers == 1 else 'these readers'}. From "
+            f"{counts.readers} {who}: the conclusion is on {'this' if counts.readers == 1 else 'these'} {who}. From "
             f"{FEWEST_READERS} on it is on readers at large."
         )
     for kind, number in (("real", counts.real_cases), ("synthetic", counts.synthetic_cases)):
@@ -220,8 +228,8 @@ def _notes(report: StudyReport) -> Iterator[str]:
             yield f"Only {number} {kind} cases: intervals over cases are rough."
     if 0 < counts.patients < FEWEST_PATIENTS:
         yield (
-            f"The real cases come from {counts.patients} patient{'s' if counts.patients > 1 else ''}; cases of one patient "
-            "resemble each other, and the intervals take cases for independent."
+            f"The real cases come from {counts.patients} patient{'s' if counts.patients > 1 else ''}; cases of one "
+            "patient resemble each other, and the intervals take cases for independent."
         )
     for name, number in counts.left.items():
         yield f"{name} left with {number} readings missing; those given are used."

@@ -6,6 +6,7 @@ bits a guesser cannot steer, and then compared in constant time.
 
 import hashlib
 import hmac
+import re
 import secrets
 
 _BYTES = 16
@@ -19,6 +20,11 @@ def new_token() -> str:
 def new_id() -> str:
     """A fresh opaque id: 128 random bits, 32 hexadecimal digits. It says nothing of what it names."""
     return secrets.token_hex(_BYTES)
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be an id at all. What cannot be is not asked of a database, which may choke on it (NUL)."""
+    return re.fullmatch(r"[0-9a-f]{32}", text) is not None
 
 
 def hash_token(token: str) -> str:

@@ -6,7 +6,7 @@ import click
 
 from histosynth.errors import nearest
 
-STEPS = ("create", "serve", "links")
+STEPS = ("plan", "create", "serve", "links", "export", "analyze")
 
 
 class Steps(click.Group):
@@ -29,6 +29,8 @@ def command() -> None:
     """Ask readers, patch by patch and blinded: real or synthetic, and how confident are you?
 
     \b
+      histosynth study plan --margin 0.10
       histosynth study create --real STORE --fake SAMPLES --cases 120 --readers 2 --out STUDY
       histosynth study serve STUDY
+      histosynth study analyze STUDY --out REPORT
     """

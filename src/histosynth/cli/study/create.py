@@ -1,5 +1,6 @@
 """`histosynth study create`: from a patch store and samples to a study that readers can be invited to."""
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ _DEFAULTS = StudySettings()
 def _setting(name: str, text: str, kind: type = int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The option of a setting."""
     flag = f"--{name.replace('_', '-')}"
-    return click.option(flag, type=kind, default=getattr(_DEFAULTS, name), show_default=True, help=text)
+    default = getattr(_DEFAULTS, name)
+    return click.option(flag, type=kind, default=default, show_default=default != "", help=text)
 
 
 @click.command("create", short_help="Choose and blind cases; print the readers' links.")
@@ -36,7 +38,7 @@ def _setting(name: str, text: str, kind: type = int) -> Callable[[Callable[..., 
 @_setting("readers", "Readers; each reads all cases.")
 @_setting("practice", "Practice cases before, with the truth shown after each.")
 @_setting("repeats", "Cases that each reader is shown twice, far apart.")
-@_setting("seed", "Of the choice and the orders; keep it from readers.")
+@click.option("--seed", type=int, help="Of the choice and the orders. Default: drawn, and noted in study.toml.")
 @_setting("title", "What readers see above the page.", str)
 @_setting("contact", "Whom readers may ask.", str)
 @_setting("margin", "Accuracy within 0.5 ± margin counts as guessing.", float)
@@ -50,7 +52,14 @@ def _setting(name: str, text: str, kind: type = int) -> Callable[[Callable[..., 
 @quiet_option
 @json_option
 def command(
-    real: Path, fakes: tuple[str, ...], out: Path, database: str | None, quiet: bool, as_json: bool, **settings: Any
+    real: Path,
+    fakes: tuple[str, ...],
+    out: Path,
+    seed: int | None,
+    database: str | None,
+    quiet: bool,
+    as_json: bool,
+    **settings: Any,
 ) -> None:
     """Make a study of STORE's held-out patches and SAMPLES, blinded: same size, same encoding, opaque names.
 
@@ -64,6 +73,7 @@ def command(
     require("sqlalchemy")
     from histosynth.study.create import create
 
+    settings["seed"] = secrets.randbelow(1 << 32) if seed is None else seed  # readers could guess a usual one
     made = create(
         real, [_named(fake) for fake in fakes], out=out, settings=study_settings(settings), database=database,
         progress=not quiet,

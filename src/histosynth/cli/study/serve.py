@@ -23,7 +23,7 @@ def command(study: Path, host: str, port: int, new_organizer_link: bool, databas
     \b
       histosynth study serve study --port 8000
     """
-    require("fastapi", "multipart", "sqlalchemy", "uvicorn")
+    require("fastapi", "python_multipart", "sqlalchemy", "uvicorn")
     import uvicorn
 
     from histosynth.study.app import create_app, server_settings

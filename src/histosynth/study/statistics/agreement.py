@@ -8,9 +8,9 @@ coincidences of answers c and k within a case (each pair of its m answers weight
 
     α = 1 - (n - 1) Σ o_ck δ²_ck / Σ n_c n_k δ²_ck,     δ² = 1 for c ≠ k, or ordinal (Σ_{g=c..k} n_g - (n_c + n_k)/2)²
 
-**Fleiss' κ** (1971, Psychol Bull 76, 378) is over the cases that all readers read. **Cohen's κ** (1960) is of one reader's
-first and second answer to the same case. Intervals of α and κ resample cases (percentiles); Cohen's has its large-sample
-standard error.
+**Fleiss' κ** (1971, Psychol Bull 76, 378) is over the cases that all readers read. **Cohen's κ** (1960) is of one
+reader's first and second answer to the same case. Intervals of α and κ resample cases (percentiles); Cohen's has the
+large-sample error of Fleiss, Cohen & Everitt (1969, Psychol Bull 72, 323).
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def fleiss_kappa(table: Array, *, weights: ArrayLike | None = None) -> float | N
         return None
     share = w @ table / (w.sum() * raters)
     expected = float((share**2).sum())
-    agreed = float(w @ ((table * (table - 1)).sum(axis=1) / (raters * (raters - 1))) / w.sum())
+    agreed: float = float(w @ ((table * (table - 1)).sum(axis=1) / (raters * (raters - 1))) / w.sum())
     return None if expected >= 1 - 1e-12 else (agreed - expected) / (1 - expected)
 
 
@@ -68,7 +68,7 @@ def krippendorff_alpha(table: Array, *, ordinal: bool = False, weights: ArrayLik
     expected = float(margin @ distance @ margin)
     if expected <= 0:
         return None
-    return 1 - (margin.sum() - 1) * float((coincidence * distance).sum()) / expected
+    return 1 - float(margin.sum() - 1) * float((coincidence * distance).sum()) / expected
 
 
 def _ordinal(margin: Array) -> Array:
@@ -121,7 +121,7 @@ def repeats(first: ArrayLike, second: ArrayLike, shift: ArrayLike, *, level: flo
 
 
 def cohen_kappa(first: ArrayLike, second: ArrayLike, *, level: float = LEVEL) -> Interval | None:
-    """κ of two rows of yes or no, with the large-sample error of Fleiss, Cohen & Everitt (1969, Psychol Bull 72, 323)."""
+    """κ of two rows of yes or no; None where it is undefined: all alike, or none."""
     a, b = np.asarray(first, dtype=np.int64), np.asarray(second, dtype=np.int64)
     if not len(a):
         return None

@@ -3,8 +3,8 @@
 Readers are crossed with cases, so each draw takes readers with replacement, and real and synthetic cases with
 replacement, and keeps every reading of a drawn reader of a drawn case (the pigeonhole bootstrap; Owen 2007, Ann Appl
 Stat 1, 386: never too narrow to first order). Percentiles of few readers are too narrow by √((R-1)/R) and by the normal
-quantile in place of Student's; both are mended by widening around the estimate (Hesterberg 2015). With fewer readers than
-`FEWEST_READERS` only cases are drawn, and the interval is of these readers.
+quantile in place of Student's; both are mended by widening around the estimate (Hesterberg 2015). With fewer readers
+than `FEWEST_READERS` only cases are drawn, and the interval is of these readers.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def mean_area(
     level: float = LEVEL,
     replicates: int = REPLICATES,
 ) -> Interval:
-    """The mean over readers of areas, from ψ (R, m, n) of readers of the same m synthetic and n real cases (`roc.wins`)."""
+    """The mean over readers of areas, from `roc.wins` (R, m, n) of readers of the same cases."""
     readers, m, n = psi.shape
     at_large = readers >= FEWEST_READERS
     value = float(psi.mean())

@@ -46,7 +46,11 @@ def confidence(values: ArrayLike, synthetic: ArrayLike, *, level: float = LEVEL)
     x, truth = np.asarray(values, dtype=np.float64), np.asarray(synthetic, dtype=bool)
     whole = ~np.isnan(x).any(axis=0)
     psi = np.mean([wins(row[whole], truth[whole]) for row in x], axis=0)
-    odds, p, note = None, None, f"fewer than {FEWEST_CLUSTERS} readers: no model across readers, a comparison within each"
+    odds, p, note = (
+        None,
+        None,
+        f"fewer than {FEWEST_CLUSTERS} readers: no model across readers, a comparison within each",
+    )
     if len(x) >= FEWEST_CLUSTERS:
         odds, p, note = _odds_ratio(x, truth, level=level)
     real, made = x[:, ~truth], x[:, truth]

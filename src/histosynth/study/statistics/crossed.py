@@ -138,7 +138,7 @@ def pooled(
         "readers at large": (found.all, found.all_df),
     }
     if len(y) == 1:
-        scopes = {"one reader": (np.float64(0), np.float64(n))}  # no variance of its own: the binomial's
+        scopes = {"one reader": (np.asarray(0.0), np.asarray(float(n)))}  # no variance of its own: the binomial's
     elif len(y) >= FEWEST_READERS:
         scopes = dict(reversed(scopes.items()))
     return [

@@ -6,7 +6,7 @@ and that it is too high, by the margin δ declared before anyone read:
     p_low  = P(X ≥ k | n, 1/2 - δ),     p_high = P(X ≤ k | n, 1/2 + δ),     p = max(p_low, p_high)
 
 which holds at α exactly where the 1 - 2α interval of Clopper and Pearson lies within 1/2 ± δ. 52 of 100 with δ = 0.10
-gives p = 0.064: not shown, though 52 % is no different from 50 %. Both tails are of the beta distribution, so that k and
+gives p = 0.064: not shown, though 52% is no different from 50%. Both tails are of the beta distribution, so that k and
 n may be effective numbers (`crossed`).
 """
 
@@ -57,7 +57,7 @@ def equivalence(count: float, n: float, *, margin: float, alpha: float) -> Equiv
         margin: how far from 1/2 still counts as guessing, as declared.
         alpha: the level of each test, as declared.
     """
-    k, m = np.float64(count), np.float64(n)
+    k, m = np.asarray(count, dtype=np.float64), np.asarray(n, dtype=np.float64)
     p = float(tost(k, m, margin=margin))
     p_guessing = min(1.0, 2 * float(min(_at_least(k, m, 0.5), _at_most(k, m, 0.5))))
     low, high = exact_limits(k, m, level=1 - 2 * alpha)

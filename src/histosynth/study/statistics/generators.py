@@ -2,15 +2,17 @@
 
 McNemar's test needs pairs: two answers that differ in the generator alone. Synthetic patches of two generators are
 different images, and the real patches are the same for both, so the readings of a study do not pair by themselves; to
-pair the first of one with the first of the other would be arbitrary, and another order would give another p. They do pair
-where the samples were made from the same seed for the same label: the same starting noise. Then, reader by reader (two
-readers of one pair are not independent), with b pairs recognized of the first generator only and c of the second only,
+pair the first of one with the first of the other would be arbitrary, and another order would give another p. They do
+pair where the samples were made from the same seed for the same label: the same starting noise. Then, reader by reader
+(two readers of one pair are not independent), with b pairs recognized of the first generator only and c of the second,
 
     p = min(1, 2 P(X ≤ min(b, c) | b + c, 1/2))          (McNemar 1947, exact)
 
 Without pairs, what is compared is the share recognized as synthetic, of each generator. Each reader by Fisher's exact
 test; all readers by the difference of the shares and its variance over readers and cases (`crossed`), for every reader
-reads both, and cases are of one generator. Several comparisons are judged together (Holm 1979, Scand J Stat 6, 65).
+reads both, and cases are of one generator. Where all answers are alike that variance is none; it is never taken for
+less than that of as many independent readings with one more of each answer (Agresti & Caffo 2000, Am Stat 54, 280).
+Several comparisons are judged together (Holm 1979, Scand J Stat 6, 65).
 """
 
 from collections.abc import Sequence
@@ -62,7 +64,7 @@ def fisher(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def difference(recognized: ArrayLike, is_first: ArrayLike, *, level: float = LEVEL) -> Difference:
-    """The difference of two generators over readers, from what was recognized (R, C) of cases of the first or the second.
+    """The difference of two generators over readers, from what was recognized (R, C) of cases of either.
 
     The interval and p are Student's. They speak of readers at large where there are `FEWEST_READERS`, else of these.
     """
@@ -71,12 +73,19 @@ def difference(recognized: ArrayLike, is_first: ArrayLike, *, level: float = LEV
     found = variation(y, strata=first, weights=weights)
     at_large = len(y) >= FEWEST_READERS
     variance, df = (found.all, found.all_df) if at_large else (found.same_readers, found.same_readers_df)
-    value, error = float(found.estimate), float(np.sqrt(variance))
+    least = sum(_least_variance(y[:, kind]) for kind in (first, ~first))
+    value, error = float(found.estimate), float(np.sqrt(max(float(variance), least)))
     reach = float(stats.t.ppf((1 + level) / 2, df)) * error
-    p = float(2 * stats.t.sf(abs(value) / error, df)) if error else float(value == 0)
+    p = float(2 * stats.t.sf(abs(value) / error, df))
     scope: Scope = "one reader" if len(y) == 1 else "readers at large" if at_large else "these readers"
     interval = Interval(value=value, low=max(-1.0, value - reach), high=min(1.0, value + reach), level=level)
     return Difference(scope=scope, difference=interval, p=p)
+
+
+def _least_variance(y: NDArray[np.float64]) -> float:
+    n = int((~np.isnan(y)).sum()) + 2
+    share = (float(np.nansum(y)) + 1) / n
+    return share * (1 - share) / n
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -42,6 +42,4 @@ def exact_limits(count: ArrayLike, n: ArrayLike, *, level: float = LEVEL) -> tup
 def proportion(count: int, n: int, *, level: float = LEVEL) -> Proportion:
     """The proportion `count` / `n` with its exact interval."""
     low, high = exact_limits(count, n, level=level)
-    return Proportion(
-        count=count, n=n, value=count / n if n else None, low=float(low), high=float(high), level=level
-    )
+    return Proportion(count=count, n=n, value=count / n if n else None, low=float(low), high=float(high), level=level)

@@ -4,9 +4,9 @@ With H the share of synthetic patches called synthetic, F that of real ones, and
 
     d' = z(H) - z(F),     c = -(z(H) + z(F)) / 2
 
-d' is 0 for a guesser and 1 is easy enough to notice; c is above 0 for one who says "real" more readily. Shares of 0 and 1
-have no quantile, so half a reading is added to each cell, always (log-linear correction; Hautus 1995, Behav Res Methods
-27, 46). The interval is normal (Gourevitch & Galanter 1967, Psychometrika 32, 25):
+d' is 0 for a guesser and 1 is easy enough to notice; c is above 0 for one who says "real" more readily. Shares of 0 and
+1 have no quantile, so half a reading is added to each cell, always (log-linear correction; Hautus 1995, Behav Res
+Methods 27, 46). The interval is normal (Gourevitch & Galanter 1967, Psychometrika 32, 25):
 
     var d' = H(1-H) / (n_s φ(z(H))²) + F(1-F) / (n_r φ(z(F))²),     var c = var d' / 4
 """

@@ -1,0 +1,38 @@
+"""`histosynth study export`: the readings for other programs."""
+
+from pathlib import Path
+
+import click
+
+from histosynth.cli.options import json_option, show
+from histosynth.cli.study.options import database_option
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("export", short_help="Readings as CSV, Parquet, or input of iMRMC.")
+@click.argument("study", type=_PATH, metavar="STUDY|CSV")
+@click.option("--out", required=True, type=_PATH, metavar="FILE", help="The file to write; an older one is replaced.")
+@click.option("--to", "form", required=True, type=click.Choice(["csv", "parquet", "imrmc"]), help="The form.")
+@click.option("--interim", is_flag=True, help="Although readers are still reading. It unblinds the study.")
+@database_option
+@json_option
+def command(study: Path, out: Path, form: str, interim: bool, database: str | None, as_json: bool) -> None:
+    """Write every reading of STUDY with its truth: who read what, what it was, what was said, how surely, how long.
+
+    `csv` and `parquet` hold all columns, and `study analyze` reads the CSV again. `imrmc` is the input of iMRMC (FDA),
+    for other analyses of many readers and cases: 1 is synthetic, the score is signed confidence, a modality is a
+    generator with the real cases.
+
+    \b
+      histosynth study export study --to csv --out readings.csv
+      histosynth study export study --to imrmc --out readings.imrmc
+    """
+    from histosynth.study.export import FORMS, export
+    from histosynth.study.readings import read, require_finished
+
+    found = read(study, database=database)
+    require_finished(found, interim=interim)
+    export(found, out, form=FORMS[form])
+    facts = {"file": str(out), "form": form, "readings": len(found.readings), "interim": bool(found.missing)}
+    show(facts, f"{len(found.readings)} readings in {out}", as_json=as_json)
