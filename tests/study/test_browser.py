@@ -76,6 +76,11 @@ def test_touch_on_a_tablet(sit, server, tiny_study) -> None:
             assert small == []
             next_bottom = page.locator(".next").evaluate("e => e.getBoundingClientRect().bottom")
             assert next_bottom <= 1180  # nothing to scroll
+            before = page.locator(".frame img").bounding_box()
+            page.locator("summary").tap()
+            page.locator("textarea").fill("as large as before")
+            assert page.locator(".frame img").bounding_box() == before
+            page.locator("summary").tap()
             pinch(page)
             page.get_by_role("button", name="Whole patch").tap()
             expect(page.locator("output")).to_have_text("1×")

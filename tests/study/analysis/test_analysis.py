@@ -117,7 +117,9 @@ def test_the_verdict_is_in_words(make_readings) -> None:
 def test_few_are_told_plainly(make_readings) -> None:
     few = analysis(make_readings(1, 12, repeats=0), progress=False)
     texts = [c.text for c in few.cautions]
-    assert any(c.level == "alarm" and "Too few readings" in c.text and "takes 76 to show" in c.text for c in few.cautions)
+    assert any(
+        c.level == "alarm" and "Too few readings" in c.text and "takes 76 to show" in c.text for c in few.cautions
+    )
     assert any("Only 6 real cases" in text for text in texts)
     assert any("No case was read twice" in text for text in texts)
     uneven = only(make_readings(2, 48), lambda r: r.truth == "real" or r.label != "a")

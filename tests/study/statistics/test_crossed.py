@@ -71,9 +71,7 @@ def test_from_five_readers_on_the_conclusion_is_on_readers_at_large() -> None:
     assert [p.scope for p in pooled(matrix(5, 40), strata=strata)] == ["readers at large", "these readers"]
 
 
-@given(
-    p=st.floats(0, 1), variance=st.floats(0, 0.1), df=st.floats(1, 100), n=st.integers(2, 1000)
-)
+@given(p=st.floats(0, 1), variance=st.floats(0, 0.1), df=st.floats(1, 100), n=st.integers(2, 1000))
 def test_never_worth_more_than_the_readings(p: float, variance: float, df: float, n: int) -> None:
     assert 0 <= effective_number(p, variance, df, n=n) <= n * (1 + 1e-12)
 

@@ -50,6 +50,7 @@ function say(text, { trouble = false } = {}, ...extra) {
   paragraph.textContent = text;
   state.replaceChildren(paragraph, ...extra);
   state.classList.toggle("trouble", trouble);
+  if (trouble) state.scrollIntoView({ block: "nearest" });
 }
 
 function button(text, act) {
