@@ -59,7 +59,8 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         why = str(error.strerror).partition(" (")[0]
         raise HistosynthError(
-            f"cannot listen at {host}:{port} ({why}); is the study being served already? Else name another --host or --port"
+            f"cannot listen at {host}:{port} ({why}); is the study being served already? Else give another --port or "
+            "--host"
         ) from None
     if not str(listener.getsockname()[0]).startswith(("127.", "::1")):
         warnings.warn(f"{host} is open to other machines, without TLS: links and answers can be read", stacklevel=2)
