@@ -87,7 +87,11 @@ def test_reader_study(tmp_path: Path, shell: dict[str, str]) -> None:
     follow("reader-study.md", work=work, shell=shell)
     assert (work / "study_report" / "study_report.html").exists()
     found = json.loads((work / "study_report" / "study_report.json").read_text("utf-8"))
-    assert found
+    assert found["title"] == "Drawn gliomas"
+    assert {name: reader["accuracy"]["n"] for name, reader in found["readers"].items()} == {
+        "Reader 1": 12,
+        "Reader 2": 12,
+    }
 
 
 def test_the_test_would_notice() -> None:

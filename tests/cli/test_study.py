@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
@@ -14,8 +13,11 @@ import numpy as np
 import pytest
 
 from histosynth import cli
+from histosynth.cli.describe import describe
 from histosynth.patches.part import Patch, part_path, write_part
 from histosynth.patches.store import write_manifest
+from histosynth.study.database import open_study
+from histosynth.study.links import organizer_link_once
 
 LINK = r"http://127\.0\.0\.1:8000/r/([\w-]{22})"
 
@@ -76,6 +78,13 @@ def test_facts_for_machines(run, stores, tmp_path):
     assert len(facts["warnings"]) == 2
 
 
+def test_info_tells_the_design(run, stores, tmp_path):
+    assert run("create", *stores, "--out", tmp_path / "study", "--seed", 3)[0] == 0
+    facts = describe(tmp_path / "study")
+    assert facts["kind"] == "reader study"
+    assert (facts["readers"], facts["seed"], facts["cases"]) == (2, 3, {"main": {"real": 4, "unet": 4}})
+
+
 def test_models_may_be_named(run, stores, tmp_path):
     words = ("create", *stores[:2], "--fake", f"a={tmp_path / 'unet'}", "--fake", f"b={tmp_path / 'unet'}", "--quiet")
     code, out, _ = run(*words, "--cases", "8", "--out", tmp_path / "study")
@@ -130,30 +139,32 @@ def test_a_missing_extra_is_named(run, monkeypatch, tmp_path):
 def test_serves_until_killed_and_tells_the_organizer_s_link_once(run, stores, tmp_path):
     _, out, _ = run("create", *stores, "--out", tmp_path / "study")
     token = re.search(LINK, out)[1]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     told = []
     for _ in range(2):
         server = subprocess.Popen(
-            [sys.executable, "-m", "histosynth", "study", "serve", str(tmp_path / "study"), "--port", str(port)],
+            [sys.executable, "-m", "histosynth", "study", "serve", str(tmp_path / "study"), "--port", "0"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
-            reply = first_reply(f"http://127.0.0.1:{port}/r/{token}")
+            out = ""
+            while not (at := re.search(r"serving +(http://127\.0\.0\.1:\d+)\n", out)):
+                out += server.stdout.readline()
+            reply = httpx.get(f"{at[1]}/r/{token}", timeout=60)
         finally:
             server.send_signal(signal.SIGINT)
-            out, err = server.communicate(timeout=20)
+            rest, err = server.communicate(timeout=60)
+        assert (server.returncode, err) == (0, "")
         assert (reply.status_code, reply.headers["Location"]) == (303, "/")
-        assert token not in out + err
+        assert token not in out + rest
         told.append(re.findall(r"http://127\.0\.0\.1:8000/organizer/[\w-]{22}", out))
     assert [len(links) for links in told] == [1, 0]
 
 
-def first_reply(url: str) -> httpx.Response:
-    for _ in range(300):
-        try:
-            return httpx.get(url)
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise TimeoutError(url)
+def test_a_port_that_is_taken_is_told_and_no_link_lost(run, stores, tmp_path):
+    assert run("create", *stores, "--out", tmp_path / "study")[0] == 0
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, err = run("serve", tmp_path / "study", "--port", port)
+    assert (code, out) == (2, "")
+    assert f"cannot listen at 127.0.0.1:{port} (Address already in use)" in err
+    assert organizer_link_once(open_study(tmp_path / "study")) is not None

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select
 
 from histosynth.patches.part import encode_png
 from histosynth.study.answers import Answers
@@ -23,6 +24,7 @@ from histosynth.study.database import (
     Picture,
     Presentation,
     Reader,
+    Reading,
     Study,
     now,
     open_study,
@@ -43,6 +45,12 @@ class TinyStudy:
     @property
     def url(self) -> str:
         return self.database.url.render_as_string(hide_password=False)
+
+    def readings(self, reader_id: int = 1) -> list[Reading]:
+        """What a reader has said, in the order of showing."""
+        with self.database.looking() as session:
+            query = select(Reading).join(Presentation).where(Presentation.reader_id == reader_id)
+            return list(session.scalars(query.order_by(Presentation.position)))
 
 
 def fill(database: Database, *, readers: int, cases: int, practice: int, repeats: int) -> list[str]:
@@ -169,3 +177,65 @@ def browse(tiny_study: TinyStudy) -> Callable[..., Browser]:
         return browser.consent() if consent else browser
 
     return opened
+
+
+class Seat:
+    """A reader before a real browser."""
+
+    def __init__(self, page: Any, server: str, token: str) -> None:
+        self.page, self.server, self.token = page, server, token
+
+    def begin(self) -> None:
+        """From the link to the first case."""
+        self.page.goto(f"{self.server}/r/{self.token}")
+        self.page.get_by_label("I have read this").check()
+        self.page.get_by_role("button", name="Begin").click()
+        self.page.get_by_role("link", name="Begin the practice").click()
+        self.page.get_by_role("heading", name="Practice case 1 of 2").wait_for()
+
+    def answer(self, said: str = "Real", confidence: int = 3, *, press: bool = True) -> None:
+        """Choose, and press Next."""
+        self.page.get_by_role("radio", name=said).check()
+        self.page.locator(f"[name=confidence][value='{confidence}']").check()
+        if press:
+            self.page.get_by_role("button", name="Next").click()
+
+    def through_practice(self) -> None:
+        """From the first case to the first that counts."""
+        for _ in range(2):
+            self.answer()
+            self.page.locator("#onward").click()
+        self.page.get_by_role("heading", name="Case 1 of 5").wait_for()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser; the test skips where there is none."""
+    if (path := shutil.which("chromium")) is None:
+        pytest.skip("no chromium on the path")
+    api = pytest.importorskip("playwright.sync_api")
+    api.expect.set_options(timeout=15_000)
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def sit(chromium: Any, tiny_study: TinyStudy, request: pytest.FixtureRequest) -> Iterator[Callable[..., Seat]]:
+    """Seat a reader: `sit(reader, server)`. An error of a script, or a breach of the policy, fails the test."""
+    contexts, errors = [], []
+
+    def seated(reader: int = 0, *, server: str | None = None, **options: Any) -> Seat:
+        context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda told: errors.append(told.text) if "Security Policy" in told.text else None)
+        return Seat(page, server or request.getfixturevalue("server"), tiny_study.tokens[reader])
+
+    yield seated
+    for context in contexts:
+        context.close()
+    assert errors == []

@@ -1,10 +1,14 @@
 """`histosynth study serve`: the page that readers answer on."""
 
+import socket
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from histosynth.cli.study.options import database_option, study_argument
+from histosynth.errors import HistosynthError
 from histosynth.study import require
 
 
@@ -31,12 +35,33 @@ def command(study: Path, host: str, port: int, new_organizer_link: bool, databas
     from histosynth.study.links import organizer_link_once
 
     opened = open_study(study, database=database)
-    link = organizer_link_once(opened, replace=new_organizer_link)
-    url = opened.url.render_as_string(hide_password=False)
-    opened.close()
-    if link is not None:
-        click.echo(f"organizer    {link}\n             (told once; keep it)")
-    # Headers of a proxy count only if it runs on this machine.
-    uvicorn.run(
-        create_app(url), host=host, port=port, log_level="warning", forwarded_allow_ips="127.0.0.1", **server_settings()
-    )
+    with _listening(host, port) as listener:
+        link = organizer_link_once(opened, replace=new_organizer_link)
+        url = opened.url.render_as_string(hide_password=False)
+        opened.close()
+        if link is not None:
+            click.echo(f"organizer    {link}\n             (told once; keep it)")
+        address, port = listener.getsockname()[:2]
+        click.echo(f"serving      http://{f'[{address}]' if ':' in address else address}:{port}")
+        # Headers of a proxy count only if it runs on this machine.
+        config = uvicorn.Config(
+            create_app(url), log_level="warning", forwarded_allow_ips="127.0.0.1", **server_settings()
+        )
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there, before anything else is done or told."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        why = str(error.strerror).partition(" (")[0]
+        raise HistosynthError(
+            f"cannot listen at {host}:{port} ({why}); is the study being served already? Else give another --port or "
+            "--host"
+        ) from None
+    if not str(listener.getsockname()[0]).startswith(("127.", "::1")):
+        warnings.warn(f"{host} is open to other machines, without TLS: links and answers can be read", stacklevel=2)
+    return listener

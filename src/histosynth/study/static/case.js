@@ -21,10 +21,13 @@ viewer.shown.then(() => {
   visible = clock(visible());
 });
 let changes = before.changes ?? 0;
-const last = { said: before.said ?? "", confidence: before.confidence ?? "" };
-for (const [name, value] of Object.entries(last)) if (value) form.elements[name].value = value;
+const last = { said: "", confidence: "" };
+for (const name of Object.keys(last)) {
+  form.elements[name].value ||= before[name] ?? ""; // what was chosen before this script was here stands
+  last[name] = form.elements[name].value;
+}
 if (before.comment) {
-  form.elements.comment.value = before.comment;
+  form.elements.comment.value ||= before.comment;
   form.querySelector("details").open = true;
 }
 
@@ -47,6 +50,7 @@ function say(text, { trouble = false } = {}, ...extra) {
   paragraph.textContent = text;
   state.replaceChildren(paragraph, ...extra);
   state.classList.toggle("trouble", trouble);
+  if (trouble) state.scrollIntoView({ block: "nearest" });
 }
 
 function button(text, act) {
