@@ -15,10 +15,9 @@ from histosynth.study.readings import (
     load_pictures,
     load_readings,
     read,
-    read_csv,
     require_finished,
-    write_csv,
 )
+from histosynth.study.readings_csv import read_csv, write_csv
 
 ONE = Reading(
     reader="Reader 1", case="c", label="a", truth="synthetic", source="unet", is_repeat=False, position=0,

@@ -16,7 +16,7 @@ from PIL import Image
 
 from histosynth import cli
 from histosynth.errors import HistosynthError
-from histosynth.study.readings import write_csv
+from histosynth.study.readings_csv import write_csv
 from histosynth.study.study_report import FACTS, PAGE, analyze
 
 
