@@ -8,7 +8,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from histosynth.errors import HistosynthError
 from histosynth.study.exchange import Truth
 
 
@@ -68,34 +67,6 @@ class Readings:
         given = Counter(reading.reader for reading in self.readings)
         lacks = {name: planned - given[name] for name, planned in self.planned.items()}
         return {name: lack for name, lack in lacks.items() if lack and name not in self.left}
-
-
-def read(place: Path, *, database: str | None = None) -> Readings:
-    """From the directory of a study, or from a CSV.
-
-    Raises:
-        HistosynthError: it is neither, or has no readings.
-    """
-    from histosynth.study.readings_csv import read_csv
-
-    found = read_csv(place) if place.is_file() else load_readings(place, database=database)
-    if not found.readings:
-        raise HistosynthError(f"{place} holds no readings yet; there is nothing to analyze")
-    return found
-
-
-def require_finished(found: Readings, *, interim: bool) -> None:
-    """Raise where readers are still reading, unless that is what is wanted.
-
-    Raises:
-        HistosynthError: who still has how much to read.
-    """
-    if found.missing and not interim:
-        who = ", ".join(f"{name}: {lack}" for name, lack in found.missing.items())
-        raise HistosynthError(
-            f"the study is not finished: readings are missing ({who}); wait, revoke the links of those who will not "
-            "read on, or add --interim, which unblinds the study"
-        )
 
 
 def load_readings(study: Path, *, database: str | None = None) -> Readings:
