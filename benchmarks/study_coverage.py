@@ -1,8 +1,8 @@
 """Do the intervals of a reader study cover the truth as often as they say? Simulated readers of known skill.
 
 Reader r sees in case c the quantity x = (d + u_r) [synthetic] + v_c + ε, where u_r (standard deviation 0.25) is the
-reader's skill beside the average one, v_c what all readers see in the case (half of the variance), and ε what one reader
-sees at one time; the variance of x within a kind is 1. Above the reader's threshold, d/2 + b_r, b_r of standard
+reader's skill beside the average one, v_c what all readers see in the case (half of the variance), and ε what one
+reader sees at one time; the variance of x within a kind is 1. Above the reader's threshold, d/2 + b_r, b_r of standard
 deviation 0.3, "synthetic" is said; the distance from it makes the confidence. So what a figure should be is known in
 closed form, for these readers and for readers at large. 50 real and 50 synthetic cases; intervals at 95%, equivalence
 within ±10 points at alpha 0.05, and its size measured where it is false: at an accuracy of exactly 60%.
@@ -33,7 +33,7 @@ from histosynth.study.statistics.crossed import Pooled, pooled
 from histosynth.study.statistics.equivalence import equivalence
 from histosynth.study.statistics.generators import difference
 from histosynth.study.statistics.learning import learning
-from histosynth.study.statistics.proportion import Proportion, proportion
+from histosynth.study.statistics.proportion import Proportion
 from histosynth.study.statistics.roc import area_of_wins, wins
 from histosynth.study.statistics.signal import signal
 from histosynth.study.statistics.times import times
@@ -57,6 +57,7 @@ class Readers:
 
     @classmethod
     def drawn(cls, number: int, d: float, rng: np.random.Generator) -> "Readers":
+        """Readers at random."""
         skill = d + rng.normal(0, SKILL_SD, number)
         return cls(skill, d / 2 + rng.normal(0, THRESHOLD_SD, number))
 
@@ -75,14 +76,17 @@ class Readers:
 
     @property
     def sensitivity(self) -> Array:
+        """Of each, (R,)."""
         return norm.sf(self.threshold - self.skill)
 
     @property
     def accuracy(self) -> Array:
+        """Of each, (R,)."""
         return (self.sensitivity + norm.cdf(self.threshold)) / 2
 
     @property
     def area(self) -> Array:
+        """Of each, (R,), under the curve of the ten scores."""
         real, synthetic = self.levels()
         below = np.cumsum(real, axis=1) - real
         return (synthetic * (below + real / 2)).sum(axis=1)
@@ -131,8 +135,9 @@ def one_study(d: float, rng: np.random.Generator) -> Iterator[tuple[str, bool | 
             yield f"area, these {number} readers (DeLong)", covers(area_of_wins(psi.mean(axis=0)), readers.area.mean())
             mean = bootstrap.mean_area(psi, rng=rng)
             yield f"area, these {number} readers (bootstrap)", covers(mean, readers.area.mean())
-            yield "confidence, these 2 readers", covers(
-                confidence(np.abs(score), SYNTHETIC).synthetic_above_real, sure_above(readers)
+            yield (
+                "confidence, these 2 readers",
+                covers(confidence(np.abs(score), SYNTHETIC).synthetic_above_real, sure_above(readers)),
             )
         apart = difference(said[:, SYNTHETIC].astype(float), np.arange(CASES // 2) % 2 == 0)
         yield f"two like generators, {number} readers", covers(apart.difference, 0.0)
@@ -167,8 +172,9 @@ def agreements(d: float, simulations: int, seed: int) -> Iterator[tuple[str, boo
     assert kappa is not None
     for _ in range(simulations):
         said = (readers.scores(SYNTHETIC, rng) > 0).astype(float)
-        yield "Krippendorff's alpha, 3 readers", covers(
-            agreement(said, categories=2, measure="alpha", rng=rng, replicates=400), alpha
+        yield (
+            "Krippendorff's alpha, 3 readers",
+            covers(agreement(said, categories=2, measure="alpha", rng=rng, replicates=400), alpha),
         )
         some, case = SYNTHETIC[:40], rng.normal(0, CASE_SHARE**0.5, 40)
         a, b = (readers.scores(some, rng, case)[0] > 0 for _ in range(2))

@@ -264,7 +264,7 @@ def _comparisons(table: Table) -> list[Comparison]:
         is_first = sources[cases] == first
         recognized = table.correct[:, cases]
         there = ~np.isnan(recognized)
-        read: Mask = there[:, is_first].any(axis=1) & there[:, ~is_first].any(axis=1)
+        read = np.array([row[is_first].any() and row[~is_first].any() for row in there])
         if not read.any():
             continue
         sides = [(first, origins[first]), (second, origins[second])]

@@ -23,6 +23,18 @@ Form = Literal["csv", "parquet", "imrmc"]
 FORMS: dict[str, Form] = {"csv": "csv", "parquet": "parquet", "imrmc": "imrmc"}
 
 
+def form_of(out: Path) -> Form:
+    """The form that a file's name ends in.
+
+    Raises:
+        HistosynthError: none.
+    """
+    ending = out.suffix.removeprefix(".").lower()
+    if ending not in FORMS:
+        raise HistosynthError(f"--out {out} ends in none of .csv, .parquet and .imrmc; name the form with --to")
+    return FORMS[ending]
+
+
 def export(found: Readings, out: Path, *, form: Form) -> None:
     """Write the readings to the file `out`, over an older one.
 

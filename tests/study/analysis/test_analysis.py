@@ -165,7 +165,7 @@ def test_the_margin_is_the_declared_one(make_readings) -> None:
     csv = replace(made, margin=None, alpha=None)
     with pytest.raises(HistosynthError, match="give the one you declared"):
         analysis(csv, progress=False)
-    with pytest.raises(HistosynthError, match="between 0 and 0.5"):
+    with pytest.raises(HistosynthError, match=r"between 0 and 0\.5"):
         analysis(csv, margin=0.6, progress=False)
     assert analysis(csv, margin=0.2, progress=False).alpha == 0.05
 

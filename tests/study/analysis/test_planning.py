@@ -60,7 +60,7 @@ def test_more_readers_need_fewer_cases_and_a_plan_repeats_itself() -> None:
     a = assume(reader_sd=0.2, case_sd=0.5)
     found, again = (plan(a, readers=[8, 2, 8], repeats=20, progress=False) for _ in range(2))
     assert found == again
-    two, eight = ([n.cases for n in found.needs if n.readers == r and n.concludes][0] for r in (2, 8))
+    two, eight = (next(n.cases for n in found.needs if n.readers == r and n.concludes) for r in (2, 8))
     assert two is not None
     assert eight is not None
     assert eight < two

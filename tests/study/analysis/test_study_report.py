@@ -123,7 +123,7 @@ def test_nothing_is_written_where_the_study_is_not_finished(half_answered, tmp_p
 
 
 def test_the_verbs(answered, tmp_path: Path, run) -> None:
-    _, out, _ = run("export", answered.path, "--to", "csv", "--out", tmp_path / "r.csv", "--json")
+    _, out, _ = run("export", answered.path, "--out", tmp_path / "r.csv", "--json")
     assert json.loads(out)["readings"] == 10
     words = ["--margin", "0.1", "--out", tmp_path / "out", "--quiet", "--json"]
     code, out, err = run("analyze", tmp_path / "r.csv", *words)
@@ -136,6 +136,7 @@ def test_the_verbs(answered, tmp_path: Path, run) -> None:
     [
         (("analyze", "nowhere", "--out", "r"), "nowhere is not there"),
         (("export", ".", "--to", "csv", "--out", "r.csv"), "is no study"),
+        (("export", ".", "--out", "readings"), "name the form with --to"),
         (("plan", "--readers", "two"), "--readers takes numbers"),
         (("plan", "--accuracy", "0.9"), "equivalence is false there"),
     ],

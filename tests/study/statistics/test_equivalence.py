@@ -25,8 +25,14 @@ def test_p_is_the_larger_of_two_binomial_tails() -> None:
 
 @pytest.mark.parametrize(
     ("k", "n", "conclusion"),
-    [(500, 1000, "equivalent"), (540, 1000, "equivalent"), (70, 100, "different"), (30, 100, "different"), (5, 10, "not shown")],
-)  # fmt: skip
+    [
+        (500, 1000, "equivalent"),
+        (540, 1000, "equivalent"),
+        (70, 100, "different"),
+        (30, 100, "different"),
+        (5, 10, "not shown"),
+    ],
+)
 def test_conclusions(k: int, n: int, conclusion: str) -> None:
     assert equivalence(k, n, margin=0.10, alpha=0.05).conclusion == conclusion
 

@@ -28,7 +28,8 @@ def command(
 
     Equivalence to guessing within the declared margin; accuracy, sensitivity, specificity, d' and area under the ROC
     curve, of each reader and of all; confidence on real and synthetic; by label and by generator; agreement, time,
-    learning; and the patches that convinced most and least. A CSV needs the columns reader, case, truth, said, confidence.
+    learning; and the patches that convinced most and least. A CSV needs the columns reader, case, truth, said and
+    confidence.
 
     \b
       histosynth study analyze study --out study_report

@@ -13,11 +13,11 @@ _PATH = click.Path(path_type=Path)
 @click.command("export", short_help="Readings as CSV, Parquet, or input of iMRMC.")
 @click.argument("study", type=_PATH, metavar="STUDY|CSV")
 @click.option("--out", required=True, type=_PATH, metavar="FILE", help="The file to write; an older one is replaced.")
-@click.option("--to", "form", required=True, type=click.Choice(["csv", "parquet", "imrmc"]), help="The form.")
+@click.option("--to", "form", type=click.Choice(["csv", "parquet", "imrmc"]), help="The form. Default: by the name.")
 @click.option("--interim", is_flag=True, help="Although readers are still reading. It unblinds the study.")
 @database_option
 @json_option
-def command(study: Path, out: Path, form: str, interim: bool, database: str | None, as_json: bool) -> None:
+def command(study: Path, out: Path, form: str | None, interim: bool, database: str | None, as_json: bool) -> None:
     """Write every reading of STUDY with its truth: who read what, what it was, what was said, how surely, how long.
 
     `csv` and `parquet` hold all columns, and `study analyze` reads the CSV again. `imrmc` is the input of iMRMC (FDA),
@@ -25,14 +25,15 @@ def command(study: Path, out: Path, form: str, interim: bool, database: str | No
     generator with the real cases.
 
     \b
-      histosynth study export study --to csv --out readings.csv
-      histosynth study export study --to imrmc --out readings.imrmc
+      histosynth study export study --out readings.csv
+      histosynth study export study --out readings.imrmc
     """
-    from histosynth.study.export import FORMS, export
+    from histosynth.study.export import FORMS, export, form_of
     from histosynth.study.readings import read, require_finished
 
+    to = FORMS[form] if form else form_of(out)
     found = read(study, database=database)
     require_finished(found, interim=interim)
-    export(found, out, form=FORMS[form])
-    facts = {"file": str(out), "form": form, "readings": len(found.readings), "interim": bool(found.missing)}
+    export(found, out, form=to)
+    facts = {"file": str(out), "form": to, "readings": len(found.readings), "interim": bool(found.missing)}
     show(facts, f"{len(found.readings)} readings in {out}", as_json=as_json)
