@@ -23,8 +23,8 @@ def settings_page() -> str:
         "",
         "Written from `histosynth/config.py` by `make docs`; change it there. A TOML file has one table a section:",
         "`--config FILE` reads it, `--config NAME` takes a preset, `--set section.key=value` overrides one setting.",
-        "What a file leaves out keeps its default. `[study]` is no section of it: `histosynth study create` has an option",
-        "for each, and keeps them in the study's `study.toml`.",
+        "What a file leaves out keeps its default. `[study]` is no part of it: `histosynth study create` has options",
+        "for it, and keeps them in the study's `study.toml`.",
     ]
     for name, default in (*Settings(), ("study", StudySettings())):
         lines += ["", f"## [{name}]", "", _one_line(type(default).__doc__), "", "| key | default | may be | meaning |"]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from histosynth import cli
+from histosynth.cli.describe import describe
 from histosynth.patches.part import Patch, part_path, write_part
 from histosynth.patches.store import write_manifest
 from histosynth.study.database import open_study
@@ -75,6 +76,13 @@ def test_facts_for_machines(run, stores, tmp_path):
     assert set(facts["links"]) == {"Reader 1", "Reader 2"}
     assert all(link.startswith("https://read.example/r/") for link in facts["links"].values())
     assert len(facts["warnings"]) == 2
+
+
+def test_info_tells_the_design(run, stores, tmp_path):
+    assert run("create", *stores, "--out", tmp_path / "study", "--seed", 3)[0] == 0
+    facts = describe(tmp_path / "study")
+    assert facts["kind"] == "reader study"
+    assert (facts["readers"], facts["seed"], facts["cases"]) == (2, 3, {"main": {"real": 4, "unet": 4}})
 
 
 def test_models_may_be_named(run, stores, tmp_path):
