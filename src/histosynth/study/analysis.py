@@ -5,13 +5,14 @@ margin is the one declared when the study was created. All randomness is of one 
 """
 
 from collections.abc import Sequence
-from itertools import combinations, takewhile
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
+from histosynth.study.comparisons import comparisons
+from histosynth.study.ends import ends
 from histosynth.study.readings import Reading, Readings
 from histosynth.study.statistics import bootstrap
 from histosynth.study.statistics.agreement import Repeats, agreement, repeats
@@ -19,29 +20,21 @@ from histosynth.study.statistics.calibration import calibration
 from histosynth.study.statistics.confidence import confidence
 from histosynth.study.statistics.crossed import pooled
 from histosynth.study.statistics.equivalence import equivalence
-from histosynth.study.statistics.generators import difference, fisher, holm, mcnemar
 from histosynth.study.statistics.learning import learning
 from histosynth.study.statistics.proportion import LEVEL, proportion
-from histosynth.study.statistics.roc import area, area_of_wins, curve, wins
+from histosynth.study.statistics.roc import area, area_at_large, area_of_wins, curve, wins
 from histosynth.study.statistics.signal import signal
 from histosynth.study.statistics.times import times
 from histosynth.study.study_report_schema import (
     Agreement,
     Area,
-    Comparison,
     Counts,
     Group,
-    Patches,
-    PatchFacts,
-    ReaderComparison,
     ReaderFacts,
     StudyReport,
 )
 from histosynth.study.study_report_words import cautions, verdict
 from histosynth.study.table import Mask, Table
-
-SHOWN = 6
-"""Patches at each end of the scale."""
 
 
 def analysis(
@@ -100,9 +93,9 @@ def analysis(
             "agreement": agreed,
             "readers": readers,
             "labels": _labels(table),
-            "generators": {name: _generator(table, name) for name in _generators(table)},
-            "comparisons": _comparisons(table),
-            "patches": _patches(table),
+            "generators": {name: _generator(table, name) for name in table.generators},
+            "comparisons": comparisons(table),
+            "patches": ends(table),
             "provenance": provenance or {},
         }
         bar.update()
@@ -186,7 +179,9 @@ def _area(table: Table, rng: np.random.Generator) -> Area | None:
     if psi is None:
         return None
     delong = area_of_wins(psi.mean(axis=0))
-    return Area(delong=delong, bootstrap=bootstrap.mean_area(psi, rng=rng)) if delong else None
+    if delong is None:
+        return None
+    return Area(delong=delong, at_large=area_at_large(psi), bootstrap=bootstrap.mean_area(psi, rng=rng))
 
 
 def _wins(table: Table, synthetic: Mask, *, among: Mask | None = None) -> "np.ndarray[Any, Any] | None":
@@ -231,10 +226,6 @@ def _labels(table: Table) -> dict[str, Group]:
     return {str(name): _group(table, labels == name) for name in np.unique(labels) if name}
 
 
-def _generators(table: Table) -> list[str]:
-    return sorted({facts.source for facts in table.cases if facts.truth == "synthetic"})
-
-
 def _generator(table: Table, name: str) -> Group:
     return _group(table, table.where(lambda facts: facts.source in ("real", name)))
 
@@ -252,89 +243,4 @@ def _group(table: Table, cases: Mask) -> Group:
         specificity=_share(table, cases & ~synthetic),
         area=None if psi is None else area_of_wins(psi.mean(axis=0)),
         mean_confidence_synthetic=None if np.isnan(sure).all() else float(np.nanmean(sure)),
-    )
-
-
-def _comparisons(table: Table) -> list[Comparison]:
-    found = []
-    sources = np.array([facts.source for facts in table.cases])
-    origins = {name: _origins(table, name) for name in _generators(table)}
-    for first, second in combinations(origins, 2):
-        cases = np.isin(sources, (first, second))
-        is_first = sources[cases] == first
-        recognized = table.correct[:, cases]
-        there = ~np.isnan(recognized)
-        read = np.array([row[is_first].any() and row[~is_first].any() for row in there])
-        if not read.any():
-            continue
-        sides = [(first, origins[first]), (second, origins[second])]
-        readers = {
-            name: _by_reader(table.of_reader(name), sides)
-            for name, both in zip(table.readers, read, strict=True)
-            if both
-        }
-        pairs = max((r.mcnemar.pairs for r in readers.values() if r.mcnemar), default=0)
-        paired = (
-            f"{pairs} pairs of the same seed and label: McNemar for each reader"
-            if pairs
-            else "No patches of the same seed and label, so nothing pairs: no McNemar test"
-        )
-        found.append((first, second, difference(recognized[read], is_first), readers, paired))
-    adjusted = holm([entry[2].p for entry in found])
-    return [
-        Comparison(first=first, second=second, difference=apart, p_holm=p, readers=readers, note=note)
-        for (first, second, apart, readers, note), p in zip(found, adjusted, strict=True)
-    ]
-
-
-def _origins(table: Table, generator: str) -> dict[str, tuple[str, str]]:
-    """By case what a patch was made from: its label, and its seed, which is what is left of its name.
-
-    Samples are named `<run>_<seed>`; the run is the name of the generator, or else what all its names begin with.
-    """
-    own = [facts for facts in table.cases if facts.source == generator]
-    prefix = f"{generator}_"
-    if not all(facts.patch_id.startswith(prefix) for facts in own):
-        ends = min(facts.patch_id for facts in own), max(facts.patch_id for facts in own)
-        shared = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(*ends, strict=False)))
-        prefix = shared[: shared.rfind("_") + 1]
-    return {facts.case: (facts.label or "", facts.patch_id.removeprefix(prefix)) for facts in own}
-
-
-def _by_reader(own: Sequence[Reading], sides: Sequence[tuple[str, dict[str, tuple[str, str]]]]) -> ReaderComparison:
-    one, other = ({origins[r.case]: r.correct for r in own if r.source == generator} for generator, origins in sides)
-    shared = sorted(one.keys() & other.keys())
-    return ReaderComparison(
-        fisher_p=fisher(list(one.values()), list(other.values())),
-        mcnemar=mcnemar([one[key] for key in shared], [other[key] for key in shared]) if shared else None,
-    )
-
-
-def _patches(table: Table) -> Patches:
-    mean, count = np.nanmean(table.score, axis=0), (~np.isnan(table.score)).sum(axis=0)
-    said = np.nansum(table.said_synthetic, axis=0)
-    comments: dict[str, list[str]] = {}
-    for reading in table.readings:
-        if reading.comment:
-            comments.setdefault(reading.case, []).append(reading.comment)
-    every = [
-        PatchFacts(
-            case=facts.case,
-            patch_id=facts.patch_id,
-            label=facts.label,
-            truth=facts.truth,
-            source=facts.source,
-            score=float(mean[i]),
-            said_synthetic=int(said[i]),
-            readings=int(count[i]),
-            comments=comments.get(facts.case, []),
-        )
-        for i, facts in enumerate(table.cases)
-    ]
-    synthetic = sorted((p for p in every if p.truth == "synthetic"), key=lambda p: p.score)
-    real = sorted((p for p in every if p.truth == "real"), key=lambda p: -p.score)
-    return Patches(
-        most_convincing=[p for p in synthetic[:SHOWN] if p.score < 0],
-        least_convincing=[p for p in synthetic[::-1][:SHOWN] if p.score > 0],
-        mistaken=[p for p in real[:SHOWN] if p.score > 0],
     )

@@ -14,14 +14,14 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from histosynth import __version__
-from histosynth.errors import HistosynthError
 from histosynth.rundir import only_writer, write_json, write_text
 from histosynth.study.analysis import analysis
-from histosynth.study.readings import load_pictures, read, require_finished
+from histosynth.study.readings import load_pictures
 from histosynth.study.study_report_figures import charts
 from histosynth.study.study_report_schema import PatchFacts, StudyReport, as_json
 from histosynth.study.study_report_words import compared, p_value, signed
 from histosynth.study.table import Table
+from histosynth.study.unblind import unblind
 
 PAGE = "study_report.html"
 FACTS = "study_report.json"
@@ -54,10 +54,7 @@ def analyze(
     Raises:
         HistosynthError: no study, no readings, not finished, no margin.
     """
-    if not place.exists() and database is None:
-        raise HistosynthError(f"{place} is not there; give the directory of a study, or a CSV of readings")
-    found = read(place, database=database)
-    require_finished(found, interim=interim)
+    found = unblind(place, interim=interim, database=database)
     provenance = _provenance(place, seed=seed, found=repr(found.readings))
     report = analysis(found, margin=margin, alpha=alpha, seed=seed, provenance=provenance, progress=progress)
     shown = {patch.case for patch in _patches(report)}

@@ -1,6 +1,7 @@
 """The charts of a reader study's report, as SVG whose colors are those of the page around it, light or dark."""
 
 import re
+from collections.abc import Sequence
 from io import StringIO
 
 from matplotlib import rc_context
@@ -15,7 +16,8 @@ from histosynth.study.table import Table
 INK, SOFT, HAIR, ACCENT, REAL, ZONE = "#1d2125", "#5c6269", "#dcd9d2", "#a3265e", "#2f6f8f", "#f5f3ee"
 _NAMES = {INK: "ink", SOFT: "soft", HAIR: "hair", ACCENT: "accent", REAL: "real", ZONE: "wash"}
 _WIDTH = 4.3  # inches: text stays readable on a phone
-_PARTS = 5
+_PARTS = 5  # of a session
+_LONGEST_NAME = 18
 
 
 def charts(report: StudyReport, table: Table) -> dict[str, str]:
@@ -57,6 +59,12 @@ def _new(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _name_rows(axes: Axes, names: Sequence[str], *, first: int) -> None:
+    """Names as they are, `$` included, cut where they would leave no room."""
+    short = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in names]
+    axes.set_yticks(range(first, first + len(names)), short, parse_math=False)
+
+
 def _chance(axes: Axes, report: StudyReport, *, vertical: bool) -> None:
     half, margin = 50.0, 100 * report.margin
     span, line = (axes.axvspan, axes.axvline) if vertical else (axes.axhspan, axes.axhline)
@@ -76,7 +84,7 @@ def _accuracy(report: StudyReport) -> Figure:
     for y, (_, value, low, high, color) in enumerate(rows):
         axes.hlines(y, 100 * low, 100 * high, color=color, linewidth=1.6)
         axes.plot(100 * value, y, "o" if color == INK else "D", color=color, markersize=6)
-    axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+    _name_rows(axes, [row[0] for row in rows], first=0)
     axes.set(xlim=(0, 100), ylim=(len(rows) - 0.5, -0.5), xlabel="correct (%)")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -160,7 +168,7 @@ def _time(table: Table) -> Figure | None:
         whiskerprops={"color": INK},
         capprops={"color": INK},
     )
-    axes.set_yticks(range(1, len(timed) + 1), table.readers)
+    _name_rows(axes, table.readers, first=1)
     axes.set(xlabel="seconds a case", xlim=(0, None))
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)

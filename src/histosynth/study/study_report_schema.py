@@ -108,8 +108,10 @@ class Area:
 
     delong: Interval
     """For these readers."""
+    at_large: Interval | None
+    """For readers at large (Obuchowski, Rockette, Hillis); None of one reader."""
     bootstrap: Interval
-    """Over readers and cases; over cases alone where readers are few, which its note says."""
+    """Over readers and cases; over cases alone where readers are few, which its note says. Wider than need be."""
 
 
 @dataclass(frozen=True, kw_only=True)

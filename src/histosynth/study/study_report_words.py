@@ -106,10 +106,11 @@ def _telling_apart(report: StudyReport) -> Iterator[str]:
             f"{percent(1 - report.specificity[0].value)}."
         )
     if report.area:
-        area = report.area.bootstrap
+        at_large = report.area.at_large if report.pooled[0].scope == "readers at large" else None
+        area = at_large or report.area.delong
         yield (
-            f"From signed confidence, the mean area under the ROC curve is {area.value:.3f} "
-            f"(95% interval {area.low:.3f} to {area.high:.3f}{f'; {area.note}' if area.note else ''}); 0.5 is guessing."
+            f"From signed confidence, the mean area under the ROC curve is {area.value:.3f} ({area.level:.0%} interval "
+            f"{area.low:.3f} to {area.high:.3f}); 0.5 is guessing."
         )
 
 

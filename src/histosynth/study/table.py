@@ -72,6 +72,11 @@ class Table:
         """Which cases are so, (C,)."""
         return np.array([holds(facts) for facts in self.cases], dtype=bool)
 
+    @cached_property
+    def generators(self) -> list[str]:
+        """Whose synthetic cases there are."""
+        return sorted({facts.source for facts in self.cases if facts.truth == "synthetic"})
+
     def of_reader(self, reader: str) -> list[Reading]:
         """In the order read."""
         own = [reading for reading in self.readings if reading.reader == reader]

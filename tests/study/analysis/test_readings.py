@@ -8,17 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from histosynth.errors import HistosynthError
-from histosynth.study.links import revoke_link
 from histosynth.study.readings import (
     COLUMNS,
     Reading,
     load_pictures,
     load_readings,
-    read,
-    read_csv,
-    require_finished,
-    write_csv,
 )
+from histosynth.study.readings_csv import read_csv, write_csv
 
 ONE = Reading(
     reader="Reader 1", case="c", label="a", truth="synthetic", source="unet", is_repeat=False, position=0,
@@ -41,27 +37,6 @@ def test_a_study_s_readings_are_its_main_ones_in_the_order_read(answered) -> Non
     assert found.readings[1].source == "run"
     assert found.readings[0].comment == "=comment 2"
     assert found.readings[0].seconds == 4.0
-
-
-def test_an_unfinished_study_is_not_read_by_accident(half_answered) -> None:
-    found = load_readings(half_answered.path)
-    assert found.missing == {"Reader 2": 2}
-    with pytest.raises(HistosynthError, match=r"not finished.*Reader 2: 2.*--interim"):
-        require_finished(found, interim=False)
-    require_finished(found, interim=True)
-
-
-def test_a_reader_whose_link_was_revoked_is_not_waited_for(half_answered) -> None:
-    revoke_link(half_answered.database, "2")
-    found = load_readings(half_answered.path)
-    assert (found.missing, found.left) == ({}, {"Reader 2": 2})
-    assert len(found.readings) == 8
-    require_finished(found, interim=False)
-
-
-def test_a_study_without_readings_has_nothing_to_tell(tiny_study) -> None:
-    with pytest.raises(HistosynthError, match="no readings yet"):
-        read(tiny_study.path)
 
 
 def test_pictures_are_those_that_readers_saw(answered) -> None:
@@ -128,4 +103,4 @@ def test_what_is_wrong_in_a_csv_is_said_with_its_line(tmp_path: Path, text: str,
 def test_a_csv_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(HistosynthError, match="no CSV of readings"):
-        read(tmp_path / "r.csv")
+        read_csv(tmp_path / "r.csv")

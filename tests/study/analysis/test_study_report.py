@@ -6,6 +6,7 @@ import sys
 import warnings
 from base64 import b64decode
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 
 from histosynth import cli
 from histosynth.errors import HistosynthError
-from histosynth.study.readings import write_csv
+from histosynth.study.readings_csv import write_csv
 from histosynth.study.study_report import FACTS, PAGE, analyze
 
 
@@ -91,11 +92,14 @@ def test_synthetic_pictures_say_so_and_real_ones_do_not(answered, tmp_path: Path
 
 
 def test_what_readers_wrote_stays_text(tmp_path: Path, make_readings) -> None:
-    write_csv(tmp_path / "<i>r.csv", make_readings(2, 12, skill=3, generators=("<gan>", "unet")).readings)
+    made = make_readings(2, 12, skill=3, generators=("<gan>", "unet")).readings
+    names = {"Reader 1": "$x$ <b>", "Reader 2": "$\\frac a reader of a long name"}
+    write_csv(tmp_path / "<i>r.csv", [replace(reading, reader=names[reading.reader]) for reading in made])
     analyze(tmp_path / "<i>r.csv", out=tmp_path / "r", margin=0.1, progress=False)
     found = page(tmp_path / "r" / PAGE)
     assert "<b>smeared</b>" in found.text
     assert "<gan>" in found.text
+    assert found.text.count("$x$ <b>") > 5
 
 
 def test_few_of_everything_still_make_a_page(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu
+from scipy.special import logit
+from scipy.stats import mannwhitneyu, t
 
 from histosynth.study.statistics.bootstrap import FIXED, mean_area
-from histosynth.study.statistics.roc import area, area_of_wins, curve, delong_variance, wins
+from histosynth.study.statistics.roc import area, area_at_large, area_of_wins, curve, delong_variance, wins
 
 scores = st.lists(st.sampled_from([-5, -3, -1, 1, 2, 4]), min_size=2, max_size=40)
 
@@ -67,6 +68,29 @@ def test_the_bootstrap_of_these_readers_is_near_delong() -> None:
     assert found.note == FIXED
     assert found.value == pytest.approx(delong.value)
     assert (found.low, found.high) == pytest.approx((delong.low, delong.high), abs=0.006)
+
+
+def test_readers_at_large_by_the_formula() -> None:
+    """Covariances of placements by loops."""
+    rng = np.random.default_rng(4)
+    truth = np.arange(60) % 2 == 1
+    common = rng.normal(truth.astype(float))
+    psi = np.stack([wins(common + rng.normal(size=60) + d * truth, truth) for d in (0.0, 1.0, 2.0)])
+    areas, pairs = psi.mean(axis=(1, 2)), [(0, 1), (0, 2), (1, 2)]
+    cov = np.mean(
+        [sum(np.cov(psi[a].mean(axis=axis), psi[b].mean(axis=axis))[0, 1] / 30 for axis in (0, 1)) for a, b in pairs]
+    )
+    variance = areas.var(ddof=1) / 3 + cov
+    df = 2 * (variance / (areas.var(ddof=1) / 3)) ** 2
+    found = area_at_large(psi)
+    assert found is not None
+    assert found.value == pytest.approx(areas.mean())
+    reach = t.ppf(0.975, df) * np.sqrt(variance) / (found.value * (1 - found.value))
+    assert logit(found.high) - logit(found.value) == pytest.approx(reach)
+
+
+def test_one_reader_says_nothing_of_others() -> None:
+    assert area_at_large(np.full((1, 4, 4), 0.5)) is None
 
 
 def test_readers_who_differ_widen_the_bootstrap() -> None:

@@ -29,11 +29,10 @@ def command(study: Path, out: Path, form: str | None, interim: bool, database: s
       histosynth study export study --out readings.imrmc
     """
     from histosynth.study.export import FORMS, export, form_of
-    from histosynth.study.readings import read, require_finished
+    from histosynth.study.unblind import unblind
 
     to = FORMS[form] if form else form_of(out)
-    found = read(study, database=database)
-    require_finished(found, interim=interim)
+    found = unblind(study, interim=interim, database=database)
     export(found, out, form=to)
     facts = {"file": str(out), "form": to, "readings": len(found.readings), "interim": bool(found.missing)}
     show(facts, f"{len(found.readings)} readings in {out}", as_json=as_json)

@@ -9,7 +9,13 @@ Each case's placement is its mean ψ against all cases of the other kind. For m 
 variances of their placements, var A = S²_s / m + S²_r / n. For the mean area of several readers of the same cases,
 placements are averaged over readers first: that is DeLong's covariance between readers, and holds for these readers.
 
-The interval is made on the logit of A (Pepe 2003, 5.2.4), so it stays within 0 and 1. Where all pairs agree, the
+For readers at large (Obuchowski & Rockette 1995, Commun Stat B 24, 285; degrees of freedom of Hillis 2007, Stat Med 26,
+596), with MS the variance of the R readers' areas, here never less than their error, and cov DeLong's mean covariance
+of two readers:
+
+    var Ā = MS / R + max(cov, 0),     df = (R - 1) (var Ā / (MS / R))²
+
+Intervals are made on the logit of A (Pepe 2003, 5.2.4), so they stay within 0 and 1. Where all pairs agree, the
 variance is none; then the limit is that of as many agreeing pairs as share no case.
 """
 
@@ -18,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from histosynth.metrics.uncertainty import Interval
 from histosynth.study.statistics.proportion import LEVEL, exact_limits
@@ -56,9 +62,29 @@ def area_of_wins(psi: Array, *, level: float = LEVEL) -> Interval | None:
         pairs = min(m, n)
         low, high = exact_limits(value * pairs, pairs, level=level)
         return Interval(value=value, low=float(low), high=float(high), level=level, note="limits of separate pairs")
-    error = float(np.sqrt(delong_variance(psi)))
-    reach = norm.ppf((1 + level) / 2) * error / (value * (1 - value))
-    low, high = expit(logit(value) + np.array([-reach, reach]))
+    return _on_logit(value, float(norm.ppf((1 + level) / 2)) * delong_variance(psi) ** 0.5, level=level)
+
+
+def area_at_large(psi: Array, *, level: float = LEVEL) -> Interval | None:
+    """The mean area for readers at large, from ψ (R, m, n) of two or more readers of the same cases; else None.
+
+    None, too, where all pairs agree, or there are fewer than two cases of a kind.
+    """
+    readers, m, n = psi.shape
+    value = float(psi.mean())
+    if readers < 2 or min(m, n) < 2 or value in (0.0, 1.0):
+        return None
+    covariance = np.cov(psi.mean(axis=2)) / m + np.cov(psi.mean(axis=1)) / n  # DeLong's, (R, R)
+    common = float(covariance[~np.eye(readers, dtype=bool)].mean())
+    own = float(np.diag(covariance).mean()) - common
+    from_readers = max(float(psi.mean(axis=(1, 2)).var(ddof=1)), own) / readers
+    variance = from_readers + max(common, 0.0)
+    df = (readers - 1) * (variance / from_readers) ** 2 if from_readers else np.inf
+    return _on_logit(value, float(t.ppf((1 + level) / 2, df)) * variance**0.5, level=level)
+
+
+def _on_logit(value: float, reach: float, *, level: float) -> Interval:
+    low, high = expit(logit(value) + np.array([-reach, reach]) / (value * (1 - value)))
     return Interval(value=value, low=float(low), high=float(high), level=level)
 
 
