@@ -203,6 +203,7 @@ def test_kill_9_of_the_server(sit, tiny_study) -> None:
         seat.through_practice()
         seat.answer("Synthetic", 5)
         expect(page.get_by_role("heading")).to_have_text("Case 2 of 5")
+        expect(page.locator(".frame.live")).to_be_visible()
         process.send_signal(signal.SIGKILL)
         process.wait()
         seat.answer("Synthetic", 1)
