@@ -105,6 +105,27 @@ def test_reload_and_pause_keep_what_was_chosen(sit, server, tiny_study) -> None:
     assert page.evaluate("localStorage.length") == 0
 
 
+def test_a_picture_that_does_not_come(sit, server, tiny_study) -> None:
+    """It is asked for again, and nobody answers what was not seen."""
+    seat = sit()
+    page = seat.page
+    seat.begin()
+    waiting = []
+    page.route("**/picture/*", lambda route: waiting.append(route) if waiting else (waiting.append(0), route.abort()))
+    page.reload()
+    seat.answer("Synthetic", 5)
+    expect(page.locator("#state")).to_contain_text("The patch has not loaded yet")
+    assert tiny_study.readings() == []
+    while len(waiting) < 2:
+        page.wait_for_timeout(20)
+    waiting[1].continue_()
+    expect(page.locator(".frame.live")).to_be_visible()
+    expect(page.locator("#state")).to_be_empty()
+    page.get_by_role("button", name="Next").click()
+    expect(page.locator(".verdict")).to_be_visible()
+    assert len(tiny_study.readings()) == 1
+
+
 def test_offline_and_online_again(sit, server, tiny_study) -> None:
     seat = sit()
     page = seat.page
@@ -182,6 +203,7 @@ def test_kill_9_of_the_server(sit, tiny_study) -> None:
         seat.through_practice()
         seat.answer("Synthetic", 5)
         expect(page.get_by_role("heading")).to_have_text("Case 2 of 5")
+        expect(page.locator(".frame.live")).to_be_visible()
         process.send_signal(signal.SIGKILL)
         process.wait()
         seat.answer("Synthetic", 1)

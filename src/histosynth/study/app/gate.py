@@ -2,7 +2,8 @@
 
 Cross-site requests are kept out thrice. The cookie is SameSite; here, a POST must say that it comes from this very
 origin (`Sec-Fetch-Site`, which all browsers since 2023 send and no script can forge, else `Origin`); and its form must
-hold the token of its visit (`entry`).
+hold the token of its visit (`entry`). Older browsers say `Origin: null` to a page that sends no referrer, as ours do:
+those have the cookie and the token to show.
 
 The body is read here, before any route: a client that sends it slowly keeps a coroutine waiting, not a thread.
 """
@@ -82,12 +83,12 @@ class Gate:
 
 
 def same_origin(request: Request) -> bool:
-    """Whether the browser says that one of our own pages asks; one that says nothing at all has the token to show."""
+    """Whether the browser says that one of our own pages asks, or is too old to say."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
     origin = request.headers.get("origin")
-    return origin in (None, f"{request.url.scheme}://{request.headers.get('host', '')}")
+    return origin in (None, "null", f"{request.url.scheme}://{request.headers.get('host', '')}")
 
 
 async def whole_body(request: Request, receive: Receive) -> bytes | None:

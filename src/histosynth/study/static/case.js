@@ -48,7 +48,7 @@ function remember() {
 function say(text, { trouble = false } = {}, ...extra) {
   const paragraph = document.createElement("p");
   paragraph.textContent = text;
-  state.replaceChildren(paragraph, ...extra);
+  state.replaceChildren(...(text ? [paragraph] : []), ...extra);
   state.classList.toggle("trouble", trouble);
   if (trouble) state.scrollIntoView({ block: "nearest" });
 }

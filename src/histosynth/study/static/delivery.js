@@ -23,12 +23,14 @@ function pause(ms, signal) {
 }
 
 async function attempt(url, fields) {
+  const patience = new AbortController();
+  const timer = setTimeout(() => patience.abort(), PATIENCE_MS);
   try {
     const reply = await fetch(url, {
       method: "POST",
       body: new URLSearchParams(fields),
       headers: { Accept: "application/json" },
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: patience.signal,
       redirect: "error",
     });
     const told = await reply.json();
@@ -36,6 +38,8 @@ async function attempt(url, fields) {
     return { status: reply.status, told, later };
   } catch {
     return { status: 0, told: {}, later: 0 }; // no network, no server, no answer in time, or something in between spoke
+  } finally {
+    clearTimeout(timer);
   }
 }
 
