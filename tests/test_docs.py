@@ -32,8 +32,11 @@ def test_reference_pages_are_as_the_code_says(page: str) -> None:
 
 @pytest.mark.parametrize(("document", "line"), commands())
 def test_commands_shown_can_be_typed(document: str, line: str) -> None:
-    verb, *words = line.split()[1:]
-    command = histosynth.get_command(click.Context(histosynth), verb)
+    command: click.Command | None = histosynth
+    words = line.split()[1:]
+    while isinstance(command, click.Group):
+        command, words = command.get_command(click.Context(command), words[0]), words[1:]
+    assert command is not None, f"{document}: {line}"
     known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
     unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
     assert not unknown, f"{document}: {line}"

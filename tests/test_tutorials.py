@@ -1,5 +1,6 @@
 """What the documents show is run: tutorials from top to bottom, and each way to read a store."""
 
+import json
 import os
 import re
 import shlex
@@ -59,10 +60,10 @@ def assert_shown(shown: list[str], printed: list[str], *, command: str) -> None:
         at = found + 1
 
 
-def test_slides_to_store(tmp_path: Path, shell: dict[str, str]) -> None:
-    work = tmp_path / "work"
+def follow(tutorial: str, *, work: Path, shell: dict[str, str]) -> None:
+    """Do all that a tutorial says, in an empty directory."""
     work.mkdir()
-    for language, text in blocks(DOCS / "tutorials" / "slides-to-store.md"):
+    for language, text in blocks(DOCS / "tutorials" / tutorial):
         if language == "bash":
             run(["bash", "-euc", text], cwd=work, shell=shell)
         elif language == "python":
@@ -71,9 +72,26 @@ def test_slides_to_store(tmp_path: Path, shell: dict[str, str]) -> None:
             for session in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
                 command, *shown = session.splitlines()
                 assert_shown(shown, run(["bash", "-euc", command], cwd=work, shell=shell), command=command)
+
+
+def test_slides_to_store(tmp_path: Path, shell: dict[str, str]) -> None:
+    work = tmp_path / "work"
+    follow("slides-to-store.md", work=work, shell=shell)
     for made in ("slides", "outlines", "labels.csv", "truth", "store/manifest.json", "look/labels.csv", "sheet.png"):
         assert (work / made).exists(), made
     assert len(Store(work / "store")) == 36
+
+
+def test_reader_study(tmp_path: Path, shell: dict[str, str]) -> None:
+    work = tmp_path / "work"
+    follow("reader-study.md", work=work, shell=shell)
+    assert (work / "study_report" / "study_report.html").exists()
+    found = json.loads((work / "study_report" / "study_report.json").read_text("utf-8"))
+    assert found["title"] == "Drawn gliomas"
+    assert {name: reader["accuracy"]["n"] for name, reader in found["readers"].items()} == {
+        "Reader 1": 12,
+        "Reader 2": 12,
+    }
 
 
 def test_the_test_would_notice() -> None:

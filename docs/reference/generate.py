@@ -8,11 +8,12 @@ import click
 from pydantic.fields import FieldInfo
 
 from histosynth.cli import VERBS, histosynth
-from histosynth.config import Settings
+from histosynth.config import Settings, StudySettings
 from histosynth.report.compare.schema import ComparisonFacts
 from histosynth.report.schema import ReportFacts
+from histosynth.study.study_report_schema import json_schema
 
-BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
 
 
 def settings_page() -> str:
@@ -22,9 +23,10 @@ def settings_page() -> str:
         "",
         "Written from `histosynth/config.py` by `make docs`; change it there. A TOML file has one table a section:",
         "`--config FILE` reads it, `--config NAME` takes a preset, `--set section.key=value` overrides one setting.",
-        "What a file leaves out keeps its default.",
+        "What a file leaves out keeps its default. `[study]` is no part of it: `histosynth study create` has options",
+        "for it, and keeps them in the study's `study.toml`.",
     ]
-    for name, default in Settings():
+    for name, default in (*Settings(), ("study", StudySettings())):
         lines += ["", f"## [{name}]", "", _one_line(type(default).__doc__), "", "| key | default | may be | meaning |"]
         lines += ["| --- | --- | --- | --- |"]
         for key, field in type(default).model_fields.items():
@@ -40,14 +42,24 @@ def cli_page() -> str:
     for verb in VERBS:
         command = histosynth.get_command(group, verb)
         assert command is not None
-        usage = " ".join(command.collect_usage_pieces(click.Context(command, info_name=verb, parent=group)))
-        text = _one_line((command.help or "").partition("\b")[0])
-        lines += ["", f"## histosynth {verb}", "", f"`histosynth {verb} {usage}`", "", text]
-        if examples := (command.help or "").partition("\b")[2].strip():
-            lines += ["", "```", *(line.strip() for line in examples.splitlines()), "```"]
-        lines += ["", "| option | meaning |", "| --- | --- |"]
-        lines += [_option(p) for p in command.params if isinstance(p, click.Option)]
+        lines += _command(command, click.Context(command, info_name=verb, parent=group), heading="##")
     return "\n".join(lines) + "\n"
+
+
+def _command(command: click.Command, context: click.Context, *, heading: str) -> list[str]:
+    """A verb, or a step of one; the steps of a verb follow it."""
+    usage = " ".join(command.collect_usage_pieces(context))
+    text = _one_line((command.help or "").partition("\b")[0])
+    lines = ["", f"{heading} {context.command_path}", "", f"`{context.command_path} {usage}`", "", text]
+    if examples := (command.help or "").partition("\b")[2].strip():
+        lines += ["", "```", *(line.strip() for line in examples.splitlines()), "```"]
+    if options := [_option(p) for p in command.params if isinstance(p, click.Option)]:
+        lines += ["", "| option | meaning |", "| --- | --- |", *options]
+    for name in command.list_commands(context) if isinstance(command, click.Group) else ():
+        step = command.get_command(context, name)
+        assert step is not None
+        lines += _command(step, click.Context(step, info_name=name, parent=context), heading=f"{heading}#")
+    return lines
 
 
 def _option(option: click.Option) -> str:
@@ -89,11 +101,17 @@ def compare_schema() -> str:
     return json.dumps(ComparisonFacts.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
+def study_report_schema() -> str:
+    """The form of study_report.json as JSON Schema."""
+    return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
 PAGES = {
     "settings.md": settings_page,
     "cli.md": cli_page,
     "report.schema.json": report_schema,
     "compare.schema.json": compare_schema,
+    "study_report.schema.json": study_report_schema,
 }
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from histosynth.errors import HistosynthError, Stopped, nearest
 
 VERBS = (
     "demo", "patches", "pack", "normalize", "train", "watch", "sample", "translate", "interpolate", "inpaint",
-    "evaluate", "compare", "export", "info", "doctor",
+    "evaluate", "compare", "study", "export", "info", "doctor",
 )  # fmt: skip
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 

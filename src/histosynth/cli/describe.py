@@ -15,7 +15,7 @@ Facts = dict[str, Any]
 
 KNOWN = (
     "a slide, a folder of slides, outlines, labels, a patch store, a run, a weights file, a report, a comparison, "
-    "or settings"
+    "a reader study, or settings"
 )
 REPORT = "report.json"
 COMPARISON = "compare.json"
@@ -48,13 +48,13 @@ def _directory(path: Path) -> Facts:
     if (path / COMPARISON).is_file():
         return _comparison(path)
     if (path / MANIFEST).is_file():
-        for kind, facts in (("patch store", _store), ("run", _run)):
+        for kind, facts in (("patch store", _store), ("run", _run), ("reader study", _study)):
             try:
                 manifest = read_manifest(path, kind=kind)
             except HistosynthError:
                 continue
             return facts(path, manifest)
-        read_manifest(path, kind="store, run or report")
+        read_manifest(path, kind="store, run, report or study")
     if (path / EXPORT).is_file():
         return _export(path)
     return _folder(path)
@@ -91,6 +91,24 @@ def _store(path: Path, manifest: Facts) -> Facts:
 def _counts(store: Any, column: str) -> dict[str, int]:
     counts = Counter("none" if value is None else value for value in store.column(column))
     return {} if set(counts) == {"none"} else dict(sorted(counts.items()))
+
+
+def _study(path: Path, manifest: Facts) -> Facts:
+    """Its design. Which case is real, and what was answered, is not for a glance in passing."""
+    settings = manifest["settings"]
+    cases: dict[str, dict[str, int]] = {}
+    for cell in manifest["cases"]:
+        name = f"{cell['source']}, {cell['label']}" if cell["label"] else cell["source"]
+        cases.setdefault(cell["part"], {})[name] = cell["cases"]
+    return {
+        "kind": "reader study",
+        **{key: settings[key] for key in ("title", "readers", "repeats", "margin", "alpha", "seed")},
+        "cases": cases,
+        "side_px": manifest["patch_px"],
+        "mpp": manifest["mpp"],
+        "patients": {str(side["label"]): side["patients"] for side in manifest["patients"]},
+        "warnings": manifest["warnings"],
+    }
 
 
 def _run(path: Path, manifest: Facts) -> Facts:

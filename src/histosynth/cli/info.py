@@ -17,7 +17,7 @@ def command(thing: Path, as_json: bool) -> None:
     """Say what ANYTHING is and what it holds.
 
     ANYTHING: a slide, a folder of slides, outlines, labels, a patch store, a run, a weights file, a report, a
-    comparison, a settings file or the name of a preset.
+    comparison, a reader study, a settings file or the name of a preset.
     """
     from histosynth.cli.describe import describe
 

@@ -10,9 +10,9 @@ from typing import Any
 from tqdm import tqdm
 
 from histosynth.config import EvaluateSettings
-from histosynth.errors import HistosynthError
 from histosynth.metrics.cache import cache_directory, cached_outputs
 from histosynth.metrics.extractors import FeatureExtractor, build_extractor, outputs_of
+from histosynth.patches.pair import check_pair
 from histosynth.patches.store import Store
 from histosynth.report.activations import Activations, Outputs
 from histosynth.report.comparison import compare
@@ -58,7 +58,7 @@ def evaluate(
     Raises:
         HistosynthError: the stores cannot be compared, or `out` holds something else.
     """
-    check_stores(real, fake)
+    check_pair(real, fake)
     check_out(out, facts=FACTS, kind=KIND)
     planned = plan(real=real, fake=fake, neighbors=settings.neighbors)
     weights = Path(settings.weights) if settings.weights else None
@@ -97,31 +97,6 @@ def evaluate(
         write_text(directory / PAGE, page)
         write_json(directory / FACTS, found)
     return found
-
-
-def check_stores(real: Store, fake: Store) -> None:
-    """See that the two stores can stand for real and synthetic patches of one kind.
-
-    Raises:
-        HistosynthError: one holds what belongs in the other, or their patches differ in size.
-    """
-    tissue, made = real.column("source").count("real"), len(fake) - fake.column("source").count("real")
-    if not made:
-        raise HistosynthError(f"--fake {fake.path} holds real patches; swap --real and --fake?")
-    if made < len(fake):
-        raise HistosynthError(
-            f"--fake {fake.path} holds {len(fake) - made} real patches among {len(fake)}; give samples only"
-        )
-    if tissue < len(real):
-        raise HistosynthError(
-            f"--real {real.path} holds {len(real) - tissue} synthetic patches among {len(real)}; "
-            "give a store that `histosynth patches` made"
-        )
-    if real.patch_px != fake.patch_px:
-        raise HistosynthError(
-            f"patch sizes differ: {real.patch_px} px in {real.path}, {fake.patch_px} px in {fake.path}; "
-            f"make the real store with --set patches.patch_px={fake.patch_px}"
-        )
 
 
 def _activations(

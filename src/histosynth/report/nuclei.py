@@ -21,10 +21,10 @@ from histosynth.metrics.morphology import (
     join,
     measure_store,
 )
+from histosynth.patches.pair import median_mpp
 from histosynth.report.activations import Activations
 from histosynth.report.comparison import PAIRS
 from histosynth.report.sides import SIDES, Plan, SideName
-from histosynth.report.words import median_mpp
 from histosynth.stain import StainFit
 
 MOST_PATCHES = 150

@@ -7,12 +7,12 @@ from typing import Any
 
 from histosynth.config import EvaluateSettings
 from histosynth.metrics.extractors import FeatureExtractor
+from histosynth.patches.pair import median_mpp
 from histosynth.patches.store import Store
 from histosynth.report.comparison import Figures
 from histosynth.report.schema import KIND, SCHEMA_VERSION, ReportFacts
 from histosynth.report.section import Caution, Section
 from histosynth.report.sides import SEED, Plan, Side
-from histosynth.report.words import median_mpp
 from histosynth.rundir import provenance
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-import numpy as np
-
 from histosynth.metrics.extractors import FeatureExtractor
 from histosynth.metrics.uncertainty import Interval
+from histosynth.patches.pair import median_mpp
 from histosynth.patches.store import Store
 from histosynth.report.comparison import DISTANCES, Comparison, Figures
 from histosynth.report.section import Caution, Section
@@ -180,9 +179,3 @@ def _left_out(plan: Plan, real: Store, fake: Store) -> Iterator[str]:
                 yield f"{bare:,} of {len(store):,} {title} patches carry no label and are left out."
     if other := sum(split not in ("train", "held_out") for split in real.column("split")):
         yield f"{other:,} of {len(real):,} real patches are in no split and are left out."
-
-
-def median_mpp(store: Store) -> float | None:
-    """Microns per pixel of the patches; None where the store states none."""
-    stated = [mpp for mpp in store.column("mpp") if mpp is not None]
-    return float(np.median(stated)) if stated else None

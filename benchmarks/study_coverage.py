@@ -1,0 +1,242 @@
+"""Do the intervals of a reader study cover the truth as often as they say? Simulated readers of known skill.
+
+Reader r sees in case c the quantity x = (d + u_r) [synthetic] + v_c + ε, where u_r (standard deviation 0.25) is the
+reader's skill beside the average one, v_c what all readers see in the case (half of the variance), and ε what one
+reader sees at one time; the variance of x within a kind is 1. Above the reader's threshold, d/2 + b_r, b_r of standard
+deviation 0.3, "synthetic" is said; the distance from it makes the confidence. So what a figure should be is known in
+closed form, for these readers and for readers at large. 50 real and 50 synthetic cases; intervals at 95%, equivalence
+within ±10 points at alpha 0.05, and its size measured where it is false: at an accuracy of exactly 60%.
+
+    .venv/bin/python benchmarks/study_coverage.py [--simulations 1000] [--seed 0] [--quick]
+
+Two minutes of processor time; `--quick` takes six seconds and shows that it runs. The last line is JSON: `low` and
+`high` are the lowest and highest coverage of all intervals, `ratio` is the lowest over the nominal one; `size` the
+highest rate at which equivalence was declared falsely.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.stats import norm
+from tqdm import tqdm
+
+from histosynth.metrics.uncertainty import Interval
+from histosynth.study.statistics import bootstrap
+from histosynth.study.statistics.agreement import agreement, cohen_kappa, counts, krippendorff_alpha
+from histosynth.study.statistics.confidence import confidence
+from histosynth.study.statistics.crossed import Pooled, pooled
+from histosynth.study.statistics.equivalence import equivalence
+from histosynth.study.statistics.generators import difference
+from histosynth.study.statistics.learning import learning
+from histosynth.study.statistics.proportion import Proportion
+from histosynth.study.statistics.roc import area_at_large, area_of_wins, wins
+from histosynth.study.statistics.signal import signal
+from histosynth.study.statistics.times import times
+
+Array = NDArray[np.float64]
+SKILLS = {"guessing": 0.0, "d' = 0.5": 0.5, "d' = 1.5": 1.5}
+SKILL_SD, THRESHOLD_SD, CASE_SHARE = 0.25, 0.3, 0.5
+CASES = 100
+SYNTHETIC = np.arange(CASES) % 2 == 1
+CUTS = np.array([0.25, 0.5, 0.8, 1.2])
+MARGIN, ALPHA = 0.10, 0.05
+NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Their skill and threshold."""
+
+    skill: Array
+    threshold: Array
+
+    @classmethod
+    def drawn(cls, number: int, d: float, rng: np.random.Generator) -> "Readers":
+        """Readers at random."""
+        skill = d + rng.normal(0, SKILL_SD, number)
+        return cls(skill, d / 2 + rng.normal(0, THRESHOLD_SD, number))
+
+    def scores(self, synthetic: NDArray[np.bool_], rng: np.random.Generator, case: Array | None = None) -> Array:
+        """Signed confidence (R, C)."""
+        common = rng.normal(0, CASE_SHARE**0.5, len(synthetic)) if case is None else case
+        own = rng.normal(0, (1 - CASE_SHARE) ** 0.5, (len(self.skill), len(synthetic)))
+        x = self.skill[:, None] * synthetic + common + own - self.threshold[:, None]
+        return np.where(x > 0, 1.0, -1.0) * (1 + np.digitize(np.abs(x), CUTS))
+
+    def levels(self) -> tuple[Array, Array]:
+        """The chance of each of the ten scores, (R, 10), of real and of synthetic cases."""
+        edges = np.concatenate([[-np.inf], -CUTS[::-1], [0], CUTS, [np.inf]])
+        real = np.diff(norm.cdf(edges + self.threshold[:, None]), axis=1)
+        return real, np.diff(norm.cdf(edges + (self.threshold - self.skill)[:, None]), axis=1)
+
+    @property
+    def sensitivity(self) -> Array:
+        """Of each, (R,)."""
+        return norm.sf(self.threshold - self.skill)
+
+    @property
+    def accuracy(self) -> Array:
+        """Of each, (R,)."""
+        return (self.sensitivity + norm.cdf(self.threshold)) / 2
+
+    @property
+    def area(self) -> Array:
+        """Of each, (R,), under the curve of the ten scores."""
+        real, synthetic = self.levels()
+        below = np.cumsum(real, axis=1) - real
+        return (synthetic * (below + real / 2)).sum(axis=1)
+
+
+def at_large(of: Callable[[Readers], Array], d: float) -> float:
+    """The mean over all readers there might be."""
+    u, b = np.meshgrid(NODES, NODES)
+    every = Readers(d + SKILL_SD * u.ravel(), d / 2 + THRESHOLD_SD * b.ravel())
+    w = np.outer(WEIGHTS, WEIGHTS).ravel()
+    return float(of(every) @ w / w.sum())
+
+
+def covers(found: Interval | Pooled | Proportion | None, truth: float) -> bool | None:
+    return None if found is None else found.low <= truth <= found.high
+
+
+def one_study(d: float, rng: np.random.Generator) -> Iterator[tuple[str, bool | None]]:
+    """Which interval of one simulated study covered."""
+    strata = SYNTHETIC
+    for number in (1, 2, 5, 10):
+        readers = Readers.drawn(number, d, rng)
+        score = readers.scores(SYNTHETIC, rng)
+        said = score > 0
+        correct = (said == SYNTHETIC).astype(float)
+        found = {p.scope: p for p in pooled(correct, strata=strata)}
+        psi = np.stack([wins(row, SYNTHETIC) for row in score])
+        if number == 1:
+            yield "accuracy, one reader", covers(found["one reader"], readers.accuracy[0])
+            own = signal(said[0], SYNTHETIC)
+            yield "sensitivity, one reader", covers(own.sensitivity, readers.sensitivity[0])
+            yield "d', one reader", covers(own.d_prime, readers.skill[0])
+            yield "criterion, one reader", covers(own.criterion, (readers.threshold - readers.skill / 2)[0])
+            yield "area, one reader (DeLong)", covers(area_of_wins(psi[0]), readers.area[0])
+            place = rng.permutation(CASES) / (CASES - 1)
+            yield "learning (none), one reader", covers(learning(correct[0], place, np.zeros(CASES)), 0.0)
+            yield "median time, one reader", covers(times(rng.lognormal(2, 0.6, CASES)).median, np.exp(2))
+            continue
+        yield f"accuracy, these {number} readers", covers(found["these readers"], readers.accuracy.mean())
+        if number >= 5:
+            truth = at_large_known("accuracy", d)
+            yield f"accuracy, readers at large ({number} read)", covers(found["readers at large"], truth)
+            mean = bootstrap.mean_area(psi, rng=rng)
+            yield f"area, readers at large ({number} read, bootstrap)", covers(mean, at_large_known("area", d))
+            yield f"area, readers at large ({number} read)", covers(area_at_large(psi), at_large_known("area", d))
+        else:
+            yield f"area, these {number} readers (DeLong)", covers(area_of_wins(psi.mean(axis=0)), readers.area.mean())
+            mean = bootstrap.mean_area(psi, rng=rng)
+            yield f"area, these {number} readers (bootstrap)", covers(mean, readers.area.mean())
+            yield (
+                "confidence, these 2 readers",
+                covers(confidence(np.abs(score), SYNTHETIC).synthetic_above_real, sure_above(readers)),
+            )
+        apart = difference(said[:, SYNTHETIC].astype(float), np.arange(CASES // 2) % 2 == 0)
+        yield f"two like generators, {number} readers", covers(apart.difference, 0.0)
+
+
+def sure_above(readers: Readers) -> float:
+    """The chance that a synthetic case gets more confidence than a real one, a tie half, mean over readers."""
+    real, synthetic = (levels[:, 5:] + levels[:, 4::-1] for levels in readers.levels())
+    below = np.cumsum(real, axis=1) - real
+    return float((synthetic * (below + real / 2)).sum(axis=1).mean())
+
+
+KNOWN: dict[tuple[str, float], float] = {}
+
+
+def at_large_known(name: str, d: float) -> float:
+    if (name, d) not in KNOWN:
+        KNOWN[name, d] = at_large(lambda readers: getattr(readers, name), d)
+    return KNOWN[name, d]
+
+
+def agreements(d: float, simulations: int, seed: int) -> Iterator[tuple[str, bool | None]]:
+    """Of three given readers with other cases: alpha between them, kappa of one with herself over 40 cases."""
+    rng = np.random.default_rng([seed, 1])
+    readers = Readers.drawn(3, d, rng)
+    many = np.arange(200_000) % 2 == 1
+    case = rng.normal(0, CASE_SHARE**0.5, len(many))
+    first, second = readers.scores(many, rng, case) > 0, readers.scores(many, rng, case) > 0
+    alpha = krippendorff_alpha(counts(first.astype(float), categories=2))
+    kappa = cohen_kappa(first[0], second[0])
+    assert alpha is not None
+    assert kappa is not None
+    for _ in range(simulations):
+        said = (readers.scores(SYNTHETIC, rng) > 0).astype(float)
+        yield (
+            "Krippendorff's alpha, 3 readers",
+            covers(agreement(said, categories=2, measure="alpha", rng=rng, replicates=400), alpha),
+        )
+        some, case = SYNTHETIC[:40], rng.normal(0, CASE_SHARE**0.5, 40)
+        a, b = (readers.scores(some, rng, case)[0] > 0 for _ in range(2))
+        yield "Cohen's kappa, 40 repeats", covers(cohen_kappa(a, b), kappa.value)
+
+
+def false_equivalence(simulations: int, seed: int) -> dict[str, float]:
+    """How often equivalence is declared at an accuracy of exactly 1/2 + margin."""
+    rng = np.random.default_rng([seed, 2])
+    d = brentq(lambda d: at_large(lambda readers: readers.accuracy, d) - 0.5 - MARGIN, 0.1, 2)
+    found: dict[str, list[bool]] = {}
+    for _ in range(simulations):
+        k = int(rng.binomial(CASES, 0.5 + MARGIN))
+        verdict = equivalence(k, CASES, margin=MARGIN, alpha=ALPHA)
+        found.setdefault("one reader", []).append(verdict.conclusion == "equivalent")
+        for number in (2, 5, 10):
+            readers = Readers.drawn(number, d, rng)
+            if number == 2:  # these readers: their own mean accuracy is what must be at the margin
+                shift = brentq(lambda s, r=readers: Readers(r.skill + s, r.threshold).accuracy.mean() - 0.6, -3, 5)
+                readers = Readers(readers.skill + shift, readers.threshold)
+            correct = ((readers.scores(SYNTHETIC, rng) > 0) == SYNTHETIC).astype(float)
+            first = pooled(correct, strata=SYNTHETIC, margin=MARGIN, alpha=ALPHA)[0]
+            assert first.equivalence is not None
+            scope = f"{first.scope} ({number} read)"
+            found.setdefault(scope, []).append(first.equivalence.conclusion == "equivalent")
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="40 simulations: shows that it runs, nothing else")
+    options = parser.parse_args()
+    simulations = 40 if options.quick else options.simulations
+    table: dict[str, dict[str, list[bool | None]]] = {}
+    for name, d in SKILLS.items():
+        for i in tqdm(range(simulations), desc=name, unit="study"):
+            for figure, covered in one_study(d, np.random.default_rng([options.seed, 0, i])):
+                table.setdefault(figure, {}).setdefault(name, []).append(covered)
+        for figure, covered in agreements(d, simulations, options.seed):
+            table.setdefault(figure, {}).setdefault(name, []).append(covered)
+    print(f"\nCoverage of 95% intervals, {simulations} simulations\n")
+    print(f"| interval | {' | '.join(SKILLS)} |\n| --- |{' --- |' * len(SKILLS)}")
+    every = []
+    for figure, row in table.items():
+        shares = [float(np.mean([c for c in row[name] if c is not None])) for name in SKILLS]
+        every += shares
+        print(f"| {figure} | {' | '.join(f'{share:.1%}' for share in shares)} |")
+    undefined = sum(c is None for row in table.values() for cells in row.values() for c in cells)
+    print(f"\nundefined, and left out: {undefined}")
+    sizes = false_equivalence(simulations, options.seed)
+    print(f"\nEquivalence declared at an accuracy of exactly {0.5 + MARGIN:.0%} (alpha {ALPHA:g})\n")
+    print("| scope | rate |\n| --- | --- |")
+    for scope, rate in sizes.items():
+        print(f"| {scope} | {rate:.1%} |")
+    print(json.dumps({
+        "name": "study_coverage", "ratio": min(every) / 0.95, "low": min(every), "high": max(every), "unit": "coverage",
+        "nominal": 0.95, "simulations": simulations, "size": max(sizes.values()), "alpha": ALPHA,
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""Fifty readers at once against one server of the reader study: no answer lost, none doubled, and how long each takes.
+
+Makes a study of 200 cases and 50 readers, starts `histosynth study serve` as a process of its own, and lets 50 clients
+read it to the end over HTTP as fast as they can: open the link, consent, and for each case fetch the page and its
+picture, then send the answer, again and again until the server says that it is stored. In the end every answer that was
+acknowledged must be in the database, as it was given, and nothing else: 10,000 in all.
+
+Then the same with the server killed (SIGKILL) and started again ten times in the middle. One answer in twenty is sent
+twice at once, as by a double click.
+
+Latencies are of a POST of an answer, from sending it to the reply; clients and server share the machine. In these two
+runs nobody pauses between cases, so the server is as busy as it can be, and each waits for all others. In the third, 50
+readers of 20 cases look at each for some seconds (4 on average, exponential), which is still quick for a pathologist.
+
+Needs the extra `study` (and httpx). Takes six minutes on two cores with nothing else to do; `--quick` (10 readers, 20
+cases, 3 kills) some seconds; `--only NAME` makes one of the runs. The last line is JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from histosynth.config import StudySettings
+from histosynth.patches.part import Patch, part_path, write_part
+from histosynth.patches.store import write_manifest
+from histosynth.study.create import create
+
+PX = 128
+TWICE = 0.05
+PATIENCE_S = 10.0
+
+
+@dataclass
+class Server:
+    """The server process, which can be killed and started again at the same port."""
+
+    study: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+    kills: int = 0
+
+    def start(self) -> None:
+        """Start it; `ready` waits for it."""
+        command = [sys.executable, "-m", "histosynth", "study", "serve", str(self.study), "--port", str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def kill(self) -> None:
+        """End it as a power cut would: no time to say goodbye."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    async def ready(self) -> None:
+        """Wait until it answers."""
+        for _ in range(600):
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                await asyncio.sleep(0.1)
+            else:
+                writer.close()
+                return
+        raise RuntimeError("the server does not start")
+
+
+@dataclass
+class Figures:
+    """What the clients saw."""
+
+    acknowledged: dict[str, tuple[str, int]] = field(default_factory=dict)
+    post_s: list[float] = field(default_factory=list)
+    picture_s: list[float] = field(default_factory=list)
+    until_stored_s: list[float] = field(default_factory=list)
+    tries: int = 0
+    doubled_posts: int = 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def make_study(root: Path, *, readers: int, cases: int) -> tuple[Path, list[str]]:
+    """A study of noise: the server does not look at pictures."""
+    rng = np.random.default_rng(0)
+    stores = {}
+    for source in ("real", "model"):
+        more = {"split": "held_out", "patient_id": "p"} if source == "real" else {}
+        patches = [
+            Patch(patch_id=f"{source}_{i}", image=rng.integers(0, 256, (PX, PX, 3), dtype=np.uint8), source=source,
+                  mpp=0.5, **more)
+            for i in range(cases // 2)
+        ]  # fmt: skip
+        (root / source).mkdir()
+        write_part(part_path(root / source, "a"), patches, fingerprint="f")
+        write_manifest(root / source, {})
+        stores[source] = root / source
+    settings = StudySettings(cases=cases, readers=readers)
+    made = create(stores["real"], [(None, stores["model"])], out=root / "study", settings=settings, progress=False)
+    return made.study, [link.rpartition("/")[2] for link in made.links.values()]
+
+
+async def patiently(http: httpx.AsyncClient, method: str, path: str, **more: object) -> tuple[httpx.Response, float]:
+    """Ask until somebody answers, as the page's script does; the reply, and how long it alone took."""
+    wait = 0.05
+    while True:
+        began = time.perf_counter()
+        try:
+            reply = await http.request(method, path, **more)  # type: ignore[arg-type]
+            if reply.status_code < 500:
+                return reply, time.perf_counter() - began
+        except httpx.TransportError:
+            pass
+        await asyncio.sleep(wait * random.uniform(0.75, 1.25))
+        wait = min(2 * wait, 1.0)
+
+
+async def read(port: int, token: str, seen: Figures, *, pause_s: float) -> None:
+    """One reader, from the link to the last case."""
+    hidden = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", headers={"Sec-Fetch-Site": "same-origin"}, timeout=PATIENCE_S
+    ) as http:
+        await patiently(http, "GET", f"/r/{token}")
+        welcome, _ = await patiently(http, "GET", "/welcome")
+        await patiently(http, "POST", "/welcome", data=dict(hidden.findall(welcome.text)) | {"consent": "yes"})
+        while True:
+            page, _ = await patiently(http, "GET", "/case")
+            if page.status_code == 303:  # to the thanks
+                return
+            fields = dict(hidden.findall(page.text))
+            shown = fields["presentation"]
+            _, took = await patiently(http, "GET", f"/picture/{shown}")
+            seen.picture_s.append(took)
+            await asyncio.sleep(pause_s and random.expovariate(1 / pause_s))
+            said, confidence = random.choice(["real", "synthetic"]), random.randint(1, 5)
+            form = fields | {"said": said, "confidence": str(confidence), "visible_ms": "1000"}
+            began = time.perf_counter()
+            clicks = 2 if random.random() < TWICE else 1
+            seen.doubled_posts += clicks - 1
+            replies = await asyncio.gather(
+                *(
+                    patiently(http, "POST", "/answer", data=form, headers={"Accept": "application/json"})
+                    for _ in range(clicks)
+                )
+            )
+            for reply, took in replies:
+                assert reply.status_code == 200, (reply.status_code, reply.text)
+                assert reply.json()["saved"] == shown
+                seen.post_s.append(took)
+            seen.until_stored_s.append(time.perf_counter() - began)
+            seen.acknowledged[shown] = (said, confidence)
+
+
+async def kill_now_and_then(server: Server, seen: Figures, *, planned: int, kills: int) -> None:
+    for number in range(1, kills + 1):
+        while len(seen.acknowledged) < planned * number // (kills + 1):
+            await asyncio.sleep(0.02)
+        server.kill()
+        server.kills += 1
+        server.start()
+
+
+async def run(*, readers: int, cases: int, kills: int = 0, pause_s: float = 0) -> dict[str, object]:
+    """One study, read to the end; its figures."""
+    with tempfile.TemporaryDirectory() as directory:
+        study, tokens = make_study(Path(directory), readers=readers, cases=cases)
+        server, seen = Server(study, free_port()), Figures()
+        server.start()
+        try:
+            await server.ready()
+            began = time.perf_counter()
+            killer = asyncio.create_task(kill_now_and_then(server, seen, planned=readers * cases, kills=kills))
+            await asyncio.gather(*(read(server.port, token, seen, pause_s=pause_s) for token in tokens))
+            wall = time.perf_counter() - began
+            await killer
+        finally:
+            server.kill()
+        file = sqlite3.connect(study / "study.db")
+        stored = file.execute("SELECT presentation_id, said, confidence FROM reading").fetchall()
+        whole = file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        finished = file.execute("SELECT count(*) FROM reader WHERE finished_at IS NOT NULL").fetchone()[0]
+        file.close()
+    kept = {shown: (said, confidence) for shown, said, confidence in stored}
+    return {
+        "readers": readers,
+        "planned": readers * cases,
+        "acknowledged": len(seen.acknowledged),
+        "stored": len(stored),
+        "lost": sum(kept.get(shown) != answer for shown, answer in seen.acknowledged.items()),
+        "doubled": len(stored) - len(kept),
+        "never_given": len(kept.keys() - seen.acknowledged.keys()),
+        "finished": finished,
+        "database_whole": whole,
+        "kills": server.kills,
+        "sent_twice": seen.doubled_posts,
+        "load_average": os.getloadavg()[1],
+        "wall_s": round(wall, 1),
+        "answers_per_s": round(len(stored) / wall, 1),
+        "post_ms": percentiles(seen.post_s),
+        "until_stored_ms": percentiles(seen.until_stored_s),
+        "picture_ms": percentiles(seen.picture_s),
+    }
+
+
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    return {f"p{q}": round(float(np.percentile(seconds, q)) * 1000, 1) for q in (50, 95, 99, 100)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="10 readers, 20 cases, 3 kills")
+    parser.add_argument("--only", choices=["undisturbed", "killed", "paced"], help="one run")
+    given = parser.parse_args()
+    readers, cases, kills, paced, pause_s = (10, 20, 3, 6, 0.5) if given.quick else (50, 200, 10, 20, 4.0)
+    runs = {
+        "undisturbed": {"cases": cases},
+        "killed": {"cases": cases, "kills": kills},
+        "paced": {"cases": paced, "pause_s": pause_s},
+    }
+    figures = {}
+    for name, options in runs.items():
+        if given.only in (None, name):
+            figures[name] = asyncio.run(run(readers=readers, **options))
+            print(name, json.dumps(figures[name], indent=2), flush=True)
+    good = all(
+        f["stored"] == f["acknowledged"] == f["planned"] and not f["lost"] and not f["doubled"] and f["database_whole"]
+        for f in figures.values()
+    )
+    print(json.dumps({"none_lost_none_doubled": good, **figures}))
+    sys.exit(not good)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What every route needs: the rules, the visits, the templates and the limits. One for each server process."""
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import Request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from histosynth.study.answers import Answers
+from histosynth.study.app.limits import Limiter, network
+from histosynth.study.database import Database
+from histosynth.study.visits import Visits
+
+STATIC = Path(__file__).parents[1] / "static"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """Where the routes find what they work with."""
+
+    database: Database
+    answers: Answers
+    visits: Visits
+    pages: Environment
+    static: str
+    """The path of scripts and styles. It changes with their content, so browsers may keep them for good."""
+    wrong_links: Limiter = field(default_factory=lambda: Limiter(burst=10, per_second=1 / 60))
+    """By network: ten guesses, then one a minute."""
+    posts: Limiter = field(default_factory=lambda: Limiter(burst=300, per_second=10))
+    """By visit: no hand is as fast."""
+    refusals: Limiter = field(default_factory=lambda: Limiter(burst=60, per_second=1))
+    """By network: how many refusals the audit log takes up, lest it fill the disk."""
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("uvicorn.error"))
+
+
+def furnish(database: Database) -> Desk:
+    """The desk of a study."""
+    answers = Answers(database)
+    about = answers.about()
+    pages = Environment(
+        loader=PackageLoader("histosynth.study"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    content = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(STATIC.iterdir())))
+    static = f"/static/{content.hexdigest()[:16]}"
+    pages.globals.update(study=about.title, static=static, contact=about.settings.get("contact") or "")
+    return Desk(
+        database=database,
+        answers=answers,
+        visits=Visits(database),
+        pages=pages,
+        static=static,
+    )
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk of the app that serves this request."""
+    found: Desk = request.app.state.desk
+    return found
+
+
+def address_of(request: Request) -> str:
+    """From where it was asked."""
+    return request.client.host if request.client else ""
+
+
+def network_of(request: Request) -> str:
+    """What limits by address count as one."""
+    return network(address_of(request))

@@ -1,0 +1,98 @@
+"""What is refused: told plainly, as a page or as JSON, and noted in the audit log."""
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from histosynth.study.answers import ANONYMOUS
+from histosynth.study.app.desk import address_of, desk_of, network_of
+
+HEADINGS = {
+    400: ("This request could not be read", "Please go back and try again."),
+    401: (
+        "Please open your link",
+        "This page knows you by the link that you were sent. Open it again, and go on where you stopped: "
+        "every answer that was saved is there.",
+    ),
+    403: (
+        "That is not allowed",
+        "The request did not come from this page, or from an outdated one. Please go on from here.",
+    ),
+    404: ("There is nothing here", "The address may be mistyped. Your answers are safe."),
+    405: ("That is not allowed", "The address is right, but not what was to be done there."),
+    408: ("That took too long", "The request did not arrive whole. Please try again."),
+    409: ("This case has been answered", "Answers are final once given. Please go on with the present case."),
+    413: ("That is too much", "The request was larger than any answer is. Is the comment very long?"),
+    422: ("Something is missing", "Please answer both questions: real or synthetic, and a confidence of 1 to 5."),
+    429: ("Too many attempts", "Please wait a little, then try again."),
+    500: ("Something went wrong here", "That is this server's fault, not yours. Answers that were saved are safe."),
+    503: ("The server is busy", "Nothing that was saved is lost. Please try again in a moment."),
+}
+
+
+class Refusal(HTTPException):
+    """A request that is not granted; `noted` where the audit log has it already."""
+
+    def __init__(self, status: int, *, why: str = "", text: str = "", wait_s: float = 0, noted: bool = False) -> None:
+        headers = {"Retry-After": str(int(wait_s) + 1)} if wait_s else None
+        super().__init__(status, detail=why, headers=headers)
+        self.text, self.noted = text, noted
+
+
+def wants_json(request: Request) -> bool:
+    """Whether a script of the page asks."""
+    return request.headers.get("accept", "") == "application/json"
+
+
+def told(request: Request, status: int, *, text: str = "", headers: dict[str, str] | None = None) -> Response:
+    """The reply that tells of a refusal."""
+    heading, usual = HEADINGS.get(status, HEADINGS[400])
+    if wants_json(request):
+        return JSONResponse({"heading": heading, "text": text or usual}, status, headers=headers)
+    page = desk_of(request).pages.get_template("error.html.j2")
+    shown = page.render(heading=heading, text=text or usual, onward=status in (403, 404, 409, 422, 503))
+    return HTMLResponse(shown, status, headers=headers)
+
+
+def note(request: Request, status: int, why: str) -> None:
+    """Write a refusal to the audit log, unless that network has filled more than its share of it."""
+    desk = desk_of(request)
+    if not desk.refusals.take(network_of(request)):
+        detail = f"{status} {request.method} {shown_path(request)}: {why}"
+        actor = getattr(request.state, "actor", ANONYMOUS)
+        desk.answers.audit(actor, "request refused", detail=detail, address=address_of(request))
+
+
+def shown_path(request: Request) -> str:
+    """The path without what may be the token of a link."""
+    path = request.url.path
+    for start in ("/r/", "/organizer/"):
+        if path.startswith(start):
+            return f"{start}…"
+    return path[:200]
+
+
+def on_refusal(request: Request, error: Exception) -> Response:
+    """A `Refusal`, or what the framework refuses by itself: unknown addresses, wrong methods."""
+    assert isinstance(error, HTTPException)
+    if not getattr(error, "noted", False):
+        note(request, error.status_code, error.detail)
+    headers = dict(error.headers) if error.headers else None
+    return told(request, error.status_code, text=getattr(error, "text", ""), headers=headers)
+
+
+def on_invalid(request: Request, error: Exception) -> Response:
+    """Fields that are absent, or hold what they cannot."""
+    assert isinstance(error, RequestValidationError)
+    fields = sorted({str(e["loc"][-1]) for e in error.errors()})
+    note(request, 422, f"fields {', '.join(fields)}"[:200])
+    return told(request, 422)
+
+
+def on_database(request: Request, error: Exception) -> Response:
+    """The database cannot be reached or written: the page tries again, and shows that it does."""
+    assert isinstance(error, SQLAlchemyError)
+    desk_of(request).log.error("the database failed: %s", error)
+    return told(request, 503, headers={"Retry-After": "2"})

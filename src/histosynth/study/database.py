@@ -1,0 +1,269 @@
+"""The one file that holds a study: cases with their pictures, readers, what each is shown and said, and an audit log.
+
+SQLite by default (`STUDY/study.db`), in WAL mode: readers do not wait for writers. `synchronous=FULL` puts each commit
+on disk before it returns, so an answer that was acknowledged survives `kill -9` and a power cut. Writing transactions
+begin with `BEGIN IMMEDIATE`: they wait for the lock instead of failing halfway, and those of one process queue before
+they try, since SQLite's own waiting is by sleeping and asking again. Any other SQLAlchemy URL works too;
+there, rows are locked with `SELECT … FOR UPDATE`, which SQLite does not need and leaves out, and who only looks does so
+at REPEATABLE READ.
+
+All times are UTC, ISO 8601, with milliseconds: equal in length, so they sort as texts.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import JSON, Connection, ForeignKey, UniqueConstraint, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from histosynth.errors import HistosynthError
+
+FILE = "study.db"
+_BUSY_MS = 30_000  # how long a writer waits for the one before it
+_WRITES = "histosynth_writes"
+
+
+def now(*, days: float = 0) -> str:
+    """The time, that many days ahead."""
+    return (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="milliseconds")
+
+
+class Base(DeclarativeBase):
+    """What all tables share."""
+
+    type_annotation_map = {dict[str, Any]: JSON}  # noqa: RUF012 - as SQLAlchemy reads it
+
+
+class Study(Base):
+    """The study itself: one row, id 1."""
+
+    __tablename__ = "study"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    created_at: Mapped[str]
+    seed: Mapped[int]
+    margin: Mapped[float]
+    """Equivalence margin around 50 % accuracy, declared before anyone reads."""
+    alpha: Mapped[float]
+    settings: Mapped[dict[str, Any]]
+    organizer_hash: Mapped[str | None]
+    """SHA-256 of the organizer's token; None until `study serve` has made one."""
+
+
+class Case(Base):
+    """A patch that readers judge. `case_id` is random: it says nothing of it."""
+
+    __tablename__ = "case"
+    case_id: Mapped[str] = mapped_column(primary_key=True)
+    part: Mapped[str]
+    """`main` or `practice`."""
+    label: Mapped[str | None]
+    truth: Mapped[str]
+    """`real` or `synthetic`."""
+    source: Mapped[str]
+    """`real`, or the generator: the `source` of its samples."""
+    patch_id: Mapped[str]
+    patient_id: Mapped[str | None]
+
+
+class Picture(Base):
+    """What readers see of a case."""
+
+    __tablename__ = "picture"
+    case_id: Mapped[str] = mapped_column(ForeignKey("case.case_id"), primary_key=True)
+    png: Mapped[bytes]
+
+
+class Reader(Base):
+    """One who reads. The token of the link is kept as its hash."""
+
+    __tablename__ = "reader"
+    reader_id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    expires_at: Mapped[str]
+    revoked_at: Mapped[str | None]
+    consented_at: Mapped[str | None]
+    finished_at: Mapped[str | None]
+
+
+class Presentation(Base):
+    """One showing of a case to a reader. `presentation_id` is random, another for each reader and each repeat."""
+
+    __tablename__ = "presentation"
+    __table_args__ = (UniqueConstraint("reader_id", "position"),)
+    presentation_id: Mapped[str] = mapped_column(primary_key=True)
+    reader_id: Mapped[int] = mapped_column(ForeignKey("reader.reader_id"))
+    position: Mapped[int]
+    """From 0; practice comes before main."""
+    case_id: Mapped[str] = mapped_column(ForeignKey("case.case_id"))
+    part: Mapped[str]
+    is_repeat: Mapped[bool]
+    """Whether this reader has been shown the case before."""
+    shown_at: Mapped[str | None]
+    """When the page first showed it."""
+
+
+class Reading(Base):
+    """An answer, final once here. The primary key makes a second one to the same showing impossible."""
+
+    __tablename__ = "reading"
+    presentation_id: Mapped[str] = mapped_column(ForeignKey("presentation.presentation_id"), primary_key=True)
+    said: Mapped[str]
+    """`real` or `synthetic`."""
+    confidence: Mapped[int]
+    """1 (a guess) to 5 (certain)."""
+    comment: Mapped[str]
+    seconds: Mapped[float]
+    """From shown to answered."""
+    changes: Mapped[int]
+    """How often the answer was changed before it was final."""
+    answered_at: Mapped[str]
+
+
+class Visit(Base):
+    """A browser that came by a link. It holds for as long as that link does: a new or revoked one ends it."""
+
+    __tablename__ = "visit"
+    cookie_hash: Mapped[str] = mapped_column(primary_key=True)
+    reader_id: Mapped[int | None] = mapped_column(ForeignKey("reader.reader_id"))
+    """None for the organizer."""
+    token_hash: Mapped[str]
+    """Of the link it came by."""
+    opened_at: Mapped[str]
+
+
+class Audit(Base):
+    """What happened, refusals included."""
+
+    __tablename__ = "audit"
+    audit_id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[str]
+    actor: Mapped[str]
+    """`reader 3`, `organizer` or `anonymous`."""
+    event: Mapped[str]
+    detail: Mapped[str]
+    address: Mapped[str]
+
+
+class Database:
+    """A study's database, with one kind of session for looking and one for writing.
+
+    Args:
+        url: any URL of SQLAlchemy.
+
+    Raises:
+        HistosynthError: no such URL, or its driver is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url = make_url(url)
+            self._engine = create_engine(self.url, pool_pre_ping=self.url.get_backend_name() != "sqlite")
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise HistosynthError(
+                f"--database is no URL of a database ({error}); see the how-to reader-study"
+            ) from None
+        except ModuleNotFoundError as error:
+            raise HistosynthError(
+                f"the database {self.place} needs a driver ({error}); install it, or name another in the URL: "
+                "postgresql+psycopg://… needs the package psycopg"
+            ) from None
+        self._queue: AbstractContextManager[object] = nullcontext()
+        if self.url.get_backend_name() == "sqlite":
+            self._queue = Lock()
+            event.listen(self._engine, "connect", _set_up_sqlite)
+            event.listen(self._engine, "begin", _begin_sqlite)
+            self._looking_engine = self._engine
+        else:
+            self._looking_engine = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        self._writing_engine = self._engine.execution_options(**{_WRITES: True})
+
+    @property
+    def place(self) -> str:
+        """The URL without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def looking(self) -> Iterator[Session]:
+        """A session that only reads: one consistent view."""
+        with Session(self._looking_engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that is committed, and on disk, when it ends without an exception; else nothing of it stays."""
+        with self._queue, Session(self._writing_engine) as session, session.begin():
+            yield session
+
+    def create_tables(self) -> None:
+        """Make the tables.
+
+        Raises:
+            HistosynthError: the database cannot be reached, or holds a study already.
+        """
+        with self._said_plainly():
+            Base.metadata.create_all(self._writing_engine)
+        if self._has_study():
+            raise HistosynthError(f"the database {self.place} holds a study already; name another")
+
+    def require_study(self) -> "Database":
+        """Itself.
+
+        Raises:
+            HistosynthError: it holds no study, or cannot be reached.
+        """
+        if not self._has_study():
+            raise HistosynthError(f"the database {self.place} holds no study; make one with `histosynth study create`")
+        return self
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._engine.dispose()
+
+    def _has_study(self) -> bool:
+        with self._said_plainly(), self.looking() as session:
+            return session.get(Study, 1) is not None
+
+    @contextmanager
+    def _said_plainly(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            said = error.orig if isinstance(error, DBAPIError) else error
+            raise HistosynthError(f"the database {self.place} is no study's, or cannot be reached: {said}") from error
+
+
+def url_in(study: Path) -> str:
+    """The URL of the SQLite file in a study's directory."""
+    return f"sqlite:///{study / FILE}"
+
+
+def open_study(study: Path, *, database: str | None = None) -> Database:
+    """The database of a study: the file in its directory, or the one at that URL.
+
+    Raises:
+        HistosynthError: there is none.
+    """
+    if database is None and not (study / FILE).is_file():
+        raise HistosynthError(
+            f"{study} is no study: it has no {FILE}; make one with `histosynth study create`, or name its --database"
+        )
+    return Database(database or url_in(study)).require_study()
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    connection.isolation_level = None  # else the driver decides by itself when a transaction begins
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,86 @@
+"""Links for readers and for the organizer: made, revoked, extended. Each is told once; only its hash is kept."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from histosynth.errors import HistosynthError
+from histosynth.study.answers import ORGANIZER, log
+from histosynth.study.database import Database, Reader, Study, now
+from histosynth.study.tokens import hash_token, new_token
+
+
+def reader_link(base_url: str, token: str) -> str:
+    """The invitation of a reader."""
+    return f"{base_url.rstrip('/')}/r/{token}"
+
+
+def organizer_link(base_url: str, token: str) -> str:
+    """The link to the progress of all readers."""
+    return f"{base_url.rstrip('/')}/organizer/{token}"
+
+
+def new_link(database: Database, reader: str, *, days: int) -> str:
+    """A fresh link for a reader, good for so many days; the older one ends, and answers stay.
+
+    Raises:
+        HistosynthError: no such reader.
+    """
+    with database.writing() as session:
+        row = _reader(session, reader)
+        token = new_token()
+        row.token_hash, row.revoked_at, row.expires_at = hash_token(token), None, now(days=days)
+        log(session, ORGANIZER, "link made", detail=f"{row.name}, until {row.expires_at}")
+        return reader_link(_base_url(session), token)
+
+
+def revoke_link(database: Database, reader: str) -> None:
+    """End a reader's link at once; answers stay.
+
+    Raises:
+        HistosynthError: no such reader.
+    """
+    with database.writing() as session:
+        row = _reader(session, reader)
+        row.revoked_at = row.revoked_at or now()
+        log(session, ORGANIZER, "link revoked", detail=row.name)
+
+
+def extend_link(database: Database, reader: str, *, days: int) -> str:
+    """Let a reader's link end so many days from now; gives the time.
+
+    Raises:
+        HistosynthError: no such reader, or the link is revoked.
+    """
+    with database.writing() as session:
+        row = _reader(session, reader)
+        if row.revoked_at is not None:
+            raise HistosynthError(f"the link of {row.name} is revoked; give a new one with `study links new`")
+        row.expires_at = now(days=days)
+        log(session, ORGANIZER, "link extended", detail=f"{row.name}, until {row.expires_at}")
+        return row.expires_at
+
+
+def organizer_link_once(database: Database, *, replace: bool = False) -> str | None:
+    """The organizer's link, told once; None if there is one already and it is not to be replaced."""
+    with database.writing() as session:
+        study = session.get_one(Study, 1, with_for_update=True)
+        if study.organizer_hash is not None and not replace:
+            return None
+        token = new_token()
+        study.organizer_hash = hash_token(token)
+        log(session, ORGANIZER, "organizer link made")
+        return organizer_link(_base_url(session), token)
+
+
+def _reader(session: Session, wanted: str) -> Reader:
+    """The reader of that name, or number."""
+    readers = session.scalars(select(Reader).order_by(Reader.reader_id).with_for_update()).all()
+    for reader in readers:
+        if wanted in (reader.name, str(reader.reader_id)):
+            return reader
+    names = ", ".join(reader.name for reader in readers[:5]) + (", …" if len(readers) > 5 else "")
+    raise HistosynthError(f"no reader '{wanted}'; there are: {names}")
+
+
+def _base_url(session: Session) -> str:
+    return str(session.get_one(Study, 1).settings["base_url"])

@@ -1,0 +1,60 @@
+"""The rows of a new study: cases and pictures, readers, and what each is to be shown."""
+
+from collections.abc import Mapping, Sequence
+
+from histosynth.config import StudySettings
+from histosynth.study.candidates import Candidates
+from histosynth.study.database import Case, Database, Picture, Presentation, Reader, Study, now
+from histosynth.study.design import REAL, SYNTHETIC, reading_order, repeated, rng_of
+from histosynth.study.selection import Chosen
+from histosynth.study.tokens import hash_token, new_id
+
+
+def write_rows(
+    database: Database,
+    chosen: Sequence[Chosen],
+    *,
+    found: Candidates,
+    settings: StudySettings,
+    tokens: Mapping[str, str],
+) -> None:
+    """Write a study, all of it in one transaction.
+
+    Args:
+        database: one with empty tables.
+        chosen: the cases.
+        found: what they were chosen from.
+        settings: the study's.
+        tokens: of the readers, by their names.
+    """
+    cells = {case.case_id: case.candidate.cell for case in chosen}
+    shown = {part: [case.case_id for case in chosen if case.part == part] for part in ("practice", "main")}
+    facts = {"patch_px": found.patch_px, "mpp": found.mpp, "labels": found.labels, "generators": found.generators}
+    with database.writing() as session:
+        session.add(
+            Study(id=1, title=settings.title, created_at=now(), seed=settings.seed, margin=settings.margin,
+                  alpha=settings.alpha, settings=settings.model_dump(mode="json") | facts, organizer_hash=None)
+        )  # fmt: skip
+        for case in sorted(chosen, key=lambda case: case.case_id):  # in no order that says anything
+            label, source = case.candidate.cell
+            session.add(
+                Case(case_id=case.case_id, part=case.part, label=label, truth=REAL if source == REAL else SYNTHETIC,
+                     source=source, patch_id=case.candidate.patch_id, patient_id=case.candidate.patient_id)
+            )  # fmt: skip
+        session.flush()
+        session.add_all(Picture(case_id=case.case_id, png=case.png) for case in chosen)
+        for number, (name, token) in enumerate(tokens.items(), 1):
+            session.add(
+                Reader(reader_id=number, name=name, token_hash=hash_token(token),
+                       expires_at=now(days=settings.valid_days), revoked_at=None, consented_at=None, finished_at=None)
+            )  # fmt: skip
+            session.flush()
+            rng = rng_of(settings.seed, "reader", number)
+            twice = repeated({c: cells[c] for c in shown["main"]}, repeats=settings.repeats, rng=rng)
+            order = [("practice", shown["practice"][i], False) for i in rng.permutation(len(shown["practice"]))]
+            order += [("main", *place) for place in reading_order(shown["main"], twice=twice, rng=rng)]
+            session.add_all(
+                Presentation(presentation_id=new_id(), reader_id=number, position=position, case_id=case_id, part=part,
+                             is_repeat=is_repeat)
+                for position, (part, case_id, is_repeat) in enumerate(order)
+            )  # fmt: skip

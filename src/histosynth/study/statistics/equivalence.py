@@ -1,0 +1,83 @@
+"""Is an accuracy as good as guessing? Two one-sided tests (TOST; Schuirmann 1987) around 1/2, exact and binomial.
+
+Not to find a difference is no proof of equality. Equivalence is shown by rejecting both that the accuracy is too low
+and that it is too high, by the margin δ declared before anyone read:
+
+    p_low  = P(X ≥ k | n, 1/2 - δ),     p_high = P(X ≤ k | n, 1/2 + δ),     p = max(p_low, p_high)
+
+which holds at α exactly where the 1 - 2α interval of Clopper and Pearson lies within 1/2 ± δ. 52 of 100 with δ = 0.10
+gives p = 0.064: not shown, though 52% is no different from 50%. Both tails are of the beta distribution, so that k and
+n may be effective numbers (`crossed`).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betainc
+
+from histosynth.study.statistics.proportion import exact_limits
+
+Conclusion = Literal["equivalent", "not shown", "different"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equivalence:
+    """The verdict on an accuracy, and what it rests on.
+
+    `equivalent`: within 1/2 ± margin at level alpha. `different`: not so, and guessing itself is rejected at alpha (two
+    sides). `not shown`: neither; more readings might tell.
+    """
+
+    conclusion: Conclusion
+    p: float
+    """Of the two one-sided tests, the larger."""
+    p_guessing: float
+    """Two-sided, against an accuracy of exactly 1/2."""
+    low: float
+    """Interval at 1 - 2 alpha: equivalent where it lies within 1/2 ± margin."""
+    high: float
+    margin: float
+    alpha: float
+
+
+def tost(count: ArrayLike, n: ArrayLike, *, margin: float) -> NDArray[np.float64]:
+    """The p-value of equivalence to 1/2, element by element; 1 where n is 0."""
+    k, m = np.asarray(count, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    return np.maximum(_at_least(k, m, 0.5 - margin), _at_most(k, m, 0.5 + margin))
+
+
+def equivalence(count: float, n: float, *, margin: float, alpha: float) -> Equivalence:
+    """The verdict on `count` correct of `n` independent readings.
+
+    Args:
+        count: correct readings; a fraction where effective.
+        n: readings; a fraction where effective.
+        margin: how far from 1/2 still counts as guessing, as declared.
+        alpha: the level of each test, as declared.
+    """
+    k, m = np.asarray(count, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    p = float(tost(k, m, margin=margin))
+    p_guessing = min(1.0, 2 * float(min(_at_least(k, m, 0.5), _at_most(k, m, 0.5))))
+    low, high = exact_limits(k, m, level=1 - 2 * alpha)
+    conclusion: Conclusion = "equivalent" if p <= alpha else "different" if p_guessing <= alpha else "not shown"
+    return Equivalence(
+        conclusion=conclusion,
+        p=p,
+        p_guessing=p_guessing,
+        low=float(low),
+        high=float(high),
+        margin=margin,
+        alpha=alpha,
+    )
+
+
+def _at_least(k: NDArray[np.float64], n: NDArray[np.float64], p: float) -> NDArray[np.float64]:
+    """P(X ≥ k)."""
+    return np.where(k > 0, betainc(np.maximum(k, 1e-300), n - k + 1, p), 1.0)
+
+
+def _at_most(k: NDArray[np.float64], n: NDArray[np.float64], p: float) -> NDArray[np.float64]:
+    """P(X ≤ k)."""
+    return np.where(k < n, 1 - betainc(k + 1, np.maximum(n - k, 1e-300), p), 1.0)

@@ -1,0 +1,126 @@
+"""From a study, or a CSV of readings, to `OUT/study_report.html` (for people, one file) and `OUT/study_report.json`."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from histosynth import __version__
+from histosynth.rundir import only_writer, write_json, write_text
+from histosynth.study.analysis import analysis
+from histosynth.study.readings import load_pictures
+from histosynth.study.study_report_figures import charts
+from histosynth.study.study_report_schema import PatchFacts, StudyReport, as_json
+from histosynth.study.study_report_words import compared, p_value, signed
+from histosynth.study.table import Table
+from histosynth.study.unblind import unblind
+
+PAGE = "study_report.html"
+FACTS = "study_report.json"
+_LARGEST_PX = 512
+
+
+def analyze(
+    place: Path,
+    *,
+    out: Path,
+    interim: bool = False,
+    margin: float | None = None,
+    alpha: float | None = None,
+    seed: int = 0,
+    database: str | None = None,
+    progress: bool = True,
+) -> StudyReport:
+    """Analyze a study and write its report to the directory `out`, over an older report there.
+
+    Args:
+        place: the directory of a study, or a CSV of readings.
+        out: where the page and the record go; made if absent.
+        interim: analyze although readers are still reading, which unblinds the study.
+        margin: for a CSV: the equivalence margin that was declared.
+        alpha: likewise.
+        seed: of all that is resampled.
+        database: the URL of the study's database, if it is not the file in its directory.
+        progress: show a bar on standard error.
+
+    Raises:
+        HistosynthError: no study, no readings, not finished, no margin.
+    """
+    found = unblind(place, interim=interim, database=database)
+    provenance = _provenance(place, seed=seed, found=repr(found.readings))
+    report = analysis(found, margin=margin, alpha=alpha, seed=seed, provenance=provenance, progress=progress)
+    shown = {patch.case for patch in _patches(report)}
+    pictures = {} if place.is_file() else load_pictures(place, shown, database=database)
+    page = render(report, table=Table.of(found.readings), pictures=pictures)
+    with only_writer(out):
+        write_json(out / FACTS, as_json(report))
+        write_text(out / PAGE, page)
+    return report
+
+
+def render(report: StudyReport, *, table: Table, pictures: Mapping[str, bytes]) -> str:
+    """The page as text.
+
+    Args:
+        report: what `analysis` found.
+        table: the readings behind it, for the charts.
+        pictures: PNG by case; cases without one are named only.
+    """
+    said = {patch.case: _statement(patch) for patch in _patches(report)}
+    environment = Environment(
+        loader=PackageLoader("histosynth.study"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["p"] = p_value
+    environment.filters["signed"] = signed
+    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}"
+    environment.filters["span"] = lambda low_high: "{:.1f} to {:.1f}".format(*(100 * v for v in low_high))
+    return environment.get_template("study_report.html.j2").render(
+        r=report,
+        compared=lambda found: compared(found, alpha=report.alpha),
+        charts={name: Markup(svg) for name, svg in charts(report, table).items()},  # ours; its texts are escaped
+        pictures={case: _data_uri(png, statement=said[case]) for case, png in pictures.items()},
+    )
+
+
+def _patches(report: StudyReport) -> list[PatchFacts]:
+    found = report.patches
+    return [*found.most_convincing, *found.least_convincing, *found.mistaken]
+
+
+def _statement(patch: PatchFacts) -> str | None:
+    """What the picture says of itself; None for real tissue."""
+    made = f"Synthetic histology: made by the generative model {patch.source} with histosynth"
+    return made if patch.truth == "synthetic" else None
+
+
+def _data_uri(png: bytes, *, statement: str | None) -> str:
+    info = PngInfo()
+    if statement is not None:
+        info.add_text("synthetic", statement)
+    with Image.open(BytesIO(png)) as image:
+        image.thumbnail((_LARGEST_PX, _LARGEST_PX))
+        buffer = BytesIO()
+        image.convert("RGB").save(buffer, format="PNG", pnginfo=info)
+    return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
+
+
+def _provenance(place: Path, *, seed: int, found: str) -> dict[str, Any]:
+    return {
+        "histosynth": __version__,
+        "analyzed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "readings": place.name,
+        "readings_sha256": sha256(found.encode()).hexdigest(),
+        "seed": seed,
+    }

@@ -1,0 +1,199 @@
+"""The form of `study_report.json`; as JSON Schema in `docs/reference/study_report.schema.json`.
+
+A key's meaning never changes within a `schema_version`. None stands where a figure is undefined: no readings, answers
+all alike, too few readers.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from histosynth.metrics.uncertainty import Interval
+from histosynth.study.statistics.agreement import Repeats
+from histosynth.study.statistics.confidence import Confidence
+from histosynth.study.statistics.crossed import Pooled
+from histosynth.study.statistics.equivalence import Equivalence
+from histosynth.study.statistics.generators import Difference, McNemar
+from histosynth.study.statistics.proportion import Proportion
+from histosynth.study.statistics.roc import Roc
+from histosynth.study.statistics.signal import Signal
+from histosynth.study.statistics.times import Times
+
+KIND: Literal["study_report"] = "study_report"
+SCHEMA_VERSION: Literal[1] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caution:
+    """`alarm`: the figures do not mean what they seem to. `note`: they mean it within limits."""
+
+    level: Literal["alarm", "note"]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What was read; repeats apart."""
+
+    readers: int
+    real_cases: int
+    synthetic_cases: int
+    patients: int
+    """Behind the real cases, where named."""
+    readings: int
+    repeats: int
+    missing: dict[str, int]
+    """Readers who are still to read, with how many readings."""
+    left: dict[str, int]
+    """Readers who will not read on, with how many readings they left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderFacts:
+    """One reader. Repeats count in `repeats` alone."""
+
+    accuracy: Proportion
+    equivalence: Equivalence
+    signal: Signal
+    area: Interval | None
+    roc: Roc | None
+    confidence: Confidence
+    calibration: dict[int, Proportion]
+    learning: Interval | None
+    times: Times
+    repeats: Repeats | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The cases of one label, or those of one generator beside all real ones; each list as in `pooled`."""
+
+    real_cases: int
+    synthetic_cases: int
+    accuracy: list[Pooled]
+    """Of real and synthetic cases together. Generators share the real ones: what tells them apart is `sensitivity`."""
+    sensitivity: list[Pooled]
+    specificity: list[Pooled]
+    area: Interval | None
+    """Mean over readers, DeLong's interval for these readers."""
+    mean_confidence_synthetic: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderComparison:
+    """Two generators, by one reader: Fisher's test, and McNemar's where pairs of the same seed and label were read."""
+
+    fisher_p: float
+    mcnemar: McNemar | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two generators: the share of synthetic patches recognized, `first` less `second`."""
+
+    first: str
+    second: str
+    difference: Difference
+    p_holm: float
+    """Adjusted for all pairs of generators."""
+    readers: dict[str, ReaderComparison]
+    note: str
+    """What was paired, and what was not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Area:
+    """The readers' mean area under the ROC curve."""
+
+    delong: Interval
+    """For these readers."""
+    at_large: Interval | None
+    """For readers at large (Obuchowski, Rockette, Hillis); None of one reader."""
+    bootstrap: Interval
+    """Over readers and cases; over cases alone where readers are few, which its note says. Wider than need be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """Between readers, beyond chance."""
+
+    fleiss: Interval | None
+    """Of real or synthetic, over the cases that all read."""
+    krippendorff: Interval | None
+    """Of real or synthetic."""
+    krippendorff_confidence: Interval | None
+    """Of confidence, ordinal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchFacts:
+    """A patch and what readers made of it."""
+
+    case: str
+    patch_id: str
+    label: str | None
+    truth: Literal["real", "synthetic"]
+    source: str
+    score: float
+    """Mean signed confidence: -5 surely real, 5 surely synthetic."""
+    said_synthetic: int
+    readings: int
+    comments: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patches:
+    """The patches at the ends of the scale."""
+
+    most_convincing: list[PatchFacts]
+    """Synthetic, taken for real most surely."""
+    least_convincing: list[PatchFacts]
+    """Synthetic, recognized most surely."""
+    mistaken: list[PatchFacts]
+    """Real, taken for synthetic most surely."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyReport:
+    """The content of `study_report.json`."""
+
+    kind: Literal["study_report"] = KIND
+    schema_version: Literal[1] = SCHEMA_VERSION
+    title: str
+    interim: bool
+    verdict: list[str]
+    """The findings in sentences, the verdict on equivalence first."""
+    cautions: list[Caution]
+    margin: float
+    alpha: float
+    level: float
+    counts: Counts
+    pooled: list[Pooled]
+    """Accuracy over all readers; the first scope is the one concluded by."""
+    sensitivity: list[Pooled]
+    specificity: list[Pooled]
+    area: Area | None
+    confidence: Confidence
+    calibration: dict[int, Proportion]
+    learning: Interval | None
+    """Log odds of a correct reading, last case less first."""
+    times: dict[Literal["all", "real", "synthetic"], Times]
+    agreement: Agreement
+    readers: dict[str, ReaderFacts]
+    labels: dict[str, Group]
+    generators: dict[str, Group]
+    comparisons: list[Comparison]
+    patches: Patches
+    provenance: dict[str, Any]
+
+
+def as_json(report: StudyReport) -> dict[str, Any]:
+    """What `study_report.json` holds."""
+    content: dict[str, Any] = TypeAdapter(StudyReport).dump_python(report, mode="json")
+    return content
+
+
+def json_schema() -> dict[str, Any]:
+    """Its JSON Schema."""
+    return TypeAdapter(StudyReport).json_schema(mode="serialization")

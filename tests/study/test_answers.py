@@ -1,0 +1,259 @@
+"""What a reader may see and say. Every rule is tried by breaking it."""
+
+import re
+import threading
+from collections import Counter
+
+import pytest
+from pydantic import ValidationError
+
+from histosynth.study.answers import Answer, Answers, Refused
+from histosynth.study.database import Case, Presentation, Reader, Reading, now, open_study
+from histosynth.study.links import extend_link, new_link, organizer_link_once, revoke_link
+from histosynth.study.tokens import hash_token, new_id, new_token
+
+HERE = "127.0.0.1"
+REAL = Answer(said="real", confidence=4, seconds=2.5)
+OTHER = Answer(said="synthetic", confidence=4, seconds=2.5)
+
+
+def consenting(study, number=0):
+    reader = study.answers.reader_of(study.tokens[number], address=HERE)
+    study.answers.consent(reader, address=HERE)
+    return study.answers.reader_of(study.tokens[number], address=HERE)
+
+
+def refusals(study):
+    return [
+        (who, what, why.partition(":")[0]) for _, who, what, why, _ in study.answers.audit_log() if "refused" in what
+    ]
+
+
+def presentations(study, number):
+    with study.database.looking() as session:
+        rows = session.query(Presentation).filter_by(reader_id=number).order_by(Presentation.position)
+        return [row.presentation_id for row in rows]
+
+
+def readings(study):
+    with study.database.looking() as session:
+        return session.query(Reading).count()
+
+
+def refused(reason, call, *args):
+    with pytest.raises(Refused) as found:
+        call(*args, address=HERE)
+    assert found.value.reason == reason
+
+
+def test_reads_from_the_first_case_to_the_last(tiny_study):
+    reader, seen = consenting(tiny_study), []
+    while step := tiny_study.answers.next_step(reader):
+        assert tiny_study.answers.picture(reader, step.presentation_id, address=HERE).startswith(b"\x89PNG")
+        stored = tiny_study.answers.store(reader, step.presentation_id, REAL, address=HERE)
+        assert not stored.again
+        assert (stored.feedback is not None) == (step.part == "practice")
+        assert stored.finished == (step.following is None)
+        seen.append((step.part, step.number, step.total))
+    assert seen == [("practice", n, 2) for n in (1, 2)] + [("main", n, 5) for n in (1, 2, 3, 4, 5)]
+    assert tiny_study.answers.reader_of(tiny_study.tokens[0], address=HERE).finished
+    first, second = tiny_study.answers.progress()
+    assert (first.practice, first.main, first.finished_at is not None) == (2, 5, True)
+    assert (second.practice, second.main, second.finished_at) == (0, 0, None)
+    assert refusals(tiny_study) == []
+
+
+def test_the_same_answer_again_is_taken_once_and_another_is_refused(tiny_study):
+    reader = consenting(tiny_study)
+    shown = tiny_study.answers.next_step(reader).presentation_id
+    first = tiny_study.answers.store(reader, shown, REAL, address=HERE)
+    again = tiny_study.answers.store(reader, shown, REAL.model_copy(update={"seconds": 9.0}), address=HERE)
+    assert (first.again, again.again, first.feedback) == (False, True, again.feedback)
+    for other in (OTHER, REAL.model_copy(update={"confidence": 5}), REAL.model_copy(update={"comment": "but"})):
+        refused("final", tiny_study.answers.store, reader, shown, other)
+    with tiny_study.database.looking() as session:
+        kept = [(r.said, r.confidence, r.comment, r.seconds) for r in session.query(Reading)]
+    assert kept == [("real", 4, "", 2.5)]
+
+
+def test_the_last_answer_may_be_sent_twice(tiny_study):
+    reader = consenting(tiny_study)
+    for shown in presentations(tiny_study, 1):
+        tiny_study.answers.store(reader, shown, REAL, address=HERE)
+    again = tiny_study.answers.store(reader, shown, REAL, address=HERE)
+    assert again.again
+    assert again.finished
+    assert Counter(what for _, _, what, *_ in tiny_study.answers.audit_log())["finished"] == 1
+
+
+def test_cases_come_in_their_order(tiny_study):
+    reader, own = consenting(tiny_study), presentations(tiny_study, 1)
+    for shown in own[1:]:
+        refused("out-of-order", tiny_study.answers.store, reader, shown, REAL)
+    assert readings(tiny_study) == 0
+    assert refusals(tiny_study) == [("reader 1", "answer refused", "out-of-order")] * 6
+
+
+def test_another_reader_s_cases_and_forged_ones_are_the_same_outside(tiny_study):
+    reader, others = consenting(tiny_study), presentations(tiny_study, 2)
+    for forged in (others[0], new_id(), "", "' OR 1=1 --", "../study.db", "\0", "x" * 10_000):
+        refused("unknown", tiny_study.answers.store, reader, forged, REAL)
+        refused("unknown", tiny_study.answers.picture, reader, forged)
+        refused("unknown", tiny_study.answers.feedback, reader, forged)
+    assert readings(tiny_study) == 0
+    assert len(refusals(tiny_study)) == 21
+
+
+def test_consent_comes_first_and_once(tiny_study):
+    reader = tiny_study.answers.reader_of(tiny_study.tokens[0], address=HERE)
+    shown = tiny_study.answers.next_step(reader).presentation_id
+    refused("no-consent", tiny_study.answers.store, reader, shown, REAL)
+    consenting(tiny_study)
+    at = tiny_study.answers.progress()[0].consented_at
+    consenting(tiny_study)
+    assert tiny_study.answers.progress()[0].consented_at == at
+    assert Counter(what for _, _, what, *_ in tiny_study.answers.audit_log())["consented"] == 1
+
+
+def test_pictures_are_of_the_present_case_and_the_next_alone(tiny_study):
+    reader, own = consenting(tiny_study), presentations(tiny_study, 1)
+    for answered in range(7):
+        for place, shown in enumerate(own):
+            if place in (answered, answered + 1) or place < min(answered, 2):
+                assert tiny_study.answers.picture(reader, shown, address=HERE)
+            else:
+                refused("out-of-order", tiny_study.answers.picture, reader, shown)
+        tiny_study.answers.store(reader, own[answered], REAL, address=HERE)
+
+
+def test_truth_is_told_of_answered_practice_cases_alone(tiny_study):
+    reader, own = consenting(tiny_study), presentations(tiny_study, 1)
+    with tiny_study.database.looking() as session:
+        cases = session.query(Presentation.presentation_id, Case.truth).join(Case, Case.case_id == Presentation.case_id)
+        truths = dict(cases.all())
+    for place, shown in enumerate(own):
+        refused("out-of-order", tiny_study.answers.feedback, reader, shown)
+        stored = tiny_study.answers.store(reader, shown, REAL, address=HERE)
+        if place < 2:
+            assert stored.feedback == tiny_study.answers.feedback(reader, shown, address=HERE) == truths[shown]
+        else:
+            assert stored.feedback is None
+            refused("unknown", tiny_study.answers.feedback, reader, shown)
+
+
+def test_nothing_a_reader_is_told_of_a_main_case_depends_on_its_truth(tiny_study):
+    """Turn every truth around: what the rules give out stays the same, apart from practice."""
+
+    def told(answers):
+        reader = answers.reader_of(tiny_study.tokens[0], address=HERE)
+        return repr((answers.next_step(reader), answers.about(), reader, answers.progress()))
+
+    reader = consenting(tiny_study)
+    for shown in presentations(tiny_study, 1)[:3]:
+        tiny_study.answers.store(reader, shown, REAL, address=HERE)
+    before = told(tiny_study.answers)
+    with tiny_study.database.writing() as session:
+        for case in session.query(Case):
+            case.truth = "real" if case.truth == "synthetic" else "synthetic"
+            case.source, case.patch_id, case.label, case.patient_id = "x", "y", "z", None
+    assert told(tiny_study.answers) == before
+
+
+def test_unknown_revoked_and_expired_links_are_one_outside_and_three_in_the_log(tiny_study):
+    revoke_link(tiny_study.database, "Reader 1")
+    with tiny_study.database.writing() as session:
+        session.get_one(Reader, 2).expires_at = now(days=-0.001)
+    for token in (new_token(), *tiny_study.tokens, "", "\0", "ü", "\ud800", "x" * 100_000):
+        assert tiny_study.answers.reader_of(token, address=HERE) is None
+    unknown = ("anonymous", "link refused", "unknown")
+    assert refusals(tiny_study)[::-1] == [
+        unknown,
+        ("reader 1", "link refused", "revoked"),
+        ("reader 2", "link refused", "expired"),
+        *[unknown] * 5,
+    ]
+
+
+def test_links_are_renewed_extended_and_revoked(tiny_study):
+    old = tiny_study.tokens[0]
+    with tiny_study.database.writing() as session:
+        study = session.connection().exec_driver_sql('UPDATE study SET settings = \'{"base_url": "https://x.org/y/"}\'')
+        assert study.rowcount == 1
+    link = new_link(tiny_study.database, "1", days=3)
+    assert re.fullmatch(r"https://x\.org/y/r/[\w-]{22}", link)
+    assert tiny_study.answers.reader_of(old, address=HERE) is None
+    assert tiny_study.answers.reader_of(link.rpartition("/")[2], address=HERE).name == "Reader 1"
+    assert now(days=6.99) < extend_link(tiny_study.database, "Reader 1", days=7) < now(days=7.01)
+    revoke_link(tiny_study.database, "1")
+    assert tiny_study.answers.reader_of(link.rpartition("/")[2], address=HERE) is None
+    organizer = organizer_link_once(tiny_study.database)
+    assert organizer_link_once(tiny_study.database) is None
+    assert tiny_study.answers.is_organizer(organizer.rpartition("/")[2], address=HERE)
+    assert not tiny_study.answers.is_organizer(link.rpartition("/")[2], address=HERE)
+    newer = organizer_link_once(tiny_study.database, replace=True)
+    assert not tiny_study.answers.is_organizer(organizer.rpartition("/")[2], address=HERE)
+    assert tiny_study.answers.is_organizer(newer.rpartition("/")[2], address=HERE)
+
+
+def test_without_an_organizer_s_link_nobody_is_the_organizer(tiny_study):
+    assert not tiny_study.answers.is_organizer("", address=HERE)
+    assert not tiny_study.answers.is_organizer("None", address=HERE)
+
+
+def test_tokens_are_128_random_bits_of_which_the_hash_is_kept():
+    tokens = {new_token() for _ in range(1000)}
+    assert len(tokens) == 1000
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", token) for token in tokens)
+    assert hash_token("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"said": "both"}, {"confidence": 0}, {"confidence": 6}, {"confidence": 2.5}, {"confidence": True},
+        {"seconds": -1.0}, {"seconds": float("nan")}, {"seconds": float("inf")}, {"seconds": 1e9},
+        {"comment": "x" * 2001}, {"comment": "a\0b"}, {"comment": "\ud800"}, {"changes": -1}, {"truth": "real"},
+    ],
+)  # fmt: skip
+def test_answers_that_cannot_be_are_no_answers(change):
+    with pytest.raises(ValidationError):
+        Answer.model_validate({"said": "real", "confidence": 3, "seconds": 1.0} | change)
+
+
+def test_comments_are_kept_as_written(tiny_study):
+    reader, text = consenting(tiny_study), "'; DROP TABLE reading; -- <script>alert(1)</script> ß 漢字 😀\n\ttwo lines"
+    shown = tiny_study.answers.next_step(reader).presentation_id
+    tiny_study.answers.store(reader, shown, REAL.model_copy(update={"comment": text}), address=HERE)
+    with tiny_study.database.looking() as session:
+        assert session.get_one(Reading, shown).comment == text
+
+
+def test_the_audit_log_stays_one_line_an_entry(tiny_study):
+    tiny_study.answers.audit("anonymous", "asked", detail="a\nb\x1b[31m\u2028" + "c" * 10_000, address="\r\n")
+    _, _, _, detail, address = tiny_study.answers.audit_log()[0]
+    assert detail.startswith("a\ufffdb\ufffd[31m\ufffdccc")
+    assert len(detail) == 500
+    assert address == "\ufffd\ufffd"
+
+
+def test_twenty_tabs_at_once_store_one_answer(tiny_study):
+    """Threads with their own connections press Next together, half of them on another answer: one of both is kept."""
+    reader = consenting(tiny_study)
+    shown, outcomes = tiny_study.answers.next_step(reader).presentation_id, []
+    start = threading.Barrier(20)
+
+    def press(number):
+        answers = Answers(open_study(tiny_study.path, database=tiny_study.url))
+        start.wait()
+        try:
+            outcomes.append(answers.store(reader, shown, REAL if number % 2 else OTHER, address=HERE).again)
+        except Refused as error:
+            outcomes.append(error.reason)
+
+    threads = [threading.Thread(target=press, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(outcomes) == {False: 1, True: 9, "final": 10}
+    assert readings(tiny_study) == 1

@@ -1,0 +1,191 @@
+"""The database keeps what it acknowledged, and refuses what cannot be true."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from histosynth.errors import HistosynthError
+from histosynth.study.answers import Answer
+from histosynth.study.database import Database, Presentation, Reader, Reading, now, open_study, url_in
+
+SQLITE = "HISTOSYNTH_TEST_DATABASE" not in os.environ
+WRITER = """
+import sys
+from pathlib import Path
+from histosynth.study.answers import Answer, Answers
+from histosynth.study.database import open_study
+
+url, token = sys.argv[1:]
+answers = Answers(open_study(Path(), database=url))
+reader = answers.reader_of(token, address="")
+answers.consent(reader, address="")
+while step := answers.next_step(reader):
+    print("try", step.presentation_id, flush=True)
+    answer = Answer(said="real", confidence=1 + step.number % 5, seconds=1.0)
+    answers.store(reader, step.presentation_id, answer, address="")
+    print("stored", step.presentation_id, flush=True)
+"""
+
+
+@pytest.mark.skipif(not SQLITE, reason="of SQLite alone")
+def test_sqlite_is_set_up_to_keep_answers(tiny_study):
+    with tiny_study.database.looking() as session:
+        pragmas = {name: session.execute(text(f"PRAGMA {name}")).scalar() for name in
+                   ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")}  # fmt: skip
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_what_cannot_be_true_is_refused_by_the_tables_themselves(tiny_study):
+    with tiny_study.database.looking() as session:
+        first = session.query(Presentation).filter_by(reader_id=1, position=0).one()
+
+    def reading(presentation_id):
+        return Reading(presentation_id=presentation_id, said="real", confidence=3, comment="", seconds=1.0, changes=0,
+                       answered_at=now())  # fmt: skip
+
+    def showing(presentation_id, reader_id):
+        return Presentation(presentation_id=presentation_id, reader_id=reader_id, position=0, case_id=first.case_id,
+                            part="main", is_repeat=False)  # fmt: skip
+
+    with tiny_study.database.writing() as session:
+        session.add(reading(first.presentation_id))
+    for row in (
+        reading(first.presentation_id),  # a second answer
+        reading("nothing was shown"),
+        Presentation(presentation_id="x", reader_id=1, position=0, case_id=first.case_id, part="main", is_repeat=False),
+        Presentation(
+            presentation_id="y", reader_id=99, position=0, case_id=first.case_id, part="main", is_repeat=False
+        ),
+        Reader(reader_id=9, name="Reader 1", token_hash="z", expires_at=now()),
+    ):
+        with pytest.raises(IntegrityError), tiny_study.database.writing() as session:
+            session.add(row)
+
+
+def test_a_failed_write_leaves_nothing(tiny_study):
+    def fail():
+        with tiny_study.database.writing() as session:
+            session.get_one(Reader, 1).name = "Somebody"
+            session.flush()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    with tiny_study.database.looking() as session:
+        assert session.get_one(Reader, 1).name == "Reader 1"
+
+
+def test_looking_sees_one_moment_while_others_write(tiny_study):
+    with tiny_study.database.looking() as session:
+        assert session.get_one(Reader, 1).name == "Reader 1"
+        with tiny_study.database.writing() as other:
+            other.get_one(Reader, 1).name = "Somebody"
+        session.expire_all()
+        assert session.get_one(Reader, 1).name == "Reader 1"
+    with tiny_study.database.looking() as session:
+        assert session.get_one(Reader, 1).name == "Somebody"
+
+
+@pytest.mark.slow
+def test_no_acknowledged_answer_is_lost_to_kill_9(many_cases):
+    """A process answers and says so, and is killed ten times. What it said is there, and nothing twice."""
+    said: set[str] = set()
+    tried: set[str] = set()
+    for kill in range(10):
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, many_cases.url, many_cases.tokens[0]],
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stdout
+        for number, line in enumerate(process.stdout):
+            word, presentation = line.split()
+            (said if word == "stored" else tried).add(presentation)
+            if number == 5 + 3 * kill:
+                os.kill(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        assert process.wait() == -signal.SIGKILL
+        with many_cases.database.looking() as session:
+            kept = session.scalars(select(Reading.presentation_id)).all()
+        assert len(kept) == len(set(kept))
+        assert said <= set(kept) <= tried
+    assert len(said) > 50
+    if SQLITE:
+        file = sqlite3.connect(many_cases.path / "study.db")
+        assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        file.close()
+
+
+@pytest.mark.skipif(not SQLITE, reason="of SQLite alone")
+def test_a_copy_made_while_it_is_served_is_whole(tiny_study, tmp_path):
+    """As the how-to says; the newest answers may lie beside the file, where a plain copy would miss them."""
+    reader = tiny_study.answers.reader_of(tiny_study.tokens[0], address="")
+    tiny_study.answers.consent(reader, address="")
+    shown = tiny_study.answers.next_step(reader).presentation_id
+    tiny_study.answers.store(reader, shown, Answer(said="real", confidence=3, seconds=1.0), address="")
+    file = sqlite3.connect(tiny_study.path / "study.db")
+    file.execute("VACUUM INTO ?", (str(tmp_path / "study.db"),))
+    file.close()
+    with open_study(tmp_path).looking() as session:
+        assert session.get(Reading, shown) is not None
+
+
+def test_a_reader_who_withdraws_can_be_taken_out(tiny_study):
+    for number in (0, 1):
+        reader = tiny_study.answers.reader_of(tiny_study.tokens[number], address="")
+        tiny_study.answers.consent(reader, address="")
+        while step := tiny_study.answers.next_step(reader):
+            answer = Answer(said="real", confidence=3, seconds=1.0)
+            tiny_study.answers.store(reader, step.presentation_id, answer, address="")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "reader-study.md").read_text("utf-8")
+    with tiny_study.database.writing() as session:
+        session.execute(text(page.partition("```sql\n")[2].partition(";")[0]))
+    assert [(one.practice, one.main) for one in tiny_study.answers.progress()] == [(2, 5), (0, 0)]
+
+
+def test_nothing_but_a_study_is_opened(tmp_path: Path):
+    with pytest.raises(HistosynthError, match=r"is no study: it has no study\.db"):
+        open_study(tmp_path)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "study.db").write_bytes(b"no database at all" * 1000)
+    with pytest.raises(HistosynthError, match="is no study's, or cannot be reached: file is not a database"):
+        open_study(tmp_path)
+    sqlite3.connect(tmp_path / "other.db").close()
+    with pytest.raises(HistosynthError, match="is no study's, or cannot be reached: no such table"):
+        open_study(tmp_path, database=f"sqlite:///{tmp_path / 'other.db'}")
+    with pytest.raises(HistosynthError, match="unable to open database file"):
+        Database(url_in(tmp_path / "absent")).create_tables()
+    Database(f"sqlite:///{tmp_path / 'empty.db'}").create_tables()
+    with pytest.raises(HistosynthError, match="holds no study; make one"):
+        open_study(tmp_path, database=f"sqlite:///{tmp_path / 'empty.db'}")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mongodb://host/x", "postgresql+nonsense://host/x", ""])
+def test_a_url_that_is_none_is_an_error_in_one_line(url, tmp_path):
+    (tmp_path / "study.db").touch()
+    with pytest.raises(HistosynthError, match="--database is no URL of a database"):
+        Database(url)
+
+
+def test_a_missing_driver_is_named_and_no_password_told():
+    with pytest.raises(HistosynthError, match="needs a driver") as error:
+        Database("mysql+mysqldb://user:secret@host/study")
+    assert "secret" not in str(error.value)
+
+
+def test_times_are_utc_and_sort_as_texts():
+    moments = [now(days=days) for days in (-400, -1, 0, 0.5, 30, 4000)]
+    assert moments == sorted(moments)
+    assert len({len(moment) for moment in moments}) == 1
+    assert all(moment.endswith("+00:00") for moment in moments)
+
+
+def test_values_of_another_type_are_refused(tiny_study):
+    with pytest.raises(StatementError), tiny_study.database.writing() as session:
+        session.get_one(Reader, 1).name = object()

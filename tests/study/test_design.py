@@ -1,0 +1,135 @@
+"""Balance, spread and orders hold for every size, not for the sizes somebody thought of."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from histosynth.errors import HistosynthError
+from histosynth.study.design import (
+    REAL,
+    cells_of,
+    main_quota,
+    most_cases,
+    practice_quota,
+    reading_order,
+    repeated,
+    rng_of,
+    spread,
+)
+
+LABELS = st.integers(1, 5).map(lambda n: [f"genotype {i}" for i in range(n)])
+GENERATORS = st.integers(1, 4).map(lambda n: [f"model {i}" for i in range(n)])
+SEEDS = st.integers(0, 2**32)
+
+
+@given(st.integers(2, 400), LABELS, GENERATORS)
+def test_main_cases_are_balanced_or_the_error_names_numbers_that_are(cases, labels, generators):
+    try:
+        quota = main_quota(cases, labels=labels, generators=generators)
+    except HistosynthError as error:
+        named = [int(word) for word in str(error).rpartition("such as ")[2].split(" or ")]
+        assert named
+        assert all(main_quota(n, labels=labels, generators=generators) for n in named)
+        assert min(abs(n - cases) for n in named) < 2 * len(labels) * len(generators)
+        return
+    assert sum(quota.values()) == cases
+    assert sum(n for (_, source), n in quota.items() if source == REAL) * 2 == cases
+    for label in labels:
+        assert sum(n for (found, _), n in quota.items() if found == label) * len(labels) == cases
+        assert quota[label, REAL] * 2 * len(labels) == cases
+    assert len({n for (_, source), n in quota.items() if source != REAL}) == 1
+
+
+@given(st.integers(0, 40).map(lambda n: 2 * n), LABELS, GENERATORS, SEEDS)
+def test_practice_is_half_real_and_even_beyond_that(cases, labels, generators, seed):
+    quota = practice_quota(cases, labels=labels, generators=generators, rng=np.random.default_rng(seed))
+    for real in (True, False):
+        side = [n for (_, source), n in quota.items() if (source == REAL) == real]
+        assert sum(side) == cases // 2
+        assert max(side) - min(side) <= 1
+
+
+@given(st.data(), LABELS, GENERATORS)
+def test_the_most_cases_fit_and_one_unit_more_does_not(data, labels, generators):
+    cells = cells_of(labels, generators)
+    available = {cell: data.draw(st.integers(0, 60)) for cell in cells}
+    practice = {cell: data.draw(st.integers(0, 3)) for cell in cells}
+    most = most_cases(available, practice=practice, labels=labels, generators=generators)
+
+    def fits(cases):
+        quota = main_quota(cases, labels=labels, generators=generators)
+        return all(quota[cell] + practice[cell] <= available[cell] for cell in cells)
+
+    assert not most or fits(most)
+    assert not fits(most + 2 * len(labels) * len(generators))
+
+
+@given(st.lists(st.sampled_from("ABCDE"), max_size=60), SEEDS)
+def test_any_first_few_are_spread_over_patients(groups, seed):
+    order = spread(groups, rng=np.random.default_rng(seed))
+    assert sorted(order) == list(range(len(groups)))
+    left, taken = Counter(groups), Counter(dict.fromkeys(groups, 0))
+    for item in order:
+        taken[groups[item]] += 1
+        left[groups[item]] -= 1
+        unfinished = [taken[g] for g in taken if left[g]]
+        assert not unfinished or max(taken.values()) - min(unfinished) <= 1
+
+
+def test_spread_draws_every_patch_of_a_patient_first_about_equally_often():
+    first = Counter(spread("AAAB", rng=np.random.default_rng(seed))[0] for seed in range(4000))
+    assert first[3] / 4000 == pytest.approx(1 / 2, abs=0.03)  # B's only one
+    assert all(first[i] / 4000 == pytest.approx(1 / 6, abs=0.03) for i in range(3))
+
+
+@given(st.integers(4, 120), st.data(), SEEDS)
+def test_orders_show_each_case_once_and_repeats_far_apart(cases, data, seed):
+    rng = np.random.default_rng(seed)
+    repeats = data.draw(st.integers(0, cases // 4)) * 2
+    names = list(range(cases))
+    twice = rng.permutation(cases)[:repeats].tolist()
+    order = reading_order(names, twice=twice, rng=rng)
+    assert sorted(case for case, again in order if not again) == names
+    assert sorted(case for case, again in order if again) == sorted(twice)
+    places = {(case, again): place for place, (case, again) in enumerate(order)}
+    gaps = [places[case, True] - places[case, False] for case in twice]
+    assert not gaps or min(gaps) > len(order) // 3
+
+
+def test_too_many_repeats_are_refused_with_the_number_that_can_be():
+    with pytest.raises(HistosynthError, match="give --repeats at most 10") as _:
+        reading_order(list(range(20)), twice=list(range(12)), rng=np.random.default_rng(0))
+    reading_order(list(range(20)), twice=list(range(10)), rng=np.random.default_rng(0))
+
+
+@given(LABELS, GENERATORS, st.integers(1, 3), SEEDS)
+def test_repeats_are_half_real_and_spread_over_cells(labels, generators, each, seed):
+    quota = main_quota(2 * len(labels) * len(generators) * each, labels=labels, generators=generators)
+    cells = {(cell, i): cell for cell, n in quota.items() for i in range(n)}
+    twice = repeated(cells, repeats=2 * (len(cells) // 4), rng=np.random.default_rng(seed))
+    assert len(set(twice)) == len(twice) == 2 * (len(cells) // 4)
+    for real in (True, False):
+        counts = Counter({cell: 0 for cell in quota if (cell[1] == REAL) == real})
+        counts.update(cells[case] for case in twice if (cells[case][1] == REAL) == real)
+        assert counts.total() == len(cells) // 4
+        assert max(counts.values()) - min(counts.values()) <= 1
+
+
+def test_every_place_is_as_likely_real_for_every_reader():
+    """No place in the session says anything: over many readers, each holds real tissue half of the time."""
+    cells = {i: ("a", REAL if i % 2 else "model") for i in range(12)}
+    share = np.zeros(16)
+    for reader in range(2000):
+        rng = rng_of(3, "reader", reader)
+        order = reading_order(list(cells), twice=repeated(cells, repeats=4, rng=rng), rng=rng)
+        share += [cells[case][1] == REAL for case, _ in order]
+    assert np.abs(share / 2000 - 0.5).max() < 0.045  # four standard deviations
+
+
+def test_each_draw_has_a_generator_of_its_own():
+    draws = [rng_of(*key).random() for key in ((0, "a"), (0, "b"), (1, "a"), (0, "a", "b"), (0, None), (0, "None"))]
+    assert len(set(draws)) == len(draws)
+    assert rng_of(0, "a").random() == draws[0]

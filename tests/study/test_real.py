@@ -1,0 +1,51 @@
+"""A study of real tissue: what would tell it from smoother patches in a file's size does so no more."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from histosynth.config import PatchSettings, StudySettings
+from histosynth.patches.extract import extract
+from histosynth.patches.part import Patch, decode_png, encode_png, part_path, write_part
+from histosynth.patches.store import Store, write_manifest
+from histosynth.study.create import create
+from histosynth.study.database import Case, Picture, open_study
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize("options", [{}, {"jpeg_history": 80}, {"normalize": "reinhard"}])
+def test_a_study_of_gliomas(shared_data: Path, tmp_path: Path, options: dict[str, object]) -> None:
+    source = shared_data / "lgg_mini"
+    settings = PatchSettings(held_out_patients=("TCGA-DB-5270", "TCGA-DU-5847"), region_px=256)
+    given = {"outlines": source / "annotations", "labels": source / "labels.csv", "workers": 1, "progress": False}
+    extract([source / "slides"], out=tmp_path / "store", settings=settings, **given)
+    real = Store(tmp_path / "store")
+    labels, images = real.column("label"), real.images(range(len(real)))
+    (tmp_path / "samples").mkdir()
+    smooth = [
+        Patch(patch_id=f"model_{i}", image=gaussian_filter(image, (1, 1, 0)), source="model", label=labels[i], mpp=0.5,
+              text={"Description": "synthetic"})
+        for i, image in enumerate(images)
+    ]  # fmt: skip
+    write_part(part_path(tmp_path / "samples", "a"), smooth, fingerprint="f")
+    write_manifest(tmp_path / "samples", {"made_with": {"data_hash": real.content_hash()}, "train_split": "train"})
+    study = StudySettings(cases=32, practice=4, repeats=4, **options)
+    made = create(tmp_path / "store", [(None, tmp_path / "samples")], out=tmp_path / "study", settings=study,
+                  progress=False)  # fmt: skip
+    assert [text for text in made.manifest["warnings"] if "of one patient" not in text] == []
+    with open_study(made.study).looking() as session:
+        shown = session.query(Case, Picture.png).join(Picture, Picture.case_id == Case.case_id).all()
+    assert len({len(png) for _, png in shown}) == 1
+    compressed = {
+        truth: [len(encode_png(decode_png(png))) for case, png in shown if case.truth == truth]
+        for truth in ("real", "synthetic")
+    }
+    assert np.median(compressed["real"]) > 1.1 * np.median(compressed["synthetic"])  # else nothing was to be hidden
+    held_out = set(settings.held_out_patients)
+    assert {case.patient_id for case, _ in shown if case.truth == "real"} == held_out
+    stored = dict(zip(real.column("patch_id"), images, strict=True))
+    same = [np.array_equal(decode_png(png), stored[case.patch_id]) for case, png in shown if case.truth == "real"]
+    assert all(same) if not options else not any(same)
