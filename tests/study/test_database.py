@@ -95,10 +95,10 @@ def test_looking_sees_one_moment_while_others_write(tiny_study):
 
 @pytest.mark.slow
 def test_no_acknowledged_answer_is_lost_to_kill_9(many_cases):
-    """A process answers and says so, and is killed ten times. What it said is there, and nothing twice."""
+    """A process answers and says so, and is killed five times. What it said is there, and nothing twice."""
     said: set[str] = set()
     tried: set[str] = set()
-    for kill in range(10):
+    for kill in range(5):
         process = subprocess.Popen(
             [sys.executable, "-c", WRITER, many_cases.url, many_cases.tokens[0]],
             stdout=subprocess.PIPE, text=True,
@@ -107,7 +107,7 @@ def test_no_acknowledged_answer_is_lost_to_kill_9(many_cases):
         for number, line in enumerate(process.stdout):
             word, presentation = line.split()
             (said if word == "stored" else tried).add(presentation)
-            if number == 5 + 3 * kill:
+            if number == 9 + 6 * kill:
                 os.kill(process.pid, signal.SIGKILL)
         process.stdout.close()
         assert process.wait() == -signal.SIGKILL
@@ -115,7 +115,7 @@ def test_no_acknowledged_answer_is_lost_to_kill_9(many_cases):
             kept = session.scalars(select(Reading.presentation_id)).all()
         assert len(kept) == len(set(kept))
         assert said <= set(kept) <= tried
-    assert len(said) > 50
+    assert len(said) > 40
     if SQLITE:
         file = sqlite3.connect(many_cases.path / "study.db")
         assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
