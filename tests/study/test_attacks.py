@@ -239,7 +239,7 @@ def test_the_audit_log_cannot_be_flooded(browse, tiny_study) -> None:
 @pytest.fixture
 def port(monkeypatch, request) -> int:
     """The port of a server whose patience is short."""
-    monkeypatch.setattr(patience, "HEADER_SECONDS", 0.4)
+    monkeypatch.setattr(patience, "HEADER_SECONDS", 1)
     monkeypatch.setattr("histosynth.study.app.gate.BODY_SECONDS", 0.4)
     return int(request.getfixturevalue("server").rpartition(":")[2])
 
@@ -275,14 +275,14 @@ def test_slow_headers(port, caplog) -> None:
         began = time.monotonic()
         slow.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
         with pytest.raises(OSError):  # noqa: PT012 - which byte is the first too many is the system's affair
-            while time.monotonic() - began < 5:
+            while time.monotonic() - began < 15:
                 slow.sendall(b"X-A: b\r\n")
                 with socket.create_connection(("127.0.0.1", port)) as other:
                     other.sendall(b"GET /case HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                     assert spoken(other).startswith(b"HTTP/1.1 401")
                 time.sleep(0.1)
-        assert time.monotonic() - began < 3
-    assert "took more than 0.4 s for its headers: hung up" in caplog.text
+        assert time.monotonic() - began < 12
+    assert "took more than 1 s for its headers: hung up" in caplog.text
 
 
 def test_silent_connections(port) -> None:
@@ -303,7 +303,7 @@ def test_kept_alive_is_not_slow(port) -> None:
     with socket.create_connection(("127.0.0.1", port)) as patient:
         for _ in range(2):
             patient.sendall(ask)
-            time.sleep(0.6)
+            time.sleep(1.4)
             assert patient.recv(65_536).startswith(b"HTTP/1.1 401")
 
 
