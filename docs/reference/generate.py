@@ -21,7 +21,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Written from `histosynth/config.py` by `make docs`; change it there. A TOML file has one table a section:",
+        "Written from `histosynth/config/` by `make docs`; change it there. A TOML file has one table a section:",
         "`--config FILE` reads it, `--config NAME` takes a preset, `--set section.key=value` overrides one setting.",
         "What a file leaves out keeps its default. `[study]` is no part of it: `histosynth study create` has options",
         "for it, and keeps them in the study's `study.toml`.",

@@ -1,0 +1,22 @@
+"""Settings: frozen, validated, written in TOML, overridden by `section.key=value`. Unknown keys name the nearest one.
+
+Each section belongs to one step of the way from slide to report. The defaults are the ones we recommend; `presets/`
+holds the named sets: `demo` (minutes on a laptop), `paper` (ADM-128 after Azadi Moghadam et al. 2023), and both for its
+baseline, a progressive GAN: `progan-demo`, `progan-paper`.
+"""
+
+from histosynth.config.evaluate import EvaluateSettings
+from histosynth.config.model import HEEDED_BY, LOSS_HEEDED_BY, DiffusionSettings, GanSettings, ModelSettings
+from histosynth.config.patches import PatchSettings
+from histosynth.config.reading import load_settings, presets, settings_from_toml
+from histosynth.config.sample import SampleSettings
+from histosynth.config.section import Section, Sizes
+from histosynth.config.settings import NOT_HEEDED_BY, Settings
+from histosynth.config.study import StudySettings, study_settings
+from histosynth.config.train import TrainSettings
+
+__all__ = [
+    "HEEDED_BY", "LOSS_HEEDED_BY", "NOT_HEEDED_BY", "DiffusionSettings", "EvaluateSettings", "GanSettings",
+    "ModelSettings", "PatchSettings", "SampleSettings", "Section", "Settings", "Sizes", "StudySettings",
+    "TrainSettings", "load_settings", "presets", "settings_from_toml", "study_settings",
+]  # fmt: skip
