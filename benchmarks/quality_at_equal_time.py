@@ -9,7 +9,7 @@ which `histosynth evaluate` measures by EfficientNet-Lite0, beside real patches 
 the reports side by side.
 
     .venv/bin/python benchmarks/quality_at_equal_time.py --data DIR [--out DIR] [--minutes 30] [--only NAME …]
-        [--per-label 150] [--jobs 2] [--figure PNG] [--quick]
+        [--per-label 150] [--jobs 2] [--figure PNG] [--rates] [--quick]
 
 DIR as for `osteosarcoma.py`. `--only` with one of the names of `TRIED` measures what was tried of ours. What is done is
 not done again, so `--only histosynth progan` after all four writes the paper's comparison alone; `--quick` shows that
@@ -83,12 +83,16 @@ def main() -> None:
     parser.add_argument("--per-label", type=int, default=150)
     parser.add_argument("--jobs", type=int, default=2, help="contenders at a time, one thread each")
     parser.add_argument("--figure", type=Path, help="a picture of patches of each")
+    parser.add_argument("--rates", action="store_true", help="only how fast ours trains as chosen, and as was tried")
     parser.add_argument("--quick", action="store_true", help="under a minute: shows that it runs, nothing else")
     options = parser.parse_args()
     if options.quick:
         options.out, options.minutes, options.per_label = Path(f"{options.out}-quick"), 0.2, 4
         shutil.rmtree(options.out, ignore_errors=True)
     config, store = make_store(options.data, options.out, quick=options.quick)
+    if options.rates:
+        _rates(config, store, options.out)
+        return
     with ThreadPoolExecutor(options.jobs) as pool:
         found = list(pool.map(lambda name: _measured(name, config=config, store=store, options=options), options.only))
     rows = dict(zip(options.only, found, strict=True))
@@ -146,24 +150,39 @@ def _train_ours(
     if name == GAN:
         config = folder / "settings.toml"
         config.write_text(GAN_SETTINGS)
-
-    def train(images: int, out: Path) -> dict[str, Any]:
-        grown = [f"gan.{part}_images={max(round(LEVEL_SHARE * images), 1)}" for part in ("stable", "fade")]
-        sets = [f"train.images={images}", *(grown if name == GAN else (*CHOSEN, *TRIED.get(name, ())))]
-        return verb("train", str(store), "--out", str(out), "--config", str(config), *each(sets))
-
     images = 16
     if seconds > 60:
-        probes = PROBES.get(name, PROBES[OURS])
-        few, many = (train(count, folder / f"probe-{count}")["cpu_seconds"] for count in probes)
-        images = probes[0] + int((seconds - few) / (many - few) * (probes[1] - probes[0]))
-    trained = train(images, folder / "run")
+        start, of_image = _costs(name, config, store, folder, probes=PROBES.get(name, PROBES[OURS]))
+        images = int((seconds - start) / of_image)
+    trained = _train(name, images, config, store, folder / "run")
     sampled = verb("sample", str(folder / "run"), "--out", str(folder / "samples"), "--per-label", str(per_label))
     return {
         "images": trained["images"],
         "cpu_seconds": trained["cpu_seconds"],
         "sampling_seconds": sampled["cpu_seconds"],
     }
+
+
+def _train(name: str, images: int, config: Path, store: Path, out: Path) -> dict[str, Any]:
+    grown = [f"gan.{part}_images={max(round(LEVEL_SHARE * images), 1)}" for part in ("stable", "fade")]
+    sets = [f"train.images={images}", *(grown if name == GAN else (*CHOSEN, *TRIED.get(name, ())))]
+    return verb("train", str(store), "--out", str(out), "--config", str(config), *each(sets))
+
+
+def _costs(name: str, config: Path, store: Path, folder: Path, *, probes: tuple[int, int]) -> tuple[float, float]:
+    """Seconds of processor time to start, and for an image."""
+    few, many = (_train(name, images, config, store, folder / f"probe-{images}")["cpu_seconds"] for images in probes)
+    of_image = (many - few) / (probes[1] - probes[0])
+    return few - probes[0] * of_image, of_image
+
+
+def _rates(config: Path, store: Path, out: Path) -> None:
+    found = {}
+    for name in (OURS, *TRIED):
+        shutil.rmtree(out / "rates", ignore_errors=True)
+        found[name] = round(1 / _costs(name, config, store, out / "rates", probes=(200, 600))[1], 1)
+        print(f"{name:<14} {found[name]:5.1f} images a second of processor time", flush=True)
+    print(json.dumps({"name": "quality_at_equal_time", "images_per_cpu_second": found}))
 
 
 def _train_peer(
