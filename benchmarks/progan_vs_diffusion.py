@@ -8,9 +8,9 @@ again. `histosynth evaluate` measures both beside real patches, `histosynth comp
     .venv/bin/python benchmarks/progan_vs_diffusion.py --data DIR [--out DIR] [--minutes 30] [--per-label 200]
         [--only NAME …] [--jobs 2] [--figure PNG] [--quick]
 
-DIR as for `osteosarcoma.py`; 30 minutes of one core each. `--only` with a name of `TRIED` measures other settings of the
-GAN. The last line is JSON: `ratio` is the Fréchet distance to the held-out case of the diffusion model over that of the
-GAN; `low` and `high` are the least and the largest over the three classes. `--quick` shows that it runs.
+DIR as for `osteosarcoma.py`; 30 minutes of one core each. `--only` with a name of `TRIED` measures other settings of
+the GAN. The last line is JSON: `ratio` is the Fréchet distance to the held-out case of the diffusion model over that of
+the GAN; `low` and `high` are the least and the largest over the three classes. `--quick` shows that it runs.
 """
 
 import argparse
