@@ -18,7 +18,7 @@ from histosynth.training.log import read_stats
 from phantom_model import add_options, run_and_store
 from small_budget import verb
 
-EVERY, IMAGES, PER_LABEL = 2000, 600, 100
+EVERY, IMAGES, PER_LABEL = 8000, 600, 100
 SETS = (f"train.frechet_every={EVERY}", f"train.frechet_images={IMAGES}")
 QUICK = ("train.frechet_every=64", "train.frechet_images=12", "gan.stable_images=8", "gan.fade_images=8")
 
