@@ -227,7 +227,8 @@ def _draw(samples: Mapping[str, Store], path: Path) -> None:
         for label in next(iter(samples.values())).labels
         for name, store in samples.items()
     }
-    Image.fromarray(montage(groups, columns=14, scale=2)).save(path, optimize=True)
+    sheet = Image.fromarray(montage(groups, columns=14, scale=2))
+    sheet.quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _cell(value: float) -> str:
