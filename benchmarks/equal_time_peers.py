@@ -10,8 +10,8 @@
   (0.9, 0.99), batch 32, EMA 0.995 every ten steps and horizontal flips as its `Trainer` has them; samples by its own
   DDIM with eta 1.
 
-Both are smaller than their defaults, so that they get somewhere in half an hour of one core, and compute in bf16 as ours
-does. `--lr` is the recipe's unless given. All processor time of the process counts, that of its start, too.
+Both are smaller than their defaults, so that they get somewhere in half an hour of one core, and compute in bf16 as
+ours does. `--lr` is the recipe's unless given. All processor time of the process counts, that of its start, too.
 """
 
 import argparse

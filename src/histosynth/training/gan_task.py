@@ -36,7 +36,7 @@ from histosynth.training.sharding import load_optimizer, load_weights, whole
 from histosynth.training.task import AT_ONCE, Task
 
 _VARIETY_HALFLIFE = 2000  # images
-_COLLAPSED = 0.4  # of the distances between real images: runs that went well kept above 0.44
+_COLLAPSED = 0.4  # of the distances between real images: a young healthy run was seen at 0.44
 
 
 class Images(NamedTuple):
