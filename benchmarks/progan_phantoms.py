@@ -1,12 +1,12 @@
 """Does the progressive GAN learn? The preset `progan-demo` on phantom tissue, from its first level to its last.
 
 Draws the cohort of `histosynth demo`, cuts its 32-px patches, trains, and on the way measures the Fréchet distance of
-600 samples to 600 training patches (EfficientNet-Lite0 features). Then 100 samples a genotype are evaluated: their
+300 samples to 300 training patches (EfficientNet-Lite0 features). Then 100 samples a genotype are evaluated: their
 distance to held-out patients, and the share of each genotype that a classifier trained on real patches recognizes.
 
-    .venv/bin/python benchmarks/progan_phantoms.py [--out DIR] [--quick]
+    .venv/bin/python benchmarks/progan_phantoms.py [--run RUN --store STORE] [--out DIR] [--quick]
 
-Some fifteen minutes of one core; `--quick` is under a minute and shows that it runs. The last line is JSON.
+Some 25 minutes of one core; `--quick` is under a minute and shows that it runs. The last line is JSON.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from histosynth.training.log import read_stats
 from phantom_model import add_options, run_and_store
 from small_budget import verb
 
-EVERY, IMAGES, PER_LABEL = 8000, 600, 100
+EVERY, IMAGES, PER_LABEL = 20_000, 300, 100
 SETS = (f"train.frechet_every={EVERY}", f"train.frechet_images={IMAGES}")
 QUICK = ("train.frechet_every=64", "train.frechet_images=12", "gan.stable_images=8", "gan.fade_images=8")
 
