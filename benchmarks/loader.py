@@ -32,8 +32,8 @@ from histosynth.patches.dataset import PatchDataset
 from histosynth.patches.part import Patch, decode_png, encode_png, part_path, write_part
 from histosynth.patches.shuffle import shuffled
 from histosynth.patches.store import Store, write_manifest
-from histosynth.training.device import pick_device
 from histosynth.training.diffusion_task import DiffusionTask
+from histosynth.training.launch import launch
 
 BATCH = 64
 
@@ -143,7 +143,8 @@ def arithmetic(settings: Settings) -> tuple[float, float]:
 
 def step(data: PatchDataset, *, settings: Settings, seconds: float) -> tuple[str, float]:
     """Images a second of the training step, after two that warm up, and at least one step however long it takes."""
-    task, batch = DiffusionTask(data, settings=settings, device=pick_device(None)), settings.train.batch
+    accelerator, batch = launch(None, precision=settings.train.precision), settings.train.batch
+    task = DiffusionTask(data, settings=settings, accelerator=accelerator)
     task.step(0), task.step(batch)
     started, n = time.perf_counter(), 0
     while not n or time.perf_counter() - started < seconds:
