@@ -4,15 +4,18 @@ Needs a patch store of real patches with held-out patients, such as one that `hi
 prints the similarity that held-out patches reach with training patches of other patients; then, for copies planted by
 changing training patches in many ways, the share that is found (with the right original, at the threshold); last, time
 and memory with so many patches as are asked for (the store's, moved around at random). About a minute
-on one core for 4,000 patches, and another for the last part.
+on one core for 4,000 patches, and another for the last part; `--quick` takes few patches and plants few copies. The
+last line is JSON.
 
-    .venv/bin/python benchmarks/copies.py STORE [--planted 300] [--train 30000 --fake 10000]
+    .venv/bin/python benchmarks/copies.py STORE [--planted 300] [--train 30000 --fake 10000] [--quick]
 """
 
 import argparse
+import json
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 
@@ -78,35 +81,47 @@ def main() -> None:
     parser.add_argument("--planted", type=int, default=300)
     parser.add_argument("--train", type=int, default=0)
     parser.add_argument("--fake", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="500 patches of a split, 30 planted")
     given = parser.parse_args()
     store, rng = Store(given.store), np.random.default_rng(0)
     rows = {split: store.select(split=split) for split in ("train", "held_out")}
+    if given.quick:
+        given.planted = 30
+        rows = {split: at[:: -(-len(at) // 500)] for split, at in rows.items()}
     sides = {split: textures(lambda r, at=at: store.images(at[r]), len(at)) for split, at in rows.items()}
     train, held_out = sides["train"], sides["held_out"]
-    print(f"{given.store.name}: {len(train)} training patches ({(~train.can_be_copied).mean():.1%} plain),", end=" ")
-    print(f"{len(held_out)} held-out ones ({(~held_out.can_be_compared).mean():.1%} plain)")
-    found = nearest_patches(held_out, train).similarity
-    print(
-        "similarity of held-out patches, 50, 90, 99, 99.9, 100 %:",
-        np.nanquantile(found, [0.5, 0.9, 0.99, 0.999, 1]).round(3),
-    )
+    plain = {"train": (~train.can_be_copied).mean(), "held_out": (~held_out.can_be_compared).mean()}
+    print(f"{given.store.name}: {len(train)} training patches ({plain['train']:.1%} plain),", end=" ")
+    print(f"{len(held_out)} held-out ones ({plain['held_out']:.1%} plain)")
+    reached = np.nanquantile(nearest_patches(held_out, train).similarity, [0.5, 0.9, 0.99, 0.999, 1]).round(3)
+    print("similarity of held-out patches, 50, 90, 99, 99.9, 100 %:", reached)
     threshold = calibrate(held_out, train)
     print(threshold)
     planted = rng.permutation(np.flatnonzero(train.can_be_copied))[: given.planted]
-    originals = store.images(rows["train"][planted])
+    originals, found = store.images(rows["train"][planted]), {}
     for name, change in kinds(rng).items():
         changed = np.stack([np.ascontiguousarray(change(p)) for p in originals])
         matches = nearest_patches(textures(lambda r, c=changed: c[r], len(changed)), train)
         copies = find_copies(matches, threshold=threshold.value)
         right = [c.similarity for c in copies if planted[c.fake_row] == c.train_row]
-        least, median = (f(right) for f in (min, np.median))
-        share = len(right) / len(planted)
-        print(f"  {name:<40} found {share:.1%}, least and median similarity {least:.3f} {median:.3f}")
-    if given.train and given.fake:
-        measure(store, rng, train=given.train, fake=given.fake)
+        found[name] = len(right) / len(planted)
+        told = f", least and median similarity {min(right):.3f} {np.median(right):.3f}" if right else ""
+        print(f"  {name:<40} found {found[name]:.1%}{told}")
+    search = measure(store, rng, train=given.train, fake=given.fake) if given.train and given.fake else {}
+    result = {
+        "name": "copies",
+        "n": {split: len(at) for split, at in rows.items()},
+        "plain": plain,
+        "similarity_of_held_out": reached.tolist(),
+        "threshold": asdict(threshold),
+        "planted": len(planted),
+        "found": found,
+        **search,
+    }
+    print(json.dumps(result))
 
 
-def measure(store: Store, rng: np.random.Generator, *, train: int, fake: int) -> None:
+def measure(store: Store, rng: np.random.Generator, *, train: int, fake: int) -> dict[str, float]:
     """Processor time and memory of a search of that size, among patches moved around at random."""
 
     def some(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -121,6 +136,7 @@ def measure(store: Store, rng: np.random.Generator, *, train: int, fake: int) ->
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"{fake} against {train}: textures {middle - start:.0f} s (decoding included),", end=" ")
     print(f"search {end - middle:.0f} s, {peak} MB")
+    return {"textures_s": middle - start, "search_s": end - middle, "peak_mb": peak}
 
 
 if __name__ == "__main__":

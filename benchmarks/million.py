@@ -136,7 +136,7 @@ def main() -> None:
         print(json.dumps({"seconds": round(time.perf_counter() - started, 2), "peak_mb": round(peak)}))
         return
     most = PART if given.quick else given.patches
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"name": "million"}
     with tempfile.TemporaryDirectory() as folder:
         for count in sorted({max(most // 10 // PART, 1) * PART, most}):
             store = (given.keep or Path(folder)) / f"store-{count}"

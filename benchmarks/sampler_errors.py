@@ -7,11 +7,14 @@ Two kinds of data have a denoiser in closed form, so that what is measured is th
 - mixture: eight narrow modes, ±0.5 ± 0.15 ± 0.05, each of standard deviation 0.012; the error is the Wasserstein
   distance of 1999 samples from quantiles of the noise to the quantiles of the data.
 
-    .venv/bin/python benchmarks/sampler_errors.py            # three minutes on one core, no data needed
+    .venv/bin/python benchmarks/sampler_errors.py [--quick]            # three minutes on one core, no data needed
 
+`--quick` takes two of the processes and one root. The last line is JSON: both errors by process, times and sampler.
 What holds for these need not hold for a trained network; the Fréchet distance of samples decides that.
 """
 
+import argparse
+import json
 import math
 
 import torch
@@ -24,7 +27,7 @@ from histosynth.diffusion.samplers.steps import Steps
 from histosynth.diffusion.schedule import RectifiedFlow, Schedule, VarianceExploding, cosine, linear, zero_terminal_snr
 from histosynth.diffusion.spacing import Spaced
 
-PROCESSES = {
+PROCESSES: dict[str, Schedule] = {
     "linear": linear(1000),
     "cosine": cosine(1000),
     "zero terminal SNR": zero_terminal_snr(linear(1000)),
@@ -71,6 +74,19 @@ def heun_one_form(denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps:
     return x
 
 
+Row = dict[str, tuple[Sampler, int]]
+REFERENCE: Row = {"ddpm 250": (ddpm, 250)}
+ROW: Row = {
+    "ddpm 20": (ddpm, 20),
+    "ddim 20": (ddim, 20),
+    "2M 20": (dpmpp_2m, 20),
+    "2M SDE 20": (dpmpp_2m_sde, 20),
+    "2M 10": (dpmpp_2m, 10),
+    "Heun 10": (heun, 10),
+}
+FORMS: Row = {"Heun 10, one form": (heun_one_form, 10), "Heun 10": (heun, 10)}
+
+
 def spectrum_error(sampler: Sampler, process: Schedule, times: Schedule, steps: int) -> float:
     """The way is linear in every noise drawn: one run for the first noise, one for each later one."""
     one, zero = torch.ones_like(STDS), torch.zeros_like(STDS)
@@ -101,37 +117,40 @@ def mixture_error(sampler: Sampler, process: Schedule, times: Schedule, steps: i
     return (x - grid[torch.searchsorted(reached, QUANTILES).clamp(max=len(grid) - 1)]).abs().mean().item()
 
 
-def cells(row: list[tuple[Sampler, int]], process: Schedule, times: Schedule) -> str:
-    found = [(spectrum_error(s, process, times, n), mixture_error(s, process, times, n)) for s, n in row]
-    return " | ".join(f"{a:.3f} / {b:.4f}" for a, b in found)
-
-
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two processes, one root")
+    quick = parser.parse_args().quick
     torch.set_num_threads(1)
-    row: list[tuple[Sampler, int]] = [
-        (ddpm, 20),
-        (ddim, 20),
-        (dpmpp_2m, 20),
-        (dpmpp_2m_sde, 20),
-        (dpmpp_2m, 10),
-        (heun, 10),
-    ]
+    names, roots = (["linear", "edm"], (4,)) if quick else (list(PROCESSES), (1, 2, 3, 4, 7, 20))
+    found: dict[str, dict[str, dict[str, tuple[float, float]]]] = {name: {} for name in names}
+
+    def cells(name: str, row: Row, *, root: int | None = None) -> str:
+        """The errors of a row of samplers, on the times of the process or on angle; kept in `found`."""
+        process = times = PROCESSES[name]
+        if root:
+            spacing._ROOT, times = root, Spaced(process)
+        errors = {
+            column: (spectrum_error(sampler, process, times, steps), mixture_error(sampler, process, times, steps))
+            for column, (sampler, steps) in row.items()
+        }
+        found[name].setdefault(f"angle, root {root}" if root else "its own", {}).update(errors)
+        return " | ".join(f"{a:.3f} / {b:.4f}" for a, b in errors.values())
+
     print("error on spectrum / mixture; of ddpm with 250 steps of the process:")
-    for name, process in PROCESSES.items():
-        print(f"  {name}: {cells([(ddpm, 250)], process, process)}")
-    print("\n| process | times | ddpm 20 | ddim 20 | 2M 20 | 2M SDE 20 | 2M 10 | Heun 10 |")
-    for name, process in PROCESSES.items():
-        print(f"| {name} | its own | {cells(row, process, process)} |")
-        for root in (1, 2, 3, 4, 7, 20):
-            spacing._ROOT = root
-            print(f"| {name} | angle, root {root} | {cells(row, process, Spaced(process))} |", flush=True)
-        spacing._ROOT = 4
+    for name in names:
+        print(f"  {name}: {cells(name, REFERENCE)}")
+    print(f"\n| process | times | {' | '.join(ROW)} |")
+    for name in names:
+        print(f"| {name} | its own | {cells(name, ROW)} |")
+        for root in roots:
+            print(f"| {name} | angle, root {root} | {cells(name, ROW, root=root)} |", flush=True)
     print("\nHeun, 10 steps, one form / two forms, on the times of the process and on angle:")
-    for name, process in PROCESSES.items():
-        start = process.alpha(process.times(1)[:1].double()).item()
+    for name in names:
+        start = PROCESSES[name].alpha(PROCESSES[name].times(1)[:1].double()).item()
         if not math.isclose(start, 0):
-            both = [(heun_one_form, 10), (heun, 10)]
-            print(f"  {name}: {cells(both, process, process)};  {cells(both, process, Spaced(process))}")
+            print(f"  {name}: {cells(name, FORMS)};  {cells(name, FORMS, root=4)}")
+    print(json.dumps({"name": "sampler_errors", "errors": found}))
 
 
 if __name__ == "__main__":

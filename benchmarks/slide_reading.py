@@ -35,6 +35,7 @@ from histosynth.config import PatchSettings
 from histosynth.patches.cut import cut
 from histosynth.patches.part import read_part
 from histosynth.patches.plan import plan
+from histosynth.patches.staining import staining_of
 from histosynth.slides.phantom.drawing import GENOTYPES, draw
 from histosynth.slides.reader import Box, open_slide
 
@@ -62,7 +63,8 @@ def main() -> None:
         jobs = {}
         for source in ("best_level", "base"):
             settings = PatchSettings(cap=regions, read=source)
-            jobs[source] = plan({"slide": slide}, out=Path(folder), settings=settings).jobs[0]
+            colors = staining_of(settings.stain)
+            jobs[source] = plan({"slide": slide}, out=Path(folder), settings=settings, staining=colors).jobs[0]
             cut(jobs[source])
         boxes = [Box(x=p.x, y=p.y, width=p.extent, height=p.extent) for p in read_part(jobs["base"].part)]
         for _ in range(repeats):

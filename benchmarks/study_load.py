@@ -243,7 +243,7 @@ def main() -> None:
         f["stored"] == f["acknowledged"] == f["planned"] and not f["lost"] and not f["doubled"] and f["database_whole"]
         for f in figures.values()
     )
-    print(json.dumps({"none_lost_none_doubled": good, **figures}))
+    print(json.dumps({"name": "study_load", "none_lost_none_doubled": good, **figures}))
     sys.exit(not good)
 
 

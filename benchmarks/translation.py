@@ -75,13 +75,16 @@ def main() -> None:
     parser.add_argument("--per-label", type=int, default=60)
     parser.add_argument("--steps", type=int, default=20)
     given = parser.parse_args()
-    per_label, steps = (8, 4) if given.quick else (given.per_label, given.steps)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        run, path = run_and_store(given, folder)
-        store, out = Store(path), folder / "edits"
-        translate(run, Selection(paths=[path], per_label=per_label), out=out, how=How(steps=steps, progress=False))
-        edits = Store(out)
+        measure(given, Path(temporary))
+
+
+def measure(given: argparse.Namespace, folder: Path) -> None:
+    per_label, steps = (8, 4) if given.quick else (given.per_label, given.steps)
+    run, path = run_and_store(given, folder)
+    store, out = Store(path), folder / "edits"
+    translate(run, Selection(paths=[path], per_label=per_label), out=out, how=How(steps=steps, progress=False))
+    edits = Store(out)
     at = {name: row for row, name in enumerate(store.column("patch_id"))}
     names, labels, origin = edits.column("patch_id"), edits.column("label"), edits.manifest["edits"]
     source_rows = np.array([at[origin[name]["from"][0]] for name in names])
