@@ -1,5 +1,6 @@
 """The alarm for collapsed modes: distances by hand, and what they are of collapsed images."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,28 +11,30 @@ def test_distances_by_hand() -> None:
     """Of a group with labels 0 0 1 0, pairs (0, 1), (0, 3), (1, 3) count: gray levels 0, 3, 9, 1 differ by 3, 1, 2."""
     x = torch.tensor([0.0, 3.0, 9.0, 1.0]).view(4, 1, 1, 1).expand(4, 3, 16, 16)
     label = torch.tensor([0, 0, 1, 0])
-    assert distances(x, label).item() == pytest.approx(6)
-    assert distances(torch.cat([x, 2 * x]), label.repeat(2)).item() == pytest.approx(18)
+    assert distances(x, label, labels=2).tolist() == pytest.approx([6, 0])
+    assert distances(torch.cat([x, 2 * x]), label.repeat(2), labels=2).tolist() == pytest.approx([18, 0])
+    assert distances(x, 2 - label, labels=3).tolist() == pytest.approx([0, 0, 6])
 
 
 def test_fine_grain_does_not_hide_a_collapse() -> None:
     """Images alike but for noise of single pixels: of 32 px, 16 are averaged to one."""
     noise = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    found = distances(noise, torch.zeros(4)).item() / 6
+    found = distances(noise, torch.zeros(4, dtype=torch.long), labels=1).item() / 6
     assert found == pytest.approx(2**0.5 / 4, rel=0.1)  # √2 between two, a quarter of it after averaging
 
 
-def test_the_ratio_forgets_what_is_old() -> None:
-    variety = Variety(halflife=100)
-    assert variety.ratio == 1.0
-    for _ in range(50):
-        variety.update(fake=4.0, real=2.0, batch=10)
-    assert variety.ratio == pytest.approx(2)
-    variety.update(fake=0.0, real=0.0, batch=10)  # no two images of one label
-    assert variety.ratio == pytest.approx(2)
-    for _ in range(100):
-        variety.update(fake=0.2, real=2.0, batch=10)
-    assert variety.ratio == pytest.approx(0.1, rel=0.05)
-    other = Variety(halflife=100)
+def test_each_label_has_a_ratio_that_forgets_what_is_old() -> None:
+    variety = Variety(labels=2)
+    variety.update(fake=np.zeros(2), real=np.ones(2), batch=10)
+    assert variety.ratios.tolist() == [1, 1]  # too early to say
+    for _ in range(800):
+        variety.update(fake=np.array([4.0, 1.0]), real=np.array([2.0, 1.0]), batch=10)
+    assert variety.ratios.tolist() == pytest.approx([2, 1], rel=0.01)
+    variety.update(fake=np.zeros(2), real=np.zeros(2), batch=10)  # no two images of one label
+    assert variety.ratios.tolist() == pytest.approx([2, 1], rel=0.01)
+    for _ in range(800):
+        variety.update(fake=np.array([0.2, 1.0]), real=np.array([2.0, 1.0]), batch=10)
+    assert variety.ratios.tolist() == pytest.approx([0.1, 1], rel=0.15)
+    other = Variety(labels=2)
     other.load(variety.state())
-    assert other.ratio == variety.ratio
+    assert other.ratios.tolist() == variety.ratios.tolist()

@@ -35,7 +35,6 @@ from histosynth.training.launch import total
 from histosynth.training.sharding import load_optimizer, load_weights, whole
 from histosynth.training.task import AT_ONCE, Task
 
-_VARIETY_HALFLIFE = 2000  # images
 _COLLAPSED = 0.4  # of the distances between real images: a young healthy run was seen at 0.44
 
 
@@ -88,7 +87,7 @@ class GanTask(Task):
             for name, network in self.networks.items()
         }
         self.emas = [EMA(self.generator, halflife=gan.ema_halflife)]
-        self.variety, self.seen = Variety(halflife=_VARIETY_HALFLIFE), 0
+        self.variety, self.seen = Variety(labels=len(data.labels)), 0
         if self.images < grown_at(gan, image_px=data.image_px):
             warnings.warn(
                 f"training ends after {self.images} images at {self.growth(self.images).px} px, which are enlarged to "
@@ -119,7 +118,8 @@ class GanTask(Task):
         self.discriminator.requires_grad_(True)
         self.emas[0].update(self.generator, images=seen + batch, batch=batch)
         self.seen = seen + batch
-        self._watch(fake=about_d.pop("apart_fake"), real=about_d.pop("apart_real"))
+        of_labels = range(len(self.data.labels))
+        self._watch(**{side: np.array([about_d.pop(f"{side} {i}") for i in of_labels]) for side in ("fake", "real")})
         return {
             **{name: value / batch for name, value in about_d.items() if name != "grad_norm"},
             "grad_norm": about_d["grad_norm"],
@@ -129,7 +129,7 @@ class GanTask(Task):
             "microbatch": self.microbatch,
             "px": growth.px,
             "alpha": growth.alpha,
-            "variety": self.variety.ratio,
+            "variety": float(self.variety.ratios.min()),
         }
 
     def _draw(self, seen: int) -> Images:
@@ -198,7 +198,11 @@ class GanTask(Task):
             mix=images.mix,
             gan=self.settings.gan,
         )
-        apart = {f"apart_{name}": distances(x, images.label) for name, x in (("real", images.x), ("fake", fake))}
+        apart = {
+            f"{side} {i}": each
+            for side, x in (("real", images.x), ("fake", fake))
+            for i, each in enumerate(distances(x, images.label, labels=len(self.data.labels)))
+        }
         return {**found._asdict(), **apart}
 
     def _generate(self, images: Images, growth: Growth) -> dict[str, Tensor]:
@@ -216,16 +220,17 @@ class GanTask(Task):
         ):
             gradient.copy_(part.view_as(gradient))
 
-    def _watch(self, *, fake: float, real: float) -> None:
-        """Warn where the variety of the fakes falls below a share of that of the reals."""
-        before = self.variety.ratio
+    def _watch(self, *, fake: NDArray[np.float64], real: NDArray[np.float64]) -> None:
+        """Warn where the variety of the fakes of a label falls below a share of that of its reals."""
+        before = self.variety.ratios
         self.variety.update(fake=fake, real=real, batch=self.settings.train.batch)
-        if self.variety.ratio < _COLLAPSED <= before and self.accelerator.is_main_process:
-            warnings.warn(
-                f"after {self.seen} images fakes of one label differ {self.variety.ratio:.2f} times as much as real "
-                "patches do: the generator may have collapsed; look at samples/, lower gan.lr, or begin anew",
-                stacklevel=3,
-            )
+        for label, ratio, old in zip(self.data.labels, self.variety.ratios, before, strict=True):
+            if ratio < _COLLAPSED <= old and self.accelerator.is_main_process:
+                warnings.warn(
+                    f"after {self.seen} images fakes of {label} differ {ratio:.2f} times as much as real patches do: "
+                    "the generator may have collapsed; look at samples/, lower gan.lr, or begin anew",
+                    stacklevel=3,
+                )
 
     @torch.no_grad()
     def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
