@@ -1,72 +1,25 @@
 """How many readers and cases does it take to show that readers only guess?
 
-**One reader** whose accuracy is π in every case: the power of the exact test is a sum over the counts that it accepts,
-
-    power(n) = Σ_k  [TOST p(k, n) ≤ α]  binom(k; n, π)
-
-It goes up and down with n, so the n given is the least from which on the power stays.
-
-**Several readers** of the same cases, by simulation of the very test that the analysis makes (`crossed.pooled`):
-reading r of case c is correct with
-
-    logit P = logit π + u_r + v_c,     u_r ~ N(0, σ_reader²),  v_c ~ N(0, σ_case²)
-
-and the power is the share of simulated studies that show equivalence: for *these readers*, and for *readers at large*.
-The second is the stronger claim and needs readers, not cases. The analysis concludes for readers at large from
-`FEWEST_READERS` on.
+The least number of cases from which on the power (`power.py`) stays: that of one reader's exact test goes up and down
+with n. Of several readers, the claim for readers at large is the stronger one and needs readers, not cases; the
+analysis concludes by it from `FEWEST_READERS` on.
 
 Repeats are second showings: they measure whether readers agree with themselves, enter no accuracy, and give no power.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit, logit
-from scipy.stats import binom
 from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
+from histosynth.study.power import Assumptions, exact_power, simulated_power
 from histosynth.study.statistics import FEWEST_READERS
-from histosynth.study.statistics.crossed import Scope, effective_number, variation
-from histosynth.study.statistics.equivalence import tost
+from histosynth.study.statistics.crossed import Scope
 from histosynth.study.statistics.proportion import proportion
 
 STEP = 2
 """Cases come in pairs, one real and one synthetic."""
-_AT_ONCE = 2_000_000  # readings simulated at a time
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assumptions:
-    """What a plan rests on."""
-
-    margin: float
-    power: float
-    alpha: float
-    accuracy: float
-    """Of the average reader: 0.5 where readers truly guess."""
-    reader_sd: float
-    """σ_reader, on the logit: 0.2 is 5 points of accuracy about one half."""
-    case_sd: float
-    """σ_case, on the logit."""
-    simulations: int
-    seed: int
-    max_cases: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.margin < 0.5:
-            raise HistosynthError(f"--margin {self.margin} is not between 0 and 0.5; 0.10 is 10 points about 50%")
-        if not 0 < self.alpha < 0.5:
-            raise HistosynthError(f"--alpha {self.alpha} is not between 0 and 0.5")
-        if not self.alpha < self.power < 1:
-            raise HistosynthError(f"--power {self.power} is not between alpha ({self.alpha}) and 1")
-        if not abs(self.accuracy - 0.5) < self.margin:
-            raise HistosynthError(
-                f"--accuracy {self.accuracy} lies outside 0.5 ± {self.margin}: equivalence is false there, and no "
-                "study should show it"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,60 +71,6 @@ def plan(assumptions: Assumptions, *, readers: Sequence[int], repeats: int = 0, 
         repeats=repeats,
         repeat_interval=(found.low, found.high) if found else None,
     )
-
-
-def exact_power(n: int, *, accuracy: float, margin: float, alpha: float) -> float:
-    """The power of one reader's exact test with n readings."""
-    k = np.arange(n + 1)
-    return float(binom.pmf(k, n, accuracy)[tost(k, n, margin=margin) <= alpha].sum())
-
-
-def simulated_power(assumptions: Assumptions, *, readers: int, cases: int) -> tuple[float, float]:
-    """The power for these readers, and for readers at large; two or more readers."""
-    rng = np.random.default_rng([assumptions.seed, readers, cases])
-    strata, shown = np.arange(cases) % 2, np.zeros(2)
-    for some in _portions(assumptions.simulations, readers * cases):
-        correct = simulate(
-            some,
-            readers=readers,
-            cases=cases,
-            accuracy=assumptions.accuracy,
-            reader_sd=assumptions.reader_sd,
-            case_sd=assumptions.case_sd,
-            rng=rng,
-        )
-        shown += [np.count_nonzero(p <= assumptions.alpha) for p in tost_of(correct, strata, assumptions)]
-    these, at_large = shown / assumptions.simulations
-    return float(these), float(at_large)
-
-
-def simulate(
-    studies: int,
-    *,
-    readers: int,
-    cases: int,
-    accuracy: float,
-    reader_sd: float,
-    case_sd: float,
-    rng: np.random.Generator,
-) -> NDArray[np.bool_]:
-    """Correct readings (studies, R, C) under the model above."""
-    reader = rng.normal(0, reader_sd, (studies, readers, 1))
-    case = rng.normal(0, case_sd, (studies, 1, cases))
-    return np.asarray(rng.random((studies, readers, cases)) < expit(logit(accuracy) + reader + case))
-
-
-def tost_of(
-    correct: NDArray[np.bool_], strata: NDArray[np.int64], assumptions: Assumptions
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """p of equivalence of each study (S, R, C): for these readers, and for readers at large."""
-    found = variation(correct, strata=strata)
-    n = correct.shape[1] * correct.shape[2]
-    both = []
-    for variance, df in ((found.same_readers, found.same_readers_df), (found.all, found.all_df)):
-        worth = effective_number(found.estimate, variance, df, n=n, level=1 - 2 * assumptions.alpha)
-        both.append(tost(found.estimate * worth, worth, margin=assumptions.margin))
-    return both[0], both[1]
 
 
 def _exact(a: Assumptions) -> Need:
@@ -228,13 +127,6 @@ def _least(a: Assumptions, power: Callable[[int], float]) -> int | None:
 
 def _largest(a: Assumptions) -> int:
     return a.max_cases // STEP * STEP
-
-
-def _portions(simulations: int, size: int) -> Iterator[int]:
-    """How many studies to simulate at a time, so that they fit in memory."""
-    each = max(1, _AT_ONCE // size)
-    for start in range(0, simulations, each):
-        yield min(each, simulations - start)
 
 
 def as_text(found: Plan) -> str:

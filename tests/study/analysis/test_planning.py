@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import binom
 
 from histosynth.errors import HistosynthError
-from histosynth.study.planning import Assumptions, as_text, exact_power, plan, simulated_power
+from histosynth.study.planning import as_text, plan
+from histosynth.study.power import Assumptions, exact_power, simulated_power
 from histosynth.study.statistics.equivalence import equivalence
 
 
