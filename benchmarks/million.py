@@ -4,7 +4,7 @@ Makes a store of tiny patches (8 px of noise) in parts of ten thousand, then in 
 reads what training asks (labels, split, patients, content hash), decodes it into a file, draws batches from all over
 the order, draws batches without that file, trains a tiny network for ten steps, and samples as many patches as the
 store has. Prints the peak of memory (RSS) of each, first for a tenth of the patches, so that what grows with their
-number is seen; drawing needs PyTorch, whose import alone stands beside it. About half an hour on two busy cores, most
+number is seen; drawing needs PyTorch, whose import alone stands beside it. About twenty minutes of one core, most
 of it to sample; `--keep DIR` keeps the store, `--quick` takes a hundredth. The last line is JSON.
 
     .venv/bin/python benchmarks/million.py [--patches 1000000] [--keep DIR] [--quick]
