@@ -14,7 +14,7 @@ the reports side by side.
 DIR as for `osteosarcoma.py`. `--only` with one of the names of `TRIED` or `GANS` measures what was tried of ours. What
 is done is not done again, so `--only histosynth progan` after all four writes the paper's comparison alone; `--quick`
 shows that it runs. The last line is JSON: `ratio` is the Fréchet distance to the held-out case of our diffusion model
-over that of the best other; `low` and `high` are the least and the largest over the three classes.
+over that of the best peer; `low` and `high` are the least and the largest over the three classes.
 """
 
 import argparse
@@ -120,8 +120,8 @@ def main() -> None:
         reports = [str(options.out / name / "report") for name in rows]
         shutil.rmtree(options.out / "compare", ignore_errors=True)
         verb("compare", *reports, "--out", str(options.out / "compare"))
-    if OURS in rows and (others := [name for name in rows if name in (*PEERS, GAN)]):
-        best = min(others, key=lambda name: rows[name]["held-out"])
+    if OURS in rows and (peers := [name for name in rows if name in PEERS]):
+        best = min(peers, key=lambda name: rows[name]["held-out"])
         ratios = [rows[OURS][label] / rows[best][label] for label in Store(store).labels]
         result = {
             "name": "quality_at_equal_time",
