@@ -49,6 +49,7 @@ def test_keyboard_alone_on_a_desktop(sit, server, tiny_study) -> None:
             press("Enter")
         if practice:
             expect(page.locator(".verdict")).to_contain_text(("real", "synthetic")[number])
+            expect(page.locator(".frame.live")).to_be_visible()  # its script listens
             press("Enter")
     page.wait_for_url("**/thanks")
     kept = tiny_study.readings()
