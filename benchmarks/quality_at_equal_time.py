@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="under a minute: shows that it runs, nothing else")
     options = parser.parse_args()
     if options.quick:
-        options.out, options.minutes, options.per_label = Path(f"{options.out}-quick"), 0.2, 4
+        options.out, options.minutes, options.per_label = Path(f"{options.out}-quick"), 0.15, 4
         shutil.rmtree(options.out, ignore_errors=True)
     config, store = make_store(options.data, options.out, quick=options.quick)
     if options.rates:
