@@ -27,14 +27,14 @@ def test_each_label_has_a_ratio_that_forgets_what_is_old() -> None:
     variety = Variety(labels=2)
     variety.update(fake=np.zeros(2), real=np.ones(2), batch=10)
     assert variety.ratios.tolist() == [1, 1]  # too early to say
-    for _ in range(800):
-        variety.update(fake=np.array([4.0, 1.0]), real=np.array([2.0, 1.0]), batch=10)
-    assert variety.ratios.tolist() == pytest.approx([2, 1], rel=0.01)
+    for _ in range(300):
+        variety.update(fake=np.array([4.0, 1.0]), real=np.array([2.0, 1.0]), batch=100)
+    assert variety.ratios.tolist() == pytest.approx([2, 1])
     variety.update(fake=np.zeros(2), real=np.zeros(2), batch=10)  # no two images of one label
-    assert variety.ratios.tolist() == pytest.approx([2, 1], rel=0.01)
-    for _ in range(800):
-        variety.update(fake=np.array([0.2, 1.0]), real=np.array([2.0, 1.0]), batch=10)
-    assert variety.ratios.tolist() == pytest.approx([0.1, 1], rel=0.15)
+    assert variety.ratios.tolist() == pytest.approx([2, 1])
+    for _ in range(300):
+        variety.update(fake=np.array([0.2, 1.0]), real=np.array([2.0, 1.0]), batch=100)
+    assert variety.ratios.tolist() == pytest.approx([0.1, 1], rel=0.05)
     other = Variety(labels=2)
     other.load(variety.state())
     assert other.ratios.tolist() == variety.ratios.tolist()

@@ -244,7 +244,8 @@ def test_a_label_whose_fakes_are_all_alike_raises_an_alarm_once(
     def until_it_is_seen() -> None:
         assert any(task.step(8 * n)["variety"] < 0.2 for n in range(150, 1200))
 
-    with pytest.warns(UserWarning, match=r"fakes of light differ 0\.\d\d times .* may have collapsed") as told:
+    message = r"fakes of light differ 0\.\d\d times as much .* the generator may have collapsed"
+    with pytest.warns(UserWarning, match=message) as told:
         until_it_is_seen()
     assert len(told) == 1
 
