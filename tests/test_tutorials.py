@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import histosynth
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 # A relative PYTHONPATH would lead nowhere from the directories in which the documents are run.

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from histosynth.cli import main
-from histosynth.patches.store import Store
 from histosynth.slides.phantom import GENOTYPES, draw_cohort
+from histosynth.store.store import Store
 
 Verb = Callable[..., dict[str, Any]]
 TOY = [

@@ -18,7 +18,8 @@ import numpy as np
 from scipy import ndimage
 
 from histosynth.patches.region import read_region
-from histosynth.slides.reader import Box, open_slide
+from histosynth.slides.open import open_slide
+from histosynth.slides.types import Box
 
 SIDE_PX = 128
 

@@ -29,10 +29,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from histosynth.config import Settings, load_settings
 from histosynth.diffusion.build import build_denoiser
-from histosynth.patches.dataset import PatchDataset
-from histosynth.patches.part import Patch, decode_png, encode_png, part_path, write_part
-from histosynth.patches.shuffle import shuffled
-from histosynth.patches.store import Store, write_manifest
+from histosynth.store.part import Patch, decode_png, encode_png, part_path, write_part
+from histosynth.store.store import Store, write_manifest
+from histosynth.training.data.dataset import PatchDataset
+from histosynth.training.data.feistel_permutation import shuffled
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.launch import launch
 

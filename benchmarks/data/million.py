@@ -33,8 +33,8 @@ TINY = (
 
 
 def draw(directory: Path, count: int) -> None:
-    from histosynth.patches.part import Patch, part_path, write_part
-    from histosynth.patches.store import write_manifest
+    from histosynth.store.part import Patch, part_path, write_part
+    from histosynth.store.store import write_manifest
 
     directory.mkdir(parents=True, exist_ok=True)
     for part in range(count // PART):
@@ -55,26 +55,26 @@ def draw(directory: Path, count: int) -> None:
 
 
 def imports(_store: Path, _kept: Path) -> None:
-    import histosynth.patches.dataset  # noqa: F401
+    import histosynth.training.data.dataset  # noqa: F401
 
 
 def opening(store: Path, _kept: Path) -> None:
-    from histosynth.patches.store import Store
+    from histosynth.store.store import Store
 
     opened = Store(store)
     opened.labels, opened.select(split="train"), opened.codes("patient_id"), opened.content_hash()
 
 
 def decoding(store: Path, kept: Path) -> None:
-    from histosynth.patches.pixel_cache import PixelCache
-    from histosynth.patches.store import Store
+    from histosynth.store.store import Store
+    from histosynth.training.data.pixel_cache import PixelCache
 
     PixelCache(Store(store), directory=kept, image_px=PX, limit_gb=100)
 
 
 def drawing(store: Path, cache: str) -> None:
-    from histosynth.patches.dataset import PatchDataset
-    from histosynth.patches.store import Store
+    from histosynth.store.store import Store
+    from histosynth.training.data.dataset import PatchDataset
 
     data = PatchDataset(Store(store), balance=True, weights={"IDHwt": 2.0}, cache=cache)
     for n in range(BATCHES):
@@ -91,8 +91,8 @@ def training(store: Path, kept: Path) -> None:
 
 def sampling(store: Path, kept: Path) -> None:
     from histosynth.config import SampleSettings
-    from histosynth.patches.store import Store
     from histosynth.sampling.generate import generate
+    from histosynth.store.store import Store
 
     settings = SampleSettings(sampler="ddim", steps=1, batch=256)
     per_label = -(-len(Store(store)) // 3)

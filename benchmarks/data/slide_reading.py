@@ -32,12 +32,13 @@ import tifffile
 from PIL import Image
 
 from histosynth.config import PatchSettings
-from histosynth.patches.cut import cut
-from histosynth.patches.part import read_part
+from histosynth.normalization.staining import staining_of
+from histosynth.patches.extract_slide import cut
 from histosynth.patches.plan import plan
-from histosynth.patches.staining import staining_of
+from histosynth.slides.open import open_slide
 from histosynth.slides.phantom.drawing import GENOTYPES, draw
-from histosynth.slides.reader import Box, open_slide
+from histosynth.slides.types import Box
+from histosynth.store.part import read_part
 
 SIDE, FIELD, TILE = 20_480, 1_024, 256
 MPP = 0.25

@@ -30,14 +30,14 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from histosynth.config import PatchSettings
+from histosynth.convert.pack import pack
 from histosynth.metrics.color import ColorStatistics, color_distance
+from histosynth.normalization.normalize import normalize
+from histosynth.normalization.stain_spread import YARDSTICK
 from histosynth.patches.extract import extract
-from histosynth.patches.normalize import normalize
-from histosynth.patches.pack import pack
-from histosynth.patches.stain_spread import YARDSTICK
-from histosynth.patches.store import Store
 from histosynth.stain import StainError, StainFit, normalizers, tissue_pixels
 from histosynth.stain.optical_density import to_density
+from histosynth.store.store import Store
 
 MPP = {"glioma_cpm15": 0.5, "crc_val_he_7k_sample": 0.5, "osteosarcoma_10x": 1.0}
 SIDE_PX = {"glioma_cpm15": 224, "crc_val_he_7k_sample": 224, "osteosarcoma_10x": 256}

@@ -25,7 +25,7 @@ from PIL import Image
 from scipy import ndimage
 
 from histosynth.metrics.copies import calibrate, find_copies, nearest_patches, textures
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 
 Patch = NDArray[np.uint8]
 

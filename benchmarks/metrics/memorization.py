@@ -22,7 +22,7 @@ from tqdm import tqdm
 from histosynth.metrics.extractors import extractors
 from histosynth.metrics.features import extract_features
 from histosynth.metrics.memorization import Closeness, closeness, controls
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 
 
 def copied(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -26,20 +26,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from spoiled_tissue import MPP, Images, halves, spoiled, tiles
 
 from histosynth.metrics.audit import Patches, audit
 from histosynth.metrics.classifier import Labeled, accuracy, fit
 from histosynth.metrics.extractors import FEATURES, FeatureExtractor, build_extractor
 from histosynth.metrics.morphology import Morphology, compare_morphology, join, measure_images, set_stains
 from histosynth.metrics.uncertainty import patient_units
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
 from histosynth.report.activations import Activations
-from histosynth.report.color import measure_colors
 from histosynth.report.comparison import compare
+from histosynth.report.sections.color.measure import measure_colors
 from histosynth.report.sides import SIDES, plan
 from histosynth.stain import StainFit
-from spoiled_tissue import MPP, Images, halves, spoiled, tiles
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
 
 HELD_OUT = "Case-4"
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from histosynth.patches.part import Patch
 from histosynth.stain import StainFit, tissue_pixels
 from histosynth.stain.optical_density import to_density, to_rgb
+from histosynth.store.part import Patch
 
 CROP_PX, MPP = 128, 1.0  # field of view of the paper preset
 Images = NDArray[np.uint8]  # (N, H, W, 3)

@@ -21,12 +21,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-
-from histosynth.metrics.color import ColorStatistics, color_distance
-from histosynth.patches.store import Store
-from histosynth.training.checkpoint import find_weights, load_state, newest_state, read_origin, save_weights
 from judge import Judge
 from small_budget import each, make_store, verb
+
+from histosynth.metrics.color import ColorStatistics, color_distance
+from histosynth.store.store import Store
+from histosynth.training.checkpoint import find_weights, load_state, newest_state, read_origin, save_weights
 
 RUNS = ("uniform", "P2", "min-SNR", "EDM", "flow")
 CHANGES = {

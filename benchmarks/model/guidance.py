@@ -22,6 +22,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from phantom_model import add_options, run_and_store
 from tqdm import tqdm
 
 from histosynth.metrics.classifier import USUAL_PENALTY, Labeled, accuracy, fit
@@ -29,9 +30,8 @@ from histosynth.metrics.extractors import build_extractor
 from histosynth.metrics.features import Statistics, extract_features
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
-from histosynth.patches.store import Store
 from histosynth.sampling.generate import generate, trained_settings
-from phantom_model import add_options, run_and_store
+from histosynth.store.store import Store
 
 GUIDANCE = (1.0, 2.0, 4.0)
 

@@ -22,14 +22,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from phantom_model import add_options, run_and_store
 from torch import Tensor
 
 from histosynth.diffusion.denoiser import Denoiser, Prediction
 from histosynth.diffusion.inversion import invert, regenerate
-from histosynth.patches.dataset import to_bytes, to_tensor
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 from histosynth.training.checkpoint import find_weights, load_denoiser
-from phantom_model import add_options, run_and_store
+from histosynth.training.data.dataset import to_bytes, to_tensor
 
 EVALUATIONS = (24, 40)
 

@@ -9,7 +9,7 @@ from histosynth.metrics.color import ColorStatistics, color_distance, mean_shift
 from histosynth.metrics.extractors import FEATURES, build_extractor
 from histosynth.metrics.features import Statistics
 from histosynth.metrics.frechet import frechet_distance
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 
 
 class Judge:

@@ -25,9 +25,9 @@ from histosynth.config import load_settings
 from histosynth.diffusion.build import build_denoiser
 from histosynth.diffusion.denoiser import Denoiser
 from histosynth.diffusion.diagnose import STAGES, NoiseLevels, loss_by_noise_level
-from histosynth.patches.dataset import PatchDataset
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 from histosynth.training.checkpoint import find_weights, load_denoiser
+from histosynth.training.data.dataset import PatchDataset
 
 WEIGHTINGS = {
     "uniform": ("weighting=uniform",),

@@ -14,9 +14,10 @@ import json
 import tempfile
 from pathlib import Path
 
-from histosynth.training.log import read_stats
 from phantom_model import add_options, run_and_store
 from small_budget import verb
+
+from histosynth.training.log import read_stats
 
 EVERY, IMAGES, PER_LABEL = 20_000, 300, 100
 SETS = (f"train.frechet_every={EVERY}", f"train.frechet_images={IMAGES}")
@@ -40,7 +41,7 @@ def main() -> None:
             )
         verb("sample", str(run), "--out", str(out / "samples"), "--per-label", str(4 if options.quick else PER_LABEL))
         sides = ["--real", str(store), "--fake", str(out / "samples"), "--out", str(out / "report")]
-        verb("evaluate", *sides, "--config", "progan-demo", "--set", 'evaluate.sections=["labels"]')
+        verb("evaluate", *sides, "--config", "progan-demo", "--set", 'evaluate.sections=["label_check"]')
         report = json.loads((out / "report" / "report.json").read_text())
         found = [line["frechet"] for line in stats if "frechet" in line]
         check = report["label_check"]

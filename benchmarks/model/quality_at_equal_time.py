@@ -27,11 +27,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-
-from histosynth.patches.montage import SYNTHETIC, montage
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
 from small_budget import EDM, command, each, figures, make_store, verb
+
+from histosynth.store.contact_sheet import SYNTHETIC, montage
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
 
 OURS, GAN = "histosynth", "progan"
 PEERS = {"diffusers": 4e-4, "denoising-diffusion-pytorch": 4e-4}

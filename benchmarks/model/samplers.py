@@ -17,9 +17,10 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from histosynth.patches.store import Store
 from judge import Judge
 from small_budget import EDM, each, make_store, verb
+
+from histosynth.store.store import Store
 
 EVALUATIONS = (5, 10, 20, 50, 100, 250)
 SAMPLERS = ("ddim", "dpmpp_2m", "heun", "ddpm", "dpmpp_2m_sde")

@@ -16,8 +16,8 @@ import numpy as np
 import psutil
 
 from histosynth.config import load_settings
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import write_manifest
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import write_manifest
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.loop import train
 

@@ -22,13 +22,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from phantom_model import add_options, run_and_store
 from skimage.metrics import structural_similarity
 
 from histosynth.metrics.morphology import Morphology, measure_images, set_stains
-from histosynth.patches.store import Store
 from histosynth.sampling.edit import How, translate
 from histosynth.sampling.sources import Selection
-from phantom_model import add_options, run_and_store
+from histosynth.store.store import Store
 
 FEATURES = ("density_per_mm2", "area_um2", "eccentricity", "halo")
 _APART = 0.5  # standard deviations between real genotypes, for a way to go

@@ -36,9 +36,9 @@ import httpx
 import numpy as np
 
 from histosynth.config import StudySettings
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import write_manifest
-from histosynth.study.create import create
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import write_manifest
+from histosynth.study.design.create import create
 
 PX = 128
 TWICE = 0.05

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from histosynth.patches.montage import montage
-from histosynth.patches.store import Store
 from histosynth.sampling.edit import How, fill, interpolate, square, translate
 from histosynth.sampling.edited_store import DESCRIPTION
 from histosynth.sampling.sources import Selection
+from histosynth.store.contact_sheet import montage
+from histosynth.store.store import Store
 
 OUT = Path(__file__).with_name("edits.png")
 HOW = How(steps=20, progress=False)

@@ -9,8 +9,8 @@ from pathlib import Path
 from PIL import Image
 
 from histosynth.config import PatchSettings
+from histosynth.normalization.normalize import normalize
 from histosynth.patches.extract import extract
-from histosynth.patches.normalize import normalize
 from histosynth.slides.phantom import draw_cohort
 
 OUT = Path(__file__).with_name("stain.png")

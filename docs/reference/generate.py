@@ -11,7 +11,7 @@ from histosynth.cli import VERBS, histosynth
 from histosynth.config import Settings, StudySettings
 from histosynth.report.compare.schema import ComparisonFacts
 from histosynth.report.schema import ReportFacts
-from histosynth.study.study_report_schema import json_schema
+from histosynth.study.analysis.schema import json_schema
 
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
 

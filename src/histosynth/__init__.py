@@ -9,7 +9,7 @@ _PUBLIC = {
     "HistosynthError": "histosynth.errors",
     "Settings": "histosynth.config",
     "load_settings": "histosynth.config",
-    "Store": "histosynth.patches.store",
+    "Store": "histosynth.store.store",
     "extract": "histosynth.patches.extract",
     "train": "histosynth.training.loop",
     "generate": "histosynth.sampling.generate",

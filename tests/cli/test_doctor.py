@@ -9,8 +9,8 @@ import torch
 from click.testing import CliRunner
 
 from histosynth.cli.doctor import command
-from histosynth.cli.examine import examine
 from histosynth.errors import HistosynthError
+from histosynth.inspect.machine import examine
 from histosynth.metrics.extractors import extractors
 from histosynth.metrics.extractors.efficientnet_lite0 import WEIGHTS_SHA256
 
@@ -63,7 +63,9 @@ def test_weights_that_would_have_to_be_fetched_are_never_fetched(
 
 
 def test_the_table_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("histosynth.cli.examine.examine", lambda: {"devices": {"cpu": "2 cores"}, "readers": ["image"]})
+    monkeypatch.setattr(
+        "histosynth.inspect.machine.examine", lambda: {"devices": {"cpu": "2 cores"}, "readers": ["image"]}
+    )
     assert CliRunner().invoke(command, catch_exceptions=False).stdout.splitlines() == [
         "  devices",
         "    cpu  2 cores",

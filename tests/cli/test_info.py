@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from histosynth.cli.describe import describe
 from histosynth.cli.info import as_lines, command
 from histosynth.config import Settings, load_settings
 from histosynth.errors import HistosynthError
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import write_manifest
+from histosynth.inspect.describe import describe
 from histosynth.rundir import write_json
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import write_manifest
 
 
 def make_store(path: Path, *, synthetic: bool = False) -> Path:

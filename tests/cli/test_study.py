@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from histosynth import cli
-from histosynth.cli.describe import describe
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import write_manifest
-from histosynth.study.database import open_study
-from histosynth.study.links import organizer_link_once
+from histosynth.inspect.describe import describe
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import write_manifest
+from histosynth.study.records.database import open_study
+from histosynth.study.records.links import organizer_link_once
 
 LINK = r"http://127\.0\.0\.1:8000/r/([\w-]{22})"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from histosynth.patches.genotypes import CODEL, NON_CODEL, WILDTYPE, genotype, genotype_aliases
+from histosynth.cohort.genotypes import CODEL, NON_CODEL, WILDTYPE, genotype, genotype_aliases
 
 
 @pytest.mark.parametrize(

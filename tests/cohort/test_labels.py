@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from histosynth.cohort.labels import Labels, patient_of, read_labels
 from histosynth.errors import HistosynthError
-from histosynth.patches.labels import Labels, patient_of, read_labels
 
 
 def table(tmp_path: Path, text: str) -> Labels:

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from histosynth.cli import main
+from histosynth.cohort.mpp_table import read_mpp_table
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.extract import extract
-from histosynth.patches.mpp_table import read_mpp_table
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 
 
 def table(path: Path, text: str, encoding: str = "utf-8") -> Path:

@@ -4,9 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histosynth.config import PatchSettings
-from histosynth.errors import HistosynthError
-from histosynth.patches.split import (
+from histosynth.cohort.split import (
     HELD_OUT,
     TRAIN,
     check_rule,
@@ -15,6 +13,8 @@ from histosynth.patches.split import (
     split_by,
     split_patients,
 )
+from histosynth.config import PatchSettings
+from histosynth.errors import HistosynthError
 
 cohorts = st.dictionaries(st.text(min_size=1, max_size=6), st.sampled_from(["codel", "wt", None]), max_size=30)
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from histosynth.cohort.split_table import SplitRow, SplitTable, read_split_table
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.extract import extract
-from histosynth.patches.split_table import SplitRow, SplitTable, read_split_table
 
 SLIDES = {"S1": "P1", "S2": "P1", "S3.0F-2A": "P3", "TCGA-DB-5270-01Z": "TCGA-DB-5270"}
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from histosynth.cohort.labels import read_labels
+from histosynth.cohort.table import read_table
 from histosynth.errors import HistosynthError
-from histosynth.patches.labels import read_labels
-from histosynth.patches.table import read_table
 
 ROWS = "slide_id,patient_id,label\nS1,P1,wt\nS2,P2,codel\n"
 

@@ -19,14 +19,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from histosynth.cli import main
-from histosynth.cli.describe import describe
 from histosynth.config import PatchSettings
+from histosynth.convert import export_forms
+from histosynth.convert.export import export
+from histosynth.convert.pack import pack
 from histosynth.errors import HistosynthError
-from histosynth.patches import export_forms
-from histosynth.patches.export import export
-from histosynth.patches.pack import pack
-from histosynth.patches.part import SCHEMA, Patch, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
+from histosynth.inspect.describe import describe
+from histosynth.store.part import SCHEMA, Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
 
 FORMS = ("png", "npz", "webdataset")
 Verb = Callable[..., tuple[int, str, str]]

@@ -19,10 +19,10 @@ from PIL import Image
 
 from histosynth.cli import main
 from histosynth.config import PatchSettings
+from histosynth.convert import pack as module
+from histosynth.convert.pack import pack
 from histosynth.errors import HistosynthError
-from histosynth.patches import pack as module
-from histosynth.patches.pack import pack
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 
 Verb = Callable[..., tuple[int, str, str]]
 
@@ -371,8 +371,8 @@ def test_kill_and_the_same_command_give_the_same_bytes(
 def test_crops_lie_side_by_side_inside_the_tile(
     tmp_path_factory: pytest.TempPathFactory, width: int, height: int, crop: int
 ) -> None:
-    from histosynth.patches.tile_images import Seen
-    from histosynth.patches.tiles import Tile
+    from histosynth.convert.tile_images import Seen
+    from histosynth.convert.tiles import Tile
 
     tile = Tile(path=Path("x"), tile_id="x", label="a", patient_id=None)
     seen = Seen(tile=tile, width_px=width, height_px=height, mpp=None, source="real", sha256="")

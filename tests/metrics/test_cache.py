@@ -11,8 +11,8 @@ from tqdm import tqdm
 from histosynth.errors import HistosynthError
 from histosynth.metrics.cache import cache_directory, cached_outputs
 from histosynth.metrics.features import extract_outputs
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
 
 
 @dataclass

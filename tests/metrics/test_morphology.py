@@ -27,12 +27,12 @@ from histosynth.metrics.morphology import (
     set_stains,
 )
 from histosynth.metrics.morphology.shapes import NUCLEUS
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
 from histosynth.slides.phantom import GENOTYPES, draw
 from histosynth.stain import Macenko, tissue_pixels
 from histosynth.stain.optical_density import to_rgb
 from histosynth.stain.two_stains import TARGET
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
 
 GROUND, NUCLEAR = (0.05, 0.5), (0.7, 0.1)  # hematoxylin and eosin, in units of the target's 99th percentiles
 SIDE_UM = 96.0

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from histosynth.metrics.features import Statistics
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.quick import quick_frechet
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
 
 
 class Colors:

@@ -12,17 +12,17 @@ from PIL import Image
 
 from histosynth.cli import main
 from histosynth.config import PatchSettings
+from histosynth.convert.pack import pack
 from histosynth.errors import HistosynthError
-from histosynth.patches import normalize as module
+from histosynth.normalization import normalize as module
+from histosynth.normalization.normalize import normalize
+from histosynth.normalization.staining import Pool, pooled
 from histosynth.patches.extract import extract
-from histosynth.patches.normalize import normalize
-from histosynth.patches.pack import pack
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.staining import Pool, pooled
-from histosynth.patches.store import Store, write_manifest
 from histosynth.stain import Macenko, fit, is_tissue, tissue_pixels
 from histosynth.stain.spread import between_slides, stain_distance
 from histosynth.stain.two_stains import TARGET
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
 
 Content = Callable[[Path], dict[str, bytes]]
 Verb = Callable[..., tuple[int, str, str]]

@@ -15,8 +15,8 @@ from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.extract import extract
 from histosynth.patches.plan import slide_caps
-from histosynth.patches.store import Store
 from histosynth.slides.phantom.cohort import draw_cohort as draw_phantoms
+from histosynth.store.store import Store
 
 WAYS = [{}, {"jitter": 0.5}, {"sampling": "random"}, {"stride": 0.5}]
 

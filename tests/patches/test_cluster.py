@@ -15,12 +15,12 @@ import pytest
 
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
+from histosynth.normalization.staining import staining_of
 from histosynth.patches.cluster import cut_shared
-from histosynth.patches.cut import Job
 from histosynth.patches.extract import extract
-from histosynth.patches.part import part_fingerprint
+from histosynth.patches.extract_slide import Job
 from histosynth.patches.plan import plan
-from histosynth.patches.staining import staining_of
+from histosynth.store.part import part_fingerprint
 
 pytest.importorskip("distributed", reason="the extra 'cluster' is not installed")
 

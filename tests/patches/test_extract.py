@@ -13,10 +13,10 @@ from PIL import Image
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.extract import ExtractionResult, extract
-from histosynth.patches.store import Store
 from histosynth.slides.phantom import draw
 from histosynth.slides.phantom.cohort import write_pyramid
 from histosynth.stain.optical_density import to_density, to_rgb
+from histosynth.store.store import Store
 
 Content = Callable[[Path], dict[str, bytes]]
 

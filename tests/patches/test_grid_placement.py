@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
-from histosynth.patches.darts import throw_regions
-from histosynth.patches.grid import Regions, inside_share, lay_regions, region_extent
-from histosynth.patches.places import Places, find_places
+from histosynth.patches.candidate_regions import Places, find_places
+from histosynth.patches.grid_placement import Regions, inside_share, lay_regions, region_extent
+from histosynth.patches.random_placement import throw_regions
 from histosynth.slides.tissue import TissueMask
 
 SLIDE = shapely.box(0, 0, 400, 300)

@@ -14,7 +14,7 @@ from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.extract import extract
 from histosynth.patches.preview import COLORS
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 
 
 def run(cohort: Any, out: Path, settings: PatchSettings, **changes: Any) -> Any:

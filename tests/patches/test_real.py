@@ -8,7 +8,7 @@ import pytest
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.extract import extract
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 
 pytestmark = pytest.mark.real
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histosynth.patches.order import slide_rng, spread
+from histosynth.patches.spatial_order import slide_rng, spread
 
 
 def lattice(columns: int, rows: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from histosynth.cli import main
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 
 SMALL = [
     "--mpp",

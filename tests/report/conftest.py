@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from histosynth.config import EvaluateSettings
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
 from histosynth.report.activations import Activations
 from histosynth.report.build import evaluate
 from histosynth.report.sides import plan
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
 
 
 class MeanAndContrast:

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from histosynth.cli import main
-from histosynth.cli.describe import describe
 from histosynth.errors import HistosynthError
+from histosynth.inspect.describe import describe
 from histosynth.metrics.uncertainty import Interval
 from histosynth.report.compare.build import compare
 from histosynth.report.compare.ranking import best_of
-from histosynth.report.words import figure_of
+from histosynth.report.wording import figure_of
 
 PAIR = "fake_vs_held_out"
 MEASURES = ["frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"]

@@ -15,11 +15,11 @@ from PIL import Image
 
 from histosynth.cli import histosynth
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import PatchDataset
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
 from histosynth.sampling.edit import How, fill, interpolate, read_mask, square, translate
 from histosynth.sampling.sources import Selection
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
+from histosynth.training.data.dataset import PatchDataset
 
 MakeRun = Callable[..., Path]
 QUICK = How(steps=4, device="cpu", progress=False)

@@ -14,10 +14,10 @@ from histosynth.errors import HistosynthError
 from histosynth.gan.build import build_generator
 from histosynth.gan.growth import Growth
 from histosynth.gan.progan import seeded_latents
-from histosynth.patches.dataset import to_bytes
-from histosynth.patches.store import Store
 from histosynth.sampling.generate import generate
+from histosynth.store.store import Store
 from histosynth.training.checkpoint import Origin, load_generator, save_weights
+from histosynth.training.data.dataset import to_bytes
 
 MakeRun = Callable[..., Path]
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from histosynth.config import SampleSettings
 from histosynth.errors import HistosynthError
-from histosynth.patches.store import Store
 from histosynth.rundir import only_writer
 from histosynth.sampling.generate import SamplingResult, generate, trained_settings
+from histosynth.store.store import Store
 
 MakeRun = Callable[..., Path]
 QUICK = SampleSettings(sampler="heun", steps=3)

@@ -9,7 +9,8 @@ from PIL import Image
 
 from histosynth.errors import HistosynthError
 from histosynth.slides.image import ImageReader
-from histosynth.slides.reader import Box, open_slide
+from histosynth.slides.open import open_slide
+from histosynth.slides.types import Box
 
 RGB = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
 

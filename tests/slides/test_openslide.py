@@ -9,8 +9,10 @@ from PIL import Image
 
 from histosynth.errors import HistosynthError
 from histosynth.slides import pyramid
+from histosynth.slides.mpp import require_mpp
+from histosynth.slides.open import open_slide
 from histosynth.slides.openslide import OpenSlideReader, is_openslide
-from histosynth.slides.reader import Box, open_slide, require_mpp
+from histosynth.slides.types import Box
 
 HEIGHT, WIDTH = 300, 500
 

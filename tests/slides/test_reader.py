@@ -9,8 +9,11 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from histosynth.errors import HistosynthError
+from histosynth.slides.compositing import on_white
+from histosynth.slides.files import find_slides, slide_id_of
 from histosynth.slides.image import ImageReader
-from histosynth.slides.reader import find_slides, on_white, open_slide, plausible_mpp, require_mpp, slide_id_of
+from histosynth.slides.mpp import plausible_mpp, require_mpp
+from histosynth.slides.open import open_slide
 from histosynth.slides.tiff import TiffReader
 
 

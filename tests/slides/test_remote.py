@@ -9,10 +9,12 @@ import pytest
 
 from histosynth.cli import main
 from histosynth.errors import HistosynthError
+from histosynth.remote import file_name, url_of
+from histosynth.slides.files import find_slides, slide_id_of
+from histosynth.slides.open import open_slide
 from histosynth.slides.phantom.files import write_pyramid
-from histosynth.slides.reader import Box, find_slides, open_slide, slide_id_of
-from histosynth.slides.remote import file_name, url_of
 from histosynth.slides.tiff import TiffReader
+from histosynth.slides.types import Box
 
 Serve = Callable[..., tuple[str, Any]]
 needs_http = pytest.mark.usefixtures("_http")

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from histosynth.errors import HistosynthError
 from histosynth.slides.image import ImageReader
+from histosynth.slides.open import open_slide
 from histosynth.slides.openslide import OpenSlideReader
 from histosynth.slides.phantom.files import write_pyramid
-from histosynth.slides.reader import Box, open_slide
 from histosynth.slides.tiff import TiffReader
 from histosynth.slides.tiff_levels import NotUnderstoodError
+from histosynth.slides.types import Box
 
 HEIGHT, WIDTH = 610, 700
 APERIO = "Aperio Image Library v11.2.1\n700x610 (240x240) JPEG/RGB Q=30|AppMag = 20|MPP = 0.4990"

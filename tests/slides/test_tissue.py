@@ -10,9 +10,10 @@ from PIL import Image
 from scipy import ndimage
 
 from histosynth.slides.annotations import read_outlines
+from histosynth.slides.open import open_slide
 from histosynth.slides.phantom import draw
-from histosynth.slides.reader import Box, open_slide
 from histosynth.slides.tissue import TissueMask, otsu, tissue_mask
+from histosynth.slides.types import Box
 
 GLASS, PINK, PALE, NUCLEUS = (243, 243, 245), (215, 140, 180), (232, 208, 226), (90, 60, 130)
 

@@ -5,8 +5,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from histosynth.patches.part import decode_png, encode_png
-from histosynth.patches.png_text import text_of, with_text
+from histosynth.store.part import decode_png, encode_png
+from histosynth.store.png_text import text_of, with_text
 
 SAID = {"Description": "SYNTHETIC: no patient's", "Label": "IDH-Wildtyp, groß ≥ 1\nzwei", "Seed": "12"}
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import PatchDataset
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
+from histosynth.training.data.dataset import PatchDataset
 
 Serve = Callable[..., tuple[str, Any]]
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histosynth.patches.scale import UNIT, Window, area_average
+from histosynth.store.scale import UNIT, Window, area_average
 
 
 def noise(side: int, seed: int = 0) -> np.ndarray:

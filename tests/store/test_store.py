@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.part import (
+from histosynth.store.part import (
     SCHEMA,
     Patch,
     decode_png,
@@ -27,7 +27,7 @@ from histosynth.patches.part import (
     part_record,
     write_part,
 )
-from histosynth.patches.store import Store, write_manifest
+from histosynth.store.store import Store, write_manifest
 
 # The table of the architecture, written down once more: whoever changes a column changes a file format.
 COLUMNS = {
@@ -164,7 +164,7 @@ def test_the_hash_reads_no_image_that_its_writer_noted(tmp_path: Path, monkeypat
     pq.write_table(table.take([1, 0, 2]), path)
     assert Store(directory).content_hash() != noted
     write_part(path, patches[2:], fingerprint="f")
-    monkeypatch.setattr("histosynth.patches.part_files.PartFiles.each_image", None)
+    monkeypatch.setattr("histosynth.store.part_files.PartFiles.each_image", None)
     assert Store(directory).content_hash() == noted
 
 

@@ -2,7 +2,7 @@
 
 import time
 
-from histosynth.patches.threads import in_threads
+from histosynth.store.threads import in_threads
 
 
 def test_results_keep_the_order_and_items_are_taken_a_few_at_a_time() -> None:

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine, select
 
-from histosynth.patches.part import encode_png
-from histosynth.study.answers import Answers
-from histosynth.study.database import (
+from histosynth.store.part import encode_png
+from histosynth.study.records.answers import Answers
+from histosynth.study.records.database import (
     Base,
     Case,
     Database,
@@ -30,7 +30,7 @@ from histosynth.study.database import (
     open_study,
     url_in,
 )
-from histosynth.study.tokens import hash_token, new_id, new_token
+from histosynth.study.records.tokens import hash_token, new_id, new_token
 
 
 @dataclass(frozen=True, kw_only=True)

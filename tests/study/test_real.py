@@ -8,10 +8,10 @@ from scipy.ndimage import gaussian_filter
 
 from histosynth.config import PatchSettings, StudySettings
 from histosynth.patches.extract import extract
-from histosynth.patches.part import Patch, decode_png, encode_png, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
-from histosynth.study.create import create
-from histosynth.study.database import Case, Picture, open_study
+from histosynth.store.part import Patch, decode_png, encode_png, part_path, write_part
+from histosynth.store.store import Store, write_manifest
+from histosynth.study.design.create import create
+from histosynth.study.records.database import Case, Picture, open_study
 
 pytestmark = pytest.mark.real
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from histosynth.config import Settings, load_settings
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import write_manifest
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import write_manifest
 
 TINY = [
     "model.channels=8", "model.channel_mult=[1,2]", "model.blocks=1", "model.attention_px=[4]", "model.heads=2",

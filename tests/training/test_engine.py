@@ -12,9 +12,9 @@ import torch
 from histosynth.cli import main
 from histosynth.config import Settings, load_settings
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import PatchDataset
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 from histosynth.training.checkup import Checkup
+from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.launch import launch
 from histosynth.training.log import read_stats

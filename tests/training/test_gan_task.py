@@ -21,10 +21,10 @@ from histosynth.config import Settings, load_settings
 from histosynth.errors import HistosynthError
 from histosynth.gan.losses import DiscriminatorLoss, discriminator_loss
 from histosynth.gan.progan import Generator
-from histosynth.patches.dataset import PatchDataset
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 from histosynth.training.checkpoint import find_weights, read_origin
 from histosynth.training.checkup import Checkup
+from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.gan_task import GanTask
 from histosynth.training.launch import launch
 from histosynth.training.log import read_stats
@@ -311,7 +311,7 @@ def test_watch_and_info_show_what_a_gan_is_about(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from histosynth.cli.describe import describe
+    from histosynth.inspect.describe import describe
 
     run = tmp_path / "run"
     train(make_store(), out=run, settings=tiny_settings, device="cpu", progress=False)

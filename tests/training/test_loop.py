@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from histosynth.config import SampleSettings, Settings, load_settings
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import PatchDataset, to_tensor
-from histosynth.patches.store import Store
 from histosynth.rundir import only_writer
+from histosynth.store.store import Store
+from histosynth.training.data.dataset import PatchDataset, to_tensor
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.launch import launch
 from histosynth.training.log import read_stats

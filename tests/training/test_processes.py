@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 from histosynth.training.log import read_stats
 
 Training = Callable[..., list[object]]

@@ -24,8 +24,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from histosynth.config import load_settings
 from histosynth.diffusion.unet import Stage
-from histosynth.patches.dataset import PatchDataset
-from histosynth.patches.store import Store
+from histosynth.training.data.dataset import PatchDataset
+from histosynth.store.store import Store
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.launch import launch
 

@@ -9,8 +9,8 @@ from histosynth.cli.options import json_option, show
 @json_option
 def command(as_json: bool) -> None:
     """Show versions, devices, readers, extractors and free space, and check that each works."""
-    from histosynth.cli.examine import examine
     from histosynth.cli.info import as_lines
+    from histosynth.inspect.machine import examine
 
     facts = examine()
     show(facts, as_lines(facts), as_json=as_json)

@@ -51,8 +51,8 @@ def command(
     settings = load_settings(config, overrides=overrides).evaluate
     given = {"extractor": extractor, "weights": weights, "cache": cache}
     settings = settings.model_copy(update={key: value for key, value in given.items() if value is not None})
-    from histosynth.patches.store import Store
     from histosynth.report.build import PAGE, evaluate
+    from histosynth.store.store import Store
 
     report = evaluate(real=Store(real), fake=Store(fake), out=out, settings=settings, device=device, progress=not quiet)
     text = "\n".join(

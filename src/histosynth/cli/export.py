@@ -35,7 +35,7 @@ def command(
       histosynth export store --out png --to png --split held_out
       histosynth export samples --out adm --to npz
     """
-    from histosynth.patches.export import export
+    from histosynth.convert.export import export
 
     result = export(store, out=out, form=form, split=split, labels=labels, progress=not quiet)
     made = "synthetic" if result.synthetic == result.patches else f"{result.synthetic} of them synthetic"

@@ -19,7 +19,7 @@ def command(thing: Path, as_json: bool) -> None:
     ANYTHING: a slide, a folder of slides, outlines, labels, a patch store, a run, a weights file, a report, a
     comparison, a reader study, a settings file or the name of a preset.
     """
-    from histosynth.cli.describe import describe
+    from histosynth.inspect.describe import describe
 
     facts = describe(thing)
     show({"path": str(thing), **facts}, f"{thing}: {facts.pop('kind')}\n{as_lines(facts)}", as_json=as_json)

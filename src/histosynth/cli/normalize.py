@@ -9,7 +9,7 @@ import click
 from histosynth.cli.options import json_option, quiet_option, show
 
 if TYPE_CHECKING:
-    from histosynth.patches.normalize import NormalizeResult
+    from histosynth.normalization.normalize import NormalizeResult
 
 _PATH = click.Path(path_type=Path)
 
@@ -61,7 +61,7 @@ def command(
       histosynth patches slides/ --out raw --set patches.stain=none
       histosynth normalize raw --out store --stain-target median --preview
     """
-    from histosynth.patches.normalize import normalize
+    from histosynth.normalization.normalize import normalize
 
     result = normalize(
         store,

@@ -11,7 +11,7 @@ from histosynth.cli.options import json_option, quiet_option, settings_options, 
 from histosynth.errors import HistosynthError
 
 if TYPE_CHECKING:
-    from histosynth.patches.pack import PackResult
+    from histosynth.convert.pack import PackResult
 
 _PATH = click.Path(path_type=Path)
 _NAMED = 5
@@ -57,7 +57,7 @@ def command(
       histosynth pack images/ --labels labels.csv --out store --crop 256 --size 64 --set patches.held_out=0.3
     """
     from histosynth.config import load_settings
-    from histosynth.patches.pack import pack
+    from histosynth.convert.pack import pack
 
     for override in overrides:
         key = override.partition("=")[0].strip()

@@ -80,7 +80,7 @@ def _checkups(store: Path, settings: Settings, device: str | None) -> "list[Chec
         return []
     from histosynth.metrics.extractors import build_extractor
     from histosynth.metrics.quick import quick_frechet
-    from histosynth.patches.store import Store
+    from histosynth.store.store import Store
     from histosynth.training.checkup import Checkup
 
     real = Store(store)

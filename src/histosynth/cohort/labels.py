@@ -11,10 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from histosynth.cohort.genotypes import genotype_aliases
+from histosynth.cohort.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell, read_table
 from histosynth.errors import HistosynthError
-from histosynth.patches.genotypes import genotype_aliases
-from histosynth.patches.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell, read_table
-from histosynth.slides.reader import slide_id_of
+from histosynth.slides.files import slide_id_of
 
 LABEL_COLUMNS = ("label", "genotype", "idh_codel_subtype", "subtype", "class", "diagnosis", "idh")
 _BARCODE = re.compile(r"[A-Z0-9]{4}-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGNORECASE)

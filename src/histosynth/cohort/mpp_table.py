@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from histosynth.cohort.table import SLIDE_COLUMNS, cell, read_table
 from histosynth.errors import HistosynthError
-from histosynth.patches.table import SLIDE_COLUMNS, cell, read_table
-from histosynth.slides.reader import plausible_mpp, slide_id_of
+from histosynth.slides.files import slide_id_of
+from histosynth.slides.mpp import plausible_mpp
 
 MPP_COLUMNS = ("mpp", "microns_per_pixel", "um_per_px", "mpp_x")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from histosynth.cohort.labels import patient_of
+from histosynth.cohort.split import HELD_OUT, TRAIN
+from histosynth.cohort.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell, read_table
 from histosynth.errors import HistosynthError
-from histosynth.patches.labels import patient_of
-from histosynth.patches.split import HELD_OUT, TRAIN
-from histosynth.patches.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell, read_table
-from histosynth.slides.reader import slide_id_of
+from histosynth.slides.files import slide_id_of
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 _SIDES = {"train": TRAIN, "training": TRAIN}

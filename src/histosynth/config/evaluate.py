@@ -23,8 +23,8 @@ class EvaluateSettings(Section):
     """Images at a time through the extractor."""
     grid: int = Field(24, ge=1)
     """Images a label and side shown in the report."""
-    sections: tuple[Literal["color", "morphology", "memorization", "labels", "map"], ...] = Field(
-        ("color", "morphology", "memorization", "labels", "map"), strict=False
+    sections: tuple[Literal["color", "morphology", "memorization", "label_check", "feature_map"], ...] = Field(
+        ("color", "morphology", "memorization", "label_check", "feature_map"), strict=False
     )
     """What the report tells beside the main figures: color drift, nuclei, copies of training patches, whether the label
     is recognized and samples are of use, and a map of the features. Leave out what takes too long."""

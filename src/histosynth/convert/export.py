@@ -16,12 +16,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from histosynth.convert.export_forms import FORMS, Row, Selection
 from histosynth.errors import HistosynthError, nearest
-from histosynth.patches.export_forms import FORMS, Row, Selection
-from histosynth.patches.montage import SYNTHETIC
-from histosynth.patches.part import SCHEMA, stream_rows
-from histosynth.patches.store import KIND
 from histosynth.rundir import read_manifest, require_directory, write_json
+from histosynth.store.contact_sheet import SYNTHETIC
+from histosynth.store.part import SCHEMA, stream_rows
+from histosynth.store.store import KIND
 
 RECORD = "export.json"
 EXPORT = "export of patches"

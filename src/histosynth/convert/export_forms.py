@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.montage import SYNTHETIC
-from histosynth.patches.part import decode_png
-from histosynth.patches.png_text import text_of, with_text
+from histosynth.store.contact_sheet import SYNTHETIC
+from histosynth.store.part import decode_png
+from histosynth.store.png_text import text_of, with_text
 
 NO_LABEL = "unlabeled"
 _SHARD = 1000  # patches

@@ -17,18 +17,18 @@ from urllib.parse import quote
 from tqdm import tqdm
 
 from histosynth import __version__
+from histosynth.cohort.split import TRAIN, check_rule, split_by
 from histosynth.config import PatchSettings
+from histosynth.convert.pack_manifest import describe_pack, part_facts
+from histosynth.convert.tile_images import Seen, look_at_all
+from histosynth.convert.tiles import Listing, list_classes, list_labeled
 from histosynth.errors import HistosynthError
-from histosynth.patches.pack_manifest import describe_pack, part_facts
-from histosynth.patches.part import Patch, part_fingerprint, part_path, part_record, write_part
-from histosynth.patches.scale import area_average
-from histosynth.patches.split import TRAIN, check_rule, split_by
-from histosynth.patches.store import parts_of, write_manifest
-from histosynth.patches.tile_images import Seen, look_at_all
-from histosynth.patches.tiles import Listing, list_classes, list_labeled
 from histosynth.rundir import MANIFEST, one_writer
 from histosynth.slides.image import ImageReader
-from histosynth.slides.reader import plausible_mpp
+from histosynth.slides.mpp import plausible_mpp
+from histosynth.store.part import Patch, part_fingerprint, part_path, part_record, write_part
+from histosynth.store.scale import area_average
+from histosynth.store.store import parts_of, write_manifest
 
 _PART = 1000  # patches
 _NAMED = 5

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from histosynth.patches.split import HELD_OUT, TRAIN
-from histosynth.patches.tile_images import Seen
-from histosynth.patches.tiles import Listing
+from histosynth.cohort.split import HELD_OUT, TRAIN
+from histosynth.convert.tile_images import Seen
+from histosynth.convert.tiles import Listing
 from histosynth.rundir import versions
 
 _FEW_PATIENTS = 10_000  # more are counted, not named

@@ -12,11 +12,11 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
+from histosynth.convert.tiles import Listing, Tile
 from histosynth.errors import HistosynthError
-from histosynth.patches.montage import SYNTHETIC
-from histosynth.patches.tiles import Listing, Tile
 from histosynth.slides.image import ImageReader
-from histosynth.slides.reader import Box
+from histosynth.slides.types import Box
+from histosynth.store.contact_sheet import SYNTHETIC
 
 
 @dataclass(frozen=True, kw_only=True)

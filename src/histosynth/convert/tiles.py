@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NoReturn
 
+from histosynth.cohort.labels import LABEL_COLUMNS, patient_of
+from histosynth.cohort.split import HELD_OUT, TRAIN
+from histosynth.cohort.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell, read_table
 from histosynth.errors import HistosynthError
-from histosynth.patches.labels import LABEL_COLUMNS, patient_of
-from histosynth.patches.split import HELD_OUT, TRAIN
-from histosynth.patches.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell, read_table
-from histosynth.slides.reader import IMAGE_SUFFIXES, TIFF_SUFFIXES, slide_id_of
+from histosynth.slides.files import IMAGE_SUFFIXES, TIFF_SUFFIXES, slide_id_of
 
 SUFFIXES = IMAGE_SUFFIXES | TIFF_SUFFIXES
 FILE_COLUMNS = ("file", "file_name", "filename", "path", "filepath", "tile", "tile_id", "patch", "patch_id")

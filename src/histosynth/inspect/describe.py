@@ -69,7 +69,7 @@ def _export(path: Path) -> Facts:
 
 
 def _store(path: Path, manifest: Facts) -> Facts:
-    from histosynth.patches.store import Store
+    from histosynth.store.store import Store
 
     store = Store(path)
     mpp = {round(value, 4) for value in store.column("mpp") if value is not None}
@@ -176,7 +176,7 @@ def _settings(path: Path) -> Facts:
 
 
 def _labels(path: Path) -> Facts:
-    from histosynth.patches.labels import read_labels
+    from histosynth.cohort.labels import read_labels
 
     table = read_labels(path)
     return {
@@ -196,7 +196,7 @@ def _outlines(path: Path) -> Facts:
 
 def _folder(path: Path) -> Facts:
     from histosynth.slides.annotations import OUTLINE_SUFFIXES
-    from histosynth.slides.reader import find_slides
+    from histosynth.slides.files import find_slides
 
     # .json may be anything, so that it does not make a folder one of outlines
     outlines = sorted(file.name for file in path.iterdir() if file.suffix.lower() in OUTLINE_SUFFIXES - {".json"})
@@ -214,7 +214,8 @@ def _folder(path: Path) -> Facts:
 def _slide(path: Path) -> Facts:
     import openslide
 
-    from histosynth.slides.reader import IMAGE_SUFFIXES, SLIDE_SUFFIXES, TIFF_SUFFIXES, open_slide
+    from histosynth.slides.files import IMAGE_SUFFIXES, SLIDE_SUFFIXES, TIFF_SUFFIXES
+    from histosynth.slides.open import open_slide
     from histosynth.slides.tissue import tissue_mask
 
     vendor = openslide.OpenSlide.detect_format(path)

@@ -19,7 +19,7 @@ def examine() -> dict[str, Any]:
     import openslide
 
     from histosynth.diffusion.samplers import samplers
-    from histosynth.slides.reader import readers
+    from histosynth.slides.open import readers
     from histosynth.stain import normalizers
 
     return {

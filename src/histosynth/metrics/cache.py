@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from histosynth.metrics.extractors import FEATURES, FeatureExtractor
 from histosynth.metrics.features import extract_outputs
-from histosynth.patches.store import Store
 from histosynth.rundir import atomic_write
+from histosynth.store.store import Store
 
 _DIGEST = hashlib.sha256().digest_size
 

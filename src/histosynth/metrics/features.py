@@ -12,7 +12,7 @@ from tqdm import tqdm
 from histosynth.errors import HistosynthError
 from histosynth.metrics.arrays import feature_array
 from histosynth.metrics.extractors import FEATURES, FeatureExtractor, ManyOutputs, outputs_of
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from histosynth.metrics.extractors import FeatureExtractor
 from histosynth.metrics.features import Statistics, extract_features
 from histosynth.metrics.frechet import frechet_distance
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 
 
 def quick_frechet(

@@ -19,10 +19,9 @@ from tqdm import tqdm
 
 from histosynth import __version__
 from histosynth.errors import HistosynthError
-from histosynth.patches.part import Patch, decode_png, part_fingerprint, part_record, read_part, stream_rows, write_part
-from histosynth.patches.stain_preview import PREVIEW, write_stain_preview
-from histosynth.patches.stain_spread import slide_of, stain_spread
-from histosynth.patches.staining import (
+from histosynth.normalization.stain_preview import PREVIEW, write_stain_preview
+from histosynth.normalization.stain_spread import slide_of, stain_spread
+from histosynth.normalization.staining import (
     MEDIAN,
     Pool,
     Stained,
@@ -32,9 +31,10 @@ from histosynth.patches.staining import (
     stain_with,
     staining_of,
 )
-from histosynth.patches.store import KIND, parts_of, write_manifest
 from histosynth.rundir import MANIFEST, one_writer, read_manifest, versions
 from histosynth.stain import Fit
+from histosynth.store.part import Patch, decode_png, part_fingerprint, part_record, read_part, stream_rows, write_part
+from histosynth.store.store import KIND, parts_of, write_manifest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from histosynth.patches.montage import SYNTHETIC
-from histosynth.patches.store import Store
 from histosynth.rundir import atomic_write
+from histosynth.store.contact_sheet import SYNTHETIC
+from histosynth.store.store import Store
 
 T = TypeVar("T")
 PREVIEW = "preview"

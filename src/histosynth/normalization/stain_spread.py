@@ -11,10 +11,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from histosynth.patches.part import decode_png, stream_rows
-from histosynth.patches.staining import Pool
+from histosynth.normalization.staining import Pool
 from histosynth.stain import Macenko, StainError, StainFit, is_tissue
 from histosynth.stain.spread import between_slides
+from histosynth.store.part import decode_png, stream_rows
 
 YARDSTICK = Macenko()
 _MEASURED = 50_000  # pixels a slide

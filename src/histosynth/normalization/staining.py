@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.store import Store
-from histosynth.patches.threads import in_threads
 from histosynth.rundir import MANIFEST
 from histosynth.slides.image import ImageReader
-from histosynth.slides.reader import Box
+from histosynth.slides.types import Box
 from histosynth.stain import REASONS, Fit, StainError, StainNormalizer, fit, normalizers, tissue_pixels
+from histosynth.store.store import Store
+from histosynth.store.threads import in_threads
 
 RAW, NORMALIZED = "raw", "normalized"
 MEDIAN = "median"

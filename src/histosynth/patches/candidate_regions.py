@@ -12,11 +12,11 @@ import shapely
 from numpy.typing import NDArray
 
 from histosynth.config import PatchSettings
-from histosynth.patches.darts import throw_regions
-from histosynth.patches.grid import lay_regions
-from histosynth.patches.order import slide_rng, spread
-from histosynth.slides.reader import Box
+from histosynth.patches.grid_placement import lay_regions
+from histosynth.patches.random_placement import throw_regions
+from histosynth.patches.spatial_order import slide_rng, spread
 from histosynth.slides.tissue import TissueMask
+from histosynth.slides.types import Box
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from histosynth import __version__
 from histosynth.errors import HistosynthError
-from histosynth.patches.cut import Job, cut
-from histosynth.patches.part import part_fingerprint, part_record
+from histosynth.patches.extract_slide import Job, cut
+from histosynth.store.part import part_fingerprint, part_record
 
 _CONNECT_SECONDS = 5
 

@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from histosynth.cohort.labels import read_labels
+from histosynth.cohort.mpp_table import read_mpp_table
+from histosynth.cohort.split_table import read_split_table
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
+from histosynth.normalization.staining import MEDIAN, Staining, staining_of
 from histosynth.patches.cluster import require_cluster
-from histosynth.patches.labels import read_labels
 from histosynth.patches.manifest import describe
-from histosynth.patches.mpp_table import read_mpp_table
-from histosynth.patches.part import part_fingerprint, part_path, part_record
 from histosynth.patches.plan import Skip, plan, refuse_bad
 from histosynth.patches.preview import PREVIEW, write_preview
-from histosynth.patches.split_table import read_split_table
-from histosynth.patches.staining import MEDIAN, Staining, staining_of
-from histosynth.patches.store import parts_of, write_manifest
 from histosynth.patches.workers import run_jobs
 from histosynth.rundir import MANIFEST, one_writer
-from histosynth.slides.reader import find_slides, slide_id_of
+from histosynth.slides.files import find_slides, slide_id_of
+from histosynth.store.part import part_fingerprint, part_path, part_record
+from histosynth.store.store import parts_of, write_manifest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,17 +18,18 @@ from numpy.typing import NDArray
 
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
-from histosynth.patches.grid import region_extent
-from histosynth.patches.part import Patch, write_part
-from histosynth.patches.places import Places, find_places
+from histosynth.normalization.staining import Staining, stain_slide
+from histosynth.patches.candidate_regions import Places, find_places
+from histosynth.patches.grid_placement import region_extent
 from histosynth.patches.quality import FLAWS, flaw
 from histosynth.patches.region import read_region
-from histosynth.patches.staining import Staining, stain_slide
-from histosynth.patches.threads import in_threads
+from histosynth.remote import file_name
 from histosynth.slides.annotations import Frame, read_outlines
-from histosynth.slides.reader import Box, SlideReader, open_slide
-from histosynth.slides.remote import file_name
+from histosynth.slides.open import open_slide
 from histosynth.slides.tissue import tissue_mask
+from histosynth.slides.types import Box, SlideReader
+from histosynth.store.part import Patch, write_part
+from histosynth.store.threads import in_threads
 
 FLAWED = "flawed"
 """Key of a part's record: the places that quality control rejected. For previews; the manifest has their number."""

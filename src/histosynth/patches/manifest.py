@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from histosynth.cohort.labels import Labels
+from histosynth.cohort.split import HELD_OUT, TRAIN, rule
+from histosynth.cohort.split_table import SplitTable
 from histosynth.config import PatchSettings
-from histosynth.patches.cut import FLAWED
-from histosynth.patches.labels import Labels
+from histosynth.normalization.staining import Staining
+from histosynth.patches.extract_slide import FLAWED
 from histosynth.patches.plan import Skip, patients_of
-from histosynth.patches.split import HELD_OUT, TRAIN, rule
-from histosynth.patches.split_table import SplitTable
-from histosynth.patches.staining import Staining
 from histosynth.rundir import versions
 
 TISSUE_ONLY = "none: tissue only"

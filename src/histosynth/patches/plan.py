@@ -14,18 +14,19 @@ from typing import Any
 from tqdm import tqdm
 
 from histosynth import __version__
+from histosynth.cohort.labels import Assignment, Labels, patient_of
+from histosynth.cohort.split import check_rule, split_by
+from histosynth.cohort.split_table import SplitTable
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
-from histosynth.patches.cut import Job, tumor_area
-from histosynth.patches.grid import region_extent
-from histosynth.patches.labels import Assignment, Labels, patient_of
-from histosynth.patches.part import part_path
-from histosynth.patches.split import check_rule, split_by
-from histosynth.patches.split_table import SplitTable
-from histosynth.patches.staining import Staining
+from histosynth.normalization.staining import Staining
+from histosynth.patches.extract_slide import Job, tumor_area
+from histosynth.patches.grid_placement import region_extent
+from histosynth.remote import file_name, open_binary
 from histosynth.slides.annotations import find_outlines
-from histosynth.slides.reader import open_slide, require_mpp
-from histosynth.slides.remote import file_name, open_binary
+from histosynth.slides.mpp import require_mpp
+from histosynth.slides.open import open_slide
+from histosynth.store.part import part_path
 
 _HASHED_BYTES = 1 << 20
 # These settings matter to a part through its label, split, cap and staining alone.

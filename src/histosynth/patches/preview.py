@@ -6,7 +6,6 @@ that the page alone says all. The places are found again from the outline and th
 those that quality control rejected stand in the part's record.
 """
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,16 +13,16 @@ from typing import Any
 
 import numpy as np
 import shapely
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from histosynth.patches.cut import FLAWED, Job, propose
-from histosynth.patches.part import part_record, read_places
-from histosynth.patches.places import Places
+from histosynth.pages import data_uri, environment
+from histosynth.patches.candidate_regions import Places
+from histosynth.patches.extract_slide import FLAWED, Job, propose
 from histosynth.rundir import atomic_write, write_text
-from histosynth.slides.reader import open_slide
+from histosynth.slides.open import open_slide
+from histosynth.store.part import part_record, read_places
 
 PREVIEW = "preview"
 """Folder inside the store."""
@@ -73,16 +72,11 @@ def write_preview(out: Path, jobs: Sequence[Job], *, manifest: Mapping[str, Any]
         picture.thumbnail((_INLINE_PX, _INLINE_PX))
         buffer = BytesIO()
         picture.save(buffer, format="JPEG", quality=80)
-        inline[job.slide_id] = f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"
-    environment = Environment(
-        loader=PackageLoader("histosynth.patches"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("preview.html.j2").render(
-        manifest=manifest, inline=inline, colors=COLORS, outline=_OUTLINE
+        inline[job.slide_id] = data_uri(buffer.getvalue(), "jpeg")
+    page = (
+        environment()
+        .get_template("patches/templates/preview.html.j2")
+        .render(manifest=manifest, inline=inline, colors=COLORS, outline=_OUTLINE)
     )
     write_text(folder / "index.html", page)
     return folder / "index.html"

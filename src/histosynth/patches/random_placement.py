@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from histosynth.patches.grid import Regions, grid_places, sift
+from histosynth.patches.grid_placement import Regions, grid_places, sift
 
 _DARTS_A_REGION = 40
 _MOST_DARTS = 100_000

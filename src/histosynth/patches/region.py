@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from histosynth.patches.scale import UNIT, Window, area_average
 from histosynth.slides.pyramid import nearest_finer
-from histosynth.slides.reader import Box, SlideReader
+from histosynth.slides.types import Box, SlideReader
+from histosynth.store.scale import UNIT, Window, area_average
 
 
 @dataclass(frozen=True, kw_only=True)

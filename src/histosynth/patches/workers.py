@@ -15,7 +15,7 @@ from tqdm import tqdm
 from histosynth import __version__
 from histosynth.errors import HistosynthError
 from histosynth.patches.cluster import cut_shared, dask_executor, on_shared_disk
-from histosynth.patches.cut import Job, cut
+from histosynth.patches.extract_slide import Job, cut
 
 Ended = tuple[Job, HistosynthError | None]
 """A job that has ended, and the error of a slide that could not be cut."""

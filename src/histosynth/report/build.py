@@ -12,20 +12,20 @@ from tqdm import tqdm
 from histosynth.config import EvaluateSettings
 from histosynth.metrics.cache import cache_directory, cached_outputs
 from histosynth.metrics.extractors import FeatureExtractor, build_extractor, outputs_of
-from histosynth.patches.pair import check_pair
-from histosynth.patches.store import Store
 from histosynth.report.activations import Activations, Outputs
+from histosynth.report.charts import draw_figures
 from histosynth.report.comparison import compare
 from histosynth.report.directory import check_out, replacing
-from histosynth.report.figures import draw_figures
 from histosynth.report.page import render
 from histosynth.report.record import record, tables
 from histosynth.report.schema import KIND
-from histosynth.report.section import Material
-from histosynth.report.sections import build_sections
+from histosynth.report.sections.build import build_sections
+from histosynth.report.sections.section import Material
 from histosynth.report.sides import Plan, SideName, plan
-from histosynth.report.words import cautions, verdict
+from histosynth.report.wording import cautions, verdict
 from histosynth.rundir import write_json, write_text
+from histosynth.store.pair import check_pair
+from histosynth.store.store import Store
 
 FACTS = "report.json"
 PAGE = "report.html"

@@ -1,18 +1,16 @@
 """The page: one HTML file that needs neither a network nor a script, for a screen, a phone or paper."""
 
 import math
-from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
+from histosynth.pages import environment
+from histosynth.report.charts import patch_png, shown_px, synthetic_statement
 from histosynth.report.comparison import DISTANCES, MEASURES, PAIR_TITLES, PAIRS, Figures
-from histosynth.report.figures import patch_png, shown_px, synthetic_statement
-from histosynth.report.section import Section
+from histosynth.report.sections.section import Section
 from histosynth.report.sides import SIDE_TITLES, Plan, Side
-from histosynth.report.words import figure, interval, number
+from histosynth.report.wording import figure, interval, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +39,8 @@ def render(
     known = [c.measures["frechet_distance"].high for row in rows.values() for c in row.values() if c.n]
     cells = [v for m in figures.matrices.values() for row in m.frechet_distance for v in row if v is not None]
     return (
-        environment()
-        .get_template("report.html.j2")
+        environment(FILTERS)
+        .get_template("report/templates/report.html.j2")
         .render(
             title=", ".join(found["stores"]["fake"]["sources"]),
             verdict=found["verdict"],
@@ -81,20 +79,8 @@ def panel(side: Side, label: str, *, shown: int, title: str | None = None) -> Pa
     )
 
 
-def environment() -> Environment:
-    """The templates, and the filters that they use."""
-    found = Environment(
-        loader=PackageLoader("histosynth.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters["distance"] = number
-    found.filters["figure"] = figure
-    found.filters["interval"] = interval
-    found.filters["data_uri"] = lambda png: f"data:image/png;base64,{b64encode(png).decode()}"
-    return found
+FILTERS: Mapping[str, Callable[..., str]] = {"distance": number, "figure": figure, "interval": interval}
+"""Filters of the templates of reports and comparisons."""
 
 
 def axis_ticks(largest: float) -> list[float]:

@@ -5,15 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from histosynth.caution import Caution
 from histosynth.config import EvaluateSettings
 from histosynth.metrics.extractors import FeatureExtractor
-from histosynth.patches.pair import median_mpp
-from histosynth.patches.store import Store
 from histosynth.report.comparison import Figures
 from histosynth.report.schema import KIND, SCHEMA_VERSION, ReportFacts
-from histosynth.report.section import Caution, Section
+from histosynth.report.sections.section import Section
 from histosynth.report.sides import SEED, Plan, Side
 from histosynth.rundir import provenance
+from histosynth.store.pair import median_mpp
+from histosynth.store.store import Store
 
 
 def record(

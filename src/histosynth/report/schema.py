@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from histosynth.caution import Caution
 from histosynth.metrics.inception_score import InceptionScore
 from histosynth.report.comparison import Comparison, Matrix
-from histosynth.report.section import Caution
 from histosynth.report.sides import SideName
 
 KIND = "report"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 
 SideName = Literal["held_out", "train", "fake"]
 SIDES: tuple[SideName, ...] = ("held_out", "train", "fake")

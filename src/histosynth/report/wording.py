@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from histosynth.caution import Caution
 from histosynth.metrics.extractors import FeatureExtractor
 from histosynth.metrics.uncertainty import Interval
-from histosynth.patches.pair import median_mpp
-from histosynth.patches.store import Store
 from histosynth.report.comparison import DISTANCES, Comparison, Figures
-from histosynth.report.section import Caution, Section
+from histosynth.report.sections.section import Section
 from histosynth.report.sides import SIDE_TITLES, UNLABELED, Plan, patients_of
+from histosynth.store.pair import median_mpp
+from histosynth.store.store import Store
 
 
 def number(value: float) -> str:

@@ -27,15 +27,15 @@ from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.samplers import Denoise
 from histosynth.diffusion.thresholding import nothing
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import to_tensor
-from histosynth.patches.part import Patch
 from histosynth.rundir import one_writer
 from histosynth.sampling.edited_store import Edit, EditResult, draw_sheet, write_edits
 from histosynth.sampling.fixed_batch import FixedBatch
 from histosynth.sampling.sources import Selection, read_sources
 from histosynth.slides.image import ImageReader
-from histosynth.slides.reader import Box
+from histosynth.slides.types import Box
+from histosynth.store.part import Patch
 from histosynth.training.checkpoint import Origin, find_weights, load_denoiser
+from histosynth.training.data.dataset import to_tensor
 from histosynth.training.device import pick_device
 
 UNKNOWN = "no label"

@@ -19,13 +19,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import to_bytes
-from histosynth.patches.montage import SYNTHETIC, montage
-from histosynth.patches.part import Patch, part_fingerprint, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
 from histosynth.rundir import atomic_write, versions
 from histosynth.sampling.made_with import claim, sha256_of
+from histosynth.store.contact_sheet import SYNTHETIC, montage
+from histosynth.store.part import Patch, part_fingerprint, part_path, write_part
+from histosynth.store.store import Store, write_manifest
 from histosynth.training.checkpoint import Origin
+from histosynth.training.data.dataset import to_bytes
 
 NOTE = (
     "Each patch was made from the real patches named under its `from`, keeps their layout (an inpainted one also their "

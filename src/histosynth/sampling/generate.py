@@ -14,14 +14,14 @@ import torch
 from tqdm import tqdm
 
 from histosynth.config import SampleSettings, Settings
-from histosynth.patches.dataset import to_bytes
-from histosynth.patches.montage import SYNTHETIC, save_montage
-from histosynth.patches.part import Patch, part_path, read_ids, read_part, write_part
-from histosynth.patches.store import Store, write_manifest
 from histosynth.rundir import versions
 from histosynth.sampling.drawing import Drawing, open_drawing
 from histosynth.sampling.made_with import claim, sha256_of
+from histosynth.store.contact_sheet import SYNTHETIC, save_montage
+from histosynth.store.part import Patch, part_path, read_ids, read_part, write_part
+from histosynth.store.store import Store, write_manifest
 from histosynth.training.checkpoint import Origin, find_weights, read_origin
+from histosynth.training.data.dataset import to_bytes
 from histosynth.training.launch import launch, told_by_main, total, writing
 
 _BLOCK = 256  # seeds a part

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.part import part_fingerprint
-from histosynth.patches.store import KIND, parts_of
 from histosynth.rundir import MANIFEST, read_manifest
+from histosynth.store.part import part_fingerprint
+from histosynth.store.store import KIND, parts_of
 
 MadeWith = Mapping[str, object]
 

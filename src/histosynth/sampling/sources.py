@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from histosynth.errors import HistosynthError, nearest
-from histosynth.patches.part import Patch, decode_png
-from histosynth.patches.store import Store
 from histosynth.slides.image import ImageReader
-from histosynth.slides.reader import Box
+from histosynth.slides.types import Box
+from histosynth.store.part import Patch, decode_png
+from histosynth.store.store import Store
 from histosynth.training.checkpoint import Origin
 
 _SCALE_TOLERANCE = 0.1

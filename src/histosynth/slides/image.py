@@ -8,7 +8,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.reader import Box, SlideReader, on_white, plausible_mpp, slide_id_of
+from histosynth.slides.compositing import on_white
+from histosynth.slides.files import slide_id_of
+from histosynth.slides.mpp import plausible_mpp
+from histosynth.slides.types import Box, SlideReader
 
 _OPAQUE_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "YCbCr"})
 _ALPHA_MODES = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})

@@ -7,8 +7,11 @@ import openslide
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.pyramid import Level, levels_of, thumbnail
-from histosynth.slides.reader import Box, SlideReader, on_white, slide_id_of, square_mpp
+from histosynth.slides.compositing import on_white
+from histosynth.slides.files import slide_id_of
+from histosynth.slides.mpp import square_mpp
+from histosynth.slides.pyramid import levels_of, thumbnail
+from histosynth.slides.types import Box, Level, SlideReader
 
 
 def is_openslide(path: Path) -> bool:

@@ -5,28 +5,16 @@ Frame: pixel i of a level covers [i, i + 1) · downsample of level 0. Writers cu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil, floor
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-if TYPE_CHECKING:
-    from histosynth.slides.reader import SlideReader
+from histosynth.slides.types import Box, Level, SlideReader
 
 _STRIP_PIXELS = 1 << 24
 _SLACK = 1.001  # a level that is coarser than asked by a thousandth is as good, and saves decoding the next finer one
-
-
-@dataclass(frozen=True, kw_only=True)
-class Level:
-    """One resolution of a slide. `downsample` is level-0 pixels per pixel of this level, at least 1."""
-
-    width_px: int
-    height_px: int
-    downsample: float
 
 
 def levels_of(sizes: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
@@ -51,10 +39,8 @@ def nearest_finer(levels: Sequence[Level], downsample: float) -> int:
     return max(fine, key=lambda n: levels[n].downsample, default=0)
 
 
-def thumbnail(slide: "SlideReader", max_px: int) -> NDArray[np.uint8]:
+def thumbnail(slide: SlideReader, max_px: int) -> NDArray[np.uint8]:
     """The whole slide, (h, w, 3), longest side at most `max_px`, read in strips: a slide may have no pyramid."""
-    from histosynth.slides.reader import Box
-
     downsample = max(1.0, max(slide.width_px, slide.height_px) / max_px)
     width, height = max(1, round(slide.width_px / downsample)), max(1, round(slide.height_px / downsample))
     number = nearest_finer(slide.levels, downsample)

@@ -14,10 +14,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.pyramid import Level, levels_of, thumbnail
-from histosynth.slides.reader import Box, SlideReader, slide_id_of, square_mpp
-from histosynth.slides.remote import file_name, open_binary
+from histosynth.remote import file_name, open_binary
+from histosynth.slides.files import slide_id_of
+from histosynth.slides.mpp import square_mpp
+from histosynth.slides.pyramid import levels_of, thumbnail
 from histosynth.slides.tiff_levels import NotUnderstoodError, Pyramid, TiledPage, find_pyramid
+from histosynth.slides.types import Box, Level, SlideReader
 
 _CACHE_BYTES = 64 << 20
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

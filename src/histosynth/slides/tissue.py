@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from histosynth.slides.ink import is_ink
-from histosynth.slides.reader import Box, SlideReader
+from histosynth.slides.types import Box, SlideReader
 
 _MAX_PX = 1024
 _MIN_DOWNSAMPLE = 8  # finer than this, the pale space between nuclei would count as glass

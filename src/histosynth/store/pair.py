@@ -3,7 +3,7 @@
 import numpy as np
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.store import Store
+from histosynth.store.store import Store
 
 
 def check_pair(real: Store, fake: Store) -> None:

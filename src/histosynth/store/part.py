@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.image_chain import chain
-from histosynth.patches.png_text import text_of, with_text
-from histosynth.patches.threads import in_threads
 from histosynth.rundir import atomic_write
+from histosynth.store.png_text import text_of, with_text
+from histosynth.store.rolling_hash import chain
+from histosynth.store.threads import in_threads
 
 BATCH = 256  # rows at a time for whoever streams a store
 _GROUP_BYTES = 1 << 19  # of images in a row group, which must be read for one patch; 17 patches of 128 px

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.threads import cores, in_threads
-from histosynth.slides.remote import open_binary, url_of
+from histosynth.remote import open_binary, url_of
+from histosynth.store.threads import cores, in_threads
 
 _FOOTERS = 8 << 20  # bytes as they are written; in memory a footer takes 13 times that
 _REMOTE_THREADS = 32  # they wait for an answer most of the time

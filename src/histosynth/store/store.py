@@ -15,11 +15,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.image_chain import chain, join
-from histosynth.patches.part import BATCH, IMAGES, SCHEMA, decode_png, sha256
-from histosynth.patches.part_files import PartFiles
+from histosynth.remote import open_binary, url_of
 from histosynth.rundir import MANIFEST, read_manifest, require_directory, write_json
-from histosynth.slides.remote import open_binary, url_of
+from histosynth.store.part import BATCH, IMAGES, SCHEMA, decode_png, sha256
+from histosynth.store.part_files import PartFiles
+from histosynth.store.rolling_hash import chain, join
 
 KIND = "patch store"
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from histosynth.config import Settings
 from histosynth.diffusion.build import build_classifier, build_schedule
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import PatchDataset
+from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.model_task import Images, ModelTask
 
 

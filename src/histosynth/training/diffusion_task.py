@@ -12,7 +12,7 @@ from histosynth.config import Settings
 from histosynth.diffusion.build import build_denoiser
 from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.recipe import Recipe
-from histosynth.patches.dataset import PatchDataset, to_bytes
+from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.model_task import Images, ModelTask
 from histosynth.training.sharding import gathered
 from histosynth.training.task import AT_ONCE

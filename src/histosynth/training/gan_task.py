@@ -29,7 +29,7 @@ from histosynth.gan.layers import GROUP, enlarge
 from histosynth.gan.losses import discriminator_loss, generator_loss
 from histosynth.gan.progan import seeded_latents
 from histosynth.gan.variety import Variety, distances
-from histosynth.patches.dataset import PatchDataset, to_bytes
+from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.ema import EMA
 from histosynth.training.launch import total
 from histosynth.training.sharding import load_optimizer, load_weights, whole

@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import PatchDataset
-from histosynth.patches.montage import save_montage
-from histosynth.patches.store import Store
+from histosynth.store.contact_sheet import save_montage
+from histosynth.store.store import Store
 from histosynth.training.checkpoint import load_state, newest_state
 from histosynth.training.checkup import Checkup
 from histosynth.training.classifier_task import ClassifierTask
+from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.gan_task import GanTask
 from histosynth.training.launch import launch, told_by_main, writing

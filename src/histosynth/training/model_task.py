@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import PatchDataset
+from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.ema import EMA
 from histosynth.training.launch import total
 from histosynth.training.sharding import load_optimizer, load_weights, whole

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError
-from histosynth.patches.dataset import PatchDataset, random_symmetry
-from histosynth.patches.stain_jitter import random_stain
+from histosynth.training.data.dataset import PatchDataset, random_symmetry
+from histosynth.training.data.stain_jitter import random_stain
 from histosynth.training.ema import EMA
 
 _NAMED = 16  # patches that an error names

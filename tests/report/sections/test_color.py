@@ -8,14 +8,14 @@ import pytest
 
 from histosynth.config import EvaluateSettings
 from histosynth.metrics.color import ColorStatistics, color_distance, common_stains, concentrations
-from histosynth.patches.part import Patch
 from histosynth.report.activations import Activations
-from histosynth.report.color import drift, measure_colors, signed
-from histosynth.report.color_chart import axes_of
-from histosynth.report.color_section import color_section
-from histosynth.report.section import Material
+from histosynth.report.sections.color.chart import axes_of
+from histosynth.report.sections.color.measure import drift, measure_colors, signed
+from histosynth.report.sections.color.section import color_section
+from histosynth.report.sections.section import Material
 from histosynth.report.sides import plan
 from histosynth.stain.optical_density import to_density, to_rgb
+from histosynth.store.part import Patch
 
 PAIRS = ["fake_vs_held_out", "fake_vs_train", "train_vs_held_out"]
 
@@ -56,7 +56,7 @@ def test_figures_are_those_of_the_patches_that_enter(real, fake, colors):
 
 
 def test_a_subsample_of_pixels_says_the_same(real, fake, colors, monkeypatch):
-    monkeypatch.setattr("histosynth.report.color.PIXELS_PER_SIDE", 2_000)
+    monkeypatch.setattr("histosynth.report.sections.color.measure.PIXELS_PER_SIDE", 2_000)
     few = measure_colors(planned(real, fake), batch=100)
     assert few.pixel_step == 5, "4 would fall on the same columns of 16 px in each line"
     assert few.overall.sides["train"].pixels < colors.overall.sides["train"].pixels / 4

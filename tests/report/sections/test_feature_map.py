@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from histosynth.report.feature_map import FeatureMap, feature_map, principal_plane
-from histosynth.report.figures import as_files
-from histosynth.report.map_chart import SHOWN, dots, frame_of, map_chart, shown_points
+from histosynth.report.charts import as_files
+from histosynth.report.sections.feature_map.chart import SHOWN, dots, frame_of, map_chart, shown_points
+from histosynth.report.sections.feature_map.measure import FeatureMap, feature_map, principal_plane
 
 SIDES = ("held_out", "train", "fake")
 
@@ -38,7 +38,7 @@ def test_the_axes_are_those_of_real_patches_alone(make, real, fake, fake_rows, a
 
 
 def test_the_facts_are_the_means(real, fake, report, activations):
-    said = report(real, fake, sections=("map",))["map"]
+    said = report(real, fake, sections=("feature_map",))["feature_map"]
     assert list(said) == ["variance_shares", "labels"]
     found = feature_map(activations(real, fake))
     for label, n in (("IDHmut", 14), ("IDHwt", 10)):
@@ -77,7 +77,7 @@ def test_up_is_up_and_both_axes_have_one_scale():
 
 def test_bytes_of_the_picture_are_those_of_the_points():
     files = [as_files(map_chart(toy(labels=k)), name="map") for k in (2, 2, 4)]
-    assert list(files[0]) == ["map.png", "map.svg"]
+    assert list(files[0]) == ["feature_map.png", "feature_map.svg"]
     assert files[0] == files[1]
     assert all(files[0][name] != files[2][name] for name in files[0])
-    assert b"<dc:date>" not in files[0]["map.svg"]
+    assert b"<dc:date>" not in files[0]["feature_map.svg"]

@@ -11,8 +11,9 @@ from scipy.ndimage import gaussian_filter
 from histosynth import cli
 from histosynth.cli.evaluate import COPIES_FOUND
 from histosynth.metrics.copies import turned
-from histosynth.patches.part import Patch
-from histosynth.report import build, memorization_section
+from histosynth.report import build
+from histosynth.report.sections.memorization import section as memorization_section
+from histosynth.store.part import Patch
 
 PX = 32
 

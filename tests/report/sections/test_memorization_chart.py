@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from histosynth.metrics.copies import Copy, turned
-from histosynth.report.copies import pair_sheet
+from histosynth.report.sections.memorization.chart import pair_sheet
 
 
 def test_pairs_are_turned_alike_and_a_copy_leaves_no_difference():

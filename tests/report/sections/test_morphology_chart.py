@@ -5,8 +5,8 @@ from PIL import Image
 
 from histosynth.metrics.morphology import FEATURES, Morphology, Nuclei
 from histosynth.metrics.morphology.shapes import NUCLEUS
-from histosynth.report.figures import ACCENT
-from histosynth.report.morphology import draw_nuclei, morphology_chart
+from histosynth.report.charts import ACCENT
+from histosynth.report.sections.morphology.chart import draw_nuclei, morphology_chart
 
 
 def opened(data: bytes) -> tuple[np.ndarray, dict]:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from histosynth.metrics.morphology import FEATURES, Difference, compare_morphology, measure_store
-from histosynth.patches.part import Patch
-from histosynth.report import nuclei
-from histosynth.report.nuclei import Count, NucleiFigures, NucleiRow, findings, striking
+from histosynth.report.sections.morphology import measure as nuclei
+from histosynth.report.sections.morphology.measure import Count, NucleiFigures, NucleiRow, findings, striking
 from histosynth.slides.phantom.drawing import draw
 from histosynth.stain import StainFit
 from histosynth.stain.two_stains import TARGET
+from histosynth.store.part import Patch
 
 PAIRS = ["fake_vs_held_out", "fake_vs_train", "train_vs_held_out"]
 PX = 40

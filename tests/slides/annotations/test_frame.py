@@ -11,9 +11,10 @@ from PIL import Image
 
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
-from histosynth.patches.cut import tumor_area
+from histosynth.patches.extract_slide import tumor_area
 from histosynth.slides.annotations import Frame
-from histosynth.slides.reader import Box, open_slide
+from histosynth.slides.open import open_slide
+from histosynth.slides.types import Box
 
 BOUNDS = Box(x=3000, y=500, width=2000, height=1500)
 FRAME = Frame(slide_id="s", width_px=8000, height_px=4000, bounds=BOUNDS)

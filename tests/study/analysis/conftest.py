@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from histosynth.study.exchange import Answer
-from histosynth.study.readings import Reading, Readings
+from histosynth.study.analysis.readings import Reading, Readings
+from histosynth.study.records.exchange import Answer
 
 
 def answer_all(study: Any, number: int, *, but: int = 0) -> None:

@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import binomtest, mannwhitneyu
 
 from histosynth.errors import HistosynthError
-from histosynth.study.analysis import analysis
-from histosynth.study.readings import Readings
-from histosynth.study.study_report_schema import as_json
-from histosynth.study.table import Table
+from histosynth.study.analysis.analysis import analysis
+from histosynth.study.analysis.readings import Readings
+from histosynth.study.analysis.schema import as_json
+from histosynth.study.analysis.table import Table
 
 
 def only(found: Readings, holds) -> Readings:

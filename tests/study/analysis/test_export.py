@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from histosynth.errors import HistosynthError
-from histosynth.study.export import export, imrmc
-from histosynth.study.readings import COLUMNS, Readings
+from histosynth.study.analysis.export import export, imrmc
+from histosynth.study.analysis.readings import COLUMNS, Readings
 
 
 def test_parquet_holds_all_columns(tmp_path: Path, make_readings) -> None:

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from histosynth.errors import HistosynthError
-from histosynth.study.readings import (
+from histosynth.study.analysis.readings import (
     COLUMNS,
     Reading,
     load_pictures,
     load_readings,
 )
-from histosynth.study.readings_csv import read_csv, write_csv
+from histosynth.study.analysis.readings_csv import read_csv, write_csv
 
 ONE = Reading(
     reader="Reader 1", case="c", label="a", truth="synthetic", source="unet", is_repeat=False, position=0,

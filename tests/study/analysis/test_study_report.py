@@ -16,8 +16,8 @@ from PIL import Image
 
 from histosynth import cli
 from histosynth.errors import HistosynthError
-from histosynth.study.readings_csv import write_csv
-from histosynth.study.study_report import FACTS, PAGE, analyze
+from histosynth.study.analysis.readings_csv import write_csv
+from histosynth.study.report.build import FACTS, PAGE, analyze
 
 
 class Page(HTMLParser):

@@ -3,9 +3,9 @@
 import pytest
 
 from histosynth.errors import HistosynthError
-from histosynth.study.links import revoke_link
-from histosynth.study.readings import load_readings
-from histosynth.study.unblind import unblind
+from histosynth.study.analysis.readings import load_readings
+from histosynth.study.analysis.unblind import unblind
+from histosynth.study.records.links import revoke_link
 
 
 def looks(study) -> list[str]:

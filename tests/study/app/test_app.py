@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
-from histosynth.study.database import Presentation, Reader, Study, now
-from histosynth.study.tokens import hash_token, new_token
+from histosynth.study.records.database import Presentation, Reader, Study, now
+from histosynth.study.records.tokens import hash_token, new_token
 
 JSON = {"Accept": "application/json"}
 

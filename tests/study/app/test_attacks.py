@@ -22,10 +22,10 @@ import time
 import pytest
 from sqlalchemy import func, select
 
-from histosynth.study.app import patience
-from histosynth.study.app.desk import furnish
+from histosynth.study.app import timeouts as patience
 from histosynth.study.app.limits import Limiter
-from histosynth.study.database import Picture, Presentation, Reading
+from histosynth.study.app.state import furnish
+from histosynth.study.records.database import Picture, Presentation, Reading
 
 JSON = {"Accept": "application/json"}
 
@@ -240,7 +240,7 @@ def test_the_audit_log_cannot_be_flooded(browse, tiny_study) -> None:
 def port(monkeypatch, request) -> int:
     """The port of a server whose patience is short."""
     monkeypatch.setattr(patience, "HEADER_SECONDS", 1)
-    monkeypatch.setattr("histosynth.study.app.gate.BODY_SECONDS", 0.4)
+    monkeypatch.setattr("histosynth.study.app.middleware.BODY_SECONDS", 0.4)
     return int(request.getfixturevalue("server").rpartition(":")[2])
 
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from histosynth.study.database import Presentation
+from histosynth.study.records.database import Presentation
 
 expect = pytest.importorskip("playwright.sync_api").expect
 

@@ -20,11 +20,11 @@ from fastapi.testclient import TestClient
 from scipy.stats import binomtest
 
 from histosynth.config import StudySettings
-from histosynth.patches.part import Patch, decode_png, encode_png, part_path, write_part
-from histosynth.patches.store import write_manifest
+from histosynth.store.part import Patch, decode_png, encode_png, part_path, write_part
+from histosynth.store.store import write_manifest
 from histosynth.study.app import create_app
-from histosynth.study.create import Created, create
-from histosynth.study.database import Case, Presentation, open_study, url_in
+from histosynth.study.design.create import Created, create
+from histosynth.study.records.database import Case, Presentation, open_study, url_in
 
 LABELS = ("IDHmut", "IDHwt")
 CASES, READERS, REPEATS = 60, 2, 8

@@ -3,16 +3,14 @@
 import re
 from pathlib import Path
 
-import histosynth.study
+import histosynth.study.app
 
-PACKAGE = Path(histosynth.study.__file__).parent
+PACKAGE = Path(histosynth.study.app.__file__).parent
 
 
 def test_pages_need_neither_inline_scripts_nor_styles() -> None:
     parts = [PACKAGE / "templates" / name for name in ("base.html.j2", "viewer.html.j2")]
-    pages = [
-        path for path in PACKAGE.glob("templates/*.j2") if '{% extends "base.html.j2" %}' in path.read_text("utf-8")
-    ]
+    pages = [path for path in PACKAGE.glob("templates/*.j2") if "{% extends " in path.read_text("utf-8")]
     templates = parts + pages
     assert len(templates) > 8
     for path in templates:

@@ -11,11 +11,11 @@ import pytest
 
 from histosynth.config import StudySettings
 from histosynth.errors import HistosynthError
-from histosynth.patches.part import Patch, decode_png, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
-from histosynth.study.answers import Answers
-from histosynth.study.create import create
-from histosynth.study.database import open_study
+from histosynth.store.part import Patch, decode_png, part_path, write_part
+from histosynth.store.store import Store, write_manifest
+from histosynth.study.design.create import create
+from histosynth.study.records.answers import Answers
+from histosynth.study.records.database import open_study
 
 SMALL = StudySettings(cases=16, readers=3, practice=4, repeats=4, seed=5)
 LABELS = ("IDHmut", "IDHwt")
@@ -270,7 +270,7 @@ def test_a_study_is_never_overwritten(tmp_path, real, samples):
 
 
 def test_a_failure_at_the_last_step_leaves_nothing(tmp_path, real, samples, monkeypatch):
-    monkeypatch.setattr("histosynth.study.create.write_rows", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("histosynth.study.design.create.write_rows", lambda *_, **__: 1 / 0)
     fake = samples("unet")
     with pytest.raises(ZeroDivisionError):
         make(real, fake, out=tmp_path / "study")

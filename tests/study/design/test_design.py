@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from histosynth.errors import HistosynthError
-from histosynth.study.design import (
+from histosynth.study.design.design import (
     REAL,
     cells_of,
     main_quota,

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from histosynth.patches.part import Patch, decode_png, part_path, write_part
-from histosynth.patches.staining import staining_of
-from histosynth.patches.store import Store, write_manifest
-from histosynth.study.pictures import NotAlike, blinded
+from histosynth.normalization.staining import staining_of
+from histosynth.store.part import Patch, decode_png, part_path, write_part
+from histosynth.store.store import Store, write_manifest
+from histosynth.study.design.pictures import NotAlike, blinded
 
 
 def tissue(px: int = 64) -> np.ndarray:

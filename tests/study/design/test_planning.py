@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import binom
 
 from histosynth.errors import HistosynthError
-from histosynth.study.planning import as_text, plan
-from histosynth.study.power import Assumptions, exact_power, simulated_power
+from histosynth.study.design.planning import as_text, plan
+from histosynth.study.design.power import Assumptions, exact_power, simulated_power
 from histosynth.study.statistics.equivalence import equivalence
 
 

@@ -7,10 +7,10 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from histosynth.study.answers import Answer, Answers, Refused
-from histosynth.study.database import Case, Presentation, Reader, Reading, now, open_study
-from histosynth.study.links import extend_link, new_link, organizer_link_once, revoke_link
-from histosynth.study.tokens import hash_token, new_id, new_token
+from histosynth.study.records.answers import Answer, Answers, Refused
+from histosynth.study.records.database import Case, Presentation, Reader, Reading, now, open_study
+from histosynth.study.records.links import extend_link, new_link, organizer_link_once, revoke_link
+from histosynth.study.records.tokens import hash_token, new_id, new_token
 
 HERE = "127.0.0.1"
 REAL = Answer(said="real", confidence=4, seconds=2.5)

@@ -12,15 +12,15 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from histosynth.errors import HistosynthError
-from histosynth.study.answers import Answer
-from histosynth.study.database import Database, Presentation, Reader, Reading, now, open_study, url_in
+from histosynth.study.records.answers import Answer
+from histosynth.study.records.database import Database, Presentation, Reader, Reading, now, open_study, url_in
 
 SQLITE = "HISTOSYNTH_TEST_DATABASE" not in os.environ
 WRITER = """
 import sys
 from pathlib import Path
-from histosynth.study.answers import Answer, Answers
-from histosynth.study.database import open_study
+from histosynth.study.records.answers import Answer, Answers
+from histosynth.study.records.database import open_study
 
 url, token = sys.argv[1:]
 answers = Answers(open_study(Path(), database=url))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from histosynth.study.power import simulate
+from histosynth.study.design.power import simulate
 from histosynth.study.statistics.crossed import effective_number, pooled, variation
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from histosynth.config import TrainSettings
 from histosynth.errors import HistosynthError
-from histosynth.patches import dataset
-from histosynth.patches.dataset import PatchDataset, to_tensor
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.store import Store, write_manifest
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
+from histosynth.training.data import dataset
+from histosynth.training.data.dataset import PatchDataset, to_tensor
 
 COUNTS = {"a": 7, "b": 2, "c": 1}
 

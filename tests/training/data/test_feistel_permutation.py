@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from histosynth.patches.shuffle import shuffled
-from histosynth.patches.turns import Turns
+from histosynth.training.data.feistel_permutation import shuffled
+from histosynth.training.data.label_schedule import Turns
 
 keys = st.lists(st.integers(0, 2**40), min_size=1, max_size=3)
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from histosynth.errors import HistosynthError
-from histosynth.patches import pixel_cache
-from histosynth.patches.part import Patch, part_path, write_part
-from histosynth.patches.pixel_cache import PixelCache, file_bytes, lack_of_room
-from histosynth.patches.store import Store, write_manifest
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
+from histosynth.training.data import pixel_cache
+from histosynth.training.data.pixel_cache import PixelCache, file_bytes, lack_of_room
 
 PX = 16
 USAGE = namedtuple("USAGE", "total used free")
@@ -110,8 +110,8 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from histosynth.patches.pixel_cache import PixelCache
-from histosynth.patches.store import Store
+from histosynth.training.data.pixel_cache import PixelCache
+from histosynth.store.store import Store
 store, made = Store(sys.argv[1]), []
 stream = Store.stream_images
 def watched(self):

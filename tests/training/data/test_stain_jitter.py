@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from histosynth.patches.dataset import to_bytes, to_tensor
-from histosynth.patches.stain_jitter import jitter, random_stain
 from histosynth.stain.two_stains import TARGET
+from histosynth.training.data.dataset import to_bytes, to_tensor
+from histosynth.training.data.stain_jitter import jitter, random_stain
 
 ONE, NONE = torch.ones(1, 2), torch.zeros(1, 2)
 
@@ -75,7 +75,7 @@ def test_each_image_has_a_jitter_of_its_own_from_its_generator_alone() -> None:
 
 def test_factors_and_shifts_fill_their_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, torch.Tensor] = {}
-    monkeypatch.setattr("histosynth.patches.stain_jitter.jitter", lambda x, **drawn: seen.update(drawn))
+    monkeypatch.setattr("histosynth.training.data.stain_jitter.jitter", lambda x, **drawn: seen.update(drawn))
     random_stain(torch.zeros(4000, 3, 1, 1), strength=0.2, generators=seeded(4000, first=0))
     for drawn, middle in ((seen["factors"], 1.0), (seen["shifts"], 0.0)):
         low, high = drawn.aminmax(dim=0)

@@ -38,8 +38,8 @@ def command(
     from histosynth.study import require
 
     require("statsmodels")
-    from histosynth.study.study_report import PAGE, analyze
-    from histosynth.study.study_report_schema import as_json as facts_of
+    from histosynth.study.analysis.schema import as_json as facts_of
+    from histosynth.study.report.build import PAGE, analyze
 
     found = analyze(
         study, out=out, interim=interim, margin=margin, alpha=alpha, seed=seed, database=database, progress=not quiet

@@ -71,7 +71,7 @@ def command(
       histosynth study create --real stores/lgg --fake unet=samples/a --fake gan=samples/b --jpeg-history 80 --out study
     """
     require("sqlalchemy")
-    from histosynth.study.create import create
+    from histosynth.study.design.create import create
 
     settings["seed"] = secrets.randbelow(1 << 32) if seed is None else seed  # readers could guess a usual one
     made = create(

@@ -28,8 +28,8 @@ def command(study: Path, out: Path, form: str | None, interim: bool, database: s
       histosynth study export study --out readings.csv
       histosynth study export study --out readings.imrmc
     """
-    from histosynth.study.export import FORMS, export, form_of
-    from histosynth.study.unblind import unblind
+    from histosynth.study.analysis.export import FORMS, export, form_of
+    from histosynth.study.analysis.unblind import unblind
 
     to = FORMS[form] if form else form_of(out)
     found = unblind(study, interim=interim, database=database)

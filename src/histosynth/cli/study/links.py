@@ -23,8 +23,8 @@ def command(action: str, study: Path, reader: str, days: int, database: str | No
       histosynth study links extend study 2 --days 30
     """
     require("sqlalchemy")
-    from histosynth.study.database import open_study
-    from histosynth.study.links import extend_link, new_link, revoke_link
+    from histosynth.study.records.database import open_study
+    from histosynth.study.records.links import extend_link, new_link, revoke_link
 
     opened = open_study(study, database=database)
     if action == "new":

@@ -52,8 +52,8 @@ def command(
       histosynth study plan --margin 0.15 --power 0.9 --repeats 20 --json
     """
     from histosynth.errors import HistosynthError
-    from histosynth.study.planning import as_text, plan
-    from histosynth.study.power import Assumptions
+    from histosynth.study.design.planning import as_text, plan
+    from histosynth.study.design.power import Assumptions
 
     try:
         numbers = [int(number) for number in readers.split(",")]

@@ -31,8 +31,8 @@ def command(study: Path, host: str, port: int, new_organizer_link: bool, databas
     import uvicorn
 
     from histosynth.study.app import create_app, server_settings
-    from histosynth.study.database import open_study
-    from histosynth.study.links import organizer_link_once
+    from histosynth.study.records.database import open_study
+    from histosynth.study.records.links import organizer_link_once
 
     opened = open_study(study, database=database)
     with _listening(host, port) as listener:

@@ -19,9 +19,9 @@ from tqdm import tqdm
 from histosynth.errors import HistosynthError
 from histosynth.metrics.morphology.nuclei import find_nuclei
 from histosynth.metrics.morphology.shapes import NUCLEUS, Table, density_per_mm2, measure_nuclei
-from histosynth.patches.store import Store
 from histosynth.stain import Macenko, StainError, StainFit, tissue_pixels
 from histosynth.stain.two_stains import TARGET
+from histosynth.store.store import Store
 
 ASSUMED_MPP = 0.5
 """Microns per pixel of patches that state none: lengths then are half-pixels, to be compared at equal size only."""

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from histosynth.report.charts import as_files, patch_png
 from histosynth.report.compare.entries import read_entries
 from histosynth.report.compare.page import render
 from histosynth.report.compare.pictures import intervals_chart, sheet, shown_sides
 from histosynth.report.compare.record import record
 from histosynth.report.compare.schema import KIND, ComparisonFacts
 from histosynth.report.compare.tables import as_markdown, legend, tables
-from histosynth.report.compare.words import alarmed, cautions, verdict
+from histosynth.report.compare.wording import alarmed, cautions, verdict
 from histosynth.report.directory import check_out, replacing
-from histosynth.report.figures import as_files, patch_png
 from histosynth.rundir import write_json, write_text
 
 FACTS = "compare.json"

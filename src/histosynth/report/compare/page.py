@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
+from histosynth.pages import environment
+from histosynth.report.charts import shown_px
 from histosynth.report.compare.pictures import CHARTED, Shown, charted
 from histosynth.report.compare.schema import ComparisonFacts
 from histosynth.report.compare.tables import APART, legend, tables
-from histosynth.report.compare.words import SIDES, measure_name
-from histosynth.report.figures import shown_px
-from histosynth.report.page import axis_ticks, environment, panel
+from histosynth.report.compare.wording import SIDES, measure_name
+from histosynth.report.page import FILTERS, axis_ticks, panel
 from histosynth.report.record import in_words
 from histosynth.report.sides import SIDE_TITLES
 
@@ -19,8 +20,8 @@ def render(found: ComparisonFacts, *, shown: Sequence[Shown], count: int) -> str
     every = [c for models, floor in rows.values() for c in (*models.values(), *([floor] if floor else []))]
     furthest = max((c.measures["frechet_distance"].high for c in every), default=0.0)
     return (
-        environment()
-        .get_template("compare.html.j2")
+        environment(FILTERS)
+        .get_template("report/compare/templates/compare.html.j2")
         .render(
             found=found,
             made_with={k: in_words(m.samples.manifest.get("made_with") or {}) for k, m in found.models.items()},

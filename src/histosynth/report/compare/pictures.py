@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.store import Store
+from histosynth.report.charts import ACCENT, GAP_PX, INK, MUTED, grid, synthetic_statement
 from histosynth.report.compare.entries import Entry, labels_of
 from histosynth.report.compare.schema import ComparisonFacts, Row
-from histosynth.report.compare.words import SIDES, measure_name
+from histosynth.report.compare.wording import SIDES, measure_name
 from histosynth.report.comparison import Comparison
-from histosynth.report.figures import ACCENT, GAP_PX, INK, MUTED, grid, synthetic_statement
 from histosynth.report.schema import StoreFacts
 from histosynth.report.sides import SIDE_TITLES, Side, SideName, side_of
+from histosynth.store.store import Store
 
 CHARTED = ("frechet_distance", "precision", "recall")
 _HEAD_PX = 26

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from histosynth.metrics.uncertainty import Interval
 from histosynth.report.comparison import DISTANCES
-from histosynth.report.words import figure
+from histosynth.report.wording import figure
 
 
 @dataclass(frozen=True, kw_only=True)

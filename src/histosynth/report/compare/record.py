@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from histosynth.caution import Caution
 from histosynth.report.compare.entries import Entry, labels_of
 from histosynth.report.compare.ranking import best_of
 from histosynth.report.compare.schema import KIND, SCHEMA_VERSION, Against, ComparisonFacts, ModelFacts, Row, Scores
 from histosynth.report.comparison import MEASURES
-from histosynth.report.section import Caution
 from histosynth.rundir import provenance
 
 _AGAINST: tuple[Against, ...] = ("fake_vs_held_out", "fake_vs_train")

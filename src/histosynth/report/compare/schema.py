@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from histosynth.caution import Caution
 from histosynth.metrics.inception_score import InceptionScore
 from histosynth.report.compare.ranking import Best
 from histosynth.report.comparison import Comparison
 from histosynth.report.schema import ExtractorFacts, StoreFacts
-from histosynth.report.section import Caution
 
 KIND = "comparison"
 SCHEMA_VERSION = 1

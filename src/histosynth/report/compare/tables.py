@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from histosynth.metrics.inception_score import InceptionScore
 from histosynth.report.compare.schema import ComparisonFacts, Row
-from histosynth.report.compare.words import SIDES, measure_name
+from histosynth.report.compare.wording import SIDES, measure_name
 from histosynth.report.comparison import DISTANCES, MEASURES, Comparison
-from histosynth.report.words import figure, interval
+from histosynth.report.wording import figure, interval
 
 FLOOR = "real training patches"
 APART = "†"

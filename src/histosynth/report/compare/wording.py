@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+from histosynth.caution import Caution
 from histosynth.report.compare.entries import Entry, labels_of, shared_sources
 from histosynth.report.compare.schema import ComparisonFacts
 from histosynth.report.comparison import DISTANCES, MEASURES, Comparison
-from histosynth.report.section import Caution
-from histosynth.report.words import figure, interval
+from histosynth.report.wording import figure, interval
 
 SIDES = {"held_out": "held-out", "train": "training"}
 _FLOORS_ALIKE = 0.01  # relative; the same patches on another machine give the same but for the last digits

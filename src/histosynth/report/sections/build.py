@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Sequence
 
-from histosynth.report.color_section import color_section
-from histosynth.report.labels_section import labels_section
-from histosynth.report.map_section import map_section
-from histosynth.report.memorization_section import memorization_section
-from histosynth.report.morphology_section import morphology_section
-from histosynth.report.section import Material, Section
+from histosynth.report.sections.color.section import color_section
+from histosynth.report.sections.feature_map.section import feature_map_section
+from histosynth.report.sections.label_check.section import label_check_section
+from histosynth.report.sections.memorization.section import memorization_section
+from histosynth.report.sections.morphology.section import morphology_section
+from histosynth.report.sections.section import Material, Section
 
 BUILDERS: dict[str, Callable[[Material], Section | None]] = {
     "color": color_section,
     "morphology": morphology_section,
     "memorization": memorization_section,
-    "labels": labels_section,
-    "map": map_section,
+    "label_check": label_check_section,
+    "feature_map": feature_map_section,
 }
 """By the name that `evaluate.sections` gives them."""
 

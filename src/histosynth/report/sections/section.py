@@ -6,19 +6,12 @@ recording and rendering know none of them by name.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
+from histosynth.caution import Caution
 from histosynth.config import EvaluateSettings
 from histosynth.report.activations import Activations
 from histosynth.report.sides import Plan
-
-
-@dataclass(frozen=True)
-class Caution:
-    """`alarm`: the figures do not mean what they seem to. `note`: they mean it within limits."""
-
-    level: Literal["alarm", "note"]
-    text: str
 
 
 @dataclass(frozen=True, kw_only=True)

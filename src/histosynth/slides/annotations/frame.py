@@ -20,7 +20,8 @@ from shapely.geometry import MultiPolygon
 
 from histosynth.errors import HistosynthError
 from histosynth.slides.annotations.drawing import Drawing
-from histosynth.slides.reader import Box, SlideReader, plausible_mpp
+from histosynth.slides.mpp import plausible_mpp
+from histosynth.slides.types import Box, SlideReader
 
 _CLEARLY_BETTER = 0.1
 

@@ -11,9 +11,19 @@ import numpy as np
 from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
-from histosynth.study.comparisons import comparisons
-from histosynth.study.ends import ends
-from histosynth.study.readings import Reading, Readings
+from histosynth.study.analysis.comparisons import comparisons
+from histosynth.study.analysis.extreme_cases import ends
+from histosynth.study.analysis.readings import Reading, Readings
+from histosynth.study.analysis.schema import (
+    Agreement,
+    Area,
+    Counts,
+    Group,
+    ReaderFacts,
+    StudyReport,
+)
+from histosynth.study.analysis.table import Mask, Table
+from histosynth.study.analysis.wording import cautions, verdict
 from histosynth.study.statistics import bootstrap
 from histosynth.study.statistics.agreement import Repeats, agreement, repeats
 from histosynth.study.statistics.calibration import calibration
@@ -25,16 +35,6 @@ from histosynth.study.statistics.proportion import LEVEL, proportion
 from histosynth.study.statistics.roc import area, area_at_large, area_of_wins, curve, wins
 from histosynth.study.statistics.signal import signal
 from histosynth.study.statistics.times import times
-from histosynth.study.study_report_schema import (
-    Agreement,
-    Area,
-    Counts,
-    Group,
-    ReaderFacts,
-    StudyReport,
-)
-from histosynth.study.study_report_words import cautions, verdict
-from histosynth.study.table import Mask, Table
 
 
 def analysis(

@@ -8,10 +8,10 @@ from itertools import combinations, takewhile
 
 import numpy as np
 
-from histosynth.study.readings import Reading
+from histosynth.study.analysis.readings import Reading
+from histosynth.study.analysis.schema import Comparison, ReaderComparison
+from histosynth.study.analysis.table import Table
 from histosynth.study.statistics.generators import difference, fisher, holm, mcnemar
-from histosynth.study.study_report_schema import Comparison, ReaderComparison
-from histosynth.study.table import Table
 
 
 def comparisons(table: Table) -> list[Comparison]:

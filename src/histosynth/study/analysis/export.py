@@ -17,8 +17,8 @@ from typing import Literal
 
 from histosynth.errors import HistosynthError
 from histosynth.rundir import atomic_write, write_text
-from histosynth.study.readings import COLUMNS, Reading, Readings
-from histosynth.study.readings_csv import write_csv
+from histosynth.study.analysis.readings import COLUMNS, Reading, Readings
+from histosynth.study.analysis.readings_csv import write_csv
 
 Form = Literal["csv", "parquet", "imrmc"]
 FORMS: dict[str, Form] = {"csv": "csv", "parquet": "parquet", "imrmc": "imrmc"}

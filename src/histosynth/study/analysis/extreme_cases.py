@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from histosynth.study.study_report_schema import Patches, PatchFacts
-from histosynth.study.table import Table
+from histosynth.study.analysis.schema import Patches, PatchFacts
+from histosynth.study.analysis.table import Table
 
 SHOWN = 6
 """Patches at each end."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from histosynth.study.exchange import Truth
+from histosynth.study.records.exchange import Truth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def load_readings(study: Path, *, database: str | None = None) -> Readings:
     require("sqlalchemy")
     from sqlalchemy import func, select
 
-    from histosynth.study import database as db
+    from histosynth.study.records import database as db
 
     opened = db.open_study(study, database=database)
     try:
@@ -136,7 +136,7 @@ def load_pictures(study: Path, cases: Iterable[str], *, database: str | None = N
     """The PNG of these cases, as readers saw them."""
     from sqlalchemy import select
 
-    from histosynth.study.database import Picture, open_study
+    from histosynth.study.records.database import Picture, open_study
 
     opened = open_study(study, database=database)
     try:

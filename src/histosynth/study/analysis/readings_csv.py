@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from histosynth.errors import HistosynthError, nearest
 from histosynth.rundir import write_text
-from histosynth.study.readings import COLUMNS, Reading, Readings
+from histosynth.study.analysis.readings import COLUMNS, Reading, Readings
 
 REQUIRED = ("reader", "case", "truth", "said", "confidence")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
+from histosynth.caution import Caution
 from histosynth.metrics.uncertainty import Interval
 from histosynth.study.statistics.agreement import Repeats
 from histosynth.study.statistics.confidence import Confidence
@@ -22,14 +23,6 @@ from histosynth.study.statistics.times import Times
 
 KIND: Literal["study_report"] = "study_report"
 SCHEMA_VERSION: Literal[1] = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Caution:
-    """`alarm`: the figures do not mean what they seem to. `note`: they mean it within limits."""
-
-    level: Literal["alarm", "note"]
-    text: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from histosynth.study.readings import Reading
+from histosynth.study.analysis.readings import Reading
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -7,8 +7,8 @@ in its audit log, so that nobody has to take a look on trust, or its absence.
 from pathlib import Path
 
 from histosynth.errors import HistosynthError
-from histosynth.study.readings import Readings, load_readings
-from histosynth.study.readings_csv import read_csv
+from histosynth.study.analysis.readings import Readings, load_readings
+from histosynth.study.analysis.readings_csv import read_csv
 
 
 def unblind(place: Path, *, interim: bool, database: str | None = None) -> Readings:
@@ -42,8 +42,8 @@ def unblind(place: Path, *, interim: bool, database: str | None = None) -> Readi
 
 
 def _log(study: Path, *, detail: str, database: str | None) -> None:
-    from histosynth.study.answers import ORGANIZER, Answers
-    from histosynth.study.database import open_study
+    from histosynth.study.records.answers import ORGANIZER, Answers
+    from histosynth.study.records.database import open_study
 
     opened = open_study(study, database=database)
     try:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from histosynth.caution import Caution
 from histosynth.metrics.uncertainty import Interval
+from histosynth.study.analysis.schema import Comparison, StudyReport
 from histosynth.study.statistics import FEWEST_READERS
 from histosynth.study.statistics.crossed import Pooled
 from histosynth.study.statistics.equivalence import Equivalence, tost
-from histosynth.study.study_report_schema import Caution, Comparison, StudyReport
 
 FEWEST_CASES = 20
 """Of a kind; below, intervals over cases mean little."""

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from fastapi import Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
-from histosynth.study.answers import ORGANIZER, ReaderState
-from histosynth.study.app.desk import address_of, desk_of, network_of
-from histosynth.study.app.refusal import Refusal
+from histosynth.study.app.errors import Refusal
+from histosynth.study.app.state import address_of, desk_of, network_of
+from histosynth.study.records.answers import ORGANIZER, ReaderState
 
 Role = Literal["reader", "organizer"]
 

@@ -6,8 +6,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from histosynth.study.answers import ANONYMOUS
-from histosynth.study.app.desk import address_of, desk_of, network_of
+from histosynth.study.app.state import address_of, desk_of, network_of
+from histosynth.study.records.answers import ANONYMOUS
 
 HEADINGS = {
     400: ("This request could not be read", "Please go back and try again."),
@@ -51,7 +51,7 @@ def told(request: Request, status: int, *, text: str = "", headers: dict[str, st
     heading, usual = HEADINGS.get(status, HEADINGS[400])
     if wants_json(request):
         return JSONResponse({"heading": heading, "text": text or usual}, status, headers=headers)
-    page = desk_of(request).pages.get_template("error.html.j2")
+    page = desk_of(request).page("error")
     shown = page.render(heading=heading, text=text or usual, onward=status in (403, 404, 409, 422, 503))
     return HTMLResponse(shown, status, headers=headers)
 

@@ -7,10 +7,10 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from histosynth.study.app import organizing, reading
-from histosynth.study.app.desk import STATIC, furnish
-from histosynth.study.app.gate import Gate
-from histosynth.study.app.refusal import on_database, on_invalid, on_refusal
-from histosynth.study.database import Database
+from histosynth.study.app.errors import on_database, on_invalid, on_refusal
+from histosynth.study.app.middleware import Gate
+from histosynth.study.app.state import STATIC, furnish
+from histosynth.study.records.database import Database
 
 
 def create_app(database_url: str) -> FastAPI:

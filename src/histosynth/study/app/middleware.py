@@ -16,7 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from histosynth.study.app.refusal import note, told
+from histosynth.study.app.errors import note, told
 
 BODY_SECONDS = 10
 MOST_BODY_BYTES = 64 * 1024

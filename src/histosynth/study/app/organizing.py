@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from histosynth.study.answers import ORGANIZER, Progress
-from histosynth.study.app.desk import desk_of
-from histosynth.study.app.entry import cookie_name, welcome_in
-from histosynth.study.app.refusal import Refusal
-from histosynth.study.database import now
+from histosynth.study.app.auth import cookie_name, welcome_in
+from histosynth.study.app.errors import Refusal
+from histosynth.study.app.state import desk_of
+from histosynth.study.records.answers import ORGANIZER, Progress
+from histosynth.study.records.database import now
 
 router = APIRouter()
 
@@ -42,7 +42,7 @@ def progress(request: Request) -> Response:
     request.state.actor = ORGANIZER
     found = desk.answers.progress()
     rows = [row(one) for one in found]
-    shown = desk.pages.get_template("organizer.html.j2").render(
+    shown = desk.page("organizer").render(
         readers=rows,
         finished=sum(one.finished_at is not None for one in found),
         answered=sum(r.answered for r in rows),

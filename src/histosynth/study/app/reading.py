@@ -6,11 +6,11 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import ValidationError
 
-from histosynth.study.answers import LONGEST_COMMENT, Answer, Progress, Refused, Step, Truth
-from histosynth.study.app.desk import desk_of
-from histosynth.study.app.entry import Known, Sender, Visitor, cookie_name, welcome_in
-from histosynth.study.app.refusal import Refusal, wants_json
-from histosynth.study.showing import practice_answer, seconds_of, show
+from histosynth.study.app.auth import Known, Sender, Visitor, cookie_name, welcome_in
+from histosynth.study.app.errors import Refusal, wants_json
+from histosynth.study.app.state import desk_of
+from histosynth.study.records.answers import LONGEST_COMMENT, Answer, Progress, Refused, Step, Truth
+from histosynth.study.records.timing import practice_answer, seconds_of, show
 
 router = APIRouter()
 ENDS = {1: "1 = a guess", 5: "5 = certain"}
@@ -19,7 +19,7 @@ STATUS = {"unknown": 404, "no-consent": 403, "out-of-order": 409, "final": 409}
 
 def page(request: Request, template: str, **content: Any) -> HTMLResponse:
     """A page of the study."""
-    return HTMLResponse(desk_of(request).pages.get_template(template).render(**content))
+    return HTMLResponse(desk_of(request).page(template).render(**content))
 
 
 def heading(step: Step) -> str:
@@ -59,7 +59,7 @@ def welcome(request: Request, known: Known) -> Response:
     mine = own_progress(request, known)
     return page(
         request,
-        "welcome.html.j2",
+        "welcome",
         reader=known.reader.name,
         cases=mine.main_total,
         practice=mine.practice_total,
@@ -80,7 +80,7 @@ def instructions(request: Request, known: Known) -> Response:
     mine = own_progress(request, known)
     begun = mine.practice + mine.main > 0
     onward = "Go on" if begun else "Begin the practice" if mine.practice_total else "Begin the study"
-    return page(request, "instructions.html.j2", onward=onward)
+    return page(request, "instructions", onward=onward)
 
 
 @router.get("/case")
@@ -95,7 +95,7 @@ def case(request: Request, known: Known) -> Response:
     show(desk.database, step.presentation_id)
     return page(
         request,
-        "case.html.j2",
+        "case",
         presentation=step.presentation_id,
         heading=heading(step),
         number=step.number,
@@ -169,7 +169,7 @@ def feedback(request: Request, known: Known, presentation: str) -> Response:
     said = practice_answer(desk.database, presentation)
     return page(
         request,
-        "feedback.html.j2",
+        "feedback",
         presentation=presentation,
         heading=f"Practice case {said.number} of {mine.practice_total}",
         number=said.number,
@@ -186,7 +186,7 @@ def pause(request: Request, known: Known) -> Response:
     """Nothing to see; the clock stands still."""
     mine = own_progress(request, known)
     answered, total = mine.practice + mine.main, mine.practice_total + mine.main_total
-    return page(request, "pause.html.j2", answered=answered, total=total, csrf=known.csrf)
+    return page(request, "pause", answered=answered, total=total, csrf=known.csrf)
 
 
 @router.get("/thanks")
@@ -195,14 +195,14 @@ def thanks(request: Request, known: Known) -> Response:
     if desk_of(request).answers.next_step(known.reader) is not None:
         return RedirectResponse("/", 303)
     total = own_progress(request, known).main_total
-    return page(request, "thanks.html.j2", reader=known.reader.name, total=total, csrf=known.csrf)
+    return page(request, "thanks", reader=known.reader.name, total=total, csrf=known.csrf)
 
 
 @router.post("/leave")
 def leave(request: Request, known: Sender) -> Response:
     """Forget this browser, and have it forget what it kept."""
     desk_of(request).visits.close(known.cookie)
-    reply = page(request, "left.html.j2")
+    reply = page(request, "left")
     reply.delete_cookie(cookie_name(request, "reader"), path="/", secure=request.url.scheme == "https", httponly=True)
     reply.headers["Clear-Site-Data"] = '"storage"'
     return reply

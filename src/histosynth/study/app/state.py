@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import Request
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, Template
 
-from histosynth.study.answers import Answers
+from histosynth.pages import environment
 from histosynth.study.app.limits import Limiter, network
-from histosynth.study.database import Database
-from histosynth.study.visits import Visits
+from histosynth.study.records.answers import Answers
+from histosynth.study.records.database import Database
+from histosynth.study.records.visits import Visits
 
-STATIC = Path(__file__).parents[1] / "static"
+STATIC = Path(__file__).with_name("static")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +35,16 @@ class Desk:
     """By network: how many refusals the audit log takes up, lest it fill the disk."""
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("uvicorn.error"))
 
+    def page(self, name: str) -> Template:
+        """Return a template of the study's pages, such as `case`."""
+        return self.pages.get_template(f"study/app/templates/{name}.html.j2")
+
 
 def furnish(database: Database) -> Desk:
     """The desk of a study."""
     answers = Answers(database)
     about = answers.about()
-    pages = Environment(
-        loader=PackageLoader("histosynth.study"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+    pages = environment()
     content = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(STATIC.iterdir())))
     static = f"/static/{content.hexdigest()[:16]}"
     pages.globals.update(study=about.title, static=static, contact=about.settings.get("contact") or "")

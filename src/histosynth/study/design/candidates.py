@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.pair import check_pair, median_mpp
-from histosynth.patches.store import Store
-from histosynth.study.design import REAL, Cell, rng_of, spread
+from histosynth.store.pair import check_pair, median_mpp
+from histosynth.store.store import Store
+from histosynth.study.design.design import REAL, Cell, rng_of, spread
 
 _SAME_SCALE = 0.02
 

@@ -17,17 +17,17 @@ import tomli_w
 
 from histosynth.config import StudySettings
 from histosynth.errors import HistosynthError
-from histosynth.patches.store import Store
 from histosynth.rundir import MANIFEST, provenance, write_json, write_text
-from histosynth.study.candidates import Candidates, find_candidates
-from histosynth.study.database import Database, url_in
-from histosynth.study.design import (
+from histosynth.store.store import Store
+from histosynth.study.design.candidates import Candidates, find_candidates
+from histosynth.study.design.design import (
     REAL,
 )
-from histosynth.study.links import reader_link
-from histosynth.study.rows import write_rows
-from histosynth.study.selection import Selection, choose
-from histosynth.study.tokens import new_token
+from histosynth.study.design.populate import write_rows
+from histosynth.study.design.selection import Selection, choose
+from histosynth.study.records.database import Database, url_in
+from histosynth.study.records.links import reader_link
+from histosynth.study.records.tokens import new_token
 
 KIND = "reader study"
 SETTINGS = "study.toml"

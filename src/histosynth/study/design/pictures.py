@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from histosynth.patches.staining import NORMALIZED, Staining, stain_each
+from histosynth.normalization.staining import NORMALIZED, Staining, stain_each
 
 _NO_FILTER = 0x08  # libpng's PNG_FILTER_NONE
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
-from histosynth.study.power import Assumptions, exact_power, simulated_power
+from histosynth.study.design.power import Assumptions, exact_power, simulated_power
 from histosynth.study.statistics import FEWEST_READERS
 from histosynth.study.statistics.crossed import Scope
 from histosynth.study.statistics.proportion import proportion

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from histosynth.config import StudySettings
-from histosynth.study.candidates import Candidates
-from histosynth.study.database import Case, Database, Picture, Presentation, Reader, Study, now
-from histosynth.study.design import REAL, SYNTHETIC, reading_order, repeated, rng_of
-from histosynth.study.selection import Chosen
-from histosynth.study.tokens import hash_token, new_id
+from histosynth.study.design.candidates import Candidates
+from histosynth.study.design.design import REAL, SYNTHETIC, reading_order, repeated, rng_of
+from histosynth.study.design.selection import Chosen
+from histosynth.study.records.database import Case, Database, Picture, Presentation, Reader, Study, now
+from histosynth.study.records.tokens import hash_token, new_id
 
 
 def write_rows(

@@ -8,11 +8,11 @@ from tqdm import tqdm
 
 from histosynth.config import StudySettings
 from histosynth.errors import HistosynthError
-from histosynth.patches.staining import Staining, staining_of
-from histosynth.study.candidates import Candidate, Candidates
-from histosynth.study.design import REAL, Cell, main_quota, most_cases, practice_quota, rng_of
-from histosynth.study.pictures import NotAlike, blinded
-from histosynth.study.tokens import new_id
+from histosynth.normalization.staining import Staining, staining_of
+from histosynth.study.design.candidates import Candidate, Candidates
+from histosynth.study.design.design import REAL, Cell, main_quota, most_cases, practice_quota, rng_of
+from histosynth.study.design.pictures import NotAlike, blinded
+from histosynth.study.records.tokens import new_id
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from histosynth.study.database import Audit, Case, Database, Picture, Presentation, Reader, Reading, Study, now
-from histosynth.study.exchange import (
+from histosynth.study.records.database import Audit, Case, Database, Picture, Presentation, Reader, Reading, Study, now
+from histosynth.study.records.exchange import (
     ANONYMOUS,
     LONGEST_COMMENT,
     ORGANIZER,
@@ -28,7 +28,7 @@ from histosynth.study.exchange import (
     Stored,
     Truth,
 )
-from histosynth.study.tokens import hash_token, is_id, same
+from histosynth.study.records.tokens import hash_token, is_id, same
 
 __all__ = [
     "ANONYMOUS", "LONGEST_COMMENT", "ORGANIZER", "About", "Answer", "Answers", "Progress", "ReaderState", "Refused",

@@ -4,9 +4,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from histosynth.errors import HistosynthError
-from histosynth.study.answers import ORGANIZER, log
-from histosynth.study.database import Database, Reader, Study, now
-from histosynth.study.tokens import hash_token, new_token
+from histosynth.study.records.answers import ORGANIZER, log
+from histosynth.study.records.database import Database, Reader, Study, now
+from histosynth.study.records.tokens import hash_token, new_token
 
 
 def reader_link(base_url: str, token: str) -> str:

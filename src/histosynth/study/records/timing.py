@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import update
 
-from histosynth.study.answers import Truth
-from histosynth.study.database import Database, Presentation, Reading, now
-from histosynth.study.tokens import is_id
+from histosynth.study.records.answers import Truth
+from histosynth.study.records.database import Database, Presentation, Reading, now
+from histosynth.study.records.tokens import is_id
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,9 @@ reading. A visit holds as long as its link: where the reader's token was renewed
 
 from sqlalchemy import delete, select
 
-from histosynth.study.answers import ReaderState
-from histosynth.study.database import Database, Reader, Study, Visit, now
-from histosynth.study.tokens import hash_token, new_token
+from histosynth.study.records.answers import ReaderState
+from histosynth.study.records.database import Database, Reader, Study, Visit, now
+from histosynth.study.records.tokens import hash_token, new_token
 
 
 class Visits:

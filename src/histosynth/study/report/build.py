@@ -1,27 +1,26 @@
 """From a study, or a CSV of readings, to `OUT/study_report.html` (for people, one file) and `OUT/study_report.json`."""
 
-from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from histosynth import __version__
+from histosynth.pages import data_uri, environment
 from histosynth.rundir import only_writer, write_json, write_text
-from histosynth.study.analysis import analysis
-from histosynth.study.readings import load_pictures
-from histosynth.study.study_report_figures import charts
-from histosynth.study.study_report_schema import PatchFacts, StudyReport, as_json
-from histosynth.study.study_report_words import compared, p_value, signed
-from histosynth.study.table import Table
-from histosynth.study.unblind import unblind
+from histosynth.study.analysis.analysis import analysis
+from histosynth.study.analysis.readings import load_pictures
+from histosynth.study.analysis.schema import PatchFacts, StudyReport, as_json
+from histosynth.study.analysis.table import Table
+from histosynth.study.analysis.unblind import unblind
+from histosynth.study.analysis.wording import compared, p_value, signed
+from histosynth.study.report.charts import charts
 
 PAGE = "study_report.html"
 FACTS = "study_report.json"
@@ -75,22 +74,21 @@ def render(report: StudyReport, *, table: Table, pictures: Mapping[str, bytes]) 
         pictures: PNG by case; cases without one are named only.
     """
     said = {patch.case: _statement(patch) for patch in _patches(report)}
-    environment = Environment(
-        loader=PackageLoader("histosynth.study"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["p"] = p_value
-    environment.filters["signed"] = signed
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{100 * value:.1f}"
-    environment.filters["span"] = lambda low_high: "{:.1f} to {:.1f}".format(*(100 * v for v in low_high))
-    return environment.get_template("study_report.html.j2").render(
-        r=report,
-        compared=lambda found: compared(found, alpha=report.alpha),
-        charts={name: Markup(svg) for name, svg in charts(report, table).items()},  # ours; its texts are escaped
-        pictures={case: _data_uri(png, statement=said[case]) for case, png in pictures.items()},
+    filters: dict[str, Callable[..., str]] = {
+        "p": p_value,
+        "signed": signed,
+        "percent": lambda value: "–" if value is None else f"{100 * value:.1f}",
+        "span": lambda low_high: "{:.1f} to {:.1f}".format(*(100 * v for v in low_high)),
+    }
+    return (
+        environment(filters)
+        .get_template("study/report/templates/report.html.j2")
+        .render(
+            r=report,
+            compared=lambda found: compared(found, alpha=report.alpha),
+            charts={name: Markup(svg) for name, svg in charts(report, table).items()},  # ours; its texts are escaped
+            pictures={case: _data_uri(png, statement=said[case]) for case, png in pictures.items()},
+        )
     )
 
 
@@ -113,7 +111,7 @@ def _data_uri(png: bytes, *, statement: str | None) -> str:
         image.thumbnail((_LARGEST_PX, _LARGEST_PX))
         buffer = BytesIO()
         image.convert("RGB").save(buffer, format="PNG", pnginfo=info)
-    return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
+    return data_uri(buffer.getvalue())
 
 
 def _provenance(place: Path, *, seed: int, found: str) -> dict[str, Any]:

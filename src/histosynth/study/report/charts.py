@@ -8,10 +8,10 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from histosynth.study.analysis.schema import StudyReport
+from histosynth.study.analysis.table import Table
 from histosynth.study.statistics.calibration import CONFIDENCES
 from histosynth.study.statistics.proportion import proportion
-from histosynth.study.study_report_schema import StudyReport
-from histosynth.study.table import Table
 
 INK, SOFT, HAIR, ACCENT, REAL, ZONE = "#1d2125", "#5c6269", "#dcd9d2", "#a3265e", "#2f6f8f", "#f5f3ee"
 _NAMES = {INK: "ink", SOFT: "soft", HAIR: "hair", ACCENT: "accent", REAL: "real", ZONE: "wash"}

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from histosynth.config import TrainSettings
 from histosynth.errors import HistosynthError, nearest
-from histosynth.patches.pixel_cache import PixelCache, file_bytes, lack_of_room, user_directory
-from histosynth.patches.shuffle import shuffled
-from histosynth.patches.store import Store
-from histosynth.patches.threads import cores
-from histosynth.patches.turns import Turns
+from histosynth.store.store import Store
+from histosynth.store.threads import cores
+from histosynth.training.data.feistel_permutation import shuffled
+from histosynth.training.data.label_schedule import Turns
+from histosynth.training.data.pixel_cache import PixelCache, file_bytes, lack_of_room, user_directory
 
 _IN_MEMORY = 1 << 28  # bytes of pixels that are held rather than written to a file
 _AHEAD = 64  # batches decoded ahead, at most

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
-from histosynth.patches.store import Store
 from histosynth.rundir import LOCK, atomic_write
+from histosynth.store.store import Store
 
 _PAGE = 4096
 _SUFFIX = ".pixels"

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from histosynth.report.color import Colors, SideColors
-from histosynth.report.figures import ACCENT, INK, MUTED
+from histosynth.report.charts import ACCENT, INK, MUTED
+from histosynth.report.sections.color.measure import Colors, SideColors
 from histosynth.report.sides import SIDE_TITLES, SideName
 from histosynth.stain.optical_density import to_rgb
 

@@ -4,10 +4,10 @@ from dataclasses import asdict
 
 from tqdm import tqdm
 
-from histosynth.report import color_chart
-from histosynth.report.color import drift, measure_colors, signed
-from histosynth.report.figures import as_files
-from histosynth.report.section import Material, Section
+from histosynth.report.charts import as_files
+from histosynth.report.sections.color import chart as color_chart
+from histosynth.report.sections.color.measure import drift, measure_colors, signed
+from histosynth.report.sections.section import Material, Section
 
 
 def color_section(material: Material) -> Section:

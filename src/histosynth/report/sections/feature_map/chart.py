@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from histosynth.report.feature_map import FeatureMap
-from histosynth.report.figures import ACCENT, INK, MUTED
+from histosynth.report.charts import ACCENT, INK, MUTED
+from histosynth.report.sections.feature_map.measure import FeatureMap
 from histosynth.report.sides import SIDE_TITLES, SideName
 
 SHOWN = 600

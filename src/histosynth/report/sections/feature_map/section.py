@@ -2,13 +2,22 @@
 
 from typing import Any
 
-from histosynth.report.feature_map import FeatureMap, feature_map
-from histosynth.report.figures import as_files
-from histosynth.report.map_chart import DRAWN, SHOWN, Frame, dots, frame_of, map_chart, means, shown_points
-from histosynth.report.section import Material, Section
+from histosynth.report.charts import as_files
+from histosynth.report.sections.feature_map.chart import (
+    DRAWN,
+    SHOWN,
+    Frame,
+    dots,
+    frame_of,
+    map_chart,
+    means,
+    shown_points,
+)
+from histosynth.report.sections.feature_map.measure import FeatureMap, feature_map
+from histosynth.report.sections.section import Material, Section
 
 
-def map_section(material: Material) -> Section | None:
+def feature_map_section(material: Material) -> Section | None:
     """The map of the patches of all comparisons; none where the real features vary in fewer than two directions."""
     found = feature_map(material.activations)
     if found is None:
@@ -16,7 +25,7 @@ def map_section(material: Material) -> Section | None:
     frame = frame_of(found)
     panels = {label: _panel(found, label, frame) for label in found.points}
     return Section(
-        key="map",
+        key="feature_map",
         facts=_facts(found),
         shown={
             "shares": found.shares,
@@ -25,7 +34,7 @@ def map_section(material: Material) -> Section | None:
             "present": [side for side in reversed(DRAWN) if any(side in panel for panel in panels.values())],
             "most": SHOWN,
         },
-        figures=as_files(map_chart(found), name="map"),
+        figures=as_files(map_chart(found), name="feature_map"),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.metrics.copies import Copy, Images, turned
-from histosynth.report.figures import grid, patch_png
+from histosynth.report.charts import grid, patch_png
 
 _GAIN = 3  # a difference of 85 of 255 is black
 

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from histosynth.caution import Caution
 from histosynth.metrics.audit import Audit, Pair, Patches, audit
 from histosynth.metrics.copies import SYMMETRIES
 from histosynth.report.activations import Activations
-from histosynth.report.copies import pair_images, pair_sheet
-from histosynth.report.figures import patch_png, synthetic_statement
-from histosynth.report.section import Caution, Material, Section
+from histosynth.report.charts import patch_png, synthetic_statement
+from histosynth.report.sections.memorization.chart import pair_images, pair_sheet
+from histosynth.report.sections.section import Material, Section
 from histosynth.report.sides import SEED, SideName
 
 MOST_PAIRS = 300_000_000

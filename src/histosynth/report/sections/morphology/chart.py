@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from histosynth.metrics.morphology import FEATURES, Morphology, Nuclei
-from histosynth.report.figures import ACCENT, INK, MUTED, patch_png, shown_px
+from histosynth.report.charts import ACCENT, INK, MUTED, patch_png, shown_px
 from histosynth.report.sides import SIDE_TITLES, SideName
 
 _OUTLINE = (0, 229, 196)  # a color that no stain has

@@ -21,11 +21,11 @@ from histosynth.metrics.morphology import (
     join,
     measure_store,
 )
-from histosynth.patches.pair import median_mpp
 from histosynth.report.activations import Activations
 from histosynth.report.comparison import PAIRS
 from histosynth.report.sides import SIDES, Plan, SideName
 from histosynth.stain import StainFit
+from histosynth.store.pair import median_mpp
 
 MOST_PATCHES = 150
 MOST_MM2 = 2.5

@@ -7,13 +7,21 @@ from itertools import chain, zip_longest
 import numpy as np
 from tqdm import tqdm
 
+from histosynth.caution import Caution
 from histosynth.metrics.morphology import ASSUMED_MPP, FEATURES, find_nuclei, set_stains
-from histosynth.report import nuclei
 from histosynth.report.activations import Activations
-from histosynth.report.figures import synthetic_statement
-from histosynth.report.morphology import draw_nuclei, morphology_chart
-from histosynth.report.nuclei import LEAST_NUCLEI, NucleiFigures, figures_of, findings, measure, rows_of
-from histosynth.report.section import Caution, Material, Section
+from histosynth.report.charts import synthetic_statement
+from histosynth.report.sections.morphology import measure as nuclei
+from histosynth.report.sections.morphology.chart import draw_nuclei, morphology_chart
+from histosynth.report.sections.morphology.measure import (
+    LEAST_NUCLEI,
+    NucleiFigures,
+    figures_of,
+    findings,
+    measure,
+    rows_of,
+)
+from histosynth.report.sections.section import Material, Section
 from histosynth.report.sides import SIDE_TITLES, SIDES, SideName
 from histosynth.stain import StainFit
 

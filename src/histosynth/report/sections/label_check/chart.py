@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from histosynth.report.figures import ACCENT, INK, MUTED
-from histosynth.report.label_check import LabelCheck
+from histosynth.report.charts import ACCENT, INK, MUTED
+from histosynth.report.sections.label_check.measure import LabelCheck
 
 TITLES: Mapping[str, tuple[str, str]] = {
     "real_on_synthetic": ("real", "synthetic"),

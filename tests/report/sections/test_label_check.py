@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from histosynth.config import EvaluateSettings
-from histosynth.report.label_check import TESTS, check_labels
-from histosynth.report.labels_section import cautions, labels_section, verdict
-from histosynth.report.section import Material
+from histosynth.report.sections.label_check.measure import TESTS, check_labels
+from histosynth.report.sections.label_check.section import cautions, label_check_section, verdict
+from histosynth.report.sections.section import Material
 
 
 @pytest.fixture
@@ -62,9 +62,9 @@ def test_confusion_agrees_with_the_accuracy(make, real, fake_rows, activations):
 def test_the_keys_are_stable_whether_measured_or_not(make, real, real_rows, fake, material):
     bare = make("bare", [p for p in real_rows if p.split == "train"])
     for store in (real, bare):
-        facts = labels_section(material(store, fake)).facts
+        facts = label_check_section(material(store, fake)).facts
         assert list(facts) == ["labels", "n", "accuracy", "confusion", "note", "caveat", "chance"]
-    measured = json.loads(json.dumps(labels_section(material(real, fake)).facts))
+    measured = json.loads(json.dumps(label_check_section(material(real, fake)).facts))
     assert set(measured["accuracy"]) == set(TESTS)
     for result in measured["accuracy"].values():
         assert set(result) == {"by_label", "balanced", "images"}
@@ -73,7 +73,7 @@ def test_the_keys_are_stable_whether_measured_or_not(make, real, real_rows, fake
 
 def test_the_sentence_says_what_was_measured(real, fake, material, activations):
     check = check_labels(activations(real, fake))
-    section = labels_section(material(real, fake))
+    section = label_check_section(material(real, fake))
     assert section.sentences == [verdict(check)]
     assert f"of {check.accuracy['real_on_synthetic'].balanced.value:.0%} (95% interval" in section.sentences[0]
     assert section.sentences[0].endswith("chance is 50%.")
@@ -97,7 +97,7 @@ def test_a_blind_ceiling_is_told(make, patches, fake, activations):
 
 def test_one_label_has_no_section(make, patches, material):
     real = make("r", [*patches(9, "IDHwt", split="train"), *patches(9, "IDHwt", split="held_out")])
-    assert labels_section(material(real, make("f", patches(9, "IDHwt", source="run")))) is None
+    assert label_check_section(material(real, make("f", patches(9, "IDHwt", source="run")))) is None
 
 
 def no_held_out(rows):
@@ -126,7 +126,7 @@ def one_patient_a_label(rows):
     ],
 )  # fmt: skip
 def test_the_page_says_why_nothing_was_measured(make, real_rows, fake, report, tmp_path, change, why):
-    found = report(make("changed", change(real_rows)), fake, sections=("labels",))
+    found = report(make("changed", change(real_rows)), fake, sections=("label_check",))
     said = found["label_check"]
     assert why in said["note"]
     assert (said["accuracy"], said["chance"]) == ({}, None)
@@ -138,7 +138,7 @@ def test_the_page_says_why_nothing_was_measured(make, real_rows, fake, report, t
 def test_a_label_of_one_training_patient_is_measured_with_a_caveat(make, real_rows, fake, report, tmp_path):
     """Held-out patients are as they were: only the choice of the penalty needs several training patients a label."""
     rows = [*one_patient_a_label([p for p in real_rows if p.split == "train"]), *no_train(real_rows)]
-    said = report(make("changed", rows), fake, sections=("labels",))["label_check"]
+    said = report(make("changed", rows), fake, sections=("label_check",))["label_check"]
     assert said["note"] is None
     assert set(said["accuracy"]) == set(TESTS)
     assert said["caveat"].endswith("fewer than 3 training patients have IDHwt")
@@ -146,7 +146,7 @@ def test_a_label_of_one_training_patient_is_measured_with_a_caveat(make, real_ro
 
 
 def test_the_page_and_the_files(real, fake, report, tmp_path):
-    report(real, fake, sections=("labels", "map"))
+    report(real, fake, sections=("label_check", "feature_map"))
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
     assert "Are synthetic patches of use?" in page
     assert "A map of the features" in page

@@ -4,14 +4,15 @@ from dataclasses import asdict
 
 from tqdm import tqdm
 
+from histosynth.caution import Caution
 from histosynth.metrics.classifier import Accuracy
-from histosynth.report.figures import as_files
-from histosynth.report.label_chart import QUESTIONS, TITLES, label_chart
-from histosynth.report.label_check import LabelCheck, check_labels
-from histosynth.report.section import Caution, Material, Section
+from histosynth.report.charts import as_files
+from histosynth.report.sections.label_check.chart import QUESTIONS, TITLES, label_chart
+from histosynth.report.sections.label_check.measure import LabelCheck, check_labels
+from histosynth.report.sections.section import Material, Section
 
 
-def labels_section(material: Material) -> Section | None:
+def label_check_section(material: Material) -> Section | None:
     """The classifier on the patches of the overall figures; no section where there is a single label."""
     if len(material.plan.labels) < 2:
         return None

@@ -1,0 +1,1 @@
+"""Tables of a cohort: labels, genotypes, splits, folds and microns per pixel."""

@@ -1,0 +1,1 @@
+"""Stores from tiles that were cut elsewhere, and stores for other programs."""

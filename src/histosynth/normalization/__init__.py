@@ -1,0 +1,1 @@
+"""Stain normalization of the patches of a store."""

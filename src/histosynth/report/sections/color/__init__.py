@@ -1,0 +1,1 @@
+"""Color: do samples have the colors of real tissue?"""

@@ -1,0 +1,1 @@
+"""Feature map: where samples lie among real patches."""

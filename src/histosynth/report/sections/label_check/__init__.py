@@ -1,0 +1,1 @@
+"""Labels: do samples show what their label states?"""

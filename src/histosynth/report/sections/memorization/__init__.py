@@ -1,0 +1,1 @@
+"""Memorization: does the model copy its training patches?"""

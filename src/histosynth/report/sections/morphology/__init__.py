@@ -1,0 +1,1 @@
+"""Morphology: do samples have the nuclei of real tissue?"""

@@ -1,0 +1,1 @@
+"""The study database and the rules by which readings enter it."""
