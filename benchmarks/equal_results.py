@@ -1,6 +1,6 @@
 """Do two checkouts compute the same? For changes that may alter names and words, but no result.
 
-Both run the same commands on the same phantom cohort with the same seeds: patches, normalize, train (64 images), sample,
+Both run the same commands on the same phantom cohort with equal seeds: patches, normalize, train (64 images), sample,
 translate, evaluate, compare, study create and study analyze. The rows and pixels of every store, the weights, every
 number of the JSON reports in order (keys and texts may differ), and the cases and reading orders of the study are
 compared.
@@ -107,9 +107,8 @@ def write_readings(path: Path) -> None:
             truth = ("real", "synthetic")[case % 2]
             said = truth if rng.random() < 0.6 else ("synthetic", "real")[case % 2]
             source = "real" if truth == "real" else ("unet", "gan")[case // 2 % 2]
-            rows.append(
-                f"R{reader},c{case},{truth},{source},{'abc'[case % 3]},{said},{rng.integers(1, 6)},{rng.integers(2, 60)}"
-            )
+            label, confidence, seconds = "abc"[case % 3], rng.integers(1, 6), rng.integers(2, 60)
+            rows.append(f"R{reader},c{case},{truth},{source},{label},{said},{confidence},{seconds}")
     path.write_text("\n".join(rows) + "\n")
 
 

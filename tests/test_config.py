@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from histosynth.config import (
-    HEEDED_BY,
-    LOSS_HEEDED_BY,
-    NOT_HEEDED_BY,
+    APPLIES_TO,
+    LOSS_APPLIES_TO,
+    NOT_APPLICABLE_TO,
     DiffusionSettings,
     PatchSettings,
     Settings,
@@ -56,14 +56,14 @@ def sections() -> dict[str, dict[str, FieldInfo]]:
     return {name: type(getattr(Settings(), name)).model_fields for name in Settings.model_fields}
 
 
-CHOICES = {"diffusion": ("process", HEEDED_BY), "gan": ("loss", LOSS_HEEDED_BY)}
+CHOICES = {"diffusion": ("process", APPLIES_TO), "gan": ("loss", LOSS_APPLIES_TO)}
 """What else of a section is heeded depends on one of its settings."""
 
 
 def any_section(name: str, *, kind: str) -> st.SearchStrategy[Any]:
     """All that may be set together: of a kind of model, a process, a loss only what each heeds."""
     section = type(getattr(Settings(), name))
-    drawn = {k: f for k, f in sections()[name].items() if k not in NOT_HEEDED_BY[kind].get(name, ())}
+    drawn = {k: f for k, f in sections()[name].items() if k not in NOT_APPLICABLE_TO[kind].get(name, ())}
     if name == "model":
         return st.builds(section, **{k: values(f) for k, f in drawn.items()} | {"kind": st.just(kind)})
     if name not in CHOICES or not drawn:
@@ -81,7 +81,7 @@ def any_section(name: str, *, kind: str) -> st.SearchStrategy[Any]:
 
 any_settings = st.one_of(
     st.builds(Settings, **{name: any_section(name, kind=kind) for name in Settings.model_fields})
-    for kind in NOT_HEEDED_BY
+    for kind in NOT_APPLICABLE_TO
 )
 
 
@@ -257,4 +257,4 @@ def test_the_baseline_of_the_paper_sees_the_papers_patches_as_often() -> None:
 
 def test_every_setting_of_diffusion_says_who_heeds_it() -> None:
     fields = set(DiffusionSettings.model_fields) - {"process"}
-    assert fields == set(HEEDED_BY)
+    assert fields == set(APPLIES_TO)

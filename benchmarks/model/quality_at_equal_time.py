@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 from small_budget import EDM, command, each, figures, make_store, verb
 
-from histosynth.store.contact_sheet import SYNTHETIC, montage
+from histosynth.store.contact_sheet import SYNTHETIC, contact_sheet
 from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.store import Store, write_manifest
 
@@ -235,7 +235,7 @@ def _draw(samples: Mapping[str, Store], path: Path) -> None:
         for label in next(iter(samples.values())).labels
         for name, store in samples.items()
     }
-    sheet = Image.fromarray(montage(groups, columns=14, scale=2))
+    sheet = Image.fromarray(contact_sheet(groups, columns=14, scale=2))
     sheet.quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
 
 

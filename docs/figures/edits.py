@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from histosynth.sampling.edit import How, fill, interpolate, square, translate
 from histosynth.sampling.edited_store import DESCRIPTION
 from histosynth.sampling.sources import Selection
-from histosynth.store.contact_sheet import montage
+from histosynth.store.contact_sheet import contact_sheet
 from histosynth.store.store import Store
 
 OUT = Path(__file__).with_name("edits.png")
@@ -51,7 +51,7 @@ def main() -> None:
         rows["A hole in phantom patches of held-out patients"] = [np.where(hole, 255, image) for image in before]
         rows["The hole filled (synthetic inside)"] = [pictures(filled)[name] for name in told][:COLUMNS]
         rows["What was there"] = before
-    sheet = montage(
+    sheet = contact_sheet(
         {name: np.stack(images).astype(np.uint8) for name, images in rows.items()}, columns=COLUMNS, scale=2
     )
     info = PngInfo()

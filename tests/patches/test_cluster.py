@@ -16,7 +16,7 @@ import pytest
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.normalization.staining import staining_of
-from histosynth.patches.cluster import cut_shared
+from histosynth.patches.cluster import extract_on_cluster
 from histosynth.patches.extract import extract
 from histosynth.patches.extract_slide import Job
 from histosynth.patches.plan import plan
@@ -140,7 +140,7 @@ def test_what_goes_wrong_on_the_cluster_is_one_line(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("histosynth.patches.workers.cut_shared", fail)
+    monkeypatch.setattr("histosynth.patches.workers.extract_on_cluster", fail)
     with pytest.raises(HistosynthError, match=message):
         extract([draw_cohort(1).slides], out=tmp_path / "store", settings=small, mpp=0.5, dask="tcp://there:1",
                 progress=False)  # fmt: skip
@@ -152,9 +152,9 @@ def test_a_slide_that_cannot_be_cut_on_a_worker_is_skipped_by_name(
     draw_cohort: Any, small: PatchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut(job: Job, version: str) -> int | HistosynthError:
-        return HistosynthError("S1 is torn") if job.slide_id == "S1" else cut_shared(job, version)
+        return HistosynthError("S1 is torn") if job.slide_id == "S1" else extract_on_cluster(job, version)
 
-    monkeypatch.setattr("histosynth.patches.workers.cut_shared", cut)
+    monkeypatch.setattr("histosynth.patches.workers.extract_on_cluster", cut)
     given = {"out": tmp_path / "store", "settings": small, "mpp": 0.5, "dask": "tcp://there:1", "progress": False}
     with pytest.raises(HistosynthError, match="S1 is torn"):
         extract([draw_cohort(3).slides], **given)
@@ -171,14 +171,14 @@ def test_a_job_may_run_twice(draw_cohort: Any, small: PatchSettings, tmp_path: P
     (job,) = plan(
         {"S0": cohort.slides / "S0.png"}, out=out, settings=small, staining=staining_of("macenko"), mpp=0.5
     ).jobs
-    assert cut_shared(job, __version__) == small.cap
+    assert extract_on_cluster(job, __version__) == small.cap
     first = job.part.stat()
-    assert cut_shared(job, __version__) == small.cap
+    assert extract_on_cluster(job, __version__) == small.cap
     assert job.part.stat() == first  # not made again
     assert part_fingerprint(job.part) == job.fingerprint
     assert [path.name for path in out.iterdir()] == ["part-S0.parquet"]
     with pytest.raises(HistosynthError, match=r"a Dask worker has histosynth .*, this command 9\.9; install the same"):
-        cut_shared(job, "9.9")
+        extract_on_cluster(job, "9.9")
     job.slide.unlink()
     with pytest.raises(HistosynthError, match=r"does not see .*S0\.png; put slides and store on a disk that all share"):
-        cut_shared(job, __version__)
+        extract_on_cluster(job, __version__)

@@ -270,7 +270,7 @@ def test_a_full_disk_or_a_kill_leaves_no_part(tmp_path: Path, limit: str, exit_c
 import os, resource, signal, sys
 from pathlib import Path
 import numpy as np
-from histosynth.patches import part
+from histosynth.store import part
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 def patches():
     for n in range(9):

@@ -78,7 +78,7 @@ def test_a_disk_that_fills_up_keeps_the_old_checkpoint_and_training_goes_on(
         honest(directory, state, images=images, keep=keep)
 
     monkeypatch.setattr(saving, "save_state", save)
-    monkeypatch.setattr("histosynth.training.loop.save_montage", no_grid)
+    monkeypatch.setattr("histosynth.training.loop.save_contact_sheet", no_grid)
     settings = load_settings(tiny_settings, overrides=["train.keep_states=3"])
     with pytest.warns(UserWarning, match="could not be written") as told:
         train(store, out=run, settings=settings, device="cpu", progress=False)

@@ -6,17 +6,17 @@ baseline, a progressive GAN: `progan-demo`, `progan-paper`.
 """
 
 from histosynth.config.evaluate import EvaluateSettings
-from histosynth.config.model import HEEDED_BY, LOSS_HEEDED_BY, DiffusionSettings, GanSettings, ModelSettings
+from histosynth.config.model import APPLIES_TO, LOSS_APPLIES_TO, DiffusionSettings, GanSettings, ModelSettings
 from histosynth.config.patches import PatchSettings
 from histosynth.config.reading import load_settings, presets, settings_from_toml
 from histosynth.config.sample import SampleSettings
 from histosynth.config.section import Section, Sizes
-from histosynth.config.settings import NOT_HEEDED_BY, Settings
+from histosynth.config.settings import NOT_APPLICABLE_TO, Settings
 from histosynth.config.study import StudySettings, study_settings
 from histosynth.config.train import TrainSettings
 
 __all__ = [
-    "HEEDED_BY", "LOSS_HEEDED_BY", "NOT_HEEDED_BY", "DiffusionSettings", "EvaluateSettings", "GanSettings",
+    "APPLIES_TO", "LOSS_APPLIES_TO", "NOT_APPLICABLE_TO", "DiffusionSettings", "EvaluateSettings", "GanSettings",
     "ModelSettings", "PatchSettings", "SampleSettings", "Section", "Settings", "Sizes", "StudySettings",
     "TrainSettings", "load_settings", "presets", "settings_from_toml", "study_settings",
 ]  # fmt: skip

@@ -33,7 +33,7 @@ class ModelSettings(Section):
     """Recompute activations in the backward pass: less memory, a third more time."""
 
 
-HEEDED_BY = {
+APPLIES_TO = {
     **dict.fromkeys(("schedule", "zero_terminal_snr", "timesteps", "prediction", "variance"), "ddpm"),
     **dict.fromkeys(("weighting", "p2_k", "p2_gamma", "min_snr_gamma"), "ddpm"),
     **dict.fromkeys(("sigma_data", "log_sigma_mean", "log_sigma_std"), "edm"),
@@ -82,18 +82,18 @@ class DiffusionSettings(Section):
     """Times in training, for `flow`: `uniform`, or most in the middle of the path (Esser et al. 2024)."""
 
     @model_validator(mode="after")
-    def _nothing_in_vain(self) -> Self:
+    def _reject_unused_settings(self) -> Self:
         """What another process alone heeds must be left at its default, else it would be passed over in silence."""
-        for name, given, default in self.changed(HEEDED_BY):
-            if HEEDED_BY[name] != self.process:
+        for name, given, default in self.changed(APPLIES_TO):
+            if APPLIES_TO[name] != self.process:
                 raise ValueError(
                     f"process '{self.process}' does not heed {name} = {given}; set "
-                    f"diffusion.process={HEEDED_BY[name]}, or diffusion.{name}={default}"
+                    f"diffusion.process={APPLIES_TO[name]}, or diffusion.{name}={default}"
                 )
         return self
 
 
-LOSS_HEEDED_BY = {**dict.fromkeys(("gp_lambda", "drift"), "wgan_gp"), "r1_gamma": "r1"}
+LOSS_APPLIES_TO = {**dict.fromkeys(("gp_lambda", "drift"), "wgan_gp"), "r1_gamma": "r1"}
 """Settings of `GanSettings` that one loss alone heeds."""
 
 
@@ -126,12 +126,12 @@ class GanSettings(Section):
     0.999 a step of Karras et al. at a batch of 16."""
 
     @model_validator(mode="after")
-    def _nothing_in_vain(self) -> Self:
+    def _reject_unused_settings(self) -> Self:
         """See `DiffusionSettings`."""
-        for name, given, default in self.changed(LOSS_HEEDED_BY):
-            if LOSS_HEEDED_BY[name] != self.loss:
+        for name, given, default in self.changed(LOSS_APPLIES_TO):
+            if LOSS_APPLIES_TO[name] != self.loss:
                 raise ValueError(
-                    f"loss '{self.loss}' does not heed {name} = {given}; set gan.loss={LOSS_HEEDED_BY[name]}, or "
+                    f"loss '{self.loss}' does not heed {name} = {given}; set gan.loss={LOSS_APPLIES_TO[name]}, or "
                     f"gan.{name}={default}"
                 )
         return self

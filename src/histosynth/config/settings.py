@@ -13,7 +13,7 @@ from histosynth.config.sample import SampleSettings
 from histosynth.config.section import Section
 from histosynth.config.train import TrainSettings
 
-NOT_HEEDED_BY: Mapping[str, Mapping[str, Collection[str]]] = {
+NOT_APPLICABLE_TO: Mapping[str, Mapping[str, Collection[str]]] = {
     "unet": {"gan": set(GanSettings.model_fields)},
     "progan": {
         "model": set(ModelSettings.model_fields) - {"kind"},
@@ -37,10 +37,10 @@ class Settings(Section):
     evaluate: EvaluateSettings = EvaluateSettings()
 
     @model_validator(mode="after")
-    def _nothing_in_vain(self) -> Self:
+    def _reject_unused_settings(self) -> Self:
         """What another kind of model alone heeds must be left at its default."""
         kind = self.model.kind
-        for name, keys in NOT_HEEDED_BY[kind].items():
+        for name, keys in NOT_APPLICABLE_TO[kind].items():
             for key, given, default in getattr(self, name).changed(sorted(keys)):
                 other = "progan" if kind == "unet" else "unet"
                 raise ValueError(

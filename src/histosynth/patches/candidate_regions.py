@@ -12,22 +12,22 @@ import shapely
 from numpy.typing import NDArray
 
 from histosynth.config import PatchSettings
-from histosynth.patches.grid_placement import lay_regions
-from histosynth.patches.random_placement import throw_regions
+from histosynth.patches.grid_placement import grid_regions
+from histosynth.patches.random_placement import random_regions
 from histosynth.patches.spatial_order import slide_rng, spread
 from histosynth.slides.tissue import TissueMask
 from histosynth.slides.types import Box
 
 
 @dataclass(frozen=True, kw_only=True)
-class Places:
+class CandidateRegions:
     """Squares of `extent` level-0 pixels, in draw order."""
 
     corners: NDArray[np.int64]  # (N, 2): x, y
     tissue: NDArray[np.float64]  # (N,): share of each that is tissue
     extent: int
     candidates: int
-    """Places tried in all."""
+    """Candidate regions tried in all."""
     left_out: Mapping[str, NDArray[np.int64]]
     """Corners (N, 2) of those that fell away, by reason."""
 
@@ -45,7 +45,7 @@ class Places:
             yield Box(x=x, y=y, width=self.extent, height=self.extent)
 
 
-def find_places(
+def find_candidate_regions(
     area: shapely.MultiPolygon,
     mask: TissueMask,
     *,
@@ -53,7 +53,7 @@ def find_places(
     extent: int,
     settings: PatchSettings,
     slide_id: str,
-) -> Places:
+) -> CandidateRegions:
     """Propose regions inside `area`, drop those with too little tissue, and put the rest in draw order.
 
     Args:
@@ -67,9 +67,9 @@ def find_places(
     step = max(1, round(settings.stride * extent))
     rng = slide_rng(settings.seed, slide_id, "places")
     if settings.sampling == "random":
-        found = throw_regions(area, bounds=bounds, extent=extent, step=step, min_share=settings.min_tumor, rng=rng)
+        found = random_regions(area, bounds=bounds, extent=extent, step=step, min_share=settings.min_tumor, rng=rng)
     else:
-        found = lay_regions(
+        found = grid_regions(
             area,
             bounds=bounds,
             extent=extent,
@@ -82,7 +82,7 @@ def find_places(
     passed = tissue >= settings.min_tissue
     corners = found.corners[passed]
     order = spread(corners, rng=slide_rng(settings.seed, slide_id, "order"))
-    return Places(
+    return CandidateRegions(
         corners=corners[order],
         tissue=tissue[passed][order],
         extent=extent,

@@ -59,7 +59,7 @@ def on_shared_disk(job: Job) -> Job:
     return replace(job, slide=slide, outline=outline, part=job.part.absolute())
 
 
-def cut_shared(job: Job, version: str) -> int | HistosynthError:
+def extract_on_cluster(job: Job, version: str) -> int | HistosynthError:
     """Cut a slide on a worker: the number of its patches, or the error of a slide that cannot be cut.
 
     Raises:

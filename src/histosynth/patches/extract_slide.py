@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.normalization.staining import Staining, stain_slide
-from histosynth.patches.candidate_regions import Places, find_places
+from histosynth.patches.candidate_regions import CandidateRegions, find_candidate_regions
 from histosynth.patches.grid_placement import region_extent
 from histosynth.patches.quality import FLAWS, flaw
 from histosynth.patches.region import read_region
@@ -97,10 +97,10 @@ def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, settings
     return TumorArea(polygons=polygons, slide=bounds, record=record)
 
 
-def propose(slide: SlideReader, job: Job) -> tuple[TumorArea, Places]:
+def propose(slide: SlideReader, job: Job) -> tuple[TumorArea, CandidateRegions]:
     """Where patches of a slide may come from, and the places to try, in order."""
     area = tumor_area(slide, job.outline, mpp=job.mpp, settings=job.settings)
-    places = find_places(
+    places = find_candidate_regions(
         area.polygons,
         tissue_mask(slide),
         bounds=area.slide,
@@ -177,7 +177,7 @@ class _Taken:
     rejected: dict[str, int]
 
 
-def _take(slide: SlideReader, places: Places, *, job: Job) -> _Taken:
+def _take(slide: SlideReader, places: CandidateRegions, *, job: Job) -> _Taken:
     """Read places in their order until `cap` of them are sound; scale each to the size of a patch."""
     sound: dict[int, NDArray[np.uint8]] = {}
     flawed: dict[str, list[list[int]]] = {reason: [] for reason in FLAWS} if job.settings.quality else {}

@@ -53,7 +53,7 @@ def region_extent(settings: PatchSettings, *, mpp: float) -> int:
     return extent
 
 
-def lay_regions(
+def grid_regions(
     area: shapely.MultiPolygon,
     *,
     bounds: shapely.Polygon,

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from histosynth.pages import data_uri, environment
-from histosynth.patches.candidate_regions import Places
+from histosynth.patches.candidate_regions import CandidateRegions
 from histosynth.patches.extract_slide import FLAWED, Job, propose
 from histosynth.rundir import atomic_write, write_text
 from histosynth.slides.open import open_slide
@@ -100,7 +100,7 @@ def draw_slide(job: Job) -> tuple[Image.Image, dict[str, NDArray[np.int64]]]:
 
 
 def place_fates(
-    places: Places, *, taken: NDArray[np.int64], flawed: Mapping[str, Sequence[Sequence[int]]]
+    places: CandidateRegions, *, taken: NDArray[np.int64], flawed: Mapping[str, Sequence[Sequence[int]]]
 ) -> dict[str, NDArray[np.int64]]:
     """Corners (N, 2) of all places by what became of them, in the order of `COLORS`."""
     gone = {reason: np.array(corners, np.int64).reshape(-1, 2) for reason, corners in flawed.items()}

@@ -16,7 +16,7 @@ _DARTS_A_REGION = 40
 _MOST_DARTS = 100_000
 
 
-def throw_regions(
+def random_regions(
     area: shapely.MultiPolygon,
     *,
     bounds: shapely.Polygon,

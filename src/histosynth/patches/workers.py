@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from histosynth import __version__
 from histosynth.errors import HistosynthError
-from histosynth.patches.cluster import cut_shared, dask_executor, on_shared_disk
+from histosynth.patches.cluster import dask_executor, extract_on_cluster, on_shared_disk
 from histosynth.patches.extract_slide import Job, cut
 
 Ended = tuple[Job, HistosynthError | None]
@@ -68,7 +68,7 @@ def _attempt(job: Job) -> int | HistosynthError:
 def _on_cluster(jobs: Sequence[Job], address: str) -> Generator[_Outcome, None, None]:
     with dask_executor(address) as executor:
         try:
-            futures = {executor.submit(cut_shared, on_shared_disk(job), __version__): job for job in jobs}
+            futures = {executor.submit(extract_on_cluster, on_shared_disk(job), __version__): job for job in jobs}
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except CancelledError as error:

@@ -77,7 +77,7 @@ class ReportFacts(_Table):
     morphology: dict[str, Any] = {}
     memorization: dict[str, Any] = {}
     label_check: dict[str, Any] = {}
-    map: dict[str, Any] = {}
+    feature_map: dict[str, Any] = {}
     extractor: ExtractorFacts
     settings: dict[str, Any]
     stores: dict[Literal["real", "fake"], StoreFacts]

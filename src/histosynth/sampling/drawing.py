@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from histosynth.config import NOT_HEEDED_BY, SampleSettings
+from histosynth.config import NOT_APPLICABLE_TO, SampleSettings
 from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.recipe import Recipe
 from histosynth.errors import HistosynthError
@@ -86,7 +86,7 @@ class GanDrawing:
     """The generator of a progressive GAN, in one pass, grown as far as its weights are."""
 
     def __init__(self, weights: Path, settings: SampleSettings, *, device: torch.device) -> None:
-        for key, given, default in settings.changed(sorted(NOT_HEEDED_BY["progan"]["sample"])):
+        for key, given, default in settings.changed(sorted(NOT_APPLICABLE_TO["progan"]["sample"])):
             raise HistosynthError(
                 f"{weights} holds a progan, which draws in one pass and does not heed sample.{key} = {given}; leave "
                 f"it at {default}"

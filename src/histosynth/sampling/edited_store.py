@@ -21,7 +21,7 @@ from tqdm import tqdm
 from histosynth.errors import HistosynthError
 from histosynth.rundir import atomic_write, versions
 from histosynth.sampling.made_with import claim, sha256_of
-from histosynth.store.contact_sheet import SYNTHETIC, montage
+from histosynth.store.contact_sheet import SYNTHETIC, contact_sheet
 from histosynth.store.part import Patch, part_fingerprint, part_path, write_part
 from histosynth.store.store import Store, write_manifest
 from histosynth.training.checkpoint import Origin
@@ -155,7 +155,7 @@ def draw_sheet(store: Path, edits: Sequence[Edit], *, before: Mapping[str, Seque
             rows[f"{title} (synthetic)"] = opened.images([at[name] for name in names])
     path, info = store / "contact_sheet.png", PngInfo()
     info.add_text("Description", DESCRIPTION)
-    sheet = montage(rows, columns=max(map(len, rows.values())), scale=max(round(96 / opened.patch_px), 1))
+    sheet = contact_sheet(rows, columns=max(map(len, rows.values())), scale=max(round(96 / opened.patch_px), 1))
     with atomic_write(path) as file:
         Image.fromarray(sheet).save(file, format="PNG", pnginfo=info)
     return path

@@ -17,12 +17,12 @@ from histosynth.config import SampleSettings, Settings
 from histosynth.rundir import versions
 from histosynth.sampling.drawing import Drawing, open_drawing
 from histosynth.sampling.made_with import claim, sha256_of
-from histosynth.store.contact_sheet import SYNTHETIC, save_montage
+from histosynth.store.contact_sheet import SYNTHETIC, save_contact_sheet
 from histosynth.store.part import Patch, part_path, read_ids, read_part, write_part
 from histosynth.store.store import Store, write_manifest
 from histosynth.training.checkpoint import Origin, find_weights, read_origin
 from histosynth.training.data.dataset import to_bytes
-from histosynth.training.launch import launch, told_by_main, total, writing
+from histosynth.training.launch import broadcast_from_main, launch, total, writing
 
 _BLOCK = 256  # seeds a part
 _SHOWN = 12  # images a label on the contact sheet
@@ -128,8 +128,10 @@ def generate(
             write_manifest(out, {**told, "versions": versions()})
             store = Store(out)
             groups = {f"{name} (synthetic)": store.images(store.select(label=name)[:_SHOWN]) for name in store.labels}
-            save_montage(sheet, groups, synthetic=True, columns=_SHOWN)
-        images, names = told_by_main(accelerator, (len(store), store.labels) if accelerator.is_main_process else None)
+            save_contact_sheet(sheet, groups, synthetic=True, columns=_SHOWN)
+        images, names = broadcast_from_main(
+            accelerator, (len(store), store.labels) if accelerator.is_main_process else None
+        )
     return SamplingResult(
         store=out, sheet=sheet, images=images, made=made, labels=names, evaluations=drawing.evaluations
     )

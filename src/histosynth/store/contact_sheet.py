@@ -15,7 +15,7 @@ SYNTHETIC = "SYNTHETIC: made by a generative model"
 _TITLE_PX = 22
 
 
-def montage(
+def contact_sheet(
     groups: Mapping[str, NDArray[np.uint8]], *, columns: int = 12, scale: int = 1, gap: int = 2
 ) -> NDArray[np.uint8]:
     """Lay out patches on white, each group under its name.
@@ -46,12 +46,14 @@ def montage(
     return np.asarray(sheet)
 
 
-def save_montage(path: Path, groups: Mapping[str, NDArray[np.uint8]], *, synthetic: bool, columns: int = 12) -> None:
+def save_contact_sheet(
+    path: Path, groups: Mapping[str, NDArray[np.uint8]], *, synthetic: bool, columns: int = 12
+) -> None:
     """Write the sheet as PNG, enlarged to about 96 px a patch; a synthetic one says so in its metadata."""
     side = max((images.shape[1] for images in groups.values()), default=1)
     info = PngInfo()
     if synthetic:
         info.add_text("Description", SYNTHETIC)
     with atomic_write(path) as file:
-        sheet = montage(groups, columns=columns, scale=max(round(96 / side), 1))
+        sheet = contact_sheet(groups, columns=columns, scale=max(round(96 / side), 1))
         Image.fromarray(sheet).save(file, format="PNG", pnginfo=info)

@@ -93,7 +93,7 @@ def total(accelerator: Accelerator, values: Tensor) -> Tensor:
     return cast(Tensor, accelerator.reduce(values, reduction="sum"))
 
 
-def told_by_main(accelerator: Accelerator, value: Any) -> Any:
+def broadcast_from_main(accelerator: Accelerator, value: Any) -> Any:
     """What the main process has there."""
     if accelerator.num_processes == 1:
         return value

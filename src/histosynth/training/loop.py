@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError
-from histosynth.store.contact_sheet import save_montage
+from histosynth.store.contact_sheet import save_contact_sheet
 from histosynth.store.store import Store
 from histosynth.training.checkpoint import load_state, newest_state
 from histosynth.training.checkup import Checkup
@@ -19,7 +19,7 @@ from histosynth.training.classifier_task import ClassifierTask
 from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.gan_task import GanTask
-from histosynth.training.launch import launch, told_by_main, writing
+from histosynth.training.launch import broadcast_from_main, launch, writing
 from histosynth.training.log import Log, check_trackers, read_stats
 from histosynth.training.run import Run
 from histosynth.training.saving import Saver
@@ -120,7 +120,7 @@ def _train(
         "data_hash": store.content_hash(),
     }
     run = Run(out, settings=settings, facts=facts, total=task.images, main=accelerator.is_main_process)
-    path = told_by_main(accelerator, newest_state(out / "state") if accelerator.is_main_process else None)
+    path = broadcast_from_main(accelerator, newest_state(out / "state") if accelerator.is_main_process else None)
     resumed_at, seconds = 0, 0.0
     if path is not None:
         state = load_state(path)
@@ -163,7 +163,7 @@ def _loop(
     log_every = max(total // _LOG_LINES, settings.batch)
     started, first = time.perf_counter(), seen
     log = Log(run.path, images=seen, accelerator=task.accelerator, settings=run.settings) if main else None
-    best = told_by_main(task.accelerator, _best(run, checkups[0].name) if checkups else math.inf)
+    best = broadcast_from_main(task.accelerator, _best(run, checkups[0].name) if checkups else math.inf)
     bar = tqdm(total=total, initial=seen, unit="img", desc="train", disable=not (progress and main), smoothing=0.05)
     try:
         over = False
@@ -205,12 +205,14 @@ def _loop(
 def _show(run: Run, task: Task, *, seen: int) -> None:
     if (images := task.preview()) and task.accelerator.is_main_process:
         with dispensable("a sample grid"):
-            save_montage(run.path / "samples" / f"{seen:010d}.png", images, synthetic=True, columns=6)
+            save_contact_sheet(run.path / "samples" / f"{seen:010d}.png", images, synthetic=True, columns=6)
 
 
 def _measure(task: Task, checkup: Checkup) -> float:
     images = task.preview(checkup.per_label)
-    return float(told_by_main(task.accelerator, checkup.measure(images) if task.accelerator.is_main_process else None))
+    return float(
+        broadcast_from_main(task.accelerator, checkup.measure(images) if task.accelerator.is_main_process else None)
+    )
 
 
 def _best(run: Run, name: str) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor
 from histosynth.errors import Stopped
 from histosynth.training.checkpoint import Origin, save_state, save_weights
 from histosynth.training.curve import save_curve
-from histosynth.training.launch import told_by_main
+from histosynth.training.launch import broadcast_from_main
 from histosynth.training.log import read_stats
 from histosynth.training.run import Run
 from histosynth.training.sharding import whole
@@ -60,7 +60,7 @@ class Saver:
     def finish(self, seen: int, *, changed: bool) -> None:
         """Leave a finished run: its checkpoint where there is none yet, manifest and curve."""
         lacking = changed or not all(path.is_file() for path in self._weights(seen))
-        if told_by_main(self.task.accelerator, lacking):
+        if broadcast_from_main(self.task.accelerator, lacking):
             self.save(seen)
         if self._main:
             self._writer.wait(needed=True)
