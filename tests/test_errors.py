@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError, did_you_mean
 
 
 def test_the_text_is_one_line_also_after_a_way_through_a_process_pool() -> None:
@@ -14,4 +14,4 @@ def test_the_text_is_one_line_also_after_a_way_through_a_process_pool() -> None:
 
 @pytest.mark.parametrize(("name", "tail"), [("trian", " (did you mean 'train'?)"), ("zzz", "")])
 def test_nearest(name: str, tail: str) -> None:
-    assert nearest(name, ["train", "sample"]) == tail
+    assert did_you_mean(name, ["train", "sample"]) == tail

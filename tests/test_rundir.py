@@ -14,9 +14,9 @@ from histosynth.errors import HistosynthError
 from histosynth.rundir import (
     LOCK,
     atomic_write,
+    exclusive_lock,
     git_revision,
     is_empty,
-    only_writer,
     provenance,
     read_manifest,
     versions,
@@ -166,8 +166,8 @@ def test_the_revision_is_the_source_s_own(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 HOLDER = (
-    "import sys, time; from pathlib import Path; from histosynth.rundir import only_writer\n"
-    "with only_writer(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    "import sys, time; from pathlib import Path; from histosynth.rundir import exclusive_lock\n"
+    "with exclusive_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 )
 
 
@@ -178,7 +178,7 @@ def test_a_second_writer_is_told_and_a_killed_one_blocks_nobody(tmp_path: Path) 
     assert holder.stdout.readline() == b"held\n"
     with (
         pytest.raises(HistosynthError, match=rf"is being written by another command \(process {holder.pid} on "),
-        only_writer(directory),
+        exclusive_lock(directory),
     ):
         pass
     assert names(directory) == [LOCK]
@@ -186,37 +186,37 @@ def test_a_second_writer_is_told_and_a_killed_one_blocks_nobody(tmp_path: Path) 
     holder.communicate()
     assert names(directory) == [LOCK]
     assert is_empty(directory)
-    with only_writer(directory):
+    with exclusive_lock(directory):
         (directory / "work").touch()
     assert names(directory) == ["work"]
     assert not is_empty(directory)
 
 
 def test_two_in_one_process_are_two(tmp_path: Path) -> None:
-    with only_writer(tmp_path), pytest.raises(HistosynthError, match="by another command"), only_writer(tmp_path):
+    with exclusive_lock(tmp_path), pytest.raises(HistosynthError, match="by another command"), exclusive_lock(tmp_path):
         pass
-    with only_writer(tmp_path):
+    with exclusive_lock(tmp_path):
         pass
 
 
 def test_a_writer_who_writes_nothing_leaves_no_directory(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), only_writer(tmp_path / "a" / "b"):
+    with pytest.raises(RuntimeError), exclusive_lock(tmp_path / "a" / "b"):
         raise RuntimeError
     assert names(tmp_path) == []
     (tmp_path / "a").touch()
-    with pytest.raises(HistosynthError, match="is a file; name a directory"), only_writer(tmp_path / "a"):
+    with pytest.raises(HistosynthError, match="is a file; name a directory"), exclusive_lock(tmp_path / "a"):
         pass
 
 
 def test_many_at_once_take_turns(tmp_path: Path) -> None:
     """Each adds one to a number, again and again: no step is lost, though the lock's file comes and goes."""
     program = (
-        "import sys; from pathlib import Path; from histosynth.rundir import only_writer\n"
+        "import sys; from pathlib import Path; from histosynth.rundir import exclusive_lock\n"
         "from histosynth.errors import HistosynthError\n"
         "number, done = Path(sys.argv[1]) / 'number', 0\n"
         "while done < 100:\n"
         "    try:\n"
-        "        with only_writer(number.parent): number.write_text(str(int(number.read_text()) + 1))\n"
+        "        with exclusive_lock(number.parent): number.write_text(str(int(number.read_text()) + 1))\n"
         "    except HistosynthError: continue\n"
         "    done += 1"
     )

@@ -19,7 +19,7 @@ class Stopped(Exception):  # noqa: N818 - it is none
         self.signum = signum
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A tail for an error message: ` (did you mean 'x'?)`, or nothing where no known name is near."""
     found = get_close_matches(name, list(known), n=1)
     return f" (did you mean '{found[0]}'?)" if found else ""

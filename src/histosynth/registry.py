@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError, did_you_mean
 
 T = TypeVar("T")
 
@@ -36,4 +36,4 @@ class Registry(Generic[T]):
                 item: T = entry.load()
                 return item
         known = list(self)
-        raise HistosynthError(f"unknown {self.kind} '{name}'{nearest(name, known)}; known: {', '.join(known)}")
+        raise HistosynthError(f"unknown {self.kind} '{name}'{did_you_mean(name, known)}; known: {', '.join(known)}")

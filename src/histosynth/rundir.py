@@ -65,7 +65,7 @@ def require_directory(path: Path) -> None:
 
 
 @contextmanager
-def only_writer(directory: Path) -> Iterator[None]:
+def exclusive_lock(directory: Path) -> Iterator[None]:
     """Keep every other command from writing `directory` meanwhile; made if absent, and gone again if left empty.
 
     The lock is the kernel's, on a file in the directory: it ends with the process, however that ends. The file is
@@ -90,12 +90,12 @@ def only_writer(directory: Path) -> Iterator[None]:
                 place.rmdir()
 
 
-def one_writer(function: Callable[P, T]) -> Callable[P, T]:
-    """Let `function` run as the `only_writer` of the directory that is its keyword argument `out`."""
+def locks_output(function: Callable[P, T]) -> Callable[P, T]:
+    """Run `function` under an `exclusive_lock` of its keyword argument `out`, a directory."""
 
     @wraps(function)
     def alone(*args: P.args, **kwargs: P.kwargs) -> T:
-        with only_writer(Path(str(kwargs["out"]))):
+        with exclusive_lock(Path(str(kwargs["out"]))):
             return function(*args, **kwargs)
 
     return alone

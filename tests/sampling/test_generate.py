@@ -12,7 +12,7 @@ from PIL import Image
 
 from histosynth.config import SampleSettings
 from histosynth.errors import HistosynthError
-from histosynth.rundir import only_writer
+from histosynth.rundir import exclusive_lock
 from histosynth.sampling.generate import SamplingResult, generate, trained_settings
 from histosynth.store.store import Store
 
@@ -166,7 +166,7 @@ def test_manifest_tells_the_making(make_run: MakeRun, tmp_path: Path) -> None:
 
 def test_two_cannot_fill_one_store(make_run: MakeRun, tmp_path: Path) -> None:
     run, out = make_run(), tmp_path / "samples"
-    with only_writer(out), pytest.raises(HistosynthError, match="samples is being written by another command"):
+    with exclusive_lock(out), pytest.raises(HistosynthError, match="samples is being written by another command"):
         sample(run, out, per_label=1)
     sample(run, out, per_label=1)
     assert not list(out.glob(".*"))

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from histosynth.config import SampleSettings, Settings, load_settings
 from histosynth.errors import HistosynthError
-from histosynth.rundir import only_writer
+from histosynth.rundir import exclusive_lock
 from histosynth.store.store import Store
 from histosynth.training.data.dataset import PatchDataset, to_tensor
 from histosynth.training.diffusion_task import DiffusionTask
@@ -293,7 +293,7 @@ def test_an_absent_device_is_named(make_store: MakeStore, tiny_settings: Setting
 
 def test_two_cannot_train_one_run(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
     store, run = make_store(), tmp_path / "run"
-    with only_writer(run), pytest.raises(HistosynthError, match="run is being written by another command"):
+    with exclusive_lock(run), pytest.raises(HistosynthError, match="run is being written by another command"):
         train(store, out=run, settings=tiny_settings, device="cpu", progress=False)
     assert not run.exists()
     train(store, out=run, settings=tiny_settings, device="cpu", progress=False)

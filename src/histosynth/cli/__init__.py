@@ -10,7 +10,7 @@ import click
 
 from histosynth import __version__
 from histosynth.cli.options import main_process
-from histosynth.errors import HistosynthError, Stopped, nearest
+from histosynth.errors import HistosynthError, Stopped, did_you_mean
 
 VERBS = (
     "demo", "patches", "pack", "normalize", "train", "watch", "sample", "translate", "interpolate", "inpaint",
@@ -29,7 +29,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """The command of `histosynth.cli.<verb>`."""
         if cmd_name not in VERBS:
-            ctx.fail(f"no verb '{cmd_name}'{nearest(cmd_name, VERBS)}; there are: {', '.join(VERBS)}")
+            ctx.fail(f"no verb '{cmd_name}'{did_you_mean(cmd_name, VERBS)}; there are: {', '.join(VERBS)}")
         command: click.Command = import_module(f"histosynth.cli.{cmd_name}").command
         return command
 

@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Mapping
 
 from histosynth.config import PatchSettings
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError, did_you_mean
 
 TRAIN = "train"
 HELD_OUT = "held_out"
@@ -64,7 +64,7 @@ def split_by(settings: PatchSettings, labels: Mapping[str, str | None]) -> dict[
     if unknown := sorted(set(named) - set(labels)):
         raise HistosynthError(
             f"patches.held_out_patients names '{unknown[0]}', but nothing here is of that patient"
-            f"{nearest(unknown[0], sorted(labels))}"
+            f"{did_you_mean(unknown[0], sorted(labels))}"
         )
     if named:
         return {patient: HELD_OUT if patient in named else TRAIN for patient in labels}

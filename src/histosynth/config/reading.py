@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from histosynth.config.settings import Settings
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError, did_you_mean
 
 
 def presets() -> list[str]:
@@ -58,7 +58,7 @@ def _read(config: str | Path) -> dict[str, Any]:
     if not path.is_file():
         known = presets()
         raise HistosynthError(
-            f"no preset and no file '{name}'{nearest(name, known)}; give a TOML file or one of: {', '.join(known)}"
+            f"no preset and no file '{name}'{did_you_mean(name, known)}; give a TOML file or one of: {', '.join(known)}"
         )
     try:
         return _loads(path.read_text("utf-8"), f"config '{path}'")
@@ -100,4 +100,4 @@ def _hint(location: tuple[int | str, ...]) -> str:
     known = list(Settings.model_fields)
     if len(location) > 1:
         known = list(type(getattr(Settings(), str(location[0]))).model_fields)
-    return nearest(str(location[-1]), known) or f"; known here: {', '.join(known)}"
+    return did_you_mean(str(location[-1]), known) or f"; known here: {', '.join(known)}"

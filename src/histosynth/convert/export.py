@@ -17,7 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from histosynth.convert.export_forms import FORMS, Row, Selection
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.rundir import read_manifest, require_directory, write_json
 from histosynth.store.contact_sheet import SYNTHETIC
 from histosynth.store.part import SCHEMA, stream_rows
@@ -78,7 +78,7 @@ def export(
             kinds[row["label"], row["split"], row["source"]] += 1
     if unknown := sorted(set(labels) - names):
         raise HistosynthError(
-            f"the store {store} has no label '{unknown[0]}'{nearest(unknown[0], names)}; "
+            f"the store {store} has no label '{unknown[0]}'{did_you_mean(unknown[0], names)}; "
             f"it has {', '.join(sorted(names)) or 'none'}"
         )
     if not kinds:

@@ -23,7 +23,7 @@ from histosynth.convert.pack_manifest import describe_pack, part_facts
 from histosynth.convert.tile_images import Seen, look_at_all
 from histosynth.convert.tiles import Listing, list_classes, list_labeled
 from histosynth.errors import HistosynthError
-from histosynth.rundir import MANIFEST, one_writer
+from histosynth.rundir import MANIFEST, locks_output
 from histosynth.slides.image import ImageReader
 from histosynth.slides.mpp import plausible_mpp
 from histosynth.store.part import Patch, part_fingerprint, part_path, part_record, write_part
@@ -59,7 +59,7 @@ class PackResult:
     """By label and split (`null` where synthetic)."""
 
 
-@one_writer
+@locks_output
 def pack(
     folder: Path,
     *,

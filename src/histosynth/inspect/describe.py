@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from histosynth.config import load_settings, presets
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.rundir import MANIFEST, read_manifest
 
 Facts = dict[str, Any]
@@ -35,7 +35,7 @@ def describe(path: Path) -> Facts:
     if str(path) in presets() or path.suffix == ".toml":
         return _settings(path)
     if not path.exists():
-        raise HistosynthError(f"nothing at '{path}'{nearest(str(path), presets())}; name {KNOWN}")
+        raise HistosynthError(f"nothing at '{path}'{did_you_mean(str(path), presets())}; name {KNOWN}")
     suffix = path.suffix.lower()
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix](path)

@@ -31,7 +31,7 @@ from histosynth.normalization.staining import (
     stain_with,
     staining_of,
 )
-from histosynth.rundir import MANIFEST, one_writer, read_manifest, versions
+from histosynth.rundir import MANIFEST, locks_output, read_manifest, versions
 from histosynth.stain import Fit
 from histosynth.store.part import Patch, decode_png, part_fingerprint, part_record, read_part, stream_rows, write_part
 from histosynth.store.store import KIND, parts_of, write_manifest
@@ -60,7 +60,7 @@ class _Found:
     status: str
 
 
-@one_writer
+@locks_output
 def normalize(
     store: Path,
     *,

@@ -24,7 +24,7 @@ from histosynth.patches.manifest import describe
 from histosynth.patches.plan import Skip, plan, refuse_bad
 from histosynth.patches.preview import PREVIEW, write_preview
 from histosynth.patches.workers import run_jobs
-from histosynth.rundir import MANIFEST, one_writer
+from histosynth.rundir import MANIFEST, locks_output
 from histosynth.slides.files import find_slides, slide_id_of
 from histosynth.store.part import part_fingerprint, part_path, part_record
 from histosynth.store.store import parts_of, write_manifest
@@ -58,7 +58,7 @@ class ExtractionResult:
     """Places of the grid that became no patch, by reason."""
 
 
-@one_writer
+@locks_output
 def extract(
     slides: Sequence[Path],
     *,

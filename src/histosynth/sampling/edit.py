@@ -27,7 +27,7 @@ from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.samplers import Denoise
 from histosynth.diffusion.thresholding import nothing
 from histosynth.errors import HistosynthError
-from histosynth.rundir import one_writer
+from histosynth.rundir import locks_output
 from histosynth.sampling.edited_store import Edit, EditResult, draw_sheet, write_edits
 from histosynth.sampling.fixed_batch import FixedBatch
 from histosynth.sampling.sources import Selection, read_sources
@@ -60,7 +60,7 @@ class How:
     progress: bool = True
 
 
-@one_writer
+@locks_output
 def translate(
     source: Path, selection: Selection, *, out: Path, to: Sequence[str] = (), depth: float = 1.0, how: How = How()
 ) -> EditResult:
@@ -97,7 +97,7 @@ def translate(
     return model.write(out, edits, draw=draw, kind="translate", before=_by_label(patches), extra={"depth": depth})
 
 
-@one_writer
+@locks_output
 def interpolate(source: Path, selection: Selection, *, out: Path, frames: int = 7, how: How = How()) -> EditResult:
     """Draw `frames` patches from the first to the second of two, ends included (as the model gives them back).
 
@@ -131,7 +131,7 @@ def interpolate(source: Path, selection: Selection, *, out: Path, frames: int = 
     return model.write(out, edits, draw=draw, kind="interpolate", before={group: patches}, extra={})
 
 
-@one_writer
+@locks_output
 def fill(
     source: Path,
     selection: Selection,

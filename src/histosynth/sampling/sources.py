@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.slides.image import ImageReader
 from histosynth.slides.types import Box
 from histosynth.store.part import Patch, decode_png
@@ -67,7 +67,7 @@ def _named(stores: Sequence[Store], wanted: Sequence[str]) -> list[Patch]:
     for name in wanted:
         if name not in places:
             where = ", ".join(str(store.path) for store in stores) or "no store, as none was given"
-            raise HistosynthError(f"no patch '{name}' in {where}{nearest(name, places)}")
+            raise HistosynthError(f"no patch '{name}' in {where}{did_you_mean(name, places)}")
     return [_patch(*places[name]) for name in wanted]
 
 

@@ -19,7 +19,7 @@ from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast_
 from torch import Tensor
 
 from histosynth.errors import HistosynthError
-from histosynth.rundir import only_writer
+from histosynth.rundir import exclusive_lock
 from histosynth.training.device import has_native_bf16, pick_device
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -84,8 +84,8 @@ def _leave() -> None:
 
 
 def writing(accelerator: Accelerator, directory: Path) -> AbstractContextManager[None]:
-    """Be the `only_writer` of a directory, by the main process for all."""
-    return only_writer(directory) if accelerator.is_main_process else nullcontext()
+    """Lock a directory (`exclusive_lock`): the main process does it for all."""
+    return exclusive_lock(directory) if accelerator.is_main_process else nullcontext()
 
 
 def total(accelerator: Accelerator, values: Tensor) -> Tensor:

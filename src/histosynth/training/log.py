@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from histosynth.config import Settings
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.rundir import write_text
 from histosynth.training.writer import dispensable
 
@@ -77,7 +77,7 @@ def check_trackers(names: Sequence[str]) -> list[str]:
     for name in names:
         if name not in known:
             raise HistosynthError(
-                f"train.trackers: no tracker '{name}'{nearest(name, known)}; there are: {', '.join(known)}"
+                f"train.trackers: no tracker '{name}'{did_you_mean(name, known)}; there are: {', '.join(known)}"
             )
         if name not in here and name != "tensorboard":
             raise HistosynthError(f"train.trackers: '{name}' needs a package that is not installed; pip install {name}")

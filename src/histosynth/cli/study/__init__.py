@@ -4,7 +4,7 @@ from importlib import import_module
 
 import click
 
-from histosynth.errors import nearest
+from histosynth.errors import did_you_mean
 
 STEPS = ("plan", "create", "serve", "links", "export", "analyze")
 
@@ -19,7 +19,7 @@ class Steps(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """The command of `histosynth.cli.study.<step>`."""
         if cmd_name not in STEPS:
-            ctx.fail(f"no step '{cmd_name}'{nearest(cmd_name, STEPS)}; there are: {', '.join(STEPS)}")
+            ctx.fail(f"no step '{cmd_name}'{did_you_mean(cmd_name, STEPS)}; there are: {', '.join(STEPS)}")
         command: click.Command = import_module(f"histosynth.cli.study.{cmd_name}").command
         return command
 

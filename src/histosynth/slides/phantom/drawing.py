@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.slides.phantom.fields import Blob, Field, Frame, noise
 from histosynth.slides.phantom.nuclei import KINDS, Nuclei, at, stamp
 from histosynth.slides.phantom.optics import Stain, optical_density, transmit
@@ -44,7 +44,7 @@ def draw(genotype: str, *, width_px: int, height_px: int, mpp: float, rng: np.ra
     """
     if genotype not in TUMORS:
         raise HistosynthError(
-            f"no phantom of '{genotype}'{nearest(genotype, list(GENOTYPES))}; drawn are: {', '.join(GENOTYPES)}"
+            f"no phantom of '{genotype}'{did_you_mean(genotype, list(GENOTYPES))}; drawn are: {', '.join(GENOTYPES)}"
         )
     if min(width_px, height_px) * mpp < 100:
         raise HistosynthError(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.rundir import write_text
 from histosynth.study.analysis.readings import COLUMNS, Reading, Readings
 
@@ -43,7 +43,7 @@ def read_csv(path: Path) -> Readings:
             header = reader.fieldnames or []
             if missing := [name for name in REQUIRED if name not in header]:
                 raise HistosynthError(
-                    f"{path} lacks the column '{missing[0]}'{nearest(missing[0], header)}; "
+                    f"{path} lacks the column '{missing[0]}'{did_you_mean(missing[0], header)}; "
                     f"a CSV of readings has {', '.join(REQUIRED)}, and may have more (see the how-to)"
                 )
             lines = [(reader.line_num, row) for row in reader]

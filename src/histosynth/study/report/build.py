@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from histosynth import __version__
 from histosynth.pages import data_uri, environment
-from histosynth.rundir import only_writer, write_json, write_text
+from histosynth.rundir import exclusive_lock, write_json, write_text
 from histosynth.study.analysis.analysis import analysis
 from histosynth.study.analysis.readings import load_pictures
 from histosynth.study.analysis.schema import PatchFacts, StudyReport, as_json
@@ -59,7 +59,7 @@ def analyze(
     shown = {patch.case for patch in _patches(report)}
     pictures = {} if place.is_file() else load_pictures(place, shown, database=database)
     page = render(report, table=Table.of(found.readings), pictures=pictures)
-    with only_writer(out):
+    with exclusive_lock(out):
         write_json(out / FACTS, as_json(report))
         write_text(out / PAGE, page)
     return report

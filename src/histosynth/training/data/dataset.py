@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from histosynth.config import TrainSettings
-from histosynth.errors import HistosynthError, nearest
+from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.store.store import Store
 from histosynth.store.threads import cores
 from histosynth.training.data.feistel_permutation import shuffled
@@ -157,7 +157,7 @@ class PatchDataset:
             if name not in self.labels:
                 raise HistosynthError(
                     f"train.weights names the label '{name}', of which there is no patch to train on"
-                    f"{nearest(name, self.labels)}; there are: {', '.join(self.labels)}"
+                    f"{did_you_mean(name, self.labels)}; there are: {', '.join(self.labels)}"
                 )
         if not balance and not weights:
             return None
