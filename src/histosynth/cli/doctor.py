@@ -10,7 +10,7 @@ from histosynth.cli.options import json_option, show
 def command(as_json: bool) -> None:
     """Show versions, devices, readers, extractors and free space, and check that each works."""
     from histosynth.cli.info import as_lines
-    from histosynth.inspect.machine import examine
+    from histosynth.inspect.machine import describe_machine
 
-    facts = examine()
+    facts = describe_machine()
     show(facts, as_lines(facts), as_json=as_json)

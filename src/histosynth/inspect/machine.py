@@ -1,4 +1,4 @@
-"""What this machine offers: versions, devices, parts by name, and whether they work."""
+"""What this machine offers: versions, devices, registered components, and whether they work."""
 
 import os
 import platform
@@ -14,8 +14,8 @@ from histosynth.rundir import versions
 EXTRAS = ("tensorboard", "timm", "torch_fidelity")
 
 
-def examine() -> dict[str, Any]:
-    """Everything that decides whether and how fast histosynth runs here. Plain JSON values."""
+def describe_machine() -> dict[str, Any]:
+    """Return what decides whether and how fast histosynth runs here, as plain JSON values."""
     import openslide
 
     from histosynth.diffusion.samplers import samplers
@@ -36,49 +36,58 @@ def examine() -> dict[str, Any]:
 
 
 def _devices() -> dict[str, str]:
-    """Each device that PyTorch can use; the first is the one taken unless `--device` says otherwise."""
+    """Return each device that PyTorch can use; the first is the default of `--device`."""
     import torch
 
     from histosynth.training.device import has_native_bf16
 
-    found = {}
+    devices = {}
     for index in range(torch.cuda.device_count()):
         memory = torch.cuda.get_device_properties(index).total_memory / 2**30
-        found[f"cuda:{index}"] = f"{torch.cuda.get_device_name(index)}, {memory:.0f} GiB"
+        devices[f"cuda:{index}"] = f"{torch.cuda.get_device_name(index)}, {memory:.0f} GiB"
     if torch.backends.mps.is_available():
-        found["mps"] = "Apple GPU"
-    found["cpu"] = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    for name in found:
+        devices["mps"] = "Apple GPU"
+    devices["cpu"] = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    for name in devices:
         bf16 = has_native_bf16(torch.device(name))
-        found[name] += ", bf16" if bf16 else ", no native bf16 (fp32 is used)"
-    return found
+        devices[name] += ", bf16" if bf16 else ", no native bf16 (fp32 is used)"
+    return devices
 
 
 def _extractors() -> dict[str, str]:
-    """Build each extractor that can be without a download: only that shows that its weights are the right ones."""
+    """Return the status of each extractor.
+
+    Extractors that need no download are built, since only that shows that their weights are the right ones.
+    """
     from histosynth.metrics.extractors import FETCHED, extractors, lacking
 
-    found = {}
+    statuses = {}
     for name in extractors:
         lack = lacking(name)
-        if lack or name in FETCHED:
-            found[name] = (
-                f"missing: {lack}" if lack else f"{FETCHED[name]} is installed; fetches its weights at first use"
-            )
-            continue
-        try:
-            extractor = extractors[name]("cpu")
-            found[name] = f"works: {extractor.dimension} features, weights {extractor.weights_sha256[:12]}"
-        except (HistosynthError, ImportError) as error:
-            found[name] = f"missing: {error}"
-    return found
+        if lack:
+            statuses[name] = f"missing: {lack}"
+        elif name in FETCHED:
+            statuses[name] = f"{FETCHED[name]} is installed; fetches its weights at first use"
+        else:
+            statuses[name] = _build_status(name)
+    return statuses
+
+
+def _build_status(name: str) -> str:
+    from histosynth.metrics.extractors import extractors
+
+    try:
+        extractor = extractors[name]("cpu")
+    except (HistosynthError, ImportError) as error:
+        return f"missing: {error}"
+    return f"works: {extractor.dimension} features, weights {extractor.weights_sha256[:12]}"
 
 
 def _disk() -> dict[str, str]:
-    """Free space here, and whether there is a place for temporary files."""
+    """Return the free space here, and whether temporary files can be written."""
     try:
         with tempfile.TemporaryFile():
-            temporary = f"{tempfile.gettempdir()} can be written"
+            temporary = f"{tempfile.gettempdir()} is writable"
     except OSError as error:
-        temporary = f"cannot be written: {error.strerror}"
+        temporary = f"not writable: {error.strerror}"
     return {"free here": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB", "temporary": temporary}
