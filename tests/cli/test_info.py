@@ -22,7 +22,7 @@ def test_lines_are_aligned_and_long_lists_are_shortened() -> None:
     facts = {"a": 12345, "long": [1] * 9, "none": None, "in": {"x": True, "yy": 0.123456789}, "text": ["A b.", "C d."]}
     assert as_lines(facts).splitlines() == [
         "  a     12,345",
-        "  long  1, 1, 1, 1, 1, 1, 1, 1, … (9 in all)",
+        "  long  1, 1, 1, 1, 1, 1, 1, 1, … (9 in total)",
         "  none  none",
         "  in",
         "    x   yes",

@@ -55,9 +55,9 @@ def test_help_is_quick_and_whole(words: tuple[str, ...]) -> None:
     [
         (
             ("patchs",),
-            "no verb 'patchs' (did you mean 'patches'?); there are: demo, patches, pack, normalize, train, ",
+            "no verb 'patchs' (did you mean 'patches'?); the verbs are demo, patches, pack, normalize, train, ",
         ),
-        (("qqqq",), "no verb 'qqqq'; there are: demo"),
+        (("qqqq",), "no verb 'qqqq'; the verbs are demo"),
         (("--verion",), "No such option '--verion'"),
         (("train", "--outt", "x"), "see `histosynth train --help`"),
         (("train",), "Missing argument"),
@@ -89,7 +89,7 @@ def test_without_a_verb_it_shows_the_help() -> None:
         ),
         (
             OSError(errno.ENOSPC, "No space left on device", "/data/out/part-1.parquet"),
-            "histosynth: error: /data/out/part-1.parquet: No space left on device; nothing half-written was left: "
+            "histosynth: error: /data/out/part-1.parquet: No space left on device; no partial file was left; fix this "
             "mend that and run the same command again\n",
         ),
         (
@@ -110,7 +110,7 @@ def test_a_user_s_mistake_is_one_line_and_exit_2(
 def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     code, text = main_with(KeyboardInterrupt(), monkeypatch, capsys)
     assert code == 130
-    assert text.strip() == "histosynth: stopped; the same command goes on where this one left off"
+    assert text.strip() == "histosynth: stopped; rerun the command to resume"
 
 
 @pytest.mark.parametrize("bug", [ValueError("a bug"), OSError(errno.EIO, "Input/output error")])

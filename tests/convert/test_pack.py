@@ -156,7 +156,7 @@ def test_what_does_not_join_is_named(tmp_path: Path, verb: Verb) -> None:
     assert code == 0
     assert "2 tile(s) without a label: b.png, c.png" in error
     assert "1 label(s) without a tile: gone.png" in error
-    assert "CAUTION: nothing names the patient of 1 tile(s)" in error
+    assert "CAUTION: 1 tile(s) have no patient" in error
     manifest = Store(tmp_path / "store").manifest
     assert (manifest["tiles_unlabeled"], manifest["labels_without_tile"]) == (["b.png", "c.png"], ["gone.png"])
 
@@ -255,7 +255,7 @@ def test_a_bad_tile_is_an_error_or_skipped_and_named(
     [
         (same_but_for_case, [], "has the classes 'TUM' and 'tum', which differ by case only"),
         (same_id, [], "two tiles are called 'TUM_0'"),
-        (nothing, ["--set", "patches.cap=3"], "--set patches.cap does nothing here"),
+        (nothing, ["--set", "patches.cap=3"], "--set patches.cap does not apply to pack"),
         (nothing, ["--set", 'patches.held_out_patients=["Q"]'], "names 'Q', but nothing here is of that patient"),
         (nothing, ["--crop", "8", "--size", "16"], "a crop of 8 px cannot become a patch of 16 px"),
         (nothing, ["--mpp", "50"], "50 microns per pixel is out of range"),

@@ -294,7 +294,7 @@ def test_the_verb_tells_statuses_and_distance(raw: Path, tmp_path: Path, verb: V
     assert told["between_slides"]["slides"] == 4
     code, out, err = verb(raw, "--out", tmp_path / "out", "--stain-target", "median")
     assert "48 patches" in out
-    assert "4 part(s) were done already" in err
+    assert "4 part(s) were complete already" in err
     assert verb(tmp_path / "nothing", "--out", tmp_path / "x")[0] == 2
 
 

@@ -247,7 +247,7 @@ def test_an_interrupt_stops_cleanly_and_the_same_command_finishes(
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everyone in the group hears it
     error = process.communicate(timeout=30)[1].decode()  # it waits until no process holds standard error: no orphan
     assert process.returncode == 130
-    assert lines(error) == ["histosynth: stopped; the same command goes on where this one left off"]
+    assert lines(error) == ["histosynth: stopped; rerun the command to resume"]
     assert not list(out.glob(".*"))
     assert not (out / "manifest.json").exists()
     assert verb(*command(cohort, out))[0] == 0

@@ -1,4 +1,4 @@
-"""The command line: one file a verb, loaded when the verb is called."""
+"""The command line: one file per verb, imported when the verb is called."""
 
 import errno
 import sys
@@ -20,16 +20,16 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACC
 
 
 class Verbs(click.Group):
-    """Looks a verb up in its own module, so that `--help` is quick and no verb pays for another's imports."""
+    """A group that imports the module of a verb on demand, which keeps `--help` fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The verbs in the order of use."""
+        """Return the verbs in their order of use."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """The command of `histosynth.cli.<verb>`."""
+        """Return the command of `histosynth.cli.<verb>`."""
         if cmd_name not in VERBS:
-            ctx.fail(f"no verb '{cmd_name}'{did_you_mean(cmd_name, VERBS)}; there are: {', '.join(VERBS)}")
+            ctx.fail(f"no verb '{cmd_name}'{did_you_mean(cmd_name, VERBS)}; the verbs are {', '.join(VERBS)}")
         command: click.Command = import_module(f"histosynth.cli.{cmd_name}").command
         return command
 
@@ -40,7 +40,7 @@ def histosynth() -> None:
     """Synthetic histology by genotype: from slides and outlines to a diffusion model, its patches and the evidence.
 
     \b
-    Start with `histosynth demo`. With slides of your own:
+    Start with `histosynth demo`. With your own slides:
       histosynth patches SLIDES --outlines DIR --labels labels.csv --out STORE
       histosynth train STORE --out RUN
       histosynth sample RUN --out SAMPLES
@@ -49,8 +49,8 @@ def histosynth() -> None:
 
 
 def main() -> None:
-    """Run the command line. A user's mistake ends in one line and exit code 2, never in a traceback."""
-    warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
+    """Run the command line; a user's mistake ends in a one-line error and exit code 2, never in a traceback."""
+    warnings.showwarning = lambda message, *_: _print_message(f"warning: {message}")
     try:
         histosynth(prog_name="histosynth", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -58,28 +58,28 @@ def main() -> None:
         sys.exit(2)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "histosynth"
-        _stop(f"{error.format_message().rstrip('.')}; see `{where} --help`")
+        _exit_with_error(f"{error.format_message().rstrip('.')}; see `{where} --help`")
     except (click.ClickException, HistosynthError) as error:
-        _stop(str(error))
+        _exit_with_error(str(error))
     except Stopped as error:
-        _say(str(error))
+        _print_message(str(error))
         sys.exit(128 + error.signum)
     except click.Abort:
-        _say("stopped; the same command goes on where this one left off")
+        _print_message("stopped; rerun the command to resume")
         sys.exit(130)
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
         place = f"{error.filename}: " if error.filename else ""
-        _stop(f"{place}{error.strerror}; nothing half-written was left: mend that and run the same command again")
+        _exit_with_error(f"{place}{error.strerror}; no partial file was left; fix this and rerun the command")
 
 
-def _stop(text: str) -> NoReturn:
-    _say(f"error: {' '.join(text.split())}")
+def _exit_with_error(text: str) -> NoReturn:
+    _print_message(f"error: {' '.join(text.split())}")
     sys.exit(2)
 
 
-def _say(text: str) -> None:
-    """Tell the user; of many processes under a launcher, one is enough."""
+def _print_message(text: str) -> None:
+    """Print a line on standard error; of several processes, only the first prints."""
     if main_process():
         print(f"histosynth: {text}", file=sys.stderr)

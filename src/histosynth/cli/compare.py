@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from histosynth.cli.options import json_option, show
+from histosynth.cli.options import json_option, print_result
 
 
 @click.command(short_help="Put models side by side, in the tables of a paper.")
@@ -26,4 +26,4 @@ def command(reports: tuple[Path, ...], out: Path, as_json: bool) -> None:
     found = compare(reports=reports, out=out)
     said = [*found["verdict"], *(f"! {caution['text']}" for caution in found["cautions"])]
     text = "\n".join([as_text(ComparisonFacts.model_validate(found), narrow=True), *said])
-    show(found, f"{text}\n\ncomparison   {out / PAGE}", as_json=as_json)
+    print_result(found, f"{text}\n\ncomparison   {out / PAGE}", as_json=as_json)

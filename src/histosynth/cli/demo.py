@@ -1,4 +1,4 @@
-"""`histosynth demo`: the whole way on drawn slides, by the verbs that a user would type."""
+"""`histosynth demo`: from phantom slides to a report, with the commands that a user would type."""
 
 import shlex
 import subprocess
@@ -15,13 +15,13 @@ _PER_LABEL = 64
 
 @click.command()
 @click.option(
-    "--out", default=Path("demo"), show_default=True, type=click.Path(path_type=Path), help="Where everything is put."
+    "--out", default=Path("demo"), show_default=True, type=click.Path(path_type=Path), help="Directory of all results."
 )
 def command(out: Path) -> None:
-    """Draw a small cohort of phantom slides and take it all the way to a report. No network, no data needed.
+    """Draw a small cohort of phantom slides and process it up to a report. Needs neither network nor data.
 
-    Three genotypes, four patients each. About three minutes on two recent cores, more on old ones. Interrupted,
-    the same command goes on.
+    The cohort has three genotypes with four patients each. The demo takes about three minutes on two recent cores.
+    Rerun the command to resume after an interruption.
     """
     from histosynth.slides.phantom import Cohort, draw_cohort
 
@@ -44,7 +44,7 @@ def command(out: Path) -> None:
     click.echo(
         f"The report: {report / 'report.html'}\n"
         f"The synthetic patches: {samples / 'contact_sheet.png'}\n\n"
-        "With slides of your own (QuPath outlines as GeoJSON, a table of slide_id and label):\n"
+        "With your own slides (QuPath outlines as GeoJSON, a table of slide_id and label):\n"
         "  histosynth patches SLIDES --outlines DIR --labels labels.csv --out STORE\n"
         "  histosynth train STORE --out RUN\n"
         "  histosynth sample RUN --out SAMPLES\n"
@@ -53,8 +53,8 @@ def command(out: Path) -> None:
 
 
 def _run(words: list[str]) -> None:
-    """Echo a command and run it as a process of its own, as the user would; stop where it stops."""
+    """Print a command, run it in a new process, and exit with its code if it fails."""
     click.secho(f"\n$ histosynth {shlex.join(words)}", fg="cyan", bold=True)
     ended = subprocess.run([sys.executable, "-m", "histosynth", *words], check=False)
-    if ended.returncode not in (0, COPIES_FOUND):  # the demo is done then, too, and the report tells of the copies
+    if ended.returncode not in (0, COPIES_FOUND):  # copies do not fail the demo; the report lists them
         sys.exit(ended.returncode)

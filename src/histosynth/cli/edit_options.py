@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from histosynth.cli.options import show
+from histosynth.cli.options import print_result
 
 if TYPE_CHECKING:
     from histosynth.sampling.edited_store import EditResult
@@ -52,4 +52,4 @@ def show_edits(result: "EditResult", *, as_json: bool) -> None:
         f"{result.images} synthetic patches made from real ones ({result.made} made now)\n"
         f"store    {result.store}\nsheet    {result.sheet}"
     )
-    show(facts, text, as_json=as_json)
+    print_result(facts, text, as_json=as_json)

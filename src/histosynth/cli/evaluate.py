@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from histosynth.cli.options import device_option, json_option, quiet_option, settings_options, show
+from histosynth.cli.options import device_option, json_option, print_result, quiet_option, settings_options
 from histosynth.config import load_settings
 
 COPIES_FOUND = 3
@@ -65,7 +65,7 @@ def command(
             *(f"! {c['text']}" for c in report["cautions"]),
         ]
     )
-    show(report, f"{text}\n\nreport   {out / PAGE}", as_json=as_json)
+    print_result(report, f"{text}\n\nreport   {out / PAGE}", as_json=as_json)
     if report.get("memorization", {}).get("copies"):
         sys.exit(COPIES_FOUND)
 

@@ -1,26 +1,28 @@
-"""`histosynth export`: a store for other programs."""
+"""`histosynth export`: a store in the formats of other programs."""
 
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from histosynth.cli.options import json_option, quiet_option, show
+from histosynth.cli.options import json_option, print_result, quiet_option
 
 _PATH = click.Path(path_type=Path)
 _NEXT = {
-    "png": "a folder a label, and labels.csv; for torch-fidelity add --samples-find-deep",
+    "png": "one folder per label, and labels.csv; for torch-fidelity add --samples-find-deep",
     "npz": "images.npz holds arr_0 (images) and arr_1 (label numbers), as the ADM evaluator reads them",
     "webdataset": "shards of .png, .cls and .json",
 }
 
 
-@click.command("export", short_help="A store as PNG folders, .npz or WebDataset.")
+@click.command("export", short_help="Write a store as PNG folders, .npz or WebDataset.")
 @click.argument("store", type=_PATH, metavar="STORE")
 @click.option("--out", required=True, type=_PATH, metavar="DIR", help="Directory of the export.")
-@click.option("--to", "form", required=True, type=click.Choice(["png", "npz", "webdataset"]), help="The form.")
+@click.option(
+    "--to", "form", required=True, type=click.Choice(["png", "npz", "webdataset"]), help="Format of the export."
+)
 @click.option("--split", type=click.Choice(["train", "held_out"]), help="Only this split. Default: all patches.")
-@click.option("--label", "labels", multiple=True, help="Only this label; may be given several times. Default: all.")
+@click.option("--label", "labels", multiple=True, help="Only this label; repeatable. Default: all.")
 @quiet_option
 @json_option
 def command(
@@ -28,8 +30,8 @@ def command(
 ) -> None:
     """Write the patches of STORE as PNG folders, as an .npz for the ADM evaluator, or as a WebDataset.
 
-    Synthetic patches keep saying that they are synthetic: in each PNG, in each JSON of a WebDataset, and in
-    export.json, which also gives the number of each label.
+    Synthetic patches stay marked as synthetic: in each PNG, in each JSON file of a WebDataset, and in export.json,
+    which also holds the number of each label.
 
     \b
       histosynth export store --out png --to png --split held_out
@@ -42,6 +44,6 @@ def command(
     numbers = ", ".join(f"{number} {label}" for label, number in result.labels.items()) or "none"
     text = (
         f"{result.patches} patches ({made if result.synthetic else 'real'}) in {out}"
-        f"{'' if result.made else ', there already'}\nlabels   {numbers}\nform     {_NEXT[form]}"
+        f"{'' if result.made else ', which existed already'}\nlabels   {numbers}\nform     {_NEXT[form]}"
     )
-    show({**asdict(result), "directory": str(out)}, text, as_json=as_json)
+    print_result({**asdict(result), "directory": str(out)}, text, as_json=as_json)

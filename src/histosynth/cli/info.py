@@ -1,32 +1,32 @@
-"""`histosynth info`: what is this slide, store, run, weights file, report or settings file?"""
+"""`histosynth info`: the kind and the content of a file, a directory or a preset."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from histosynth.cli.options import json_option, show
+from histosynth.cli.options import json_option, print_result
 
-_SHOWN = 8  # entries of a list; --json gives all
+_MAX_ITEMS = 8  # of a list in text; --json prints all
 
 
-@click.command(short_help="What is this slide, store, run, weights file, report or settings file?")
+@click.command(short_help="Describe a slide, store, run, weights file, report or settings file.")
 @click.argument("thing", metavar="ANYTHING", type=click.Path(path_type=Path))
 @json_option
 def command(thing: Path, as_json: bool) -> None:
-    """Say what ANYTHING is and what it holds.
+    """Print the kind and the content of ANYTHING.
 
-    ANYTHING: a slide, a folder of slides, outlines, labels, a patch store, a run, a weights file, a report, a
+    ANYTHING is a slide, a folder of slides, outlines, labels, a patch store, a run, a weights file, a report, a
     comparison, a reader study, a settings file or the name of a preset.
     """
     from histosynth.inspect.describe import describe
 
     facts = describe(thing)
-    show({"path": str(thing), **facts}, f"{thing}: {facts.pop('kind')}\n{as_lines(facts)}", as_json=as_json)
+    print_result({"path": str(thing), **facts}, f"{thing}: {facts.pop('kind')}\n{as_lines(facts)}", as_json=as_json)
 
 
 def as_lines(facts: dict[str, Any], *, indent: int = 2) -> str:
-    """Facts as aligned lines; a table in a table is indented below its name."""
+    """Return facts as aligned lines, with nested tables indented below their names."""
     width = max(map(len, facts), default=0)
     lines = []
     for key, value in facts.items():
@@ -41,8 +41,8 @@ def as_lines(facts: dict[str, Any], *, indent: int = 2) -> str:
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        more = f", … ({len(value)} in all)" if len(value) > _SHOWN else ""
-        return ", ".join(map(_plain, value[:_SHOWN])) + more or "none"
+        more = f", … ({len(value)} in total)" if len(value) > _MAX_ITEMS else ""
+        return ", ".join(map(_plain, value[:_MAX_ITEMS])) + more or "none"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""`histosynth normalize`: the colors of a store, without its slides."""
+"""`histosynth normalize`: stain normalization of a store, without its slides."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from histosynth.cli.options import json_option, quiet_option, show
+from histosynth.cli.options import json_option, print_result, quiet_option
 
 if TYPE_CHECKING:
     from histosynth.normalization.normalize import NormalizeResult
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
-@click.command("normalize", short_help="Stain normalization of a store.")
+@click.command("normalize", short_help="Normalize the stains of a store.")
 @click.argument("store", type=_PATH, metavar="STORE")
 @click.option("--out", required=True, type=_PATH, metavar="OUT", help="Directory of the normalized store.")
 @click.option(
@@ -28,16 +28,16 @@ _PATH = click.Path(path_type=Path)
     "--stain-target",
     default="",
     metavar="IMAGE|STORE|median",
-    help="Bring colors to those of an image or store, or to the median of all slides. Default: the built-in target.",
+    help="Normalize to the stains of an image or store, or to the median of all slides. Default: built in.",
 )
 @click.option(
     "--stain-per",
     default="slide",
     show_default=True,
     type=click.Choice(["slide", "patch"]),
-    help="One fit a slide on its pooled tissue pixels, or one a patch.",
+    help="One fit per slide, on its pooled tissue pixels, or one per patch.",
 )
-@click.option("--device", help="Compute there, with PyTorch: cuda, mps … Default: NumPy, on the processor.")
+@click.option("--device", help="Compute with PyTorch on this device: cuda, mps … Default: NumPy on the CPU.")
 @click.option("--preview", is_flag=True, help="Draw raw beside normalized patches: OUT/preview/stain.png.")
 @quiet_option
 @json_option
@@ -52,10 +52,10 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Normalize the stains of a store of raw colors: the same patches in the colors of one target.
+    """Normalize the stains of a store of raw patches to those of one target.
 
-    Every patch says what became of it, in the column `stain`: normalized, or skipped and why. A slide that allows no
-    fit keeps its colors. The same command run again finishes a store that was interrupted.
+    The column `stain` records the status of each patch: normalized, or skipped with the reason. A slide without a valid
+    fit keeps its colors. Rerun the command to resume after an interruption.
 
     \b
       histosynth patches slides/ --out raw --set patches.stain=none
@@ -74,9 +74,9 @@ def command(
         progress=not quiet,
     )
     if result.parts_resumed:
-        click.echo(f"histosynth: {result.parts_resumed} part(s) were done already", err=True)
+        click.echo(f"histosynth: {result.parts_resumed} part(s) were complete already", err=True)
     picture = str(result.preview) if result.preview else None
-    show({**asdict(result), "store": str(out), "preview": picture}, _text(result), as_json=as_json)
+    print_result({**asdict(result), "store": str(out), "preview": picture}, _text(result), as_json=as_json)
 
 
 def _text(result: "NormalizeResult") -> str:

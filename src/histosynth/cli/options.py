@@ -1,4 +1,4 @@
-"""Options that several verbs share."""
+"""Options that several verbs share, and the output of their results."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def settings_options(command: F) -> F:
 
 def device_option(command: F) -> F:
     """Add `--device`."""
-    return click.option("--device", help="cpu, cuda, cuda:1, mps … Default: the best there is.")(command)
+    return click.option("--device", help="cpu, cuda, cuda:1, mps … Default: the best available device.")(command)
 
 
 def quiet_option(command: F) -> F:
@@ -38,13 +38,13 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
 
 
-def show(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
-    """Print the result: `text` for people, `result` for machines; of many processes, the first does."""
+def print_result(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    """Print `text`, or `result` as JSON; of several processes, only the first prints."""
     if not main_process():
         return
     click.echo(json.dumps(result, ensure_ascii=False) if as_json else text)
 
 
 def main_process() -> bool:
-    """Whether this is the first of the processes that `torchrun` or `accelerate launch` started, or the only one."""
+    """Return whether this is the only process, or the first that `torchrun` or `accelerate launch` started."""
     return os.environ.get("RANK", "0") == "0"

@@ -1,4 +1,4 @@
-"""`histosynth pack`: a folder of tiles into a patch store."""
+"""`histosynth pack`: from a folder of tiles to a patch store."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from histosynth.cli.options import json_option, quiet_option, settings_options, show
+from histosynth.cli.options import json_option, print_result, quiet_option, settings_options
 from histosynth.errors import HistosynthError
 
 if TYPE_CHECKING:
@@ -18,19 +18,19 @@ _NAMED = 5
 _KNOWN = tuple(f"patches.{key}" for key in ("held_out", "held_out_patients", "folds", "fold", "seed"))
 
 
-@click.command("pack", short_help="A folder of tiles into a patch store.")
+@click.command("pack", short_help="Make a patch store from a folder of tiles.")
 @click.argument("folder", type=_PATH, metavar="FOLDER")
 @click.option("--out", required=True, type=_PATH, metavar="STORE", help="Directory of the patch store.")
 @click.option(
     "--labels",
     type=_PATH,
     metavar="CSV",
-    help="Table of file and label, and perhaps patient (or group) and split. Default: a subfolder a class.",
+    help="Table of file and label, optionally patient (or group) and split. Default: one subfolder per class.",
 )
-@click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for tiles that state none.")
-@click.option("--size", type=click.IntRange(8), metavar="PX", help="Side of a patch. Default: that of the tiles.")
+@click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for tiles without a stated value.")
+@click.option("--size", type=click.IntRange(8), metavar="PX", help="Side of a patch. Default: the side of the tiles.")
 @click.option("--crop", type=click.IntRange(8), metavar="PX", help="Cut squares of this side from each tile first.")
-@click.option("--skip-bad-tiles", is_flag=True, help="Go on without unusable tiles; the manifest names them.")
+@click.option("--skip-bad-tiles", is_flag=True, help="Skip unusable tiles; the manifest lists them.")
 @settings_options
 @quiet_option
 @json_option
@@ -47,10 +47,10 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Make a patch store from PNG, JPEG or TIFF tiles that were cut elsewhere: a subfolder a class, or --labels.
+    """Make a patch store from PNG, JPEG or TIFF tiles: one subfolder per class, or a table with --labels.
 
-    Of the settings, held_out, held_out_patients, folds, fold and seed of [patches] count. The same command run again
-    finishes a store that was interrupted.
+    The settings held_out, held_out_patients, folds, fold and seed of [patches] apply. Rerun the command to resume
+    after an interruption.
 
     \b
       histosynth pack tiles/ --out store --mpp 0.5
@@ -62,7 +62,7 @@ def command(
     for override in overrides:
         key = override.partition("=")[0].strip()
         if key.startswith("patches.") and key not in _KNOWN:
-            raise HistosynthError(f"--set {key} does nothing here: pack heeds {', '.join(_KNOWN)}; leave it out")
+            raise HistosynthError(f"--set {key} does not apply to pack, which uses {', '.join(_KNOWN)}; remove it")
     result = pack(
         folder,
         out=out,
@@ -76,27 +76,27 @@ def command(
     )
     for note in _notes(result):
         click.echo(f"histosynth: {note}", err=True)
-    show({**asdict(result), "store": str(out)}, _table(result), as_json=as_json)
+    print_result({**asdict(result), "store": str(out)}, _table(result), as_json=as_json)
 
 
 def _notes(result: "PackResult") -> Iterator[str]:
-    """What must not pass unseen."""
+    """Yield what the user must know about the result."""
     if result.parts_resumed:
-        yield f"{result.parts_resumed} part(s) were done already"
+        yield f"{result.parts_resumed} part(s) were complete already"
     if result.parts_remade:
-        yield f"{result.parts_remade} part(s) were made anew: their tiles or options have changed"
+        yield f"{result.parts_remade} part(s) were written again because their tiles or options have changed"
     if result.tiles_without_patient:
         yield (
-            f"CAUTION: nothing names the patient of {result.tiles_without_patient} tile(s): each counts as a patient "
-            "of its own, so tiles of one patient may lie on both sides of the split; name patients with --labels CSV"
+            f"CAUTION: {result.tiles_without_patient} tile(s) have no patient, and each counts as a separate patient: "
+            "tiles of one patient may be on both sides of the split; name the patients with --labels CSV"
         )
     if not result.mpp:
-        yield "nothing states the microns per pixel of the tiles; pass --mpp if you know it"
+        yield "the tiles have no microns-per-pixel value; pass --mpp if you know it"
     elif len(result.mpp) > 1:
         scales = ", ".join(f"{mpp:g}" for mpp in result.mpp)
-        yield f"the tiles are of {len(result.mpp)} scales: {scales} microns per pixel"
+        yield f"the tiles have {len(result.mpp)} different scales: {scales} microns per pixel"
     if result.tiles_skipped:
-        yield f"{len(result.tiles_skipped)} tile(s) were skipped (the manifest names all):"
+        yield f"{len(result.tiles_skipped)} tile(s) were skipped (the manifest lists all):"
     for name in [*result.tiles_skipped][:_NAMED]:
         yield f"  {name}: {result.tiles_skipped[name]}"
     for what, names in (
@@ -105,9 +105,9 @@ def _notes(result: "PackResult") -> Iterator[str]:
     ):
         if names:
             more = ", …" if len(names) > _NAMED else ""
-            yield f"{len(names)} {what}: {', '.join(names[:_NAMED])}{more} (the manifest names all)"
+            yield f"{len(names)} {what}: {', '.join(names[:_NAMED])}{more} (the manifest lists all)"
     if result.other_files:
-        yield f"{result.other_files} file(s) of other kinds were left alone"
+        yield f"{result.other_files} file(s) of other kinds were ignored"
 
 
 def _table(result: "PackResult") -> str:
@@ -123,5 +123,5 @@ def _table(result: "PackResult") -> str:
             for label, split in result.patches_by_label.items()
         ]
         following = f"histosynth train {result.store} --out RUN"
-    told = f"{result.patches} patches of {result.tiles} tile(s) and {result.patients} patient(s) in {result.store}"
-    return "\n".join([*rows, told, f"next: {following}"])
+    summary = f"{result.patches} patches of {result.tiles} tile(s) and {result.patients} patient(s) in {result.store}"
+    return "\n".join([*rows, summary, f"next: {following}"])

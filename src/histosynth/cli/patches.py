@@ -1,4 +1,4 @@
-"""`histosynth patches`: slides, outlines and labels into a patch store."""
+"""`histosynth patches`: from slides, outlines and labels to a patch store."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from histosynth.cli.options import json_option, quiet_option, settings_options, show
+from histosynth.cli.options import json_option, print_result, quiet_option, settings_options
 
 if TYPE_CHECKING:
     from histosynth.patches.extract import ExtractionResult
@@ -17,38 +17,43 @@ _PATH = click.Path(path_type=Path)
 _NAMED = 5
 
 
-@click.command("patches", short_help="Slides, outlines and labels into a patch store.")
+@click.command("patches", short_help="Make a patch store from slides, outlines and labels.")
 @click.argument("slides", nargs=-1, required=True, type=_PATH, metavar="SLIDE_OR_FOLDER...")
 @click.option("--out", required=True, type=_PATH, metavar="STORE", help="Directory of the patch store.")
 @click.option(
     "--outlines",
     type=_PATH,
     metavar="DIR",
-    help="Outlines by QuPath, ASAP, ImageScope, HALO or NDP.view, named as the slides. Default: tissue.",
+    help="Outlines of QuPath, ASAP, ImageScope, HALO or NDP.view, named like the slides. Default: all tissue.",
 )
 @click.option(
-    "--tumor-class", multiple=True, metavar="NAME", help="Class of outlines that is tumor; repeatable. Default: Tumor."
+    "--tumor-class",
+    multiple=True,
+    metavar="NAME",
+    help="Class of the outlines to use as tumor; repeatable. Default: Tumor.",
 )
 @click.option(
-    "--exclude-class", multiple=True, metavar="NAME", help="Class of outlines to take away from it; repeatable."
+    "--exclude-class", multiple=True, metavar="NAME", help="Class of the outlines to exclude from it; repeatable."
 )
 @click.option(
     "--outline-origin",
     type=click.Choice(["auto", "slide", "bounds"]),
     metavar="WHERE",
-    help="Outlines count from the corner of the slide or of its scanned bounds. Default: auto, as the tool does.",
+    help="Origin of the outlines: the corner of the slide or of its scanned bounds. Default: auto, by the tool.",
 )
 @click.option("--labels", type=_PATH, metavar="CSV", help="Labels by slide_id or patient_id. Default: no labels.")
-@click.option("--split-table", type=_PATH, metavar="CSV", help="Your own split: patient_id (or slide_id), and split.")
 @click.option(
-    "--stain-target", metavar="IMAGE|STORE", help="Bring colors to those of an image or store. Default: built in."
+    "--split-table", type=_PATH, metavar="CSV", help="A split by patient_id or slide_id, instead of the drawn one."
 )
-@click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster (tcp://host:8786) that does the work.")
-@click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for slides that state none.")
-@click.option("--mpp-table", type=_PATH, metavar="CSV", help="slide_id,mpp: counts whatever a slide states.")
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes. Default: one a core.")
-@click.option("--skip-bad-slides", is_flag=True, help="Go on without unusable slides; the manifest names them.")
-@click.option("--preview", is_flag=True, help="Draw what was taken and left out: STORE/preview/index.html.")
+@click.option(
+    "--stain-target", metavar="IMAGE|STORE", help="Normalize to the stains of an image or store. Default: built in."
+)
+@click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster (tcp://host:8786) to run on.")
+@click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for slides without a stated value.")
+@click.option("--mpp-table", type=_PATH, metavar="CSV", help="Table slide_id,mpp; takes precedence over the slides.")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes. Default: one per core.")
+@click.option("--skip-bad-slides", is_flag=True, help="Skip unusable slides; the manifest lists them.")
+@click.option("--preview", is_flag=True, help="Draw patches and rejected regions: STORE/preview/index.html.")
 @settings_options
 @quiet_option
 @json_option
@@ -73,10 +78,10 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Cut patches from slides: places inside the outlines, a seeded draw, quality control, stain normalization, a split
-    by patient.
+    """Extract patches from slides: candidate regions inside the outlines, a seeded draw, quality control, stain
+    normalization and a split by patient.
 
-    The same command run again finishes a store that was interrupted.
+    Rerun the command to resume after an interruption.
 
     \b
       histosynth patches slides/ --outlines outlines/ --labels labels.csv --out store
@@ -85,7 +90,7 @@ def command(
     from histosynth.config import load_settings
     from histosynth.patches.extract import extract
 
-    given = {
+    options = {
         "tumor_classes": tumor_class,
         "exclude_classes": exclude_class,
         "outline_origin": outline_origin,
@@ -94,7 +99,7 @@ def command(
     result = extract(
         slides,
         out=out,
-        settings=load_settings(config, overrides=[*overrides, *_given_settings(given)]).patches,
+        settings=load_settings(config, overrides=[*overrides, *_as_overrides(options)]).patches,
         outlines=outlines,
         labels=labels,
         split_table=split_table,
@@ -109,20 +114,20 @@ def command(
     for note in _notes(result):
         click.echo(f"histosynth: {note}", err=True)
     page = str(result.preview) if result.preview else None
-    show({**asdict(result), "store": str(out), "preview": page}, _table(result), as_json=as_json)
+    print_result({**asdict(result), "store": str(out), "preview": page}, _table(result), as_json=as_json)
 
 
-def _given_settings(given: Mapping[str, Any]) -> list[str]:
-    """Options that are settings, as overrides; JSON texts and lists are TOML too."""
-    return [f"patches.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value]
+def _as_overrides(options: Mapping[str, Any]) -> list[str]:
+    """Return options that are settings as overrides; JSON strings and lists are valid TOML."""
+    return [f"patches.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in options.items() if value]
 
 
 def _notes(result: "ExtractionResult") -> Iterator[str]:
-    """What must not pass unseen."""
+    """Yield what the user must know about the result."""
     if result.slides_resumed:
-        yield f"{result.slides_resumed} slide(s) were done already"
+        yield f"{result.slides_resumed} slide(s) were complete already"
     if result.slides_remade:
-        yield f"{result.slides_remade} slide(s) were made anew: their settings or inputs have changed"
+        yield f"{result.slides_remade} slide(s) were extracted again because their settings or inputs have changed"
     if result.slides_without_patch:
         yield f"{len(result.slides_without_patch)} slide(s) gave no patch: {', '.join(result.slides_without_patch)}"
     if result.slides_skipped:
@@ -131,7 +136,7 @@ def _notes(result: "ExtractionResult") -> Iterator[str]:
         yield f"  {slide_id}: {reason}"
     if unused := result.labels_without_slide:
         more = ", …" if len(unused) > _NAMED else ""
-        yield f"{len(unused)} label(s) without a slide: {', '.join(unused[:_NAMED])}{more} (the manifest names all)"
+        yield f"{len(unused)} label(s) without a slide: {', '.join(unused[:_NAMED])}{more} (the manifest lists all)"
     if unknown := result.split_without_slide:
         more = ", …" if len(unknown) > _NAMED else ""
         yield f"{len(unknown)} name(s) in the split table without a slide: {', '.join(unknown[:_NAMED])}{more}"
@@ -140,7 +145,7 @@ def _notes(result: "ExtractionResult") -> Iterator[str]:
 
 
 def _table(result: "ExtractionResult") -> str:
-    """Patches by label and split, why places of the grid fell away, and what to do next."""
+    """Return the patches by label and split, the rejected candidate regions by reason, and the next command."""
     width = max(len(label) for label in ("label", *result.patches_by_label))
     rejected = ", ".join(f"{count} {reason}" for reason, count in result.rejected.items() if count)
     rows = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from histosynth.cli.options import device_option, json_option, quiet_option, settings_options, show
+from histosynth.cli.options import device_option, json_option, print_result, quiet_option, settings_options
 from histosynth.config import load_settings
 
 
@@ -78,4 +78,4 @@ def command(
         f"store    {result.store}\nsheet    {result.sheet}\n"
         f"next     histosynth evaluate --real STORE --fake {result.store} --out REPORT"
     )
-    show(facts, text, as_json=as_json)
+    print_result(facts, text, as_json=as_json)

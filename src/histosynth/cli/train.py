@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from histosynth.cli.options import device_option, json_option, quiet_option, settings_options, show
+from histosynth.cli.options import device_option, json_option, print_result, quiet_option, settings_options
 from histosynth.config import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def command(
         f"{result.hours:.2f} hours in all\n"
         f"run      {result.run}\nweights  {result.weights}\nnext     {following}"
     )
-    show(facts, text, as_json=as_json)
+    print_result(facts, text, as_json=as_json)
 
 
 def _checkups(store: Path, settings: Settings, device: str | None) -> "list[Checkup]":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from histosynth.cli.options import json_option, show
+from histosynth.cli.options import json_option, print_result
 
 
 @click.command(short_help="How a run is doing, in the terminal.")
@@ -30,7 +30,7 @@ def command(run: Path, once: bool, every: float, as_json: bool) -> None:
         facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(found).items()}
         if not (once or as_json):
             click.clear()
-        show(facts, as_text(found), as_json=as_json)
+        print_result(facts, as_text(found), as_json=as_json)
         if once or found.status != "running":
             return
         time.sleep(every)

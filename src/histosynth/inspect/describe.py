@@ -35,5 +35,7 @@ def describe(path: Path) -> Facts:
     if str(path) in presets() or path.suffix == ".toml":
         return files.settings(path)
     if not path.exists():
-        raise HistosynthError(f"no file, directory or preset '{path}'{did_you_mean(str(path), presets())}; name {KNOWN}")
+        raise HistosynthError(
+            f"no file, directory or preset '{path}'{did_you_mean(str(path), presets())}; name {KNOWN}"
+        )
     return _BY_SUFFIX.get(path.suffix.lower(), files.slide)(path)

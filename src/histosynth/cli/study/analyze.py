@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from histosynth.cli.options import json_option, quiet_option, show
+from histosynth.cli.options import json_option, print_result, quiet_option
 from histosynth.cli.study.options import database_option
 
 _PATH = click.Path(path_type=Path)
@@ -45,4 +45,4 @@ def command(
         study, out=out, interim=interim, margin=margin, alpha=alpha, seed=seed, database=database, progress=not quiet
     )
     said = [*found.verdict, *(f"! {caution.text}" for caution in found.cautions)]
-    show(facts_of(found), "\n".join([*said, f"report   {out / PAGE}"]), as_json=as_json)
+    print_result(facts_of(found), "\n".join([*said, f"report   {out / PAGE}"]), as_json=as_json)

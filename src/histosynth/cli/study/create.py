@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from histosynth.cli.options import json_option, quiet_option, show
+from histosynth.cli.options import json_option, print_result, quiet_option
 from histosynth.cli.study.options import database_option
 from histosynth.config import StudySettings, study_settings
 from histosynth.study import require
@@ -86,7 +86,7 @@ def command(
     warned = "".join(f"! {text}\n" for text in made.manifest["warnings"])
     links = "\n".join(f"{name:12} {link}" for name, link in made.links.items())
     text = f"{counted}\n{warned}study    {made.study}\nlinks    (told once; keep them)\n{links}\n"
-    show(facts, f"{text}next     histosynth study serve {made.study}", as_json=as_json)
+    print_result(facts, f"{text}next     histosynth study serve {made.study}", as_json=as_json)
 
 
 def _named(fake: str) -> tuple[str | None, Path]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from histosynth.cli.options import json_option, show
+from histosynth.cli.options import json_option, print_result
 from histosynth.cli.study.options import database_option
 
 _PATH = click.Path(path_type=Path)
@@ -35,4 +35,4 @@ def command(study: Path, out: Path, form: str | None, interim: bool, database: s
     found = unblind(study, interim=interim, database=database)
     export(found, out, form=to)
     facts = {"file": str(out), "form": to, "readings": len(found.readings), "interim": bool(found.missing)}
-    show(facts, f"{len(found.readings)} readings in {out}", as_json=as_json)
+    print_result(facts, f"{len(found.readings)} readings in {out}", as_json=as_json)

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import click
 
-from histosynth.cli.options import json_option, quiet_option, show
+from histosynth.cli.options import json_option, print_result, quiet_option
 
 
 @click.command("plan", short_help="How many readers and cases a study needs.")
@@ -66,4 +66,4 @@ def command(
         simulations=simulations, seed=seed, max_cases=max_cases,
     )  # fmt: skip
     found = plan(assumptions, readers=numbers, repeats=repeats, progress=not quiet)
-    show(asdict(found), as_text(found), as_json=as_json)
+    print_result(asdict(found), as_text(found), as_json=as_json)
