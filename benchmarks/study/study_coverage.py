@@ -34,7 +34,7 @@ from histosynth.study.statistics.equivalence import equivalence
 from histosynth.study.statistics.generators import difference
 from histosynth.study.statistics.learning import learning
 from histosynth.study.statistics.proportion import Proportion
-from histosynth.study.statistics.roc import area_at_large, area_of_wins, wins
+from histosynth.study.statistics.roc import area_at_large, area_from_kernel, mann_whitney_kernel
 from histosynth.study.statistics.signal import signal
 from histosynth.study.statistics.times import times
 
@@ -113,14 +113,14 @@ def one_study(d: float, rng: np.random.Generator) -> Iterator[tuple[str, bool | 
         said = score > 0
         correct = (said == SYNTHETIC).astype(float)
         found = {p.scope: p for p in pooled(correct, strata=strata)}
-        psi = np.stack([wins(row, SYNTHETIC) for row in score])
+        psi = np.stack([mann_whitney_kernel(row, SYNTHETIC) for row in score])
         if number == 1:
             yield "accuracy, one reader", covers(found["one reader"], readers.accuracy[0])
             own = signal(said[0], SYNTHETIC)
             yield "sensitivity, one reader", covers(own.sensitivity, readers.sensitivity[0])
             yield "d', one reader", covers(own.d_prime, readers.skill[0])
             yield "criterion, one reader", covers(own.criterion, (readers.threshold - readers.skill / 2)[0])
-            yield "area, one reader (DeLong)", covers(area_of_wins(psi[0]), readers.area[0])
+            yield "area, one reader (DeLong)", covers(area_from_kernel(psi[0]), readers.area[0])
             place = rng.permutation(CASES) / (CASES - 1)
             yield "learning (none), one reader", covers(learning(correct[0], place, np.zeros(CASES)), 0.0)
             yield "median time, one reader", covers(times(rng.lognormal(2, 0.6, CASES)).median, np.exp(2))
@@ -133,7 +133,10 @@ def one_study(d: float, rng: np.random.Generator) -> Iterator[tuple[str, bool | 
             yield f"area, readers at large ({number} read, bootstrap)", covers(mean, at_large_known("area", d))
             yield f"area, readers at large ({number} read)", covers(area_at_large(psi), at_large_known("area", d))
         else:
-            yield f"area, these {number} readers (DeLong)", covers(area_of_wins(psi.mean(axis=0)), readers.area.mean())
+            yield (
+                f"area, these {number} readers (DeLong)",
+                covers(area_from_kernel(psi.mean(axis=0)), readers.area.mean()),
+            )
             mean = bootstrap.mean_area(psi, rng=rng)
             yield f"area, these {number} readers (bootstrap)", covers(mean, readers.area.mean())
             yield (

@@ -42,7 +42,7 @@ from histosynth.study.design.create import create
 
 PX = 128
 TWICE = 0.05
-PATIENCE_S = 10.0
+REQUEST_TIMEOUT_S = 10.0
 
 
 @dataclass
@@ -116,7 +116,9 @@ def make_study(root: Path, *, readers: int, cases: int) -> tuple[Path, list[str]
     return made.study, [link.rpartition("/")[2] for link in made.links.values()]
 
 
-async def patiently(http: httpx.AsyncClient, method: str, path: str, **more: object) -> tuple[httpx.Response, float]:
+async def request_with_retries(
+    http: httpx.AsyncClient, method: str, path: str, **more: object
+) -> tuple[httpx.Response, float]:
     """Ask until somebody answers, as the page's script does; the reply, and how long it alone took."""
     wait = 0.05
     while True:
@@ -135,18 +137,20 @@ async def read(port: int, token: str, seen: Figures, *, pause_s: float) -> None:
     """One reader, from the link to the last case."""
     hidden = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
     async with httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{port}", headers={"Sec-Fetch-Site": "same-origin"}, timeout=PATIENCE_S
+        base_url=f"http://127.0.0.1:{port}", headers={"Sec-Fetch-Site": "same-origin"}, timeout=REQUEST_TIMEOUT_S
     ) as http:
-        await patiently(http, "GET", f"/r/{token}")
-        welcome, _ = await patiently(http, "GET", "/welcome")
-        await patiently(http, "POST", "/welcome", data=dict(hidden.findall(welcome.text)) | {"consent": "yes"})
+        await request_with_retries(http, "GET", f"/r/{token}")
+        welcome, _ = await request_with_retries(http, "GET", "/welcome")
+        await request_with_retries(
+            http, "POST", "/welcome", data=dict(hidden.findall(welcome.text)) | {"consent": "yes"}
+        )
         while True:
-            page, _ = await patiently(http, "GET", "/case")
+            page, _ = await request_with_retries(http, "GET", "/case")
             if page.status_code == 303:  # to the thanks
                 return
             fields = dict(hidden.findall(page.text))
             shown = fields["presentation"]
-            _, took = await patiently(http, "GET", f"/picture/{shown}")
+            _, took = await request_with_retries(http, "GET", f"/picture/{shown}")
             seen.picture_s.append(took)
             await asyncio.sleep(pause_s and random.expovariate(1 / pause_s))
             said, confidence = random.choice(["real", "synthetic"]), random.randint(1, 5)
@@ -156,7 +160,7 @@ async def read(port: int, token: str, seen: Figures, *, pause_s: float) -> None:
             seen.doubled_posts += clicks - 1
             replies = await asyncio.gather(
                 *(
-                    patiently(http, "POST", "/answer", data=form, headers={"Accept": "application/json"})
+                    request_with_retries(http, "POST", "/answer", data=form, headers={"Accept": "application/json"})
                     for _ in range(clicks)
                 )
             )

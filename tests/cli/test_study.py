@@ -17,7 +17,7 @@ from histosynth.inspect.describe import describe
 from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.store import write_manifest
 from histosynth.study.records.database import open_study
-from histosynth.study.records.links import organizer_link_once
+from histosynth.study.records.links import create_organizer_link
 
 LINK = r"http://127\.0\.0\.1:8000/r/([\w-]{22})"
 
@@ -167,4 +167,4 @@ def test_a_port_that_is_taken_is_told_and_no_link_lost(run, stores, tmp_path):
         code, out, err = run("serve", tmp_path / "study", "--port", port)
     assert (code, out) == (2, "")
     assert f"cannot listen at 127.0.0.1:{port} (Address already in use)" in err
-    assert organizer_link_once(open_study(tmp_path / "study")) is not None
+    assert create_organizer_link(open_study(tmp_path / "study")) is not None

@@ -28,7 +28,7 @@ from histosynth.study.records.database import (
     Study,
     now,
     open_study,
-    url_in,
+    sqlite_url,
 )
 from histosynth.study.records.tokens import hash_token, new_id, new_token
 
@@ -48,7 +48,7 @@ class TinyStudy:
 
     def readings(self, reader_id: int = 1) -> list[Reading]:
         """What a reader has said, in the order of showing."""
-        with self.database.looking() as session:
+        with self.database.read_session() as session:
             query = select(Reading).join(Presentation).where(Presentation.reader_id == reader_id)
             return list(session.scalars(query.order_by(Presentation.position)))
 
@@ -58,7 +58,7 @@ def fill(database: Database, *, readers: int, cases: int, practice: int, repeats
     rng = np.random.default_rng(0)
     tokens = [new_token() for _ in range(readers)]
     database.create_tables()
-    with database.writing() as session:
+    with database.write_session() as session:
         settings = {"patch_px": 32, "mpp": 0.5}
         session.add(
             Study(id=1, title="A study", created_at=now(), seed=0, margin=0.1, alpha=0.05, settings=settings,
@@ -92,7 +92,7 @@ def fill(database: Database, *, readers: int, cases: int, practice: int, repeats
 def study_of(path: Path, *, readers: int, cases: int, practice: int = 0, repeats: int = 0) -> TinyStudy:
     """A study in SQLite, or in the database that HISTOSYNTH_TEST_DATABASE names, which loses what it held."""
     path.mkdir()
-    url = os.environ.get("HISTOSYNTH_TEST_DATABASE", url_in(path))
+    url = os.environ.get("HISTOSYNTH_TEST_DATABASE", sqlite_url(path))
     Base.metadata.drop_all(create_engine(url))
     tokens = fill(Database(url), readers=readers, cases=cases, practice=practice, repeats=repeats)
     database = open_study(path, database=url)
@@ -179,7 +179,7 @@ def browse(tiny_study: TinyStudy) -> Callable[..., Browser]:
     return opened
 
 
-class Seat:
+class ReaderPage:
     """A reader before a real browser."""
 
     def __init__(self, page: Any, server: str, token: str) -> None:
@@ -222,18 +222,23 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def sit(chromium: Any, tiny_study: TinyStudy, request: pytest.FixtureRequest) -> Iterator[Callable[..., Seat]]:
-    """Seat a reader: `sit(reader, server)`. An error of a script, or a breach of the policy, fails the test."""
+def open_reader_page(
+    chromium: Any, tiny_study: TinyStudy, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., ReaderPage]]:
+    """Open a browser page for a reader: `open_reader_page(reader, server)`.
+
+    A script error or a violation of the content security policy fails the test.
+    """
     contexts, errors = [], []
 
-    def seated(reader: int = 0, *, server: str | None = None, **options: Any) -> Seat:
+    def seated(reader: int = 0, *, server: str | None = None, **options: Any) -> ReaderPage:
         context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
         context.set_default_timeout(15_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda told: errors.append(told.text) if "Security Policy" in told.text else None)
-        return Seat(page, server or request.getfixturevalue("server"), tiny_study.tokens[reader])
+        return ReaderPage(page, server or request.getfixturevalue("server"), tiny_study.tokens[reader])
 
     yield seated
     for context in contexts:

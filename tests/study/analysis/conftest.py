@@ -12,7 +12,7 @@ from histosynth.study.records.exchange import Answer
 
 def answer_all(study: Any, number: int, *, but: int = 0) -> None:
     """Let a reader answer all but the last few presentations: "synthetic" always, more surely each time."""
-    reader = study.answers.reader_of(study.tokens[number], address="127.0.0.1")
+    reader = study.answers.reader_by_token(study.tokens[number], address="127.0.0.1")
     assert reader is not None
     study.answers.consent(reader, address="127.0.0.1")
     for given in range(7 - but):

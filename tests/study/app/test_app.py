@@ -126,7 +126,7 @@ def test_time_is_the_shorter_of_two(browse, tiny_study) -> None:
     browser = browse(0)
     for visible_ms in (1, 3_600_000, 0):
         presentation = browser.form("/case")["presentation"]
-        with tiny_study.database.writing() as session:
+        with tiny_study.database.write_session() as session:
             ago = now(days=-10 / 86_400)
             session.execute(
                 update(Presentation).where(Presentation.presentation_id == presentation).values(shown_at=ago)
@@ -141,7 +141,7 @@ def test_the_first_showing_counts(browse, tiny_study) -> None:
     browser = browse(0)
 
     def shown() -> list[str]:
-        with tiny_study.database.looking() as session:
+        with tiny_study.database.read_session() as session:
             return [p for p in session.scalars(select(Presentation.shown_at)) if p]
 
     browser.http.get("/case")
@@ -173,14 +173,14 @@ def test_a_visit_ends_with_its_link(browse, tiny_study) -> None:
     )
     for change in (revoked, renewed, expired):
         browser = browse(0, consent=False)
-        with tiny_study.database.writing() as session:
+        with tiny_study.database.write_session() as session:
             before = session.get_one(Reader, 1)
             kept = {name: getattr(before, name) for name in change}
             session.execute(update(Reader).where(Reader.reader_id == 1).values(**change))
         refused = browser.http.get("/welcome")
         assert refused.status_code == 401
         assert "open your link" in refused.text
-        with tiny_study.database.writing() as session:
+        with tiny_study.database.write_session() as session:
             session.execute(update(Reader).where(Reader.reader_id == 1).values(**kept))
 
 
@@ -239,7 +239,7 @@ def test_headers_on_every_reply(browse) -> None:
 def test_a_fault_of_the_server_is_told_plainly(browse, tiny_study, monkeypatch) -> None:
     browser = browse(0)
     fields = browser.form("/case") | {"said": "real", "confidence": "3"}
-    answers = type(browser.http.app.state.desk.answers)
+    answers = type(browser.http.app.state.study.answers)
 
     def fails(error: Exception):
         def store(*_: object, **__: object) -> None:
@@ -262,7 +262,7 @@ def test_a_fault_of_the_server_is_told_plainly(browse, tiny_study, monkeypatch) 
 
 def organizer_token(study) -> str:
     token = new_token()
-    with study.database.writing() as session:
+    with study.database.write_session() as session:
         session.get_one(Study, 1).organizer_hash = hash_token(token)
     return token
 
@@ -272,7 +272,7 @@ def test_the_organizer_sees_progress_and_no_more(browse, tiny_study) -> None:
     reader = browse(0)
     reader.answer(said="synthetic")
     assert reader.http.get("/organizer").status_code == 401
-    with tiny_study.database.writing() as session:
+    with tiny_study.database.write_session() as session:
         session.get_one(Reader, 2).revoked_at = now()
     http = browse().http
     opened = http.get(f"/organizer/{token}")

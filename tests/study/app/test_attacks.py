@@ -22,16 +22,16 @@ import time
 import pytest
 from sqlalchemy import func, select
 
-from histosynth.study.app import timeouts as patience
-from histosynth.study.app.limits import Limiter
-from histosynth.study.app.state import furnish
+from histosynth.study.app import timeouts
+from histosynth.study.app.limits import RateLimiter
+from histosynth.study.app.state import create_state
 from histosynth.study.records.database import Picture, Presentation, Reading
 
 JSON = {"Accept": "application/json"}
 
 
 def stored(study) -> int:
-    with study.database.looking() as session:
+    with study.database.read_session() as session:
         return session.scalar(select(func.count()).select_from(Reading))
 
 
@@ -92,7 +92,7 @@ def test_forged_ids(browse, tiny_study, forged) -> None:
 
 
 def test_case_ids_open_nothing(browse, tiny_study) -> None:
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         cases = list(session.scalars(select(Picture.case_id)))
     browser = browse(0)
     assert {browser.http.get(f"/picture/{case}").status_code for case in cases} == {404}
@@ -101,7 +101,7 @@ def test_case_ids_open_nothing(browse, tiny_study) -> None:
 def test_looking_ahead(browse, tiny_study) -> None:
     """The next picture may be fetched, none beyond it, and no answer given."""
     browser = browse(0)
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         query = select(Presentation.presentation_id).where(Presentation.reader_id == 1)
         order = list(session.scalars(query.order_by(Presentation.position)))
     assert [browser.http.get(f"/picture/{p}").status_code for p in order] == [200, 200, *[409] * 5]
@@ -153,7 +153,7 @@ def test_an_old_browser_is_let_in_by_its_token(browse, tiny_study, origin) -> No
 def test_consent_cannot_be_skipped_or_forged(browse, tiny_study) -> None:
     browser = browse(0, consent=False)
     presentation = tiny_study.answers.next_step(
-        tiny_study.answers.reader_of(tiny_study.tokens[0], address="")
+        tiny_study.answers.reader_by_token(tiny_study.tokens[0], address="")
     ).presentation_id
     fields = browser.form("/welcome") | {"presentation": presentation, "said": "real", "confidence": "3"}
     assert browser.http.post("/answer", data=fields, headers=JSON).status_code == 403
@@ -180,7 +180,7 @@ def test_injection_in_a_comment(browse, tiny_study) -> None:
     """It is kept word for word, and no page of the study shows it."""
     browser = browse(0)
     assert browser.answer(comment=COMMENT).status_code == 200
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         assert session.scalars(select(Reading.comment)).all() == [COMMENT]
     for path in ("/case", "/pause", "/instructions"):
         assert "alert(1)" not in browser.http.get(path).text
@@ -221,8 +221,8 @@ def test_other_methods(browse, tiny_study, method) -> None:
 
 def test_a_flood_of_forms(browse, tiny_study) -> None:
     browser = browse(0)
-    desk = browser.http.app.state.desk
-    object.__setattr__(desk, "posts", Limiter(burst=2, per_second=0.1))
+    state = browser.http.app.state.study
+    object.__setattr__(state, "form_posts", RateLimiter(burst=2, per_second=0.1))
     replies = [browser.answer() for _ in range(4)]
     assert [r.status_code for r in replies] == [200, 200, 429, 429]
     assert int(replies[-1].headers["Retry-After"]) >= 9
@@ -239,8 +239,8 @@ def test_the_audit_log_cannot_be_flooded(browse, tiny_study) -> None:
 @pytest.fixture
 def port(monkeypatch, request) -> int:
     """The port of a server whose patience is short."""
-    monkeypatch.setattr(patience, "HEADER_SECONDS", 1)
-    monkeypatch.setattr("histosynth.study.app.middleware.BODY_SECONDS", 0.4)
+    monkeypatch.setattr(timeouts, "HEADER_TIMEOUT_S", 1)
+    monkeypatch.setattr("histosynth.study.app.middleware.BODY_TIMEOUT_S", 0.4)
     return int(request.getfixturevalue("server").rpartition(":")[2])
 
 
@@ -255,7 +255,7 @@ def spoken(connection: socket.socket) -> bytes:
 
 def test_path_traversal(port, tiny_study) -> None:
     """Byte for byte as an attacker sends it: a client library would tidy the path first."""
-    static = furnish(tiny_study.database).static
+    static = create_state(tiny_study.database).static
     up = ["..", "%2e%2e", "..%2f..", "%2e%2e%2f%2e%2e", "....//", "..%5c..", "..%c0%af.."]
     paths = [f"{static}/{step}/{step}/errors.py" for step in up]
     paths += [f"{static}/{tail}" for tail in ("/etc/passwd", "%00", "", "a" * 5000)]

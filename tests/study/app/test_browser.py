@@ -12,8 +12,8 @@ expect = pytest.importorskip("playwright.sync_api").expect
 TABLET = {"viewport": {"width": 820, "height": 1180}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
 
-def test_keyboard_alone_on_a_desktop(sit, server, tiny_study) -> None:
-    page = sit().page
+def test_keyboard_alone_on_a_desktop(open_reader_page, server, tiny_study) -> None:
+    page = open_reader_page().page
     page.goto(f"{server}/r/{tiny_study.tokens[0]}")
     assert page.url == f"{server}/welcome"
     press = page.keyboard.press
@@ -61,8 +61,8 @@ def test_keyboard_alone_on_a_desktop(sit, server, tiny_study) -> None:
     assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
 
 
-def test_touch_on_a_tablet(sit, server, tiny_study) -> None:
-    page = sit(1, **TABLET).page
+def test_touch_on_a_tablet(open_reader_page, server, tiny_study) -> None:
+    page = open_reader_page(1, **TABLET).page
     page.goto(f"{server}/r/{tiny_study.tokens[1]}")
     page.get_by_label("I have read this").tap()
     page.get_by_role("button", name="Begin").tap()
@@ -114,14 +114,14 @@ def pinch(page) -> None:
     expect(page.locator("output")).to_have_text("2×")
 
 
-def test_every_pixel_of_the_patch_is_a_square_of_the_screen(sit, server, tiny_study) -> None:
+def test_every_pixel_of_the_patch_is_a_square_of_the_screen(open_reader_page, server, tiny_study) -> None:
     """Of noise: each block of the screenshot is one color, that of the patch; at 1x all of it, at 8x its middle."""
-    seat = sit()
+    seat = open_reader_page()
     page = seat.page
     seat.begin()
     expect(page.locator(".frame.live")).to_be_visible()
     presentation = page.locator("[name=presentation]").input_value()
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         case = session.get_one(Presentation, presentation).case_id
         patch = np.asarray(Image.open(io.BytesIO(session.get_one(Picture, case).png)).convert("RGB"))
     box = page.locator(".frame img").bounding_box()

@@ -14,8 +14,8 @@ from histosynth.study.records.database import Presentation
 expect = pytest.importorskip("playwright.sync_api").expect
 
 
-def test_two_tabs_and_the_back_button(sit, server, tiny_study) -> None:
-    seat = sit()
+def test_two_tabs_and_the_back_button(open_reader_page, server, tiny_study) -> None:
+    seat = open_reader_page()
     page = seat.page
     seat.begin()
     other = page.context.new_page()
@@ -46,8 +46,8 @@ def test_two_tabs_and_the_back_button(sit, server, tiny_study) -> None:
     assert len(tiny_study.readings()) == 3
 
 
-def test_double_clicks_and_a_held_key(sit, server, tiny_study) -> None:
-    seat = sit()
+def test_double_clicks_and_a_held_key(open_reader_page, server, tiny_study) -> None:
+    seat = open_reader_page()
     page = seat.page
     seat.begin()
     seat.through_practice()
@@ -62,8 +62,8 @@ def test_double_clicks_and_a_held_key(sit, server, tiny_study) -> None:
     assert len(tiny_study.readings()) == 4
 
 
-def test_a_choice_made_before_the_scripts_have_loaded(sit, server, tiny_study) -> None:
-    seat = sit()
+def test_a_choice_made_before_the_scripts_have_loaded(open_reader_page, server, tiny_study) -> None:
+    seat = open_reader_page()
     page = seat.page
     seat.begin()
     waiting = []
@@ -79,8 +79,8 @@ def test_a_choice_made_before_the_scripts_have_loaded(sit, server, tiny_study) -
     assert [(r.said, r.confidence) for r in tiny_study.readings()] == [("synthetic", 5)]
 
 
-def test_reload_and_pause_keep_what_was_chosen(sit, server, tiny_study) -> None:
-    seat = sit()
+def test_reload_and_pause_keep_what_was_chosen(open_reader_page, server, tiny_study) -> None:
+    seat = open_reader_page()
     page = seat.page
     seat.begin()
     seat.answer("Synthetic", 5, press=False)
@@ -98,16 +98,16 @@ def test_reload_and_pause_keep_what_was_chosen(sit, server, tiny_study) -> None:
     expect(page.locator(".verdict")).to_be_visible()
     (kept,) = tiny_study.readings()
     assert (kept.said, kept.confidence, kept.comment, kept.changes) == ("synthetic", 5, "smeared nuclei", 0)
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         shown_at = session.get_one(Presentation, kept.presentation_id).shown_at
     passed = np.datetime64(kept.answered_at[:-6]) - np.datetime64(shown_at[:-6])
     assert kept.seconds + 1.2 < passed / np.timedelta64(1, "s")  # the pause does not count
     assert page.evaluate("localStorage.length") == 0
 
 
-def test_a_picture_that_does_not_come(sit, server, tiny_study) -> None:
+def test_a_picture_that_does_not_come(open_reader_page, server, tiny_study) -> None:
     """It is asked for again, and nobody answers what was not seen."""
-    seat = sit()
+    seat = open_reader_page()
     page = seat.page
     seat.begin()
     waiting = []
@@ -126,8 +126,8 @@ def test_a_picture_that_does_not_come(sit, server, tiny_study) -> None:
     assert len(tiny_study.readings()) == 1
 
 
-def test_offline_and_online_again(sit, server, tiny_study) -> None:
-    seat = sit()
+def test_offline_and_online_again(open_reader_page, server, tiny_study) -> None:
+    seat = open_reader_page()
     page = seat.page
     seat.begin()
     seat.through_practice()
@@ -142,9 +142,9 @@ def test_offline_and_online_again(sit, server, tiny_study) -> None:
     assert tiny_study.readings()[-1].said == "synthetic"
 
 
-def test_a_reply_that_is_lost(sit, server, tiny_study) -> None:
+def test_a_reply_that_is_lost(open_reader_page, server, tiny_study) -> None:
     """The answer is on disk, the page does not know: it sends it again, and is told that it is there."""
-    seat = sit()
+    seat = open_reader_page()
     page = seat.page
     seat.begin()
     seat.through_practice()
@@ -164,8 +164,8 @@ def test_a_reply_that_is_lost(sit, server, tiny_study) -> None:
     assert len(tiny_study.readings()) == 3
 
 
-def test_a_link_revoked_in_the_middle(sit, server, tiny_study) -> None:
-    seat = sit()
+def test_a_link_revoked_in_the_middle(open_reader_page, server, tiny_study) -> None:
+    seat = open_reader_page()
     page = seat.page
     seat.begin()
     page.context.clear_cookies()
@@ -191,13 +191,13 @@ def start(study, port: int) -> subprocess.Popen:
     raise AssertionError("the server did not start")
 
 
-def test_kill_9_of_the_server(sit, tiny_study) -> None:
+def test_kill_9_of_the_server(open_reader_page, tiny_study) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = start(tiny_study, port)
     try:
-        seat = sit(server=f"http://127.0.0.1:{port}")
+        seat = open_reader_page(server=f"http://127.0.0.1:{port}")
         page = seat.page
         seat.begin()
         seat.through_practice()

@@ -23,8 +23,8 @@ from histosynth.config import StudySettings
 from histosynth.store.part import Patch, decode_png, encode_png, part_path, write_part
 from histosynth.store.store import write_manifest
 from histosynth.study.app import create_app
-from histosynth.study.design.create import Created, create
-from histosynth.study.records.database import Case, Presentation, open_study, url_in
+from histosynth.study.design.create import CreatedStudy, create
+from histosynth.study.records.database import Case, Presentation, open_study, sqlite_url
 
 LABELS = ("IDHmut", "IDHwt")
 CASES, READERS, REPEATS = 60, 2, 8
@@ -32,7 +32,7 @@ HOST = "http://testserver"
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Created:
+def study(tmp_path_factory: pytest.TempPathFactory) -> CreatedStudy:
     root, rng = tmp_path_factory.mktemp("leak"), np.random.default_rng(0)
 
     def store(name: str, patches: list[Patch]) -> Path:
@@ -58,14 +58,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Created:
 class Harvest:
     """All that the readers' browsers were given, reply by reply, for each main presentation."""
 
-    def __init__(self, study: Created) -> None:
+    def __init__(self, study: CreatedStudy) -> None:
         self.replies: dict[str, dict[str, tuple[dict[str, str], bytes]]] = {}
         self.places: dict[str, int] = {}
         database = open_study(study.study)
-        app = create_app(url_in(study.study))
+        app = create_app(sqlite_url(study.study))
         for link in study.links.values():
             self._read(TestClient(app, base_url=HOST, headers={"Sec-Fetch-Site": "same-origin"}), link)
-        with database.looking() as session:
+        with database.read_session() as session:
             joined = session.query(Presentation.presentation_id, Case.truth, Presentation.case_id)
             rows = joined.join(Case, Case.case_id == Presentation.case_id).where(Presentation.part == "main").all()
             self.truth = {shown: truth == "real" for shown, truth, _ in rows}
@@ -94,7 +94,7 @@ class Harvest:
 
 
 @pytest.fixture(scope="module")
-def harvest(study: Created) -> Harvest:
+def harvest(study: CreatedStudy) -> Harvest:
     return Harvest(study)
 
 

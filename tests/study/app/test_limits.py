@@ -1,11 +1,11 @@
 """How often one may ask."""
 
-from histosynth.study.app.limits import Limiter, network
+from histosynth.study.app.limits import RateLimiter, network
 
 
 def test_a_bucket_fills_slowly() -> None:
     at = 0.0
-    limiter = Limiter(burst=2, per_second=0.5, clock=lambda: at)
+    limiter = RateLimiter(burst=2, per_second=0.5, clock=lambda: at)
     assert [limiter.take("a") for _ in range(3)] == [0, 0, 2]
     assert limiter.wait("b") == 0
     at = 1.0
@@ -17,8 +17,8 @@ def test_a_bucket_fills_slowly() -> None:
 
 
 def test_a_limiter_forgets_the_oldest_first(monkeypatch) -> None:
-    monkeypatch.setattr("histosynth.study.app.limits._MOST_KEYS", 2)
-    limiter = Limiter(burst=1, per_second=0.001, clock=lambda: 0.0)
+    monkeypatch.setattr("histosynth.study.app.limits._MAX_KEYS", 2)
+    limiter = RateLimiter(burst=1, per_second=0.001, clock=lambda: 0.0)
     for key in "abc":
         assert limiter.take(key) == 0
     assert limiter.wait("c") > 0

@@ -178,14 +178,14 @@ def test_tokens_are_told_once_and_kept_as_hashes(tmp_path, real, samples):
         token = link.rpartition("/")[2]
         assert len(token) == 22  # 128 bits
         assert token.encode() not in content
-        assert answers.reader_of(token, address="").name == name
+        assert answers.reader_by_token(token, address="").name == name
     assert made.study.stat().st_mode & 0o077 == 0
 
 
 def test_settings_lie_beside_it(tmp_path, real, samples):
     made = make(real, samples("unet"), out=tmp_path / "study")
     assert StudySettings.model_validate(tomllib.loads((made.study / "study.toml").read_text())) == SMALL
-    settings = Answers(open_study(made.study)).about().settings
+    settings = Answers(open_study(made.study)).info().settings
     assert (settings["patch_px"], settings["mpp"], settings["labels"]) == (16, 0.5, list(LABELS))
     assert rows(made.study, "SELECT title, seed, margin, alpha FROM study") == [("Real or synthetic?", 5, 0.1, 0.05)]
 
@@ -270,7 +270,7 @@ def test_a_study_is_never_overwritten(tmp_path, real, samples):
 
 
 def test_a_failure_at_the_last_step_leaves_nothing(tmp_path, real, samples, monkeypatch):
-    monkeypatch.setattr("histosynth.study.design.create.write_rows", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("histosynth.study.design.create.populate", lambda *_, **__: 1 / 0)
     fake = samples("unet")
     with pytest.raises(ZeroDivisionError):
         make(real, fake, out=tmp_path / "study")

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from histosynth.errors import HistosynthError
 from histosynth.study.design.design import (
     REAL,
-    cells_of,
+    all_cells,
+    derive_rng,
+    draw_repeats,
+    interleave_groups,
     main_quota,
-    most_cases,
+    max_balanced_cases,
     practice_quota,
     reading_order,
-    repeated,
-    rng_of,
-    spread,
 )
 
 LABELS = st.integers(1, 5).map(lambda n: [f"genotype {i}" for i in range(n)])
@@ -54,10 +54,10 @@ def test_practice_is_half_real_and_even_beyond_that(cases, labels, generators, s
 
 @given(st.data(), LABELS, GENERATORS)
 def test_the_most_cases_fit_and_one_unit_more_does_not(data, labels, generators):
-    cells = cells_of(labels, generators)
+    cells = all_cells(labels, generators)
     available = {cell: data.draw(st.integers(0, 60)) for cell in cells}
     practice = {cell: data.draw(st.integers(0, 3)) for cell in cells}
-    most = most_cases(available, practice=practice, labels=labels, generators=generators)
+    most = max_balanced_cases(available, practice=practice, labels=labels, generators=generators)
 
     def fits(cases):
         quota = main_quota(cases, labels=labels, generators=generators)
@@ -69,7 +69,7 @@ def test_the_most_cases_fit_and_one_unit_more_does_not(data, labels, generators)
 
 @given(st.lists(st.sampled_from("ABCDE"), max_size=60), SEEDS)
 def test_any_first_few_are_spread_over_patients(groups, seed):
-    order = spread(groups, rng=np.random.default_rng(seed))
+    order = interleave_groups(groups, rng=np.random.default_rng(seed))
     assert sorted(order) == list(range(len(groups)))
     left, taken = Counter(groups), Counter(dict.fromkeys(groups, 0))
     for item in order:
@@ -80,7 +80,7 @@ def test_any_first_few_are_spread_over_patients(groups, seed):
 
 
 def test_spread_draws_every_patch_of_a_patient_first_about_equally_often():
-    first = Counter(spread("AAAB", rng=np.random.default_rng(seed))[0] for seed in range(4000))
+    first = Counter(interleave_groups("AAAB", rng=np.random.default_rng(seed))[0] for seed in range(4000))
     assert first[3] / 4000 == pytest.approx(1 / 2, abs=0.03)  # B's only one
     assert all(first[i] / 4000 == pytest.approx(1 / 6, abs=0.03) for i in range(3))
 
@@ -109,7 +109,7 @@ def test_too_many_repeats_are_refused_with_the_number_that_can_be():
 def test_repeats_are_half_real_and_spread_over_cells(labels, generators, each, seed):
     quota = main_quota(2 * len(labels) * len(generators) * each, labels=labels, generators=generators)
     cells = {(cell, i): cell for cell, n in quota.items() for i in range(n)}
-    twice = repeated(cells, repeats=2 * (len(cells) // 4), rng=np.random.default_rng(seed))
+    twice = draw_repeats(cells, repeats=2 * (len(cells) // 4), rng=np.random.default_rng(seed))
     assert len(set(twice)) == len(twice) == 2 * (len(cells) // 4)
     for real in (True, False):
         counts = Counter({cell: 0 for cell in quota if (cell[1] == REAL) == real})
@@ -123,13 +123,13 @@ def test_every_place_is_as_likely_real_for_every_reader():
     cells = {i: ("a", REAL if i % 2 else "model") for i in range(12)}
     share = np.zeros(16)
     for reader in range(2000):
-        rng = rng_of(3, "reader", reader)
-        order = reading_order(list(cells), twice=repeated(cells, repeats=4, rng=rng), rng=rng)
+        rng = derive_rng(3, "reader", reader)
+        order = reading_order(list(cells), twice=draw_repeats(cells, repeats=4, rng=rng), rng=rng)
         share += [cells[case][1] == REAL for case, _ in order]
     assert np.abs(share / 2000 - 0.5).max() < 0.045  # four standard deviations
 
 
 def test_each_draw_has_a_generator_of_its_own():
-    draws = [rng_of(*key).random() for key in ((0, "a"), (0, "b"), (1, "a"), (0, "a", "b"), (0, None), (0, "None"))]
+    draws = [derive_rng(*key).random() for key in ((0, "a"), (0, "b"), (1, "a"), (0, "a", "b"), (0, None), (0, "None"))]
     assert len(set(draws)) == len(draws)
-    assert rng_of(0, "a").random() == draws[0]
+    assert derive_rng(0, "a").random() == draws[0]

@@ -10,7 +10,7 @@ from skimage import data
 from histosynth.normalization.staining import staining_of
 from histosynth.store.part import Patch, decode_png, part_path, write_part
 from histosynth.store.store import Store, write_manifest
-from histosynth.study.design.pictures import NotAlike, blinded
+from histosynth.study.design.pictures import BlindingError, blinded_png
 
 
 def tissue(px: int = 64) -> np.ndarray:
@@ -27,7 +27,7 @@ def chunks(png: bytes) -> list[bytes]:
 
 def test_pixels_stay_as_they_are():
     image = tissue()
-    assert np.array_equal(np.asarray(Image.open(BytesIO(blinded(image)))), image)
+    assert np.array_equal(np.asarray(Image.open(BytesIO(blinded_png(image)))), image)
 
 
 @pytest.mark.parametrize("px", [1, 32, 96, 128, 300])
@@ -39,7 +39,7 @@ def test_all_pictures_of_a_size_have_the_same_length_and_structure(px):
         rng.integers(0, 256, (px, px, 3), dtype=np.uint8),
         np.resize(tissue(), (px, px, 3)),
     ]
-    made = [blinded(image, jpeg_history=history) for image in images for history in (0, 70)]
+    made = [blinded_png(image, jpeg_history=history) for image in images for history in (0, 70)]
     assert len({len(png) for png in made}) == 1
     assert len({tuple(chunks(png)) for png in made}) == 1
     assert set(chunks(made[0])) == {b"IHDR", b"IDAT", b"IEND"}
@@ -53,11 +53,11 @@ def test_what_a_sample_says_inside_is_gone(tmp_path):
     write_manifest(tmp_path, {})
     store = Store(tmp_path)
     assert b"synthetic" in store.table["image"][0]["bytes"].as_py()
-    png = blinded(store.images([0])[0])
+    png = blinded_png(store.images([0])[0])
     assert b"synthetic" not in png
     assert b"tEXt" not in png
     assert Image.open(BytesIO(png)).info == {}
-    assert png == blinded(image)
+    assert png == blinded_png(image)
 
 
 def blockiness(image: np.ndarray) -> float:
@@ -73,13 +73,13 @@ def test_a_jpeg_history_lays_the_same_grid_over_all():
     smooth = np.roll(smooth, (3, 3), (0, 1))  # steps that lie off the grid
     noise = (128 + rng.normal(0, 12, (128, 128, 3))).clip(0, 255).astype(np.uint8)
     assert blockiness(noise) == pytest.approx(1, abs=0.05)
-    assert blockiness(decode_png(blinded(noise, jpeg_history=30))) > 1.3
+    assert blockiness(decode_png(blinded_png(noise, jpeg_history=30))) > 1.3
     for image in (noise, smooth):
-        once = decode_png(blinded(image, jpeg_history=30))
+        once = decode_png(blinded_png(image, jpeg_history=30))
         buffer = BytesIO()
         Image.fromarray(image).save(buffer, "JPEG", quality=30, subsampling=2)
         assert np.array_equal(once, np.asarray(Image.open(buffer)))
-        again = decode_png(blinded(once, jpeg_history=30))
+        again = decode_png(blinded_png(once, jpeg_history=30))
         assert np.abs(again.astype(int) - once).mean() < 1.5 < np.abs(once.astype(int) - image).mean()
 
 
@@ -92,7 +92,7 @@ def stained(hematoxylin: tuple[float, ...], eosin: tuple[float, ...]) -> np.ndar
 def test_stain_is_normalized_alike_or_the_patch_is_left_out():
     staining = staining_of("macenko", per="patch")
     labs = [stained((0.65, 0.70, 0.29), (0.07, 0.99, 0.11)), stained((0.52, 0.75, 0.41), (0.12, 0.95, 0.28))]
-    one, other = (decode_png(blinded(picture, staining=staining)).astype(int) for picture in labs)
+    one, other = (decode_png(blinded_png(picture, staining=staining)).astype(int) for picture in labs)
     assert np.abs(one - other).mean() < 0.2 * np.abs(labs[0].astype(int) - labs[1]).mean()
-    with pytest.raises(NotAlike, match="skipped:too-few-pixels"):
-        blinded(np.full((64, 64, 3), 250, np.uint8), staining=staining)
+    with pytest.raises(BlindingError, match="skipped:too-few-pixels"):
+        blinded_png(np.full((64, 64, 3), 250, np.uint8), staining=staining)

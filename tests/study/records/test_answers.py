@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from histosynth.study.records.answers import Answer, Answers, Refused
+from histosynth.study.records.answers import Answer, Answers, NotAllowed
 from histosynth.study.records.database import Case, Presentation, Reader, Reading, now, open_study
-from histosynth.study.records.links import extend_link, new_link, organizer_link_once, revoke_link
+from histosynth.study.records.links import create_organizer_link, extend_link, new_link, revoke_link
 from histosynth.study.records.tokens import hash_token, new_id, new_token
 
 HERE = "127.0.0.1"
@@ -18,9 +18,9 @@ OTHER = Answer(said="synthetic", confidence=4, seconds=2.5)
 
 
 def consenting(study, number=0):
-    reader = study.answers.reader_of(study.tokens[number], address=HERE)
+    reader = study.answers.reader_by_token(study.tokens[number], address=HERE)
     study.answers.consent(reader, address=HERE)
-    return study.answers.reader_of(study.tokens[number], address=HERE)
+    return study.answers.reader_by_token(study.tokens[number], address=HERE)
 
 
 def refusals(study):
@@ -30,18 +30,18 @@ def refusals(study):
 
 
 def presentations(study, number):
-    with study.database.looking() as session:
+    with study.database.read_session() as session:
         rows = session.query(Presentation).filter_by(reader_id=number).order_by(Presentation.position)
         return [row.presentation_id for row in rows]
 
 
 def readings(study):
-    with study.database.looking() as session:
+    with study.database.read_session() as session:
         return session.query(Reading).count()
 
 
 def refused(reason, call, *args):
-    with pytest.raises(Refused) as found:
+    with pytest.raises(NotAllowed) as found:
         call(*args, address=HERE)
     assert found.value.reason == reason
 
@@ -51,12 +51,12 @@ def test_reads_from_the_first_case_to_the_last(tiny_study):
     while step := tiny_study.answers.next_step(reader):
         assert tiny_study.answers.picture(reader, step.presentation_id, address=HERE).startswith(b"\x89PNG")
         stored = tiny_study.answers.store(reader, step.presentation_id, REAL, address=HERE)
-        assert not stored.again
+        assert not stored.duplicate
         assert (stored.feedback is not None) == (step.part == "practice")
         assert stored.finished == (step.following is None)
         seen.append((step.part, step.number, step.total))
     assert seen == [("practice", n, 2) for n in (1, 2)] + [("main", n, 5) for n in (1, 2, 3, 4, 5)]
-    assert tiny_study.answers.reader_of(tiny_study.tokens[0], address=HERE).finished
+    assert tiny_study.answers.reader_by_token(tiny_study.tokens[0], address=HERE).finished
     first, second = tiny_study.answers.progress()
     assert (first.practice, first.main, first.finished_at is not None) == (2, 5, True)
     assert (second.practice, second.main, second.finished_at) == (0, 0, None)
@@ -68,10 +68,10 @@ def test_the_same_answer_again_is_taken_once_and_another_is_refused(tiny_study):
     shown = tiny_study.answers.next_step(reader).presentation_id
     first = tiny_study.answers.store(reader, shown, REAL, address=HERE)
     again = tiny_study.answers.store(reader, shown, REAL.model_copy(update={"seconds": 9.0}), address=HERE)
-    assert (first.again, again.again, first.feedback) == (False, True, again.feedback)
+    assert (first.duplicate, again.duplicate, first.feedback) == (False, True, again.feedback)
     for other in (OTHER, REAL.model_copy(update={"confidence": 5}), REAL.model_copy(update={"comment": "but"})):
         refused("final", tiny_study.answers.store, reader, shown, other)
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         kept = [(r.said, r.confidence, r.comment, r.seconds) for r in session.query(Reading)]
     assert kept == [("real", 4, "", 2.5)]
 
@@ -81,7 +81,7 @@ def test_the_last_answer_may_be_sent_twice(tiny_study):
     for shown in presentations(tiny_study, 1):
         tiny_study.answers.store(reader, shown, REAL, address=HERE)
     again = tiny_study.answers.store(reader, shown, REAL, address=HERE)
-    assert again.again
+    assert again.duplicate
     assert again.finished
     assert Counter(what for _, _, what, *_ in tiny_study.answers.audit_log())["finished"] == 1
 
@@ -105,7 +105,7 @@ def test_another_reader_s_cases_and_forged_ones_are_the_same_outside(tiny_study)
 
 
 def test_consent_comes_first_and_once(tiny_study):
-    reader = tiny_study.answers.reader_of(tiny_study.tokens[0], address=HERE)
+    reader = tiny_study.answers.reader_by_token(tiny_study.tokens[0], address=HERE)
     shown = tiny_study.answers.next_step(reader).presentation_id
     refused("no-consent", tiny_study.answers.store, reader, shown, REAL)
     consenting(tiny_study)
@@ -128,7 +128,7 @@ def test_pictures_are_of_the_present_case_and_the_next_alone(tiny_study):
 
 def test_truth_is_told_of_answered_practice_cases_alone(tiny_study):
     reader, own = consenting(tiny_study), presentations(tiny_study, 1)
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         cases = session.query(Presentation.presentation_id, Case.truth).join(Case, Case.case_id == Presentation.case_id)
         truths = dict(cases.all())
     for place, shown in enumerate(own):
@@ -145,14 +145,14 @@ def test_nothing_a_reader_is_told_of_a_main_case_depends_on_its_truth(tiny_study
     """Turn every truth around: what the rules give out stays the same, apart from practice."""
 
     def told(answers):
-        reader = answers.reader_of(tiny_study.tokens[0], address=HERE)
-        return repr((answers.next_step(reader), answers.about(), reader, answers.progress()))
+        reader = answers.reader_by_token(tiny_study.tokens[0], address=HERE)
+        return repr((answers.next_step(reader), answers.info(), reader, answers.progress()))
 
     reader = consenting(tiny_study)
     for shown in presentations(tiny_study, 1)[:3]:
         tiny_study.answers.store(reader, shown, REAL, address=HERE)
     before = told(tiny_study.answers)
-    with tiny_study.database.writing() as session:
+    with tiny_study.database.write_session() as session:
         for case in session.query(Case):
             case.truth = "real" if case.truth == "synthetic" else "synthetic"
             case.source, case.patch_id, case.label, case.patient_id = "x", "y", "z", None
@@ -161,10 +161,10 @@ def test_nothing_a_reader_is_told_of_a_main_case_depends_on_its_truth(tiny_study
 
 def test_unknown_revoked_and_expired_links_are_one_outside_and_three_in_the_log(tiny_study):
     revoke_link(tiny_study.database, "Reader 1")
-    with tiny_study.database.writing() as session:
+    with tiny_study.database.write_session() as session:
         session.get_one(Reader, 2).expires_at = now(days=-0.001)
     for token in (new_token(), *tiny_study.tokens, "", "\0", "ü", "\ud800", "x" * 100_000):
-        assert tiny_study.answers.reader_of(token, address=HERE) is None
+        assert tiny_study.answers.reader_by_token(token, address=HERE) is None
     unknown = ("anonymous", "link refused", "unknown")
     assert refusals(tiny_study)[::-1] == [
         unknown,
@@ -176,21 +176,21 @@ def test_unknown_revoked_and_expired_links_are_one_outside_and_three_in_the_log(
 
 def test_links_are_renewed_extended_and_revoked(tiny_study):
     old = tiny_study.tokens[0]
-    with tiny_study.database.writing() as session:
+    with tiny_study.database.write_session() as session:
         study = session.connection().exec_driver_sql('UPDATE study SET settings = \'{"base_url": "https://x.org/y/"}\'')
         assert study.rowcount == 1
     link = new_link(tiny_study.database, "1", days=3)
     assert re.fullmatch(r"https://x\.org/y/r/[\w-]{22}", link)
-    assert tiny_study.answers.reader_of(old, address=HERE) is None
-    assert tiny_study.answers.reader_of(link.rpartition("/")[2], address=HERE).name == "Reader 1"
+    assert tiny_study.answers.reader_by_token(old, address=HERE) is None
+    assert tiny_study.answers.reader_by_token(link.rpartition("/")[2], address=HERE).name == "Reader 1"
     assert now(days=6.99) < extend_link(tiny_study.database, "Reader 1", days=7) < now(days=7.01)
     revoke_link(tiny_study.database, "1")
-    assert tiny_study.answers.reader_of(link.rpartition("/")[2], address=HERE) is None
-    organizer = organizer_link_once(tiny_study.database)
-    assert organizer_link_once(tiny_study.database) is None
+    assert tiny_study.answers.reader_by_token(link.rpartition("/")[2], address=HERE) is None
+    organizer = create_organizer_link(tiny_study.database)
+    assert create_organizer_link(tiny_study.database) is None
     assert tiny_study.answers.is_organizer(organizer.rpartition("/")[2], address=HERE)
     assert not tiny_study.answers.is_organizer(link.rpartition("/")[2], address=HERE)
-    newer = organizer_link_once(tiny_study.database, replace=True)
+    newer = create_organizer_link(tiny_study.database, replace=True)
     assert not tiny_study.answers.is_organizer(organizer.rpartition("/")[2], address=HERE)
     assert tiny_study.answers.is_organizer(newer.rpartition("/")[2], address=HERE)
 
@@ -224,7 +224,7 @@ def test_comments_are_kept_as_written(tiny_study):
     reader, text = consenting(tiny_study), "'; DROP TABLE reading; -- <script>alert(1)</script> ß 漢字 😀\n\ttwo lines"
     shown = tiny_study.answers.next_step(reader).presentation_id
     tiny_study.answers.store(reader, shown, REAL.model_copy(update={"comment": text}), address=HERE)
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         assert session.get_one(Reading, shown).comment == text
 
 
@@ -246,8 +246,8 @@ def test_twenty_tabs_at_once_store_one_answer(tiny_study):
         answers = Answers(open_study(tiny_study.path, database=tiny_study.url))
         start.wait()
         try:
-            outcomes.append(answers.store(reader, shown, REAL if number % 2 else OTHER, address=HERE).again)
-        except Refused as error:
+            outcomes.append(answers.store(reader, shown, REAL if number % 2 else OTHER, address=HERE).duplicate)
+        except NotAllowed as error:
             outcomes.append(error.reason)
 
     threads = [threading.Thread(target=press, args=(number,)) for number in range(20)]

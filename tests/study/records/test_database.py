@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from histosynth.errors import HistosynthError
 from histosynth.study.records.answers import Answer
-from histosynth.study.records.database import Database, Presentation, Reader, Reading, now, open_study, url_in
+from histosynth.study.records.database import Database, Presentation, Reader, Reading, now, open_study, sqlite_url
 
 SQLITE = "HISTOSYNTH_TEST_DATABASE" not in os.environ
 WRITER = """
@@ -24,7 +24,7 @@ from histosynth.study.records.database import open_study
 
 url, token = sys.argv[1:]
 answers = Answers(open_study(Path(), database=url))
-reader = answers.reader_of(token, address="")
+reader = answers.reader_by_token(token, address="")
 answers.consent(reader, address="")
 while step := answers.next_step(reader):
     print("try", step.presentation_id, flush=True)
@@ -36,14 +36,14 @@ while step := answers.next_step(reader):
 
 @pytest.mark.skipif(not SQLITE, reason="of SQLite alone")
 def test_sqlite_is_set_up_to_keep_answers(tiny_study):
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         pragmas = {name: session.execute(text(f"PRAGMA {name}")).scalar() for name in
                    ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")}  # fmt: skip
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
 
 
 def test_what_cannot_be_true_is_refused_by_the_tables_themselves(tiny_study):
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         first = session.query(Presentation).filter_by(reader_id=1, position=0).one()
 
     def reading(presentation_id):
@@ -54,7 +54,7 @@ def test_what_cannot_be_true_is_refused_by_the_tables_themselves(tiny_study):
         return Presentation(presentation_id=presentation_id, reader_id=reader_id, position=0, case_id=first.case_id,
                             part="main", is_repeat=False)  # fmt: skip
 
-    with tiny_study.database.writing() as session:
+    with tiny_study.database.write_session() as session:
         session.add(reading(first.presentation_id))
     for row in (
         reading(first.presentation_id),  # a second answer
@@ -65,31 +65,31 @@ def test_what_cannot_be_true_is_refused_by_the_tables_themselves(tiny_study):
         ),
         Reader(reader_id=9, name="Reader 1", token_hash="z", expires_at=now()),
     ):
-        with pytest.raises(IntegrityError), tiny_study.database.writing() as session:
+        with pytest.raises(IntegrityError), tiny_study.database.write_session() as session:
             session.add(row)
 
 
 def test_a_failed_write_leaves_nothing(tiny_study):
     def fail():
-        with tiny_study.database.writing() as session:
+        with tiny_study.database.write_session() as session:
             session.get_one(Reader, 1).name = "Somebody"
             session.flush()
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         assert session.get_one(Reader, 1).name == "Reader 1"
 
 
 def test_looking_sees_one_moment_while_others_write(tiny_study):
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         assert session.get_one(Reader, 1).name == "Reader 1"
-        with tiny_study.database.writing() as other:
+        with tiny_study.database.write_session() as other:
             other.get_one(Reader, 1).name = "Somebody"
         session.expire_all()
         assert session.get_one(Reader, 1).name == "Reader 1"
-    with tiny_study.database.looking() as session:
+    with tiny_study.database.read_session() as session:
         assert session.get_one(Reader, 1).name == "Somebody"
 
 
@@ -111,7 +111,7 @@ def test_no_acknowledged_answer_is_lost_to_kill_9(many_cases):
                 os.kill(process.pid, signal.SIGKILL)
         process.stdout.close()
         assert process.wait() == -signal.SIGKILL
-        with many_cases.database.looking() as session:
+        with many_cases.database.read_session() as session:
             kept = session.scalars(select(Reading.presentation_id)).all()
         assert len(kept) == len(set(kept))
         assert said <= set(kept) <= tried
@@ -125,26 +125,26 @@ def test_no_acknowledged_answer_is_lost_to_kill_9(many_cases):
 @pytest.mark.skipif(not SQLITE, reason="of SQLite alone")
 def test_a_copy_made_while_it_is_served_is_whole(tiny_study, tmp_path):
     """As the how-to says; the newest answers may lie beside the file, where a plain copy would miss them."""
-    reader = tiny_study.answers.reader_of(tiny_study.tokens[0], address="")
+    reader = tiny_study.answers.reader_by_token(tiny_study.tokens[0], address="")
     tiny_study.answers.consent(reader, address="")
     shown = tiny_study.answers.next_step(reader).presentation_id
     tiny_study.answers.store(reader, shown, Answer(said="real", confidence=3, seconds=1.0), address="")
     file = sqlite3.connect(tiny_study.path / "study.db")
     file.execute("VACUUM INTO ?", (str(tmp_path / "study.db"),))
     file.close()
-    with open_study(tmp_path).looking() as session:
+    with open_study(tmp_path).read_session() as session:
         assert session.get(Reading, shown) is not None
 
 
 def test_a_reader_who_withdraws_can_be_taken_out(tiny_study):
     for number in (0, 1):
-        reader = tiny_study.answers.reader_of(tiny_study.tokens[number], address="")
+        reader = tiny_study.answers.reader_by_token(tiny_study.tokens[number], address="")
         tiny_study.answers.consent(reader, address="")
         while step := tiny_study.answers.next_step(reader):
             answer = Answer(said="real", confidence=3, seconds=1.0)
             tiny_study.answers.store(reader, step.presentation_id, answer, address="")
-    page = (Path(__file__).parents[2] / "docs" / "how-to" / "reader-study.md").read_text("utf-8")
-    with tiny_study.database.writing() as session:
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "reader-study.md").read_text("utf-8")
+    with tiny_study.database.write_session() as session:
         session.execute(text(page.partition("```sql\n")[2].partition(";")[0]))
     assert [(one.practice, one.main) for one in tiny_study.answers.progress()] == [(2, 5), (0, 0)]
 
@@ -160,7 +160,7 @@ def test_nothing_but_a_study_is_opened(tmp_path: Path):
     with pytest.raises(HistosynthError, match="is no study's, or cannot be reached: no such table"):
         open_study(tmp_path, database=f"sqlite:///{tmp_path / 'other.db'}")
     with pytest.raises(HistosynthError, match="unable to open database file"):
-        Database(url_in(tmp_path / "absent")).create_tables()
+        Database(sqlite_url(tmp_path / "absent")).create_tables()
     Database(f"sqlite:///{tmp_path / 'empty.db'}").create_tables()
     with pytest.raises(HistosynthError, match="holds no study; make one"):
         open_study(tmp_path, database=f"sqlite:///{tmp_path / 'empty.db'}")
@@ -187,5 +187,5 @@ def test_times_are_utc_and_sort_as_texts():
 
 
 def test_values_of_another_type_are_refused(tiny_study):
-    with pytest.raises(StatementError), tiny_study.database.writing() as session:
+    with pytest.raises(StatementError), tiny_study.database.write_session() as session:
         session.get_one(Reader, 1).name = object()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, mannwhitneyu
 
 from histosynth.study.statistics.calibration import calibration
-from histosynth.study.statistics.confidence import FEWEST_CLUSTERS, confidence
+from histosynth.study.statistics.confidence import MIN_CLUSTERS, confidence
 from histosynth.study.statistics.learning import learning
 from histosynth.study.statistics.times import times
 
@@ -67,7 +67,7 @@ def confidences(readers: int, shift: float, seed: int = 0) -> tuple[np.ndarray, 
 
 
 def test_less_confidence_on_synthetic_patches_is_found() -> None:
-    x, synthetic = confidences(FEWEST_CLUSTERS, 0.8)
+    x, synthetic = confidences(MIN_CLUSTERS, 0.8)
     found = confidence(x, synthetic)
     assert found.odds_ratio is not None
     assert found.p is not None
@@ -88,7 +88,7 @@ def test_the_pairs_are_those_of_the_u_statistic() -> None:
 
 
 def test_few_readers_get_no_model_and_are_told() -> None:
-    found = confidence(*confidences(FEWEST_CLUSTERS - 1, 0.5))
+    found = confidence(*confidences(MIN_CLUSTERS - 1, 0.5))
     assert found.odds_ratio is None
     assert "fewer than 10 readers" in found.note
 

@@ -8,7 +8,14 @@ from scipy.special import logit
 from scipy.stats import mannwhitneyu, t
 
 from histosynth.study.statistics.bootstrap import FIXED, mean_area
-from histosynth.study.statistics.roc import area, area_at_large, area_of_wins, curve, delong_variance, wins
+from histosynth.study.statistics.roc import (
+    area,
+    area_at_large,
+    area_from_kernel,
+    curve,
+    delong_variance,
+    mann_whitney_kernel,
+)
 
 scores = st.lists(st.sampled_from([-5, -3, -1, 1, 2, 4]), min_size=2, max_size=40)
 
@@ -28,7 +35,7 @@ def test_the_area_is_that_of_the_u_statistic_and_of_the_curve(real: list[int], s
 def test_delong_s_variance_is_the_jackknife_s() -> None:
     """Leaving out one case at a time moves the area by its placement, exactly."""
     rng = np.random.default_rng(0)
-    psi = wins(rng.normal(size=50), np.arange(50) % 2 == 1)
+    psi = mann_whitney_kernel(rng.normal(size=50), np.arange(50) % 2 == 1)
     m, n = psi.shape
     rows = np.array([np.delete(psi, i, axis=0).mean() for i in range(m)])
     columns = np.array([np.delete(psi, i, axis=1).mean() for i in range(n)])
@@ -42,7 +49,7 @@ def test_a_known_example() -> None:
     found = area([1, 2, 3, 4, 2, 4, 5, 6], [False] * 4 + [True] * 4)
     assert found is not None
     assert found.value == pytest.approx((1.5 + 3.5 + 4 + 4) / 16)
-    psi = wins([1, 2, 3, 4, 2, 4, 5, 6], [False] * 4 + [True] * 4)
+    psi = mann_whitney_kernel([1, 2, 3, 4, 2, 4, 5, 6], [False] * 4 + [True] * 4)
     rows, columns = np.array([1.5, 3.5, 4, 4]) / 4, np.array([4, 3.5, 3, 2.5]) / 4
     assert delong_variance(psi) == pytest.approx(rows.var(ddof=1) / 4 + columns.var(ddof=1) / 4)
 
@@ -62,8 +69,8 @@ def test_one_kind_has_no_area() -> None:
 def test_the_bootstrap_of_these_readers_is_near_delong() -> None:
     rng = np.random.default_rng(1)
     truth = np.arange(200) % 2 == 1
-    psi = np.stack([wins(rng.normal(0.4 * truth), truth) for _ in range(2)])
-    found, delong = mean_area(psi, rng=rng, replicates=4000), area_of_wins(psi.mean(axis=0))
+    psi = np.stack([mann_whitney_kernel(rng.normal(0.4 * truth), truth) for _ in range(2)])
+    found, delong = mean_area(psi, rng=rng, replicates=4000), area_from_kernel(psi.mean(axis=0))
     assert delong is not None
     assert found.note == FIXED
     assert found.value == pytest.approx(delong.value)
@@ -75,7 +82,7 @@ def test_readers_at_large_by_the_formula() -> None:
     rng = np.random.default_rng(4)
     truth = np.arange(60) % 2 == 1
     common = rng.normal(truth.astype(float))
-    psi = np.stack([wins(common + rng.normal(size=60) + d * truth, truth) for d in (0.0, 1.0, 2.0)])
+    psi = np.stack([mann_whitney_kernel(common + rng.normal(size=60) + d * truth, truth) for d in (0.0, 1.0, 2.0)])
     areas, pairs = psi.mean(axis=(1, 2)), [(0, 1), (0, 2), (1, 2)]
     cov = np.mean(
         [sum(np.cov(psi[a].mean(axis=axis), psi[b].mean(axis=axis))[0, 1] / 30 for axis in (0, 1)) for a, b in pairs]
@@ -96,8 +103,8 @@ def test_one_reader_says_nothing_of_others() -> None:
 def test_readers_who_differ_widen_the_bootstrap() -> None:
     rng = np.random.default_rng(2)
     truth = np.arange(200) % 2 == 1
-    alike = np.stack([wins(rng.normal(1.0 * truth), truth) for _ in range(6)])
-    unlike = np.stack([wins(rng.normal(d * truth), truth) for d in (0, 0.4, 0.8, 1.2, 1.6, 2)])
+    alike = np.stack([mann_whitney_kernel(rng.normal(1.0 * truth), truth) for _ in range(6)])
+    unlike = np.stack([mann_whitney_kernel(rng.normal(d * truth), truth) for d in (0, 0.4, 0.8, 1.2, 1.6, 2)])
     a, b = (mean_area(psi, rng=rng) for psi in (alike, unlike))
     assert b.high - b.low > 2 * (a.high - a.low)
     assert a.note is None

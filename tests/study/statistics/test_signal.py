@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from histosynth.study.statistics.signal import d_prime_of, signal
+from histosynth.study.statistics.signal import d_prime_and_criterion, signal
 
 
 def test_by_hand() -> None:
@@ -25,9 +25,9 @@ def test_by_hand() -> None:
 @given(n=st.integers(1, 200), m=st.integers(1, 200), a=st.floats(0, 1), b=st.floats(0, 1))
 def test_finite_always_and_turned_round_with_the_kinds(n: int, m: int, a: float, b: float) -> None:
     hits, alarms = round(a * n), round(b * m)
-    d, c, error = d_prime_of(hits, n, alarms, m)
+    d, c, error = d_prime_and_criterion(hits, n, alarms, m)
     assert np.isfinite([d, c, error]).all()
-    turned = d_prime_of(alarms, m, hits, n)
+    turned = d_prime_and_criterion(alarms, m, hits, n)
     assert turned[:2] == pytest.approx((-d, c))
 
 

@@ -28,10 +28,10 @@ def command(study: Path, out: Path, form: str | None, interim: bool, database: s
       histosynth study export study --out readings.csv
       histosynth study export study --out readings.imrmc
     """
-    from histosynth.study.analysis.export import FORMS, export, form_of
+    from histosynth.study.analysis.export import FORMATS, export, format_of
     from histosynth.study.analysis.unblind import unblind
 
-    to = FORMS[form] if form else form_of(out)
+    to = FORMATS[form] if form else format_of(out)
     found = unblind(study, interim=interim, database=database)
     export(found, out, form=to)
     facts = {"file": str(out), "form": to, "readings": len(found.readings), "interim": bool(found.missing)}

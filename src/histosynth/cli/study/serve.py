@@ -32,11 +32,11 @@ def command(study: Path, host: str, port: int, new_organizer_link: bool, databas
 
     from histosynth.study.app import create_app, server_settings
     from histosynth.study.records.database import open_study
-    from histosynth.study.records.links import organizer_link_once
+    from histosynth.study.records.links import create_organizer_link
 
     opened = open_study(study, database=database)
     with _listening(host, port) as listener:
-        link = organizer_link_once(opened, replace=new_organizer_link)
+        link = create_organizer_link(opened, replace=new_organizer_link)
         url = opened.url.render_as_string(hide_password=False)
         opened.close()
         if link is not None:

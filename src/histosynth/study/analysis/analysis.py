@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
 from histosynth.study.analysis.comparisons import comparisons
-from histosynth.study.analysis.extreme_cases import ends
+from histosynth.study.analysis.extreme_cases import extreme_cases
 from histosynth.study.analysis.readings import Reading, Readings
 from histosynth.study.analysis.schema import (
     Agreement,
@@ -32,7 +32,7 @@ from histosynth.study.statistics.crossed import pooled
 from histosynth.study.statistics.equivalence import equivalence
 from histosynth.study.statistics.learning import learning
 from histosynth.study.statistics.proportion import LEVEL, proportion
-from histosynth.study.statistics.roc import area, area_at_large, area_of_wins, curve, wins
+from histosynth.study.statistics.roc import area, area_at_large, area_from_kernel, curve, mann_whitney_kernel
 from histosynth.study.statistics.signal import signal
 from histosynth.study.statistics.times import times
 
@@ -95,7 +95,7 @@ def analysis(
             "labels": _labels(table),
             "generators": {name: _generator(table, name) for name in table.generators},
             "comparisons": comparisons(table),
-            "patches": ends(table),
+            "patches": extreme_cases(table),
             "provenance": provenance or {},
         }
         bar.update()
@@ -175,21 +175,21 @@ def _share(table: Table, cases: Mask) -> list[Any]:
 
 
 def _area(table: Table, rng: np.random.Generator) -> Area | None:
-    psi = _wins(table, table.synthetic)
+    psi = _kernels(table, table.synthetic)
     if psi is None:
         return None
-    delong = area_of_wins(psi.mean(axis=0))
+    delong = area_from_kernel(psi.mean(axis=0))
     if delong is None:
         return None
     return Area(delong=delong, at_large=area_at_large(psi), bootstrap=bootstrap.mean_area(psi, rng=rng))
 
 
-def _wins(table: Table, synthetic: Mask, *, among: Mask | None = None) -> "np.ndarray[Any, Any] | None":
+def _kernels(table: Table, synthetic: Mask, *, among: Mask | None = None) -> "np.ndarray[Any, Any] | None":
     """ψ (R, m, n) over the cases that all readers read; None without cases of both kinds."""
     whole = ~np.isnan(table.score).any(axis=0) & (np.True_ if among is None else among)
     if not (whole & synthetic).any() or not (whole & ~synthetic).any():
         return None
-    return np.stack([wins(row[whole], synthetic[whole]) for row in table.score])
+    return np.stack([mann_whitney_kernel(row[whole], synthetic[whole]) for row in table.score])
 
 
 def _agreement(table: Table, rng: np.random.Generator) -> Agreement:
@@ -233,7 +233,7 @@ def _generator(table: Table, name: str) -> Group:
 def _group(table: Table, cases: Mask) -> Group:
     correct, synthetic = table.correct[:, cases], table.synthetic
     read = ~np.isnan(correct).all(axis=1)
-    psi = _wins(table, synthetic, among=cases)
+    psi = _kernels(table, synthetic, among=cases)
     sure = table.confidence[:, cases & synthetic]
     return Group(
         real_cases=int((cases & ~synthetic).sum()),
@@ -241,6 +241,6 @@ def _group(table: Table, cases: Mask) -> Group:
         accuracy=pooled(correct[read], strata=synthetic[cases]),
         sensitivity=_share(table, cases & synthetic),
         specificity=_share(table, cases & ~synthetic),
-        area=None if psi is None else area_of_wins(psi.mean(axis=0)),
+        area=None if psi is None else area_from_kernel(psi.mean(axis=0)),
         mean_confidence_synthetic=None if np.isnan(sure).all() else float(np.nanmean(sure)),
     )

@@ -21,19 +21,19 @@ from histosynth.study.analysis.readings import COLUMNS, Reading, Readings
 from histosynth.study.analysis.readings_csv import write_csv
 
 Form = Literal["csv", "parquet", "imrmc"]
-FORMS: dict[str, Form] = {"csv": "csv", "parquet": "parquet", "imrmc": "imrmc"}
+FORMATS: dict[str, Form] = {"csv": "csv", "parquet": "parquet", "imrmc": "imrmc"}
 
 
-def form_of(out: Path) -> Form:
+def format_of(out: Path) -> Form:
     """The form that a file's name ends in.
 
     Raises:
         HistosynthError: none.
     """
     ending = out.suffix.removeprefix(".").lower()
-    if ending not in FORMS:
+    if ending not in FORMATS:
         raise HistosynthError(f"--out {out} ends in none of .csv, .parquet and .imrmc; name the form with --to")
-    return FORMS[ending]
+    return FORMATS[ending]
 
 
 def export(found: Readings, out: Path, *, form: Form) -> None:

@@ -9,7 +9,7 @@ SHOWN = 6
 """Patches at each end."""
 
 
-def ends(table: Table) -> Patches:
+def extreme_cases(table: Table) -> Patches:
     """By mean signed confidence over readers; only such as readers leaned to that side."""
     mean, count = np.nanmean(table.score, axis=0), (~np.isnan(table.score)).sum(axis=0)
     said = np.nansum(table.said_synthetic, axis=0)

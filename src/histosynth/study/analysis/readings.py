@@ -84,7 +84,7 @@ def load_readings(study: Path, *, database: str | None = None) -> Readings:
 
     opened = db.open_study(study, database=database)
     try:
-        with opened.looking() as session:
+        with opened.read_session() as session:
             facts = session.get_one(db.Study, 1)
             rows = session.execute(
                 select(db.Reader.name, db.Case, db.Presentation, db.Reading)
@@ -140,7 +140,7 @@ def load_pictures(study: Path, cases: Iterable[str], *, database: str | None = N
 
     opened = open_study(study, database=database)
     try:
-        with opened.looking() as session:
+        with opened.read_session() as session:
             wanted = select(Picture.case_id, Picture.png).where(Picture.case_id.in_(list(cases)))
             return {row.case_id: row.png for row in session.execute(wanted)}
     finally:

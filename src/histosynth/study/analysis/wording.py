@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from histosynth.caution import Caution
 from histosynth.metrics.uncertainty import Interval
 from histosynth.study.analysis.schema import Comparison, StudyReport
-from histosynth.study.statistics import FEWEST_READERS
+from histosynth.study.statistics import MIN_READERS_AT_LARGE
 from histosynth.study.statistics.crossed import Pooled
 from histosynth.study.statistics.equivalence import Equivalence, tost
 
-FEWEST_CASES = 20
+MIN_CASES = 20
 """Of a kind; below, intervals over cases mean little."""
-FEWEST_PATIENTS = 5
+MIN_PATIENTS = 5
 
 
 def percent(value: float) -> str:
@@ -19,7 +19,7 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}%"
 
 
-def ranged(found: Pooled | Interval) -> str:
+def with_interval(found: Pooled | Interval) -> str:
     """A share with its interval: 52.4% (95% interval 47.1 to 57.6%)."""
     return f"{percent(found.value)} ({found.level:.0%} interval {100 * found.low:.1f} to {percent(found.high)})"
 
@@ -61,20 +61,20 @@ def _headline(pooled: Pooled, readers: int) -> str:
         tail = f"; though not at exactly 50% ({p_value(found.p_guessing)})" if found.p_guessing <= found.alpha else ""
         return (
             f"{who} {'tells' if one else 'tell'} real from synthetic patches no better than by guessing, within the "
-            f"{points(found.margin)} about 50% declared beforehand: {ranged(pooled)} correct, equivalence "
+            f"{points(found.margin)} about 50% declared beforehand: {with_interval(pooled)} correct, equivalence "
             f"{p_value(found.p)}{tail}."
         )
     if found.conclusion == "different":
         wrong = f"{'takes' if one else 'take'} real and synthetic patches for each other"
         what = "can tell real from synthetic patches" if pooled.value > 0.5 else wrong
         return (
-            f"{who} {what}: {ranged(pooled)} correct, guessing is ruled out ({p_value(found.p_guessing)}), and "
+            f"{who} {what}: {with_interval(pooled)} correct, guessing is ruled out ({p_value(found.p_guessing)}), and "
             f"equivalence to it within {points(found.margin)} is not shown ({p_value(found.p)})."
         )
     return (
         f"It is not shown that {who[0].lower()}{who[1:]} only {'guesses' if one else 'guess'}, nor that they do not: "
-        f"{ranged(pooled)} correct; equivalence to 50% within the declared {points(found.margin)} {p_value(found.p)}, "
-        f"guessing {p_value(found.p_guessing)}."
+        f"{with_interval(pooled)} correct; equivalence to 50% within the declared {points(found.margin)} "
+        f"{p_value(found.p)}, guessing {p_value(found.p_guessing)}."
     )
 
 
@@ -89,10 +89,10 @@ def _other_scope(pooled: Pooled, readers: int) -> str:
     }
     few = (
         f". {readers} readers say little about others"
-        if pooled.scope == "readers at large" and readers < FEWEST_READERS
+        if pooled.scope == "readers at large" and readers < MIN_READERS_AT_LARGE
         else ""
     )
-    return f"{_who(pooled, readers)}: {ranged(pooled)} correct, {said[found.conclusion]}{few}."
+    return f"{_who(pooled, readers)}: {with_interval(pooled)} correct, {said[found.conclusion]}{few}."
 
 
 def _verdict_of(pooled: Pooled) -> Equivalence:
@@ -140,10 +140,10 @@ def _confidence(report: StudyReport) -> Iterator[str]:
 
 def _generators(report: StudyReport) -> Iterator[str]:
     for found in report.comparisons:
-        yield compared(found, alpha=report.alpha)
+        yield comparison_sentence(found, alpha=report.alpha)
 
 
-def compared(found: Comparison, *, alpha: float) -> str:
+def comparison_sentence(found: Comparison, *, alpha: float) -> str:
     """Two generators in a sentence."""
     apart = found.difference.difference
     value, low, high = (signed(100 * v, 1) for v in (apart.value, apart.low, apart.high))
@@ -219,16 +219,16 @@ def _least_readings(margin: float, alpha: float) -> int:
 
 def _notes(report: StudyReport) -> Iterator[str]:
     counts = report.counts
-    if counts.readers < FEWEST_READERS:
+    if counts.readers < MIN_READERS_AT_LARGE:
         who = "reader" if counts.readers == 1 else "readers"
         yield (
             f"{counts.readers} {who}: the conclusion is on {'this' if counts.readers == 1 else 'these'} {who}. From "
-            f"{FEWEST_READERS} on it is on readers at large."
+            f"{MIN_READERS_AT_LARGE} on it is on readers at large."
         )
     for kind, number in (("real", counts.real_cases), ("synthetic", counts.synthetic_cases)):
-        if 0 < number < FEWEST_CASES:
+        if 0 < number < MIN_CASES:
             yield f"Only {number} {kind} cases: intervals over cases are rough."
-    if 0 < counts.patients < FEWEST_PATIENTS:
+    if 0 < counts.patients < MIN_PATIENTS:
         yield (
             f"The real cases come from {counts.patients} patient{'s' if counts.patients > 1 else ''}; cases of one "
             "patient resemble each other, and the intervals take cases for independent."

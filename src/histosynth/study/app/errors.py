@@ -1,4 +1,4 @@
-"""What is refused: told plainly, as a page or as JSON, and noted in the audit log."""
+"""What is refused: told plainly, as a page or as JSON, and logged in the audit log."""
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -6,7 +6,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from histosynth.study.app.state import address_of, desk_of, network_of
+from histosynth.study.app.state import app_state, client_address, client_network
 from histosynth.study.records.answers import ANONYMOUS
 
 HEADINGS = {
@@ -32,13 +32,15 @@ HEADINGS = {
 }
 
 
-class Refusal(HTTPException):
-    """A request that is not granted; `noted` where the audit log has it already."""
+class RequestRejected(HTTPException):
+    """A request that is not granted; `logged` where the audit log has it already."""
 
-    def __init__(self, status: int, *, why: str = "", text: str = "", wait_s: float = 0, noted: bool = False) -> None:
-        headers = {"Retry-After": str(int(wait_s) + 1)} if wait_s else None
-        super().__init__(status, detail=why, headers=headers)
-        self.text, self.noted = text, noted
+    def __init__(
+        self, status: int, *, reason: str = "", text: str = "", retry_after_s: float = 0, logged: bool = False
+    ) -> None:
+        headers = {"Retry-After": str(int(retry_after_s) + 1)} if retry_after_s else None
+        super().__init__(status, detail=reason, headers=headers)
+        self.text, self.logged = text, logged
 
 
 def wants_json(request: Request) -> bool:
@@ -46,26 +48,26 @@ def wants_json(request: Request) -> bool:
     return request.headers.get("accept", "") == "application/json"
 
 
-def told(request: Request, status: int, *, text: str = "", headers: dict[str, str] | None = None) -> Response:
+def render_error(request: Request, status: int, *, text: str = "", headers: dict[str, str] | None = None) -> Response:
     """The reply that tells of a refusal."""
     heading, usual = HEADINGS.get(status, HEADINGS[400])
     if wants_json(request):
         return JSONResponse({"heading": heading, "text": text or usual}, status, headers=headers)
-    page = desk_of(request).page("error")
+    page = app_state(request).page("error")
     shown = page.render(heading=heading, text=text or usual, onward=status in (403, 404, 409, 422, 503))
     return HTMLResponse(shown, status, headers=headers)
 
 
-def note(request: Request, status: int, why: str) -> None:
+def log_rejection(request: Request, status: int, reason: str) -> None:
     """Write a refusal to the audit log, unless that network has filled more than its share of it."""
-    desk = desk_of(request)
-    if not desk.refusals.take(network_of(request)):
-        detail = f"{status} {request.method} {shown_path(request)}: {why}"
+    state = app_state(request)
+    if not state.rejections.take(client_network(request)):
+        detail = f"{status} {request.method} {redacted_path(request)}: {reason}"
         actor = getattr(request.state, "actor", ANONYMOUS)
-        desk.answers.audit(actor, "request refused", detail=detail, address=address_of(request))
+        state.answers.audit(actor, "request refused", detail=detail, address=client_address(request))
 
 
-def shown_path(request: Request) -> str:
+def redacted_path(request: Request) -> str:
     """The path without what may be the token of a link."""
     path = request.url.path
     for start in ("/r/", "/organizer/"):
@@ -74,25 +76,25 @@ def shown_path(request: Request) -> str:
     return path[:200]
 
 
-def on_refusal(request: Request, error: Exception) -> Response:
-    """A `Refusal`, or what the framework refuses by itself: unknown addresses, wrong methods."""
+def handle_http_error(request: Request, error: Exception) -> Response:
+    """A `RequestRejected`, or what the framework refuses by itself: unknown addresses, wrong methods."""
     assert isinstance(error, HTTPException)
-    if not getattr(error, "noted", False):
-        note(request, error.status_code, error.detail)
+    if not getattr(error, "logged", False):
+        log_rejection(request, error.status_code, error.detail)
     headers = dict(error.headers) if error.headers else None
-    return told(request, error.status_code, text=getattr(error, "text", ""), headers=headers)
+    return render_error(request, error.status_code, text=getattr(error, "text", ""), headers=headers)
 
 
-def on_invalid(request: Request, error: Exception) -> Response:
+def handle_validation_error(request: Request, error: Exception) -> Response:
     """Fields that are absent, or hold what they cannot."""
     assert isinstance(error, RequestValidationError)
     fields = sorted({str(e["loc"][-1]) for e in error.errors()})
-    note(request, 422, f"fields {', '.join(fields)}"[:200])
-    return told(request, 422)
+    log_rejection(request, 422, f"fields {', '.join(fields)}"[:200])
+    return render_error(request, 422)
 
 
-def on_database(request: Request, error: Exception) -> Response:
+def handle_database_error(request: Request, error: Exception) -> Response:
     """The database cannot be reached or written: the page tries again, and shows that it does."""
     assert isinstance(error, SQLAlchemyError)
-    desk_of(request).log.error("the database failed: %s", error)
-    return told(request, 503, headers={"Retry-After": "2"})
+    app_state(request).logger.error("the database failed: %s", error)
+    return render_error(request, 503, headers={"Retry-After": "2"})

@@ -7,9 +7,9 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from histosynth.study.app import organizing, reading
-from histosynth.study.app.errors import on_database, on_invalid, on_refusal
-from histosynth.study.app.middleware import Gate
-from histosynth.study.app.state import STATIC, furnish
+from histosynth.study.app.errors import handle_database_error, handle_http_error, handle_validation_error
+from histosynth.study.app.middleware import SecurityMiddleware
+from histosynth.study.app.state import STATIC, create_state
 from histosynth.study.records.database import Database
 
 
@@ -20,12 +20,12 @@ def create_app(database_url: str) -> FastAPI:
         HistosynthError: the database holds no study, or cannot be reached.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.state.desk = furnish(Database(database_url).require_study())
-    app.add_middleware(Gate)
-    app.add_exception_handler(HTTPException, on_refusal)
-    app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_exception_handler(SQLAlchemyError, on_database)
+    app.state.study = create_state(Database(database_url).require_study())
+    app.add_middleware(SecurityMiddleware)
+    app.add_exception_handler(HTTPException, handle_http_error)
+    app.add_exception_handler(RequestValidationError, handle_validation_error)
+    app.add_exception_handler(SQLAlchemyError, handle_database_error)
     app.include_router(reading.router)
     app.include_router(organizing.router)
-    app.mount(app.state.desk.static, StaticFiles(directory=STATIC))
+    app.mount(app.state.study.static, StaticFiles(directory=STATIC))
     return app

@@ -11,10 +11,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
 
-_MOST_KEYS = 10_000
+_MAX_KEYS = 10_000
 
 
-class Limiter:
+class RateLimiter:
     """One bucket a key; those not used for longest are forgotten first."""
 
     def __init__(self, *, burst: int, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,7 +34,7 @@ class Limiter:
             missing = self._missing(left)
             self._buckets[key] = (left if missing else left - 1, self._clock())
             self._buckets.move_to_end(key)
-            if len(self._buckets) > _MOST_KEYS:
+            if len(self._buckets) > _MAX_KEYS:
                 self._buckets.popitem(last=False)
             return missing
 

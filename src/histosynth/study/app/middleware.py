@@ -16,10 +16,10 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from histosynth.study.app.errors import note, told
+from histosynth.study.app.errors import log_rejection, render_error
 
-BODY_SECONDS = 10
-MOST_BODY_BYTES = 64 * 1024
+BODY_TIMEOUT_S = 10
+MAX_BODY_BYTES = 64 * 1024
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -33,14 +33,14 @@ HEADERS = {
 }
 
 
-class Gate:
+class SecurityMiddleware:
     """The middleware around the app."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let through, or refuse."""
+        """Let through, or reject."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -59,30 +59,30 @@ class Gate:
                 headers["Cache-Control"] = "public, max-age=31536000, immutable" if fixed else "no-store"
             await send(message)
 
-        async def refuse(status: int, why: str) -> None:
-            await run_in_threadpool(note, request, status, why)
-            await told(request, status)(scope, receive, sending)
+        async def reject(status: int, reason: str) -> None:
+            await run_in_threadpool(log_rejection, request, status, reason)
+            await render_error(request, status)(scope, receive, sending)
 
         try:
-            if request.method == "POST" and not same_origin(request):
-                await refuse(403, "from another origin")
+            if request.method == "POST" and not is_same_origin(request):
+                await reject(403, "from another origin")
                 return
             try:
-                body = await whole_body(request, receive)
+                body = await read_body(request, receive)
             except TimeoutError:
-                await refuse(408, f"no whole body within {BODY_SECONDS} s")
+                await reject(408, f"no whole body within {BODY_TIMEOUT_S} s")
                 return
             if body is None:
-                await refuse(413, f"a body of more than {MOST_BODY_BYTES:,} bytes")
+                await reject(413, f"a body of more than {MAX_BODY_BYTES:,} bytes")
                 return
             await self._app(scope, replay(body, receive), sending)
         except Exception:
-            request.app.state.desk.log.exception("%s failed", request.method)
+            request.app.state.study.logger.exception("%s failed", request.method)
             if not started:
-                await told(request, 500)(scope, receive, sending)
+                await render_error(request, 500)(scope, receive, sending)
 
 
-def same_origin(request: Request) -> bool:
+def is_same_origin(request: Request) -> bool:
     """Whether the browser says that one of our own pages asks, or is too old to say."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
@@ -91,23 +91,23 @@ def same_origin(request: Request) -> bool:
     return origin in (None, "null", f"{request.url.scheme}://{request.headers.get('host', '')}")
 
 
-async def whole_body(request: Request, receive: Receive) -> bytes | None:
+async def read_body(request: Request, receive: Receive) -> bytes | None:
     """The body; None where it is too large.
 
     Raises:
         TimeoutError: it did not come in time.
     """
     announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced) > MOST_BODY_BYTES:
+    if not announced.isdecimal() or int(announced) > MAX_BODY_BYTES:
         return None
     body = bytearray()
-    async with asyncio.timeout(BODY_SECONDS):
+    async with asyncio.timeout(BODY_TIMEOUT_S):
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return bytes(body)
             body += message.get("body", b"")
-            if len(body) > MOST_BODY_BYTES:
+            if len(body) > MAX_BODY_BYTES:
                 return None
             if not message.get("more_body", False):
                 return bytes(body)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from histosynth.study.app.auth import cookie_name, welcome_in
-from histosynth.study.app.errors import Refusal
-from histosynth.study.app.state import desk_of
+from histosynth.study.app.auth import cookie_name, start_visit
+from histosynth.study.app.errors import RequestRejected
+from histosynth.study.app.state import app_state
 from histosynth.study.records.answers import ORGANIZER, Progress
 from histosynth.study.records.database import now
 
@@ -28,21 +28,21 @@ class Row:
 @router.get("/organizer/{token}")
 def link(request: Request, token: str) -> Response:
     """The organizer's link."""
-    return welcome_in(request, "organizer", token)
+    return start_visit(request, "organizer", token)
 
 
 @router.get("/organizer")
 def progress(request: Request) -> Response:
     """The table of readers."""
-    desk = desk_of(request)
+    state = app_state(request)
     cookie = request.cookies.get(cookie_name(request, "organizer"), "")
-    if not cookie or not desk.visits.is_organizer(cookie):
+    if not cookie or not state.visits.is_organizer(cookie):
         text = "This page is for the organizer, who knows its link from `histosynth study serve`."
-        raise Refusal(401, why="no organizer's cookie", text=text)
+        raise RequestRejected(401, reason="no organizer's cookie", text=text)
     request.state.actor = ORGANIZER
-    found = desk.answers.progress()
+    found = state.answers.progress()
     rows = [row(one) for one in found]
-    shown = desk.page("organizer").render(
+    shown = state.page("organizer").render(
         readers=rows,
         finished=sum(one.finished_at is not None for one in found),
         answered=sum(r.answered for r in rows),

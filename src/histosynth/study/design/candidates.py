@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from histosynth.errors import HistosynthError
 from histosynth.store.pair import check_pair, median_mpp
 from histosynth.store.store import Store
-from histosynth.study.design.design import REAL, Cell, rng_of, spread
+from histosynth.study.design.design import REAL, Cell, derive_rng, interleave_groups
 
 _SAME_SCALE = 0.02
 
@@ -181,7 +181,7 @@ def _ordered(store: Store, rows: NDArray[np.int64], cell: Cell, *, seed: int) ->
     groups = [patients[row] or slides[row] or patch_ids[row] for row in rows]
     return [
         Candidate(cell=cell, store=store, row=int(row), patch_id=patch_ids[row], patient_id=patients[row])
-        for row in rows[spread(groups, rng=rng_of(seed, *cell))]
+        for row in rows[interleave_groups(groups, rng=derive_rng(seed, *cell))]
     ]
 
 

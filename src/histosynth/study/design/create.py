@@ -23,9 +23,9 @@ from histosynth.study.design.candidates import Candidates, find_candidates
 from histosynth.study.design.design import (
     REAL,
 )
-from histosynth.study.design.populate import write_rows
-from histosynth.study.design.selection import Selection, choose
-from histosynth.study.records.database import Database, url_in
+from histosynth.study.design.populate import populate
+from histosynth.study.design.selection import Selection, select_cases
+from histosynth.study.records.database import Database, sqlite_url
 from histosynth.study.records.links import reader_link
 from histosynth.study.records.tokens import new_token
 
@@ -34,7 +34,7 @@ SETTINGS = "study.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Created:
+class CreatedStudy:
     """What `create` made.
 
     Attributes:
@@ -56,7 +56,7 @@ def create(
     settings: StudySettings,
     database: str | None = None,
     progress: bool = True,
-) -> Created:
+) -> CreatedStudy:
     """Make a study.
 
     Args:
@@ -79,20 +79,20 @@ def create(
         allow_training_patients=settings.allow_training_patients,
         normalized=bool(settings.normalize),
     )
-    selection = choose(found, settings=settings, progress=progress)
+    selection = select_cases(found, settings=settings, progress=progress)
     manifest = _manifest(found, selection, settings, real=real, fakes=generators, database=database)
     tokens = {f"Reader {number}": new_token() for number in range(1, settings.readers + 1)}
-    with _placed(out) as directory:
+    with _atomic_directory(out) as directory:
         write_text(directory / SETTINGS, tomli_w.dumps(settings.model_dump(mode="json")))
         write_json(directory / MANIFEST, manifest)
-        kept = Database(database or url_in(directory))
+        kept = Database(database or sqlite_url(directory))
         try:
             kept.create_tables()
-            write_rows(kept, selection.cases, found=found, settings=settings, tokens=tokens)
+            populate(kept, selection.cases, found=found, settings=settings, tokens=tokens)
         finally:
             kept.close()
     links = {name: reader_link(settings.base_url, token) for name, token in tokens.items()}
-    return Created(study=out, links=links, manifest=manifest)
+    return CreatedStudy(study=out, links=links, manifest=manifest)
 
 
 def _require_new(out: Path) -> None:
@@ -158,7 +158,7 @@ def _manifest(
 
 
 @contextmanager
-def _placed(out: Path) -> Iterator[Path]:
+def _atomic_directory(out: Path) -> Iterator[Path]:
     """A directory to write into, which becomes `out` once all went well, and is gone otherwise."""
     temporary = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # of a killed command

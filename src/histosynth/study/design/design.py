@@ -21,7 +21,7 @@ Cell = tuple[str | None, str]
 """A genotype, and a source: `real`, or a generator."""
 
 
-def cells_of(labels: Sequence[str | None], generators: Sequence[str]) -> list[Cell]:
+def all_cells(labels: Sequence[str | None], generators: Sequence[str]) -> list[Cell]:
     """All cells of a study."""
     return [(label, source) for label in labels for source in (REAL, *generators)]
 
@@ -41,14 +41,14 @@ def main_quota(cases: int, *, labels: Sequence[str | None], generators: Sequence
             f"{' or '.join(map(str, near))}"
         )
     each = cases // unit
-    return {(label, s): each * len(generators) if s == REAL else each for label, s in cells_of(labels, generators)}
+    return {(label, s): each * len(generators) if s == REAL else each for label, s in all_cells(labels, generators)}
 
 
 def practice_quota(
     cases: int, *, labels: Sequence[str | None], generators: Sequence[str], rng: np.random.Generator
 ) -> dict[Cell, int]:
     """Practice cases of each cell: half real, and as equal beyond that as their number allows (at most one apart)."""
-    quota = dict.fromkeys(cells_of(labels, generators), 0)
+    quota = dict.fromkeys(all_cells(labels, generators), 0)
     for real in (True, False):
         side = [cell for cell in quota if (cell[1] == REAL) == real]
         order = rng.permutation(len(side))
@@ -57,7 +57,7 @@ def practice_quota(
     return quota
 
 
-def most_cases(
+def max_balanced_cases(
     available: Mapping[Cell, int],
     *,
     practice: Mapping[Cell, int],
@@ -72,7 +72,7 @@ def most_cases(
     return min(units) * unit
 
 
-def spread(groups: Sequence[str], *, rng: np.random.Generator) -> list[int]:
+def interleave_groups(groups: Sequence[str], *, rng: np.random.Generator) -> list[int]:
     """An order of items such that any first n of it take about equally many of each group (patient), else at random.
 
     Each round takes one of every group that has any left, so counts among the first n differ by one at most, unless a
@@ -87,12 +87,12 @@ def spread(groups: Sequence[str], *, rng: np.random.Generator) -> list[int]:
     return sorted(range(len(groups)), key=lambda item: (rounds[item], rank[groups[item]]))
 
 
-def repeated(cells: Mapping[T, Cell], *, repeats: int, rng: np.random.Generator) -> list[T]:
+def draw_repeats(cells: Mapping[T, Cell], *, repeats: int, rng: np.random.Generator) -> list[T]:
     """The cases that a reader is shown twice: half real, and as equal over cells as their number allows."""
     chosen: list[T] = []
     for real in (True, False):
         side = [case for case, cell in cells.items() if (cell[1] == REAL) == real]
-        order = spread([repr(cells[case]) for case in side], rng=rng)
+        order = interleave_groups([repr(cells[case]) for case in side], rng=rng)
         chosen += [side[item] for item in order[: repeats // 2]]
     return chosen
 
@@ -120,7 +120,7 @@ def reading_order(cases: Sequence[T], *, twice: Sequence[T], rng: np.random.Gene
     return [slot if slot is not None else (once[next(rest)], False) for slot in slots]
 
 
-def rng_of(seed: int, *names: object) -> np.random.Generator:
+def derive_rng(seed: int, *names: object) -> np.random.Generator:
     """The generator of one draw: each has its own, so that one more generator or reader changes no other draw."""
     return np.random.default_rng([seed, *(zlib.crc32(repr(name).encode()) for name in names)])
 

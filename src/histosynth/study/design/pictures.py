@@ -22,11 +22,11 @@ from histosynth.normalization.staining import NORMALIZED, Staining, stain_each
 _NO_FILTER = 0x08  # libpng's PNG_FILTER_NONE
 
 
-class NotAlike(Exception):  # noqa: N818 - a reason to leave a patch out
+class BlindingError(Exception):
     """A patch cannot go through the same steps as the others. Its text is the reason."""
 
 
-def blinded(image: NDArray[np.uint8], *, staining: Staining | None = None, jpeg_history: int = 0) -> bytes:
+def blinded_png(image: NDArray[np.uint8], *, staining: Staining | None = None, jpeg_history: int = 0) -> bytes:
     """The picture of a patch, (H, W, 3), as readers get it.
 
     Args:
@@ -35,12 +35,12 @@ def blinded(image: NDArray[np.uint8], *, staining: Staining | None = None, jpeg_
         jpeg_history: the JPEG quality that all pictures go through, 1 to 100; 0: none.
 
     Raises:
-        NotAlike: its stain cannot be normalized.
+        BlindingError: its stain cannot be normalized.
     """
     if staining is not None:
         stained = stain_each({"": image}, staining)
         if stained.statuses != [NORMALIZED]:
-            raise NotAlike(stained.statuses[0])
+            raise BlindingError(stained.statuses[0])
         image = stained.images[0]
     if jpeg_history:
         image = _through_jpeg(image, quality=jpeg_history)

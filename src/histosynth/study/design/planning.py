@@ -2,7 +2,7 @@
 
 The least number of cases from which on the power (`power.py`) stays: that of one reader's exact test goes up and down
 with n. Of several readers, the claim for readers at large is the stronger one and needs readers, not cases; the
-analysis concludes by it from `FEWEST_READERS` on.
+analysis concludes by it from `MIN_READERS_AT_LARGE` on.
 
 Repeats are second showings: they measure whether readers agree with themselves, enter no accuracy, and give no power.
 """
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
 from histosynth.study.design.power import Assumptions, exact_power, simulated_power
-from histosynth.study.statistics import FEWEST_READERS
+from histosynth.study.statistics import MIN_READERS_AT_LARGE
 from histosynth.study.statistics.crossed import Scope
 from histosynth.study.statistics.proportion import proportion
 
@@ -105,7 +105,7 @@ def _simulated(a: Assumptions, readers: int) -> list[Need]:
             Need(
                 readers=readers,
                 claim=claim,
-                concludes=(claim == "readers at large") == (readers >= FEWEST_READERS),
+                concludes=(claim == "readers at large") == (readers >= MIN_READERS_AT_LARGE),
                 cases=cases,
                 power=powers(cases or _largest(a))[number],
                 simulated=True,

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from histosynth.config import StudySettings
 from histosynth.study.design.candidates import Candidates
-from histosynth.study.design.design import REAL, SYNTHETIC, reading_order, repeated, rng_of
-from histosynth.study.design.selection import Chosen
+from histosynth.study.design.design import REAL, SYNTHETIC, derive_rng, draw_repeats, reading_order
+from histosynth.study.design.selection import SelectedCase
 from histosynth.study.records.database import Case, Database, Picture, Presentation, Reader, Study, now
 from histosynth.study.records.tokens import hash_token, new_id
 
 
-def write_rows(
+def populate(
     database: Database,
-    chosen: Sequence[Chosen],
+    chosen: Sequence[SelectedCase],
     *,
     found: Candidates,
     settings: StudySettings,
@@ -30,7 +30,7 @@ def write_rows(
     cells = {case.case_id: case.candidate.cell for case in chosen}
     shown = {part: [case.case_id for case in chosen if case.part == part] for part in ("practice", "main")}
     facts = {"patch_px": found.patch_px, "mpp": found.mpp, "labels": found.labels, "generators": found.generators}
-    with database.writing() as session:
+    with database.write_session() as session:
         session.add(
             Study(id=1, title=settings.title, created_at=now(), seed=settings.seed, margin=settings.margin,
                   alpha=settings.alpha, settings=settings.model_dump(mode="json") | facts, organizer_hash=None)
@@ -49,8 +49,8 @@ def write_rows(
                        expires_at=now(days=settings.valid_days), revoked_at=None, consented_at=None, finished_at=None)
             )  # fmt: skip
             session.flush()
-            rng = rng_of(settings.seed, "reader", number)
-            twice = repeated({c: cells[c] for c in shown["main"]}, repeats=settings.repeats, rng=rng)
+            rng = derive_rng(settings.seed, "reader", number)
+            twice = draw_repeats({c: cells[c] for c in shown["main"]}, repeats=settings.repeats, rng=rng)
             order = [("practice", shown["practice"][i], False) for i in rng.permutation(len(shown["practice"]))]
             order += [("main", *place) for place in reading_order(shown["main"], twice=twice, rng=rng)]
             session.add_all(

@@ -78,7 +78,7 @@ def simulated_power(assumptions: Assumptions, *, readers: int, cases: int) -> tu
             case_sd=assumptions.case_sd,
             rng=rng,
         )
-        shown += [np.count_nonzero(p <= assumptions.alpha) for p in tost_of(correct, strata, assumptions)]
+        shown += [np.count_nonzero(p <= assumptions.alpha) for p in tost_p_values(correct, strata, assumptions)]
     these, at_large = shown / assumptions.simulations
     return float(these), float(at_large)
 
@@ -99,7 +99,7 @@ def simulate(
     return np.asarray(rng.random((studies, readers, cases)) < expit(logit(accuracy) + reader + case))
 
 
-def tost_of(
+def tost_p_values(
     correct: NDArray[np.bool_], strata: NDArray[np.int64], assumptions: Assumptions
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """p of equivalence of each study (S, R, C): for these readers, and for readers at large."""

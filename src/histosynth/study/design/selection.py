@@ -10,13 +10,13 @@ from histosynth.config import StudySettings
 from histosynth.errors import HistosynthError
 from histosynth.normalization.staining import Staining, staining_of
 from histosynth.study.design.candidates import Candidate, Candidates
-from histosynth.study.design.design import REAL, Cell, main_quota, most_cases, practice_quota, rng_of
-from histosynth.study.design.pictures import NotAlike, blinded
+from histosynth.study.design.design import REAL, Cell, derive_rng, main_quota, max_balanced_cases, practice_quota
+from histosynth.study.design.pictures import BlindingError, blinded_png
 from histosynth.study.records.tokens import new_id
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class SelectedCase:
     """A patch that has become a case."""
 
     case_id: str
@@ -34,11 +34,11 @@ class Selection:
         left_out: how many patches could not go through the same steps as the others, by cell and reason.
     """
 
-    cases: Sequence[Chosen]
+    cases: Sequence[SelectedCase]
     left_out: Mapping[str, int]
 
 
-def staining_by(settings: StudySettings) -> Staining | None:
+def study_staining(settings: StudySettings) -> Staining | None:
     """The stain normalization that all pictures go through; None: none.
 
     Raises:
@@ -52,15 +52,15 @@ def staining_by(settings: StudySettings) -> Staining | None:
     return staining
 
 
-def choose(found: Candidates, *, settings: StudySettings, progress: bool) -> Selection:
+def select_cases(found: Candidates, *, settings: StudySettings, progress: bool) -> Selection:
     """Choose the cases, main ones first, so that practice takes none of theirs.
 
     Raises:
         HistosynthError: too few patches for so many cases, or a number that cannot be balanced.
     """
-    quotas, staining = _quotas(found, settings), staining_by(settings)
+    quotas, staining = _quotas(found, settings), study_staining(settings)
     left_out: Counter[str] = Counter()
-    cases: list[Chosen] = []
+    cases: list[SelectedCase] = []
     total = sum(sum(quota.values()) for quota in quotas.values())
     with tqdm(total=total, desc="pictures", unit="img", disable=not progress) as bar:
         for cell, order in found.orders.items():
@@ -68,7 +68,7 @@ def choose(found: Candidates, *, settings: StudySettings, progress: bool) -> Sel
             for part, quota in quotas.items():
                 for _ in range(quota[cell]):
                     candidate, png = _next(rest, cell, staining=staining, settings=settings, left_out=left_out)
-                    cases.append(Chosen(case_id=new_id(), part=part, candidate=candidate, png=png))
+                    cases.append(SelectedCase(case_id=new_id(), part=part, candidate=candidate, png=png))
                     bar.update()
     return Selection(cases=cases, left_out=left_out)
 
@@ -77,12 +77,12 @@ def _quotas(found: Candidates, settings: StudySettings) -> dict[str, dict[Cell, 
     """Cases of each cell, by part."""
     labels, generators = found.labels, found.generators
     main = main_quota(settings.cases, labels=labels, generators=generators)
-    rng = rng_of(settings.seed, "practice")
+    rng = derive_rng(settings.seed, "practice")
     practice = practice_quota(settings.practice, labels=labels, generators=generators, rng=rng)
     available = {cell: len(order) for cell, order in found.orders.items()}
     for cell, there in available.items():
         if there < main[cell] + practice[cell]:
-            most = most_cases(available, practice=practice, labels=labels, generators=generators)
+            most = max_balanced_cases(available, practice=practice, labels=labels, generators=generators)
             raise HistosynthError(
                 f"{there} patches of {_said(cell)}, but {settings.cases} cases need {main[cell]} of them and "
                 f"{practice[cell]} for practice; give --cases {most} at most, or more patches"
@@ -109,8 +109,8 @@ def _next(
     """The next patch of a cell whose picture can be made; those that cannot be are counted."""
     for candidate in rest:
         try:
-            return candidate, blinded(candidate.image(), staining=staining, jpeg_history=settings.jpeg_history)
-        except NotAlike as reason:
+            return candidate, blinded_png(candidate.image(), staining=staining, jpeg_history=settings.jpeg_history)
+        except BlindingError as reason:
             left_out[f"{_said(cell)}: {reason}"] += 1
     raise HistosynthError(
         f"too few patches of {_said(cell)} can be normalized by {settings.normalize} ({left_out.total()} cannot); give "

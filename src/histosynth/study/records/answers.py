@@ -17,24 +17,35 @@ from sqlalchemy.orm import Session
 from histosynth.study.records.database import Audit, Case, Database, Picture, Presentation, Reader, Reading, Study, now
 from histosynth.study.records.exchange import (
     ANONYMOUS,
-    LONGEST_COMMENT,
+    MAX_COMMENT_LENGTH,
     ORGANIZER,
-    About,
     Answer,
+    NotAllowed,
     Progress,
     ReaderState,
-    Refused,
     Step,
     Stored,
+    StudyInfo,
     Truth,
 )
-from histosynth.study.records.tokens import hash_token, is_id, same
+from histosynth.study.records.tokens import hash_token, hashes_equal, is_id
 
 __all__ = [
-    "ANONYMOUS", "LONGEST_COMMENT", "ORGANIZER", "About", "Answer", "Answers", "Progress", "ReaderState", "Refused",
-    "Step", "Stored", "Truth", "log",
+    "ANONYMOUS",
+    "MAX_COMMENT_LENGTH",
+    "ORGANIZER",
+    "Answer",
+    "Answers",
+    "NotAllowed",
+    "Progress",
+    "ReaderState",
+    "Step",
+    "Stored",
+    "StudyInfo",
+    "Truth",
+    "log",
 ]  # fmt: skip
-_LONGEST_DETAIL = 500
+_MAX_DETAIL_LENGTH = 500
 
 
 class Answers:
@@ -43,18 +54,18 @@ class Answers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def about(self) -> About:
+    def info(self) -> StudyInfo:
         """The study's title and settings."""
-        with self._database.looking() as session:
+        with self._database.read_session() as session:
             study = session.get_one(Study, 1)
-            return About(title=study.title, created_at=study.created_at, settings=dict(study.settings))
+            return StudyInfo(title=study.title, created_at=study.created_at, settings=dict(study.settings))
 
-    def reader_of(self, token: str, *, address: str) -> ReaderState | None:
+    def reader_by_token(self, token: str, *, address: str) -> ReaderState | None:
         """The reader whose link holds the token; None if there is none, or the link is revoked or has expired."""
         digest = hash_token(token)
-        with self._database.looking() as session:
+        with self._database.read_session() as session:
             reader = session.scalar(select(Reader).where(Reader.token_hash == digest))
-            if reader is None or not same(reader.token_hash, digest):
+            if reader is None or not hashes_equal(reader.token_hash, digest):
                 actor, why = ANONYMOUS, "unknown"
             elif reader.revoked_at is not None:
                 actor, why = f"reader {reader.reader_id}", "revoked"
@@ -72,16 +83,16 @@ class Answers:
 
     def is_organizer(self, token: str, *, address: str) -> bool:
         """Whether this is the organizer's token."""
-        with self._database.looking() as session:
+        with self._database.read_session() as session:
             kept = session.get_one(Study, 1).organizer_hash
-        if kept is not None and same(kept, hash_token(token)):
+        if kept is not None and hashes_equal(kept, hash_token(token)):
             return True
         self.audit(ANONYMOUS, "organizer link refused", detail="unknown", address=address)
         return False
 
     def consent(self, reader: ReaderState, *, address: str) -> None:
         """Note that the reader consents; the first time counts."""
-        with self._database.writing() as session:
+        with self._database.write_session() as session:
             row = session.get_one(Reader, reader.reader_id, with_for_update=True)
             if row.consented_at is None:
                 row.consented_at = now()
@@ -89,25 +100,25 @@ class Answers:
 
     def next_step(self, reader: ReaderState) -> Step | None:
         """What the reader is to answer now; None once all is answered."""
-        with self._database.looking() as session:
+        with self._database.read_session() as session:
             return _next_step(session, reader.reader_id)
 
     def picture(self, reader: ReaderState, presentation_id: str, *, address: str) -> bytes:
         """The PNG of a presentation: of the one to be answered, of the one after it, and of answered practice cases.
 
         Raises:
-            Refused: it is another reader's, or none of these.
+            NotAllowed: it is another reader's, or none of these.
         """
         try:
-            with self._database.looking() as session:
+            with self._database.read_session() as session:
                 shown = _own(session, reader, presentation_id)
                 step = _next_step(session, reader.reader_id)
                 allowed = {step.presentation_id, step.following} if step else set()
                 answered = shown.part == "practice" and session.get(Reading, presentation_id) is not None
                 if presentation_id not in allowed and not answered:
-                    raise Refused("out-of-order")
+                    raise NotAllowed("out-of-order")
                 return session.get_one(Picture, shown.case_id).png
-        except Refused as refusal:
+        except NotAllowed as refusal:
             self._log_refusal(reader, "picture", presentation_id, refusal, address)
             raise
 
@@ -115,18 +126,18 @@ class Answers:
         """The truth of a practice case that the reader has answered.
 
         Raises:
-            Refused: it is no practice case of this reader, or not answered yet.
+            NotAllowed: it is no practice case of this reader, or not answered yet.
         """
         try:
-            with self._database.looking() as session:
+            with self._database.read_session() as session:
                 shown = _own(session, reader, presentation_id)
                 if session.get(Reading, presentation_id) is None:
-                    raise Refused("out-of-order")
+                    raise NotAllowed("out-of-order")
                 truth = _feedback(session, shown)
                 if truth is None:
-                    raise Refused("unknown")
+                    raise NotAllowed("unknown")
                 return truth
-        except Refused as refusal:
+        except NotAllowed as refusal:
             self._log_refusal(reader, "feedback", presentation_id, refusal, address)
             raise
 
@@ -136,38 +147,38 @@ class Answers:
         The same answer again (said, confidence and comment) is taken as sent twice; its first time stands.
 
         Raises:
-            Refused: another reader's presentation, not the one to be answered now, or answered otherwise before.
+            NotAllowed: another reader's presentation, not the one to be answered now, or answered otherwise before.
         """
         try:
-            with self._database.writing() as session:
+            with self._database.write_session() as session:
                 row = session.get_one(
                     Reader, reader.reader_id, with_for_update=True
                 )  # one answer of a reader at a time
                 shown = _own(session, reader, presentation_id)
                 if row.consented_at is None:
-                    raise Refused("no-consent")
+                    raise NotAllowed("no-consent")
                 kept = session.get(Reading, presentation_id)
                 if kept is not None:
                     if (kept.said, kept.confidence, kept.comment) != (answer.said, answer.confidence, answer.comment):
-                        raise Refused("final")
+                        raise NotAllowed("final")
                     finished = row.finished_at is not None
-                    return Stored(again=True, feedback=_feedback(session, shown), finished=finished)
+                    return Stored(duplicate=True, feedback=_feedback(session, shown), finished=finished)
                 step = _next_step(session, reader.reader_id)
                 if step is None or step.presentation_id != presentation_id:
-                    raise Refused("out-of-order")
+                    raise NotAllowed("out-of-order")
                 at = now()
                 session.add(Reading(presentation_id=presentation_id, answered_at=at, **answer.model_dump()))
                 if step.following is None:
                     row.finished_at = at
                     log(session, reader.actor, "finished", address=address)
-                return Stored(again=False, feedback=_feedback(session, shown), finished=step.following is None)
-        except Refused as refusal:
+                return Stored(duplicate=False, feedback=_feedback(session, shown), finished=step.following is None)
+        except NotAllowed as refusal:
             self._log_refusal(reader, "answer", presentation_id, refusal, address)
             raise
 
     def progress(self) -> list[Progress]:
         """How far each reader is."""
-        with self._database.looking() as session:
+        with self._database.read_session() as session:
             counts = {
                 (reader_id, part): (answered, total, shown, last)
                 for reader_id, part, answered, total, shown, last in session.execute(
@@ -189,17 +200,17 @@ class Answers:
 
     def audit(self, actor: str, event: str, *, detail: str = "", address: str = "") -> None:
         """Write to the audit log."""
-        with self._database.writing() as session:
+        with self._database.write_session() as session:
             log(session, actor, event, detail=detail, address=address)
 
     def audit_log(self, *, last: int = 100) -> list[tuple[str, str, str, str, str]]:
         """The latest entries, newest first: when, who, what, more of it, from where."""
-        with self._database.looking() as session:
+        with self._database.read_session() as session:
             rows = session.scalars(select(Audit).order_by(Audit.audit_id.desc()).limit(last)).all()
             return [(row.at, row.actor, row.event, row.detail, row.address) for row in rows]
 
     def _log_refusal(
-        self, reader: ReaderState, asked: str, presentation_id: str, refusal: Refused, address: str
+        self, reader: ReaderState, asked: str, presentation_id: str, refusal: NotAllowed, address: str
     ) -> None:
         self.audit(
             reader.actor, f"{asked} refused", detail=f"{refusal.reason}: {presentation_id[:64]}", address=address
@@ -209,7 +220,7 @@ class Answers:
 def _own(session: Session, reader: ReaderState, presentation_id: str) -> Presentation:
     shown = session.get(Presentation, presentation_id) if is_id(presentation_id) else None
     if shown is None or shown.reader_id != reader.reader_id:
-        raise Refused("unknown")
+        raise NotAllowed("unknown")
     return shown
 
 
@@ -272,4 +283,4 @@ def log(session: Session, actor: str, event: str, *, detail: str = "", address: 
 
 
 def _short(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_LONGEST_DETAIL])
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_MAX_DETAIL_LENGTH])

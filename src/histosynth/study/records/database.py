@@ -172,7 +172,7 @@ class Database:
             ) from None
         except ModuleNotFoundError as error:
             raise HistosynthError(
-                f"the database {self.place} needs a driver ({error}); install it, or name another in the URL: "
+                f"the database {self.display_url} needs a driver ({error}); install it, or name another in the URL: "
                 "postgresql+psycopg://… needs the package psycopg"
             ) from None
         self._queue: AbstractContextManager[object] = nullcontext()
@@ -180,26 +180,26 @@ class Database:
             self._queue = Lock()
             event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
-            self._looking_engine = self._engine
+            self._read_engine = self._engine
         else:
-            self._looking_engine = self._engine.execution_options(isolation_level="REPEATABLE READ")
-        self._writing_engine = self._engine.execution_options(**{_WRITES: True})
+            self._read_engine = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        self._write_engine = self._engine.execution_options(**{_WRITES: True})
 
     @property
-    def place(self) -> str:
+    def display_url(self) -> str:
         """The URL without its password."""
         return self.url.render_as_string(hide_password=True)
 
     @contextmanager
-    def looking(self) -> Iterator[Session]:
+    def read_session(self) -> Iterator[Session]:
         """A session that only reads: one consistent view."""
-        with Session(self._looking_engine) as session:
+        with Session(self._read_engine) as session:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def write_session(self) -> Iterator[Session]:
         """A session that is committed, and on disk, when it ends without an exception; else nothing of it stays."""
-        with self._queue, Session(self._writing_engine) as session, session.begin():
+        with self._queue, Session(self._write_engine) as session, session.begin():
             yield session
 
     def create_tables(self) -> None:
@@ -208,10 +208,10 @@ class Database:
         Raises:
             HistosynthError: the database cannot be reached, or holds a study already.
         """
-        with self._said_plainly():
-            Base.metadata.create_all(self._writing_engine)
+        with self._clear_errors():
+            Base.metadata.create_all(self._write_engine)
         if self._has_study():
-            raise HistosynthError(f"the database {self.place} holds a study already; name another")
+            raise HistosynthError(f"the database {self.display_url} holds a study already; name another")
 
     def require_study(self) -> "Database":
         """Itself.
@@ -220,7 +220,9 @@ class Database:
             HistosynthError: it holds no study, or cannot be reached.
         """
         if not self._has_study():
-            raise HistosynthError(f"the database {self.place} holds no study; make one with `histosynth study create`")
+            raise HistosynthError(
+                f"the database {self.display_url} holds no study; make one with `histosynth study create`"
+            )
         return self
 
     def close(self) -> None:
@@ -228,19 +230,21 @@ class Database:
         self._engine.dispose()
 
     def _has_study(self) -> bool:
-        with self._said_plainly(), self.looking() as session:
+        with self._clear_errors(), self.read_session() as session:
             return session.get(Study, 1) is not None
 
     @contextmanager
-    def _said_plainly(self) -> Iterator[None]:
+    def _clear_errors(self) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:
             said = error.orig if isinstance(error, DBAPIError) else error
-            raise HistosynthError(f"the database {self.place} is no study's, or cannot be reached: {said}") from error
+            raise HistosynthError(
+                f"the database {self.display_url} is no study's, or cannot be reached: {said}"
+            ) from error
 
 
-def url_in(study: Path) -> str:
+def sqlite_url(study: Path) -> str:
     """The URL of the SQLite file in a study's directory."""
     return f"sqlite:///{study / FILE}"
 
@@ -255,7 +259,7 @@ def open_study(study: Path, *, database: str | None = None) -> Database:
         raise HistosynthError(
             f"{study} is no study: it has no {FILE}; make one with `histosynth study create`, or name its --database"
         )
-    return Database(database or url_in(study)).require_study()
+    return Database(database or sqlite_url(study)).require_study()
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:

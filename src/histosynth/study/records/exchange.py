@@ -14,11 +14,11 @@ REASONS: dict[Reason, str] = {
     "final": "this case has been answered, and answers are final",
 }
 ORGANIZER, ANONYMOUS = "organizer", "anonymous"
-LONGEST_COMMENT = 2000
-_LONGEST_SECONDS = 7 * 86_400.0
+MAX_COMMENT_LENGTH = 2000
+_MAX_SECONDS = 7 * 86_400.0
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer, not a failure
+class NotAllowed(Exception):  # noqa: N818 - it is an answer, not a failure
     """What was asked for is not allowed; the audit log has it."""
 
     def __init__(self, reason: Reason) -> None:
@@ -33,8 +33,8 @@ class Answer(BaseModel):
 
     said: Truth
     confidence: int = Field(ge=1, le=5, strict=True)
-    comment: str = Field("", max_length=LONGEST_COMMENT)
-    seconds: float = Field(ge=0, le=_LONGEST_SECONDS)
+    comment: str = Field("", max_length=MAX_COMMENT_LENGTH)
+    seconds: float = Field(ge=0, le=_MAX_SECONDS)
     """From shown to answered, pauses of the page left out."""
     changes: int = Field(0, ge=0, le=1_000_000)
     """How often the answer was changed before it was final."""
@@ -80,7 +80,7 @@ class Step:
 class Stored:
     """An answer that is on disk."""
 
-    again: bool
+    duplicate: bool
     """Whether it had been stored before: the same answer was sent twice."""
     feedback: Truth | None
     """The truth, for practice cases alone."""
@@ -107,7 +107,7 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
+class StudyInfo:
     """What the page may say of the study."""
 
     title: str

@@ -25,7 +25,7 @@ def new_link(database: Database, reader: str, *, days: int) -> str:
     Raises:
         HistosynthError: no such reader.
     """
-    with database.writing() as session:
+    with database.write_session() as session:
         row = _reader(session, reader)
         token = new_token()
         row.token_hash, row.revoked_at, row.expires_at = hash_token(token), None, now(days=days)
@@ -39,7 +39,7 @@ def revoke_link(database: Database, reader: str) -> None:
     Raises:
         HistosynthError: no such reader.
     """
-    with database.writing() as session:
+    with database.write_session() as session:
         row = _reader(session, reader)
         row.revoked_at = row.revoked_at or now()
         log(session, ORGANIZER, "link revoked", detail=row.name)
@@ -51,7 +51,7 @@ def extend_link(database: Database, reader: str, *, days: int) -> str:
     Raises:
         HistosynthError: no such reader, or the link is revoked.
     """
-    with database.writing() as session:
+    with database.write_session() as session:
         row = _reader(session, reader)
         if row.revoked_at is not None:
             raise HistosynthError(f"the link of {row.name} is revoked; give a new one with `study links new`")
@@ -60,9 +60,9 @@ def extend_link(database: Database, reader: str, *, days: int) -> str:
         return row.expires_at
 
 
-def organizer_link_once(database: Database, *, replace: bool = False) -> str | None:
+def create_organizer_link(database: Database, *, replace: bool = False) -> str | None:
     """The organizer's link, told once; None if there is one already and it is not to be replaced."""
-    with database.writing() as session:
+    with database.write_session() as session:
         study = session.get_one(Study, 1, with_for_update=True)
         if study.organizer_hash is not None and not replace:
             return None

@@ -16,7 +16,7 @@ from histosynth.study.records.tokens import is_id
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class PracticeAnswer:
     """What a reader answered to one presentation."""
 
     number: int
@@ -25,12 +25,12 @@ class Said:
     confidence: int
 
 
-def show(database: Database, presentation_id: str) -> None:
+def record_shown(database: Database, presentation_id: str) -> None:
     """Note that the page shows a presentation; the first time counts."""
-    with database.looking() as session:
+    with database.read_session() as session:
         if session.get_one(Presentation, presentation_id).shown_at is not None:
             return
-    with database.writing() as session:
+    with database.write_session() as session:
         session.execute(
             update(Presentation)
             .where(Presentation.presentation_id == presentation_id, Presentation.shown_at.is_(None))
@@ -38,9 +38,9 @@ def show(database: Database, presentation_id: str) -> None:
         )
 
 
-def seconds_of(database: Database, presentation_id: str, *, visible_ms: int) -> float:
+def reading_seconds(database: Database, presentation_id: str, *, visible_ms: int) -> float:
     """Seconds from shown to now: as the page saw it, and never more than passed here; 0 where it was never shown."""
-    with database.looking() as session:
+    with database.read_session() as session:
         shown = session.get(Presentation, presentation_id) if is_id(presentation_id) else None
         if shown is None or shown.shown_at is None:
             return 0.0
@@ -48,10 +48,10 @@ def seconds_of(database: Database, presentation_id: str, *, visible_ms: int) -> 
     return max(0.0, min(visible_ms / 1000, passed) if visible_ms else passed)
 
 
-def practice_answer(database: Database, presentation_id: str) -> Said:
+def practice_answer(database: Database, presentation_id: str) -> PracticeAnswer:
     """What was said of a presentation that is known to be answered."""
-    with database.looking() as session:
+    with database.read_session() as session:
         shown = session.get_one(Presentation, presentation_id)
         kept = session.get_one(Reading, presentation_id)
         said: Truth = "real" if kept.said == "real" else "synthetic"
-        return Said(number=shown.position + 1, said=said, confidence=kept.confidence)
+        return PracticeAnswer(number=shown.position + 1, said=said, confidence=kept.confidence)

@@ -32,6 +32,6 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
-def same(one: str, other: str) -> bool:
+def hashes_equal(one: str, other: str) -> bool:
     """Whether two hashes are equal, in a time that does not depend on where they differ."""
     return hmac.compare_digest(one, other)

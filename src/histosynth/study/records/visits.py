@@ -20,7 +20,7 @@ class Visits:
     def open(self, reader: ReaderState | None, *, token: str) -> str:
         """The cookie of a new visit by a good link; None for the organizer."""
         cookie = new_token()
-        with self._database.writing() as session:
+        with self._database.write_session() as session:
             session.add(
                 Visit(
                     cookie_hash=hash_token(cookie),
@@ -33,7 +33,7 @@ class Visits:
 
     def reader(self, cookie: str) -> ReaderState | None:
         """Whose visit this is; None where there is none, or its link holds no more."""
-        with self._database.looking() as session:
+        with self._database.read_session() as session:
             reader = session.scalar(
                 select(Reader)
                 .join(Visit, (Visit.reader_id == Reader.reader_id) & (Visit.token_hash == Reader.token_hash))
@@ -50,7 +50,7 @@ class Visits:
 
     def is_organizer(self, cookie: str) -> bool:
         """Whether this visit came by the organizer's present link."""
-        with self._database.looking() as session:
+        with self._database.read_session() as session:
             found = session.scalar(
                 select(Visit)
                 .join(Study, Visit.token_hash == Study.organizer_hash)
@@ -60,5 +60,5 @@ class Visits:
 
     def close(self, cookie: str) -> None:
         """Forget a visit: this browser needs the link again."""
-        with self._database.writing() as session:
+        with self._database.write_session() as session:
             session.execute(delete(Visit).where(Visit.cookie_hash == hash_token(cookie)))

@@ -19,12 +19,12 @@ from histosynth.study.analysis.readings import load_pictures
 from histosynth.study.analysis.schema import PatchFacts, StudyReport, as_json
 from histosynth.study.analysis.table import Table
 from histosynth.study.analysis.unblind import unblind
-from histosynth.study.analysis.wording import compared, p_value, signed
+from histosynth.study.analysis.wording import comparison_sentence, p_value, signed
 from histosynth.study.report.charts import charts
 
 PAGE = "study_report.html"
 FACTS = "study_report.json"
-_LARGEST_PX = 512
+_MAX_PICTURE_PX = 512
 
 
 def analyze(
@@ -85,7 +85,7 @@ def render(report: StudyReport, *, table: Table, pictures: Mapping[str, bytes]) 
         .get_template("study/report/templates/report.html.j2")
         .render(
             r=report,
-            compared=lambda found: compared(found, alpha=report.alpha),
+            compared=lambda comparison: comparison_sentence(comparison, alpha=report.alpha),
             charts={name: Markup(svg) for name, svg in charts(report, table).items()},  # ours; its texts are escaped
             pictures={case: _data_uri(png, statement=said[case]) for case, png in pictures.items()},
         )
@@ -108,7 +108,7 @@ def _data_uri(png: bytes, *, statement: str | None) -> str:
     if statement is not None:
         info.add_text("synthetic", statement)
     with Image.open(BytesIO(png)) as image:
-        image.thumbnail((_LARGEST_PX, _LARGEST_PX))
+        image.thumbnail((_MAX_PICTURE_PX, _MAX_PICTURE_PX))
         buffer = BytesIO()
         image.convert("RGB").save(buffer, format="PNG", pnginfo=info)
     return data_uri(buffer.getvalue())

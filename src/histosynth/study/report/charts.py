@@ -17,7 +17,7 @@ INK, SOFT, HAIR, ACCENT, REAL, ZONE = "#1d2125", "#5c6269", "#dcd9d2", "#a3265e"
 _NAMES = {INK: "ink", SOFT: "soft", HAIR: "hair", ACCENT: "accent", REAL: "real", ZONE: "wash"}
 _WIDTH = 4.3  # inches: text stays readable on a phone
 _PARTS = 5  # of a session
-_LONGEST_NAME = 18
+_MAX_NAME_LENGTH = 18
 
 
 def charts(report: StudyReport, table: Table) -> dict[str, str]:
@@ -61,7 +61,7 @@ def _new(height: float) -> tuple[Figure, Axes]:
 
 def _name_rows(axes: Axes, names: Sequence[str], *, first: int) -> None:
     """Names as they are, `$` included, cut where they would leave no room."""
-    short = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in names]
+    short = [name if len(name) <= _MAX_NAME_LENGTH else f"{name[: _MAX_NAME_LENGTH - 1]}…" for name in names]
     axes.set_yticks(range(first, first + len(names)), short, parse_math=False)
 
 

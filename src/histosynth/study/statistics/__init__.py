@@ -5,5 +5,5 @@ so sensitivity is the share of synthetic patches that were called synthetic. A m
 reader and a column a case, with NaN where that reader did not read that case.
 """
 
-FEWEST_READERS = 5
+MIN_READERS_AT_LARGE = 5
 """From here on, conclusions are on readers at large; with fewer, on these readers, for they say little about others."""

@@ -4,14 +4,14 @@ Readers are crossed with cases, so each draw takes readers with replacement, and
 replacement, and keeps every reading of a drawn reader of a drawn case (the pigeonhole bootstrap; Owen 2007, Ann Appl
 Stat 1, 386: never too narrow to first order). Percentiles of few readers are too narrow by √((R-1)/R) and by the normal
 quantile in place of Student's; both are mended by widening around the estimate (Hesterberg 2015). With fewer readers
-than `FEWEST_READERS` only cases are drawn, and the interval is of these readers.
+than `MIN_READERS_AT_LARGE` only cases are drawn, and the interval is of these readers.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.metrics.uncertainty import REPLICATES, Interval, widening
-from histosynth.study.statistics import FEWEST_READERS
+from histosynth.study.statistics import MIN_READERS_AT_LARGE
 from histosynth.study.statistics.proportion import LEVEL
 
 FIXED = "of these readers: there are too few to speak for others"
@@ -24,9 +24,9 @@ def mean_area(
     level: float = LEVEL,
     replicates: int = REPLICATES,
 ) -> Interval:
-    """The mean over readers of areas, from `roc.wins` (R, m, n) of readers of the same cases."""
+    """The mean over readers of areas, from `roc.mann_whitney_kernel` (R, m, n) of readers of the same cases."""
     readers, m, n = psi.shape
-    at_large = readers >= FEWEST_READERS
+    at_large = readers >= MIN_READERS_AT_LARGE
     value = float(psi.mean())
     of_reader = _counts(readers, replicates, rng) if at_large else np.ones((replicates, readers))
     of_synthetic, of_real = _counts(m, replicates, rng), _counts(n, replicates, rng)

@@ -3,7 +3,7 @@
 Always told, and free of a model: how often a synthetic patch got more confidence than a real one of the same reader, a
 tie counting half (1/2: as sure of both), averaged over readers, with DeLong's interval for these readers (`roc`).
 
-Where there are `FEWEST_CLUSTERS` readers or more, also the proportional odds ratio of more confidence on synthetic
+Where there are `MIN_CLUSTERS` readers or more, also the proportional odds ratio of more confidence on synthetic
 patches, by generalized estimating equations with the reader as cluster (Heagerty & Zeger 1996, JASA 91, 1024; Mancl &
 DeRouen 2001, Biometrics 57, 126, for few clusters): below 1 where readers are less sure of synthetic ones. Its standard
 error rests on differences between readers; fewer clusters make it too small, which is why it is not given then.
@@ -18,9 +18,9 @@ from scipy import stats
 
 from histosynth.metrics.uncertainty import Interval
 from histosynth.study.statistics.proportion import LEVEL
-from histosynth.study.statistics.roc import area_of_wins, wins
+from histosynth.study.statistics.roc import area_from_kernel, mann_whitney_kernel
 
-FEWEST_CLUSTERS = 10
+MIN_CLUSTERS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +45,13 @@ def confidence(values: ArrayLike, synthetic: ArrayLike, *, level: float = LEVEL)
     """From confidences (R, C), 1 to 5 with NaN where absent, and what the cases (C,) are."""
     x, truth = np.asarray(values, dtype=np.float64), np.asarray(synthetic, dtype=bool)
     whole = ~np.isnan(x).any(axis=0)
-    psi = np.mean([wins(row[whole], truth[whole]) for row in x], axis=0)
+    psi = np.mean([mann_whitney_kernel(row[whole], truth[whole]) for row in x], axis=0)
     odds, p, note = (
         None,
         None,
-        f"fewer than {FEWEST_CLUSTERS} readers: no model across readers, a comparison within each",
+        f"fewer than {MIN_CLUSTERS} readers: no model across readers, a comparison within each",
     )
-    if len(x) >= FEWEST_CLUSTERS:
+    if len(x) >= MIN_CLUSTERS:
         odds, p, note = _odds_ratio(x, truth, level=level)
     real, made = x[:, ~truth], x[:, truth]
     return Confidence(
@@ -59,7 +59,7 @@ def confidence(values: ArrayLike, synthetic: ArrayLike, *, level: float = LEVEL)
         mean_synthetic=None if np.isnan(made).all() else float(np.nanmean(made)),
         counts_real=[int((real == k).sum()) for k in range(1, 6)],
         counts_synthetic=[int((made == k).sum()) for k in range(1, 6)],
-        synthetic_above_real=area_of_wins(psi, level=level),
+        synthetic_above_real=area_from_kernel(psi, level=level),
         odds_ratio=odds,
         p=p,
         note=note,

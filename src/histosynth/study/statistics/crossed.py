@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from histosynth.study.statistics import FEWEST_READERS
+from histosynth.study.statistics import MIN_READERS_AT_LARGE
 from histosynth.study.statistics.equivalence import Equivalence, equivalence
 from histosynth.study.statistics.proportion import LEVEL, exact_limits
 
@@ -118,10 +118,10 @@ def effective_number(p: ArrayLike, variance: ArrayLike, df: ArrayLike, *, n: Arr
 def pooled(
     y: ArrayLike, *, strata: ArrayLike, margin: float | None = None, alpha: float = 0.05, level: float = LEVEL
 ) -> list[Pooled]:
-    """The share of readings y (R, C), over all readers, with its interval and verdict, for each scope.
+    """Return the share of readings y (R, C) over all readers, with its interval and verdict, for each scope.
 
-    The first in the list is the one to conclude by: readers at large where there are `FEWEST_READERS`, else these. One
-    reader has the exact binomial interval alone.
+    The conclusion rests on the first item: readers at large from `MIN_READERS_AT_LARGE` readers on, else these readers.
+    A single reader has only the exact binomial interval.
 
     Args:
         y: 1 or 0, NaN where absent; at least one reading.
@@ -139,7 +139,7 @@ def pooled(
     }
     if len(y) == 1:
         scopes = {"one reader": (np.asarray(0.0), np.asarray(float(n)))}  # no variance of its own: the binomial's
-    elif len(y) >= FEWEST_READERS:
+    elif len(y) >= MIN_READERS_AT_LARGE:
         scopes = dict(reversed(scopes.items()))
     return [
         _pooled(scope, found.estimate, *variance_and_df, n=n, margin=margin, alpha=alpha, level=level)

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from histosynth.metrics.uncertainty import Interval
-from histosynth.study.statistics import FEWEST_READERS
+from histosynth.study.statistics import MIN_READERS_AT_LARGE
 from histosynth.study.statistics.crossed import Scope, variation
 from histosynth.study.statistics.proportion import LEVEL
 
@@ -64,14 +64,15 @@ def fisher(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def difference(recognized: ArrayLike, is_first: ArrayLike, *, level: float = LEVEL) -> Difference:
-    """The difference of two generators over readers, from what was recognized (R, C) of cases of either.
+    """Return the difference between two generators over all readers, from what was recognized (R, C) of either's cases.
 
-    The interval and p are Student's. They speak of readers at large where there are `FEWEST_READERS`, else of these.
+    The interval and p are Student's. They hold for readers at large from `MIN_READERS_AT_LARGE` readers on, else for
+    these readers.
     """
     y, first = np.asarray(recognized, dtype=np.float64), np.asarray(is_first, dtype=bool)
     weights = np.where(first, 1 / first.sum(), -1 / (~first).sum())
     found = variation(y, strata=first, weights=weights)
-    at_large = len(y) >= FEWEST_READERS
+    at_large = len(y) >= MIN_READERS_AT_LARGE
     variance, df = (found.all, found.all_df) if at_large else (found.same_readers, found.same_readers_df)
     least = sum(_least_variance(y[:, kind]) for kind in (first, ~first))
     value, error = float(found.estimate), float(np.sqrt(max(float(variance), least)))

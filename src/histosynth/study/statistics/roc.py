@@ -40,7 +40,7 @@ class Roc:
     true_positives: list[float]
 
 
-def wins(scores: ArrayLike, synthetic: ArrayLike) -> Array:
+def mann_whitney_kernel(scores: ArrayLike, synthetic: ArrayLike) -> Array:
     """ψ of each synthetic case (a row) against each real one (a column)."""
     x, truth = np.asarray(scores, dtype=np.float64), np.asarray(synthetic, dtype=bool)
     above = x[truth][:, None] - x[~truth][None, :]
@@ -49,10 +49,10 @@ def wins(scores: ArrayLike, synthetic: ArrayLike) -> Array:
 
 def area(scores: ArrayLike, synthetic: ArrayLike, *, level: float = LEVEL) -> Interval | None:
     """One reader's area with DeLong's interval; None without cases of both kinds."""
-    return area_of_wins(wins(scores, synthetic), level=level)
+    return area_from_kernel(mann_whitney_kernel(scores, synthetic), level=level)
 
 
-def area_of_wins(psi: Array, *, level: float = LEVEL) -> Interval | None:
+def area_from_kernel(psi: Array, *, level: float = LEVEL) -> Interval | None:
     """The area and DeLong's interval from ψ (m, n): of one reader, or the mean over readers of the same cases."""
     m, n = psi.shape
     if not (m and n):

@@ -39,7 +39,7 @@ def signal(said_synthetic: ArrayLike, synthetic: ArrayLike, *, level: float = LE
     hits, false_alarms = int((said & truth).sum()), int((said & ~truth).sum())
     d_prime = criterion = None
     if n_synthetic and n_real:
-        d, c, error = d_prime_of(hits, n_synthetic, false_alarms, n_real)
+        d, c, error = d_prime_and_criterion(hits, n_synthetic, false_alarms, n_real)
         reach = norm.ppf((1 + level) / 2) * error
         d_prime = Interval(value=d, low=d - reach, high=d + reach, level=level)
         criterion = Interval(value=c, low=c - reach / 2, high=c + reach / 2, level=level)
@@ -51,7 +51,7 @@ def signal(said_synthetic: ArrayLike, synthetic: ArrayLike, *, level: float = LE
     )
 
 
-def d_prime_of(hits: int, n_synthetic: int, false_alarms: int, n_real: int) -> tuple[float, float, float]:
+def d_prime_and_criterion(hits: int, n_synthetic: int, false_alarms: int, n_real: int) -> tuple[float, float, float]:
     """d', the criterion c, and the standard error of d'."""
     H, F = (hits + 0.5) / (n_synthetic + 1), (false_alarms + 0.5) / (n_real + 1)
     z_H, z_F = norm.ppf([H, F])
