@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from histosynth.config import load_settings
 from histosynth.diffusion.build import build_denoiser
 from histosynth.diffusion.denoiser import Denoiser
-from histosynth.diffusion.diagnose import STAGES, NoiseLevels, loss_by_noise_level
+from histosynth.diffusion.diagnose import STAGES, NoiseBandStatistics, loss_by_noise_level
 from histosynth.store.store import Store
 from histosynth.training.checkpoint import find_weights, load_denoiser
 from histosynth.training.data.dataset import PatchDataset
@@ -52,12 +52,12 @@ def main() -> None:
     x0, label = PatchDataset(Store(options.store)).batch(0, min(count, 1024), seed=0)
     times = denoisers["uniform"].draw_times(count, generator=torch.Generator().manual_seed(0))
 
-    def look(denoiser: Denoiser, bands: list[tuple[float, float]], at: torch.Tensor) -> NoiseLevels:
+    def look(denoiser: Denoiser, bands: list[tuple[float, float]], at: torch.Tensor) -> NoiseBandStatistics:
         generator = torch.Generator().manual_seed(1)
         return loss_by_noise_level(denoiser, x0, label, times=at, generator=generator, bands=bands)
 
     stages = list(STAGES.values())
-    shares = {name: look(denoiser, stages, times).share for name, denoiser in denoisers.items()}
+    shares = {name: look(denoiser, stages, times).gradient_share for name, denoiser in denoisers.items()}
     print(f"| share of the gradient | {' | '.join(STAGES)} |\n| --- |{' --- |' * len(STAGES)}")
     for name, share in shares.items():
         print(f"| {name} | {' | '.join(f'{value:.0%}' for value in share.tolist())} |")
@@ -67,7 +67,7 @@ def main() -> None:
         )
     content = list(STAGES).index("content")
     halves = [
-        [look(denoisers[name], stages, half).share[content].item() for half in (times[::2], times[1::2])]
+        [look(denoisers[name], stages, half).gradient_share[content].item() for half in (times[::2], times[1::2])]
         for name in ("P2, γ = 1", "uniform")
     ]
     ratios = [p2 / plain for p2, plain in zip(*halves, strict=True)]
@@ -90,15 +90,15 @@ def _weighted(run: Path, overrides: tuple[str, ...]) -> Denoiser:
     return denoiser
 
 
-def figure(found: dict[str, NoiseLevels]) -> Figure:
+def figure(found: dict[str, NoiseBandStatistics]) -> Figure:
     """Loss of the network, and the share of the gradient under each weighting, over the decades of SNR."""
     drawn = Figure(figsize=(8, 5.2), layout="constrained")
     upper, lower = drawn.subplots(2, sharex=True)
     x = [math.log10(low) + 0.5 for low, _ in DECADES]
-    upper.semilogy(x, next(iter(found.values())).plain, color="#444444", marker="o", markersize=4)
+    upper.semilogy(x, next(iter(found.values())).unweighted, color="#444444", marker="o", markersize=4)
     upper.set_ylabel("square error of the noise")
     for (name, levels), color in zip(found.items(), COLORS, strict=True):
-        lower.plot(x, 100 * levels.share, label=name, color=color, marker="o", markersize=4)
+        lower.plot(x, 100 * levels.gradient_share, label=name, color=color, marker="o", markersize=4)
     lower.set(
         xlabel="noise        log10 of the signal-to-noise ratio        nearly clean", ylabel="gradient, %", ylim=0
     )

@@ -31,7 +31,7 @@ min_tissue = 0.5
 quality = false                   # every place with tissue: the README's figures are of these
 stain = "none"                    # one laboratory; and the classes are told apart by color too
 held_out_patients = ["Case-4"]
-one_label_a_patient = false       # the classes are of tiles: a case has several
+one_label_per_patient = false       # the classes are of tiles: a case has several
 
 [model]
 channels = 48

@@ -37,7 +37,7 @@ def main() -> None:
         for line in (line for line in stats if "frechet" in line):
             print(
                 f"{line['images']:>7} images  {line['px']:>3} px, alpha {line['alpha']:.2f}  "
-                f"Fréchet distance {line['frechet']:7.1f}  variety {line['variety']:.2f}"
+                f"Fréchet distance {line['frechet']:7.1f}  diversity {line['diversity']:.2f}"
             )
         verb("sample", str(run), "--out", str(out / "samples"), "--per-label", str(4 if options.quick else PER_LABEL))
         sides = ["--real", str(store), "--fake", str(out / "samples"), "--out", str(out / "report")]
@@ -55,7 +55,7 @@ def main() -> None:
             "held_out": round(held_out, 1),
             "floor": round(report["overall"]["train_vs_held_out"]["measures"]["frechet_distance"]["value"], 1),
             "recognized": recognized,
-            "variety": round(stats[-1]["variety"], 3),
+            "diversity": round(stats[-1]["diversity"], 3),
         }
         print(json.dumps(result))
 

@@ -23,9 +23,9 @@ from torch import Tensor
 from histosynth.diffusion import spacing
 from histosynth.diffusion.denoiser import Prediction
 from histosynth.diffusion.samplers import Denoise, Sampler, ddim, ddpm, dpmpp_2m, dpmpp_2m_sde, heun
-from histosynth.diffusion.samplers.steps import Steps
+from histosynth.diffusion.samplers.time_grid import TimeGrid
 from histosynth.diffusion.schedule import RectifiedFlow, Schedule, VarianceExploding, cosine, linear, zero_terminal_snr
-from histosynth.diffusion.spacing import Spaced
+from histosynth.diffusion.spacing import RespacedSchedule
 
 PROCESSES: dict[str, Schedule] = {
     "linear": linear(1000),
@@ -61,15 +61,15 @@ def mixture(schedule: Schedule) -> Denoise:
 
 def heun_one_form(denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps: int, draw: object) -> Tensor:
     """Heun's rule in z = x/α, ρ = σ/α alone, as Karras et al. 2022 have it."""
-    way = Steps(schedule, steps, like=noise)
-    x = way.sigma[0] * noise
+    grid = TimeGrid(schedule, steps, like=noise)
+    x = grid.sigma[0] * noise
     for i in range(steps):
-        clean = denoise(x, way.times[i]).clean
-        guess = way.move(x, clean, i)
-        if i < way.last:
-            there = denoise(guess, way.times[i + 1]).clean
-            turn = (guess - way.alpha[i + 1] * there) / way.sigma[i + 1] - (x - way.alpha[i] * clean) / way.sigma[i]
-            guess = guess + (way.sigma[i + 1] - way.alpha[i + 1] * way.sigma[i] / way.alpha[i]) / 2 * turn
+        clean = denoise(x, grid.times[i]).clean
+        guess = grid.advance(x, clean, i)
+        if i < grid.last:
+            there = denoise(guess, grid.times[i + 1]).clean
+            turn = (guess - grid.alpha[i + 1] * there) / grid.sigma[i + 1] - (x - grid.alpha[i] * clean) / grid.sigma[i]
+            guess = guess + (grid.sigma[i + 1] - grid.alpha[i + 1] * grid.sigma[i] / grid.alpha[i]) / 2 * turn
         x = guess
     return x
 
@@ -129,7 +129,7 @@ def main() -> None:
         """The errors of a row of samplers, on the times of the process or on angle; kept in `found`."""
         process = times = PROCESSES[name]
         if root:
-            spacing._ROOT, times = root, Spaced(process)
+            spacing._ROOT, times = root, RespacedSchedule(process)
         errors = {
             column: (spectrum_error(sampler, process, times, steps), mixture_error(sampler, process, times, steps))
             for column, (sampler, steps) in row.items()

@@ -25,7 +25,7 @@ cap = 256
 quality = false                   # every place with tissue
 stain = "none"                    # one laboratory; and the classes are told apart by color too
 held_out_patients = ["Case-4"]
-one_label_a_patient = false       # the classes are of tiles: a case has several
+one_label_per_patient = false       # the classes are of tiles: a case has several
 
 [model]
 channels = 48

@@ -92,7 +92,7 @@ def test_genotypes_get_one_name_unless_told_otherwise(tmp_path: Path) -> None:
     assert labels.describe([])["genotype_aliases"] == {"IDHC": "IDHmut-codel", "IDH-wildtype": "IDHwt"}
     with pytest.raises(HistosynthError, match="patient P1 is 'IDHC' in line 2 and 'IDHmut-codel' in line 3"):
         read_labels(path, aliases=False)
-    raw = read_labels(path, aliases=False, one_label_a_patient=False)
+    raw = read_labels(path, aliases=False, one_label_per_patient=False)
     assert raw.assign("S3").label == "IDH-wildtype"
     assert raw.describe([])["genotype_aliases"] == {}
 

@@ -14,7 +14,7 @@ from histosynth.diffusion.denoiser import Denoiser
 from histosynth.diffusion.discrete import DiscreteDenoiser
 from histosynth.diffusion.edm import EDMDenoiser
 from histosynth.diffusion.flow import FlowDenoiser
-from histosynth.diffusion.guidance import guided
+from histosynth.diffusion.guidance import guided_denoiser
 from histosynth.diffusion.schedule import RectifiedFlow, VarianceExploding, cosine
 from histosynth.errors import HistosynthError
 
@@ -100,7 +100,7 @@ def test_under_autocast_only_the_network_is_rounded(name: str, half: torch.dtype
         of_half = denoiser.loss_at(x0.to(half), label, t=t, noise=noise).weighted
     hook.remove()
     assert answers[0].dtype == half
-    assert loss.weighted.dtype == loss.plain.dtype == clean.dtype == of_half.dtype == torch.float32
+    assert loss.weighted.dtype == loss.unweighted.dtype == clean.dtype == of_half.dtype == torch.float32
     told = iter(answers)
     denoiser.network.forward = lambda *_: next(told).double()  # type: ignore[method-assign]
     exact = denoiser.loss_at(x0.double(), label, t=t.double(), noise=noise.double())
@@ -116,7 +116,7 @@ def test_numbers_beyond_half_precision_do_not_overflow(told: Callable[[Tensor], 
     expected = (1 - 6e4) / schedule.alpha_bars[-1].sqrt().item()
     with torch.autocast("cpu", dtype=torch.float16):
         assert denoiser(x.half(), t, label)[0, 0, 0, 0].item() == pytest.approx(expected, rel=1e-5)
-        assert denoiser.loss_at(x, label, t=t, noise=x).plain.item() == pytest.approx((1 - 6e4) ** 2, rel=1e-5)
+        assert denoiser.loss_at(x, label, t=t, noise=x).unweighted.item() == pytest.approx((1 - 6e4) ** 2, rel=1e-5)
     make = {
         "edm": partial(EDMDenoiser, schedule=VarianceExploding()),
         "flow": partial(FlowDenoiser, schedule=RectifiedFlow()),
@@ -139,9 +139,9 @@ def test_guidance_blends_label_and_null_label() -> None:
     out = 2**-0.5  # c_out at σ = σ_data = 1
     for w in (0.0, 1.0, 2.5):
         expected = out * (0.3 + w * (label / 10 - 0.3)).clamp(-1 / out, 1 / out)
-        found = guided(denoiser, label, guidance=w)(x, t).clean
+        found = guided_denoiser(denoiser, label, guidance=w)(x, t).clean
         torch.testing.assert_close(found[:, 0, 0, 0], expected.double())
-    assert guided(denoiser, label, guidance=30.0)(x, t).clean.abs().max() <= 1
+    assert guided_denoiser(denoiser, label, guidance=30.0)(x, t).clean.abs().max() <= 1
 
 
 def test_settings_that_do_not_fit_the_patches_are_one_line() -> None:
@@ -176,7 +176,7 @@ def test_settings_reach_the_denoiser() -> None:
     assert build(weighting="uniform").weighting(snr, "v").tolist() == [1, 1]
     learned, large = build(variance="learned"), build(variance="large")
     x, t, label = torch.zeros(1, 3, 8, 8), torch.tensor([7.0]), torch.tensor([0])
-    assert learned.predict(x, t, label).variance.unique().tolist() == [0.5]  # before training: halfway
-    assert large.predict(x, t, label).variance.unique().tolist() == [1]
-    assert build().predict(x, t, label).variance is None
+    assert learned.predict(x, t, label).variance_fraction.unique().tolist() == [0.5]  # before training: halfway
+    assert large.predict(x, t, label).variance_fraction.unique().tolist() == [1]
+    assert build().predict(x, t, label).variance_fraction is None
     assert build(process="flow", flow_time="uniform").times == "uniform"

@@ -52,16 +52,19 @@ def test_losses_and_gradients_are_those_of_the_closed_form(gamma: float) -> None
     for i, (low, high) in enumerate(STAGES.values()):
         band = (snr >= low) & (snr < high)
         assert found.count[i].item() == band.sum().item() > 100
-        assert found.plain[i].item() == pytest.approx(plain[band].mean().item(), rel=0.01)
+        assert found.unweighted[i].item() == pytest.approx(plain[band].mean().item(), rel=0.01)
         assert found.weighted[i].item() == pytest.approx((weight * plain)[band].mean().item(), rel=0.01)
-        assert found.gradient[i].item() == pytest.approx((weight * slope)[band].sum().abs().item() / 1000, rel=0.02)
+        assert found.gradient_norm[i].item() == pytest.approx(
+            (weight * slope)[band].sum().abs().item() / 1000, rel=0.02
+        )
     assert found.count.sum() == 1000
-    assert found.share.sum().item() == pytest.approx(1)
+    assert found.gradient_share.sum().item() == pytest.approx(1)
 
 
 def test_p2_takes_the_gradient_from_the_clean_up() -> None:
     shares = [
-        look(DiscreteDenoiser(Share(0.3), linear(1000), weighting=partial(p2, gamma=g))).share for g in (0, 0.5, 1)
+        look(DiscreteDenoiser(Share(0.3), linear(1000), weighting=partial(p2, gamma=g))).gradient_share
+        for g in (0, 0.5, 1)
     ]
     clean_up = [share[list(STAGES).index("clean-up")].item() for share in shares]
     assert clean_up[0] > 1.2 * clean_up[1] > 1.4 * clean_up[2]
@@ -83,7 +86,7 @@ def test_it_neither_depends_on_the_batch_nor_leaves_a_trace(denoiser: Denoiser) 
         again = look(denoiser, times, batch=60)
         finer = look(denoiser, times, bands=[(0, 1e-3), (1e-3, 1e-2), (1e-2, 1), (1, math.inf)])
     assert found.count.sum() == 60
-    for name in ("count", "plain", "weighted", "gradient"):
+    for name in ("count", "unweighted", "weighted", "gradient_norm"):
         torch.testing.assert_close(getattr(found, name), getattr(again, name), equal_nan=True)
         torch.testing.assert_close(getattr(finer, name)[2:], getattr(found, name)[1:], equal_nan=True)
     assert denoiser.training
@@ -93,7 +96,7 @@ def test_it_neither_depends_on_the_batch_nor_leaves_a_trace(denoiser: Denoiser) 
 def test_an_empty_band_has_no_mean_and_no_gradient() -> None:
     found = look(DiscreteDenoiser(Share(0.3), linear(1000)), torch.tensor([1000.0]))
     assert found.count.tolist() == [1, 0, 0]
-    assert found.plain.isnan().tolist() == [False, True, True]
-    assert found.gradient[1:].tolist() == [0, 0]
+    assert found.unweighted.isnan().tolist() == [False, True, True]
+    assert found.gradient_norm[1:].tolist() == [0, 0]
     with pytest.raises(ValueError, match="no times"):
         look(DiscreteDenoiser(Share(0.3), linear(1000)), torch.zeros(0))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from histosynth.diffusion.discrete import DiscreteDenoiser
-from histosynth.diffusion.parameterization import target_of
+from histosynth.diffusion.parameterization import training_target
 from histosynth.diffusion.schedule import VariancePreserving, cosine, linear, zero_terminal_snr
 
 diffusers = pytest.importorskip("diffusers", reason="the oracle of the discrete processes: install histosynth[bench]")
@@ -44,27 +44,27 @@ def test_schedules(name: str, zero_snr: bool) -> None:
 @pytest.mark.parametrize("t", STEPS)
 @pytest.mark.parametrize("variance", ["small", "large", "learned"])
 @pytest.mark.parametrize(
-    ("name", "zero_snr", "parameter"),
+    ("name", "zero_snr", "prediction_type"),
     [
         *itertools.product(OURS, [False], PREDICTIONS),
         *itertools.product(OURS, [True], ["x0", "v"]),  # there the noise does not tell the image
     ],
 )
 def test_a_step(
-    told: Callable[[Tensor], Any], name: str, zero_snr: bool, parameter: Any, variance: Any, t: int
+    told: Callable[[Tensor], Any], name: str, zero_snr: bool, prediction_type: Any, variance: Any, t: int
 ) -> None:
     """Their float32 ᾱ give way to ours, equal to 1e-6 as above, so that the formulas can be held to 1e-6 as well."""
     schedule = ours(name, zero_snr)
     theirs = scheduler(
         beta_schedule=THEIRS[name],
-        prediction_type=PREDICTIONS[parameter],
+        prediction_type=PREDICTIONS[prediction_type],
         variance_type={"small": "fixed_small", "large": "fixed_large", "learned": "learned_range"}[variance],
     )
     theirs.alphas_cumprod = schedule.alpha_bars[1:]
     x, answer = torch.randn(1, 3, 4, 4).double(), torch.randn(1, 3, 4, 4).double()
     raw = torch.rand(1, 3, 4, 4).double() * 2 - 1
     out = torch.cat([answer, raw], dim=1) if variance == "learned" else answer
-    denoiser = DiscreteDenoiser(told(out), schedule, parameter=parameter, variance=variance)
+    denoiser = DiscreteDenoiser(told(out), schedule, prediction_type=prediction_type, variance=variance)
     time = torch.tensor([float(t)]).double()
     clean, share = denoiser.predict(x, time, torch.zeros(1))
     step = theirs.step(out, t - 1, x, generator=torch.Generator().manual_seed(1))
@@ -73,15 +73,15 @@ def test_a_step(
     posterior = denoiser.posterior
     small, large = posterior.log_small(time).item(), posterior.log_large(time).item()
     log_variance = small + (0.0 if share is None else share) * (large - small)
-    mean = posterior.of_x(time).item() * x + posterior.of_clean(time).item() * clean
+    mean = posterior.x_coefficient(time).item() * x + posterior.clean_coefficient(time).item() * clean
     found = mean + (torch.as_tensor(log_variance) / 2).exp() * fresh
     torch.testing.assert_close(found, step.prev_sample, rtol=1e-6, atol=1e-6 * step.prev_sample.abs().max().item())
 
 
-@pytest.mark.parametrize("parameter", ["epsilon", "v"])
-def test_targets_and_ddim(told: Callable[[Tensor], Any], parameter: Any) -> None:
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v"])
+def test_targets_and_ddim(told: Callable[[Tensor], Any], prediction_type: Any) -> None:
     schedule = linear(1000)
-    theirs = scheduler("DDIMScheduler", beta_schedule="linear", prediction_type=PREDICTIONS[parameter])
+    theirs = scheduler("DDIMScheduler", beta_schedule="linear", prediction_type=PREDICTIONS[prediction_type])
     theirs.alphas_cumprod = schedule.alpha_bars[1:]
     theirs.set_timesteps(1000)
     x0, noise = torch.rand(1, 3, 4, 4).double() * 2 - 1, torch.randn(1, 3, 4, 4).double()
@@ -90,11 +90,11 @@ def test_targets_and_ddim(told: Callable[[Tensor], Any], parameter: Any) -> None
         alpha, sigma = schedule.alpha(time), schedule.sigma(time)
         x = theirs.add_noise(x0, noise, torch.tensor([t - 1]))
         torch.testing.assert_close(alpha * x0 + sigma * noise, x, rtol=1e-9, atol=1e-9)
-        target = target_of(parameter, x0=x0, noise=noise, alpha=alpha, sigma=sigma)
-        if parameter == "v":
+        target = training_target(prediction_type, x0=x0, noise=noise, alpha=alpha, sigma=sigma)
+        if prediction_type == "v":
             velocity = theirs.get_velocity(x0, noise, torch.tensor([t - 1]))
             torch.testing.assert_close(target, velocity, rtol=1e-9, atol=1e-9)
-        clean = DiscreteDenoiser(told(target), schedule, parameter=parameter)(x, time, torch.zeros(1))
+        clean = DiscreteDenoiser(told(target), schedule, prediction_type=prediction_type)(x, time, torch.zeros(1))
         step = theirs.step(target, t - 1, x)
         torch.testing.assert_close(clean, step.pred_original_sample, rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(clean, x0, rtol=0, atol=1e-9)

@@ -15,16 +15,16 @@ from histosynth.diffusion.weighting import p2
 MakeNetwork = Callable[[Tensor], Any]
 
 
-@pytest.mark.parametrize("parameter", ["epsilon", "x0", "v"])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "x0", "v"])
 def test_the_true_answer_recovers_the_image_and_the_network_counts_timesteps_from_0(
-    told: MakeNetwork, parameter: Any
+    told: MakeNetwork, prediction_type: Any
 ) -> None:
     schedule = cosine(1000)
     x0, noise = torch.rand(4, 3, 4, 4).double() * 2 - 1, torch.randn(4, 3, 4, 4).double()
     t = torch.tensor([1.0, 2.0, 400.0, 1000.0]).double()
     alpha, sigma = schedule.alpha(t)[:, None, None, None], schedule.sigma(t)[:, None, None, None]
-    network = told({"epsilon": noise, "x0": x0, "v": alpha * noise - sigma * x0}[parameter])
-    denoiser = DiscreteDenoiser(network, schedule, parameter=parameter)
+    network = told({"epsilon": noise, "x0": x0, "v": alpha * noise - sigma * x0}[prediction_type])
+    denoiser = DiscreteDenoiser(network, schedule, prediction_type=prediction_type)
     torch.testing.assert_close(denoiser(alpha * x0 + sigma * noise, t, torch.zeros(4)), x0, atol=1e-9, rtol=0)
     assert denoiser.loss_at(x0, torch.zeros(4), t=t, noise=noise).weighted.max() < 1e-25
     for _, time, _ in network.asked:  # as those of ADM do

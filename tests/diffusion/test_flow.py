@@ -34,7 +34,7 @@ def test_the_optimal_velocity_gives_the_posterior_mean_and_the_least_loss(told: 
     least = 1 + STD**2 - (time - (1 - time) * STD**2) ** 2 / total
     loss = denoiser.loss_at(x0, torch.zeros(40_000), t=t, noise=noise)
     assert loss.weighted.mean().item() == pytest.approx(least, rel=0.02)
-    assert torch.equal(loss.weighted, loss.plain)
+    assert torch.equal(loss.weighted, loss.unweighted)
 
 
 def test_times_are_drawn_from_the_named_distributions(told: MakeNetwork) -> None:

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from histosynth.config import SampleSettings
 from histosynth.diffusion.denoiser import Denoiser, Prediction
-from histosynth.diffusion.guidance import guided
+from histosynth.diffusion.guidance import guided_denoiser
 from histosynth.diffusion.noise import SeededNoise
-from histosynth.diffusion.recipe import Recipe
+from histosynth.diffusion.pipeline import SamplingPipeline
 from histosynth.diffusion.schedule import Schedule, VarianceExploding, linear
-from histosynth.diffusion.thresholding import clipping, dynamic, nothing
+from histosynth.diffusion.thresholding import build_clip, dynamic_thresholding, no_clipping
 from histosynth.errors import HistosynthError
 
 MEANS = torch.tensor([[0.5, -0.1, 0.2], [-0.4, 0.3, 0.0], [0.0, 0.1, -0.6]], dtype=torch.float64)
@@ -77,9 +77,11 @@ def test_an_exact_classifier_turns_the_unconditional_denoiser_into_the_condition
     """Bayes' rule: ∇ log p(x_t | y) = ∇ log p(x_t) + ∇ log p(y | x_t)."""
     mixture = Mixture(schedule)
     x, t, label = noisy(schedule, place)
-    found = guided(mixture, label, guidance=0, clip=nothing, classifier=mixture)(x, t).clean
+    found = guided_denoiser(mixture, label, guidance=0, clip=no_clipping, classifier=mixture)(x, t).clean
     torch.testing.assert_close(found, mixture(x, t.expand(30), label), atol=1e-7, rtol=1e-7)
-    twice = guided(mixture, label, guidance=0, clip=nothing, classifier=mixture, classifier_scale=2.0)(x, t).clean
+    twice = guided_denoiser(mixture, label, guidance=0, clip=no_clipping, classifier=mixture, classifier_scale=2.0)(
+        x, t
+    ).clean
     null = mixture(x, t.expand(30), torch.full_like(label, 3))
     torch.testing.assert_close(twice - null, 2 * (found - null), atol=1e-7, rtol=1e-7)
 
@@ -87,7 +89,7 @@ def test_an_exact_classifier_turns_the_unconditional_denoiser_into_the_condition
 def test_at_pure_noise_a_classifier_says_nothing(schedule: Schedule) -> None:
     mixture = Mixture(schedule)
     x, t, label = noisy(schedule, 0)
-    found = guided(mixture, label, clip=nothing, classifier=mixture, classifier_scale=3.0)(x, t).clean
+    found = guided_denoiser(mixture, label, clip=no_clipping, classifier=mixture, classifier_scale=3.0)(x, t).clean
     assert found.isfinite().all()
     if schedule.alpha(t) == 0:
         assert torch.equal(found, mixture(x, t.expand(30), label))
@@ -96,7 +98,7 @@ def test_at_pure_noise_a_classifier_says_nothing(schedule: Schedule) -> None:
 def test_limits_are_open_below_and_closed_above() -> None:
     mixture = Mixture(VarianceExploding())
     x, label = torch.zeros(3, 3, 1, 1).double(), torch.tensor([0, 1, 2])
-    denoise = guided(mixture, label, guidance=4.0, low=0.5, high=2.0, clip=nothing)
+    denoise = guided_denoiser(mixture, label, guidance=4.0, low=0.5, high=2.0, clip=no_clipping)
     for level, twice in ((0.5, False), (0.500001, True), (2.0, True), (2.000001, False)):
         before, t = mixture.asked, torch.tensor(level).double()
         clean = denoise(x, t).clean
@@ -109,7 +111,7 @@ def test_the_level_is_noise_by_signal() -> None:
     schedule = linear(1000)
     mixture = Mixture(schedule)
     half = int((schedule.alpha_bars > 0.5).sum())  # the first timestep with more noise than signal
-    denoise = guided(mixture, torch.tensor([0]), guidance=2.0, low=1.0, clip=nothing)
+    denoise = guided_denoiser(mixture, torch.tensor([0]), guidance=2.0, low=1.0, clip=no_clipping)
     for t, images in ((half - 1, 1), (half, 2)):
         before = mixture.asked
         denoise(torch.zeros(1, 3, 1, 1).double(), torch.tensor(float(t)).double())
@@ -128,13 +130,13 @@ def test_the_level_is_noise_by_signal() -> None:
 )
 def test_the_cost_told_is_the_cost_paid(schedule: Schedule, given: dict[str, Any], names: str) -> None:
     mixture = Mixture(schedule)
-    recipe = Recipe(SampleSettings(steps=12, **given), schedule)
-    recipe.images(mixture, torch.tensor([0, 1]), noise=SeededNoise([5, 6], image_px=1, device=torch.device("cpu")))
-    assert mixture.asked == 2 * recipe.evaluations
+    pipeline = SamplingPipeline(SampleSettings(steps=12, **given), schedule)
+    pipeline.images(mixture, torch.tensor([0, 1]), noise=SeededNoise([5, 6], image_px=1, device=torch.device("cpu")))
+    assert mixture.asked == 2 * pipeline.evaluations
     plain = 23 if given.get("sampler") == "heun" else 12
-    assert {"plain": plain, "all": 2 * plain}.get(names, recipe.evaluations) == recipe.evaluations
+    assert {"plain": plain, "all": 2 * plain}.get(names, pipeline.evaluations) == pipeline.evaluations
     if names == "some":
-        assert plain < recipe.evaluations < 2 * plain
+        assert plain < pipeline.evaluations < 2 * plain
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_the_cost_told_is_the_cost_paid(schedule: Schedule, given: dict[str, Any
 )
 def test_a_recipe_that_cannot_be_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(HistosynthError, match=message):
-        Recipe(SampleSettings(**given), linear(1000))
+        SamplingPipeline(SampleSettings(**given), linear(1000))
 
 
 def test_dynamic_thresholding_in_closed_form() -> None:
@@ -158,23 +160,23 @@ def test_dynamic_thresholding_in_closed_form() -> None:
     values = torch.arange(1, 301).double() / 100 * torch.tensor([1.0, -1.0]).repeat(150)
     shuffled = values[torch.randperm(300, generator=torch.Generator().manual_seed(0))]
     images = torch.stack([shuffled, shuffled / 3, shuffled / 100]).reshape(3, 3, 10, 10)
-    found = dynamic(90)(images)
+    found = dynamic_thresholding(90)(images)
     torch.testing.assert_close(found[0], images[0].clamp(-2.7, 2.7) / 2.7)
     torch.testing.assert_close(found[1], images[1])  # 0.9 at that percentile, 1 at most: in range, left alone
     torch.testing.assert_close(found[2], images[2])
-    whole = dynamic(100)(images)
+    whole = dynamic_thresholding(100)(images)
     torch.testing.assert_close(whole[0], images[0] / 3)
 
 
 def test_dynamic_thresholding_keeps_what_clamping_saturates() -> None:
     strong = torch.linspace(-4, 4, 300).reshape(1, 3, 10, 10)
-    assert clipping("clamp", percentile=99.5)(strong).unique().numel() < 80
-    kept = clipping("dynamic", percentile=99.5)(strong)
+    assert build_clip("clamp", percentile=99.5)(strong).unique().numel() < 80
+    kept = build_clip("dynamic", percentile=99.5)(strong)
     assert kept.unique().numel() > 290
     assert kept.abs().max() <= 1
-    assert torch.equal(clipping("none", percentile=99.5)(strong), strong)
+    assert torch.equal(build_clip("none", percentile=99.5)(strong), strong)
 
 
 def test_no_limit_is_no_limit() -> None:
-    recipe = Recipe(SampleSettings(), linear(1000))
-    assert (recipe.low, recipe.high) == (0.0, math.inf)
+    pipeline = SamplingPipeline(SampleSettings(), linear(1000))
+    assert (pipeline.low, pipeline.high) == (0.0, math.inf)

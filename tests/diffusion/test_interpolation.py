@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from histosynth.diffusion.denoiser import Prediction
-from histosynth.diffusion.interpolation import mixed, slerp
+from histosynth.diffusion.interpolation import mix_denoisers, slerp
 from histosynth.diffusion.samplers import Denoise
 
 
@@ -26,7 +26,7 @@ def test_ends_are_exact() -> None:
     assert torch.equal(ends[0], a[0])
     assert torch.equal(ends[1], b[1])
     x, t = latents(2), torch.tensor(1.0)
-    said = mixed(constant(0.3), constant(-0.7), weight=torch.tensor([0.0, 1.0, 0.25]))(x, t).clean
+    said = mix_denoisers(constant(0.3), constant(-0.7), weight=torch.tensor([0.0, 1.0, 0.25]))(x, t).clean
     assert torch.equal(said[0], torch.full_like(x[0], 0.3))
     assert torch.equal(said[1], torch.full_like(x[1], -0.7))
     torch.testing.assert_close(said[2], torch.full_like(x[2], 0.05))
@@ -67,6 +67,6 @@ def test_a_mixture_is_the_expectation_under_the_product_of_the_densities() -> No
         return lambda x, t: Prediction(mean + std**2 / (std**2 + sigma**2) * (x - mean))
 
     x = latents(0, 1)
-    said = mixed(optimal(0.5), optimal(-0.5), weight=torch.tensor([weight]))(x, torch.tensor(sigma)).clean
+    said = mix_denoisers(optimal(0.5), optimal(-0.5), weight=torch.tensor([weight]))(x, torch.tensor(sigma)).clean
     between = optimal((1 - weight) * 0.5 + weight * -0.5)(x, torch.tensor(sigma)).clean
     torch.testing.assert_close(said, between)

@@ -9,10 +9,19 @@ import torch
 from torch import Tensor
 
 from histosynth.diffusion.denoiser import Prediction
-from histosynth.diffusion.samplers import DDIM, ddim, ddpm, dpmpp_2m, dpmpp_2m_sde, evaluations, heun, pick_sampler
-from histosynth.diffusion.samplers.steps import Steps
+from histosynth.diffusion.samplers import (
+    DDIM,
+    count_evaluations,
+    ddim,
+    ddpm,
+    dpmpp_2m,
+    dpmpp_2m_sde,
+    heun,
+    pick_sampler,
+)
+from histosynth.diffusion.samplers.time_grid import TimeGrid
 from histosynth.diffusion.schedule import RectifiedFlow, Schedule, VarianceExploding, linear
-from histosynth.diffusion.spacing import Spaced
+from histosynth.diffusion.spacing import RespacedSchedule
 from histosynth.errors import HistosynthError
 
 Gaussian = Any  # of conftest, which cannot be imported
@@ -33,7 +42,8 @@ def test_deterministic_samplers_map_noise_to_the_data(
 ) -> None:
     """The optimal denoiser is affine, hence the whole way: noise 0 gives the mean, the axes give a root of C."""
     noise = torch.cat([torch.zeros(1, 3), torch.eye(3)]).double()[:, :, None, None]
-    x = sampler(gaussian.optimal(schedule), Spaced(schedule), noise=noise, steps=steps, draw=never)[:, :, 0, 0]
+    respaced = RespacedSchedule(schedule)
+    x = sampler(gaussian.optimal(schedule), respaced, noise=noise, steps=steps, draw=never)[:, :, 0, 0]
     root = (x[1:] - x[0]).T
     end = schedule.alpha(schedule.times(1)[0].double())  # the process itself starts the mean at 0, not at α_T m
     torch.testing.assert_close(x[0], gaussian.mean, atol=2e-3 + end.item() * 0.01 * (end < 1), rtol=0)
@@ -51,7 +61,8 @@ def test_samplers_that_draw_give_the_data_s_moments(
     sampler: Any, steps: int, schedule: Schedule, gaussian: Gaussian
 ) -> None:
     draw = normal(20_000)
-    x = sampler(gaussian.optimal(schedule), Spaced(schedule), noise=draw(), steps=steps, draw=draw)[:, :, 0, 0]
+    respaced = RespacedSchedule(schedule)
+    x = sampler(gaussian.optimal(schedule), respaced, noise=draw(), steps=steps, draw=draw)[:, :, 0, 0]
     torch.testing.assert_close(x.mean(0), gaussian.mean, atol=0.015, rtol=0)
     torch.testing.assert_close(x.T.cov(), gaussian.covariance, atol=0.01, rtol=0)
     assert torch.linalg.eigvalsh(x.T.cov())[0].sqrt().item() == pytest.approx(
@@ -138,7 +149,7 @@ def _start(schedule: Schedule) -> float:
 
 def test_learned_variance_lies_between_by_its_logarithm(schedule: Schedule) -> None:
     noise, ones = torch.zeros(1, 3, 1, 1).double(), torch.ones(1, 3, 1, 1).double()
-    way = Steps(schedule, 4, like=noise)
+    grid = TimeGrid(schedule, 4, like=noise)
     for share in (0.0, 0.3, 1.0):
         seen: list[float] = []
 
@@ -147,7 +158,7 @@ def test_learned_variance_lies_between_by_its_logarithm(schedule: Schedule) -> N
             return Prediction(torch.zeros_like(x), torch.full_like(x, share))
 
         ddpm(denoise, schedule, noise=noise, steps=4, draw=lambda: ones)
-        expected = way.posterior_variance(0) ** (1 - share) * way.forward_variance(0) ** share
+        expected = grid.posterior_variance(0) ** (1 - share) * grid.forward_variance(0) ** share
         assert seen[1] ** 2 == pytest.approx(expected, rel=1e-9)
 
 
@@ -163,9 +174,11 @@ def test_a_step_to_the_data_ends_at_the_predicted_image(schedule: Schedule) -> N
 
 
 def test_cost_is_counted_along_the_way(schedule: Schedule) -> None:
-    found = {name: evaluations(pick_sampler(name), schedule, steps=5) for name in ("ddpm", "ddim", "dpmpp_2m", "heun")}
+    found = {
+        name: count_evaluations(pick_sampler(name), schedule, steps=5) for name in ("ddpm", "ddim", "dpmpp_2m", "heun")
+    }
     assert found == {"ddpm": 5, "ddim": 5, "dpmpp_2m": 5, "heun": 9}
-    assert evaluations(pick_sampler("heun"), schedule, steps=1) == 1
+    assert count_evaluations(pick_sampler("heun"), schedule, steps=1) == 1
 
 
 def test_only_ddim_has_an_eta() -> None:

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from histosynth.diffusion.samplers import dpmpp_2m
 from histosynth.diffusion.schedule import Schedule, VarianceExploding, linear
-from histosynth.diffusion.spacing import Spaced, spaced
+from histosynth.diffusion.spacing import RespacedSchedule, respaced
 
 
 @pytest.mark.parametrize("steps", [1, 2, 20, 250, 1000])
 def test_times_fall_from_noise_to_data_and_never_repeat(schedule: Schedule, steps: int) -> None:
-    times = Spaced(schedule).times(steps)
+    times = RespacedSchedule(schedule).times(steps)
     assert len(times) == steps + 1
     assert times[0] == schedule.times(1)[0]
     assert times[-1] == 0
@@ -23,13 +23,13 @@ def test_times_fall_from_noise_to_data_and_never_repeat(schedule: Schedule, step
 
 
 def test_all_timesteps_are_all_timesteps() -> None:
-    assert torch.equal(Spaced(linear(50)).times(50), linear(50).times(50))
+    assert torch.equal(RespacedSchedule(linear(50)).times(50), linear(50).times(50))
     with pytest.raises(ValueError, match="51 steps"):
-        Spaced(linear(50)).times(51)
+        RespacedSchedule(linear(50)).times(51)
 
 
 def test_continuous_times_are_even_in_the_fourth_root_of_the_angle() -> None:
-    times = Spaced(VarianceExploding()).times(12).double()[:-1]
+    times = RespacedSchedule(VarianceExploding()).times(12).double()[:-1]
     roots = times.atan() ** 0.25
     torch.testing.assert_close(roots.diff(), roots.diff().mean().expand(11), atol=5e-4, rtol=0)
     assert times[-1].item() == pytest.approx(0.002)
@@ -37,7 +37,7 @@ def test_continuous_times_are_even_in_the_fourth_root_of_the_angle() -> None:
 
 def test_other_times_are_the_process_own() -> None:
     schedule = linear(1000)
-    assert spaced(schedule, "schedule") is schedule
+    assert respaced(schedule, "schedule") is schedule
 
 
 def test_few_steps_keep_the_finest_detail(schedule: Schedule, gaussian: Any) -> None:
@@ -49,6 +49,6 @@ def test_few_steps_keep_the_finest_detail(schedule: Schedule, gaussian: Any) -> 
         root = (x[1:] - x[0]).T
         return torch.linalg.eigvalsh(root @ root.T)[0].sqrt().item()
 
-    assert smallest(Spaced(schedule)) == pytest.approx(0.05, rel=0.04)
+    assert smallest(RespacedSchedule(schedule)) == pytest.approx(0.05, rel=0.04)
     if not isinstance(schedule, VarianceExploding):
         assert smallest(schedule) < 0.8 * 0.05

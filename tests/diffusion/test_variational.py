@@ -14,7 +14,7 @@ from torch import Tensor
 
 from histosynth.diffusion.discrete import DiscreteDenoiser
 from histosynth.diffusion.schedule import VariancePreserving, cosine, linear, zero_terminal_snr
-from histosynth.diffusion.variational import Posterior, log_mass, prior_bits, step_bits
+from histosynth.diffusion.variational import Posterior, log_bin_mass, prior_bits_per_dim, step_bits_per_dim
 
 MEAN, STD = -0.1, 0.15  # of the Gaussian data, all of it in [-1, 1]
 BINS = np.linspace(-1, 1, 256)
@@ -62,12 +62,12 @@ def test_a_term_is_the_divergence_of_two_gaussians_by_quadrature(t: int, share: 
         return float(q * (math.log(max(q, 1e-300)) - norm.logpdf(s, at(clean), math.sqrt(variance))))
 
     expected = quad(integrand, low, high, epsabs=0, epsrel=1e-10, limit=200)[0] / math.log(2)
-    found = step_bits(
+    found = step_bits_per_dim(
         Posterior(schedule), x0=scalar(x0), x=scalar(x), t=torch.tensor([t]).double(), clean=scalar(clean),
         share=scalar(share),
     )  # fmt: skip
     assert found.item() == pytest.approx(expected, rel=1e-6)
-    single = step_bits(
+    single = step_bits_per_dim(
         Posterior(schedule), x0=scalar(x0).float(), x=scalar(x).float(), t=torch.tensor([float(t)]),
         clean=scalar(clean).float(), share=scalar(share).float(),
     )  # fmt: skip
@@ -79,7 +79,7 @@ def test_the_prior_term_is_the_divergence_from_a_standard_normal() -> None:
     x0 = torch.tensor([[-1.0, 0.3], [0.9, 0.0]]).double()[:, None, None]
     q = torch.distributions.Normal(math.sqrt(schedule.alpha_bars[3]) * x0, math.sqrt(1 - schedule.alpha_bars[3]))
     kl = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, 1.0)).flatten(1).mean(1)
-    torch.testing.assert_close(prior_bits(schedule, x0), kl / math.log(2))
+    torch.testing.assert_close(prior_bits_per_dim(schedule, x0), kl / math.log(2))
 
 
 @pytest.mark.parametrize("mean", [-1.2, -0.99, 0.0013, 0.7, 1.0])
@@ -87,7 +87,7 @@ def test_the_prior_term_is_the_divergence_from_a_standard_normal() -> None:
 def test_the_decoder_is_the_mass_of_each_bin(mean: float, deviation: float) -> None:
     edges = np.concatenate([[-np.inf], (BINS[1:] + BINS[:-1]) / 2, [np.inf]])
     expected = np.diff(norm.cdf(edges, mean, deviation))
-    log = log_mass(
+    log = log_bin_mass(
         torch.tensor(BINS),
         mean=torch.tensor(mean, dtype=torch.float64),
         log_variance=torch.tensor(2 * math.log(deviation), dtype=torch.float64),
@@ -100,7 +100,7 @@ def test_the_decoder_is_the_mass_of_each_bin(mean: float, deviation: float) -> N
 def test_the_decoder_s_gradient_is_finite_in_float32_however_wrong_the_mean() -> None:
     log_variance = torch.full((5,), -9.9, requires_grad=True)
     mean = torch.tensor([0.0, 5.0, -5.0, 100.0, -1.0])
-    log_mass(torch.tensor([0.0, 0.5, 0.5, -1.0, 1.0]), mean=mean, log_variance=log_variance).sum().backward()
+    log_bin_mass(torch.tensor([0.0, 0.5, 0.5, -1.0, 1.0]), mean=mean, log_variance=log_variance).sum().backward()
     assert log_variance.grad is not None
     assert log_variance.grad.isfinite().all()
 
@@ -134,12 +134,12 @@ class Optimal:
         x0 = torch.tensor(BINS).repeat_interleave(24)[:, None, None, None]
         noise = torch.tensor(nodes).repeat(256)[:, None, None, None]
         weight = masses.repeat_interleave(24) * torch.tensor(weights).repeat(256)
-        total = (weight * prior_bits(self.schedule, x0)).sum().item()
+        total = (weight * prior_bits_per_dim(self.schedule, x0)).sum().item()
         for t in range(1, self.schedule.timesteps + 1):
             bar = float(self.schedule.alpha_bars[t])
             x = math.sqrt(bar) * x0 + math.sqrt(1 - bar) * noise
             slope, offset = self.clean(t)
-            bits = step_bits(
+            bits = step_bits_per_dim(
                 self.posterior, x0=x0, x=x, t=torch.full((len(x),), float(t)).double(), clean=slope * x + offset,
                 share=torch.full_like(x, self.share(t)),
             )  # fmt: skip
@@ -153,7 +153,10 @@ class Optimal:
             before, now = bars_of(self.schedule, t)
             beta = 1 - now / before
             slope, offset = self.clean(t)
-            of_x, of_clean = math.sqrt(now / before) * (1 - before) / (1 - now), math.sqrt(before) * beta / (1 - now)
+            of_x, of_clean = (
+                math.sqrt(now / before) * (1 - before) / (1 - now),
+                math.sqrt(before) * beta / (1 - now),
+            )
             tilde = beta * (1 - before) / (1 - now)
             added = tilde * (beta / tilde) ** self.share(t)
             mean = (of_x + of_clean * slope) * mean + of_clean * offset
@@ -209,22 +212,22 @@ def test_another_variance_loosens_the_bound() -> None:
 
 
 @pytest.mark.parametrize("t", [1, 2, 130, 400])
-@pytest.mark.parametrize("parameter", ["epsilon", "x0", "v"])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "x0", "v"])
 def test_the_hybrid_loss_adds_the_unweighted_term_and_teaches_it_the_variance_alone(
-    told: Callable[[Tensor], Any], parameter: Any, t: int
+    told: Callable[[Tensor], Any], prediction_type: Any, t: int
 ) -> None:
     schedule = linear(400)
     x0, noise = torch.rand(2, 3, 2, 2).double() * 2 - 1, torch.randn(2, 3, 2, 2).double()
     out = 0.3 * torch.randn(2, 6, 2, 2).double()
-    if parameter == "x0":
+    if prediction_type == "x0":
         out[:, :3] = x0 + out[:, :3] / 20  # near it, else the mass at t = 1 is beyond float64
     out.requires_grad_()
 
-    def silent(snr: Tensor, parameter: object) -> Tensor:
+    def silent(snr: Tensor, prediction_type: object) -> Tensor:
         return torch.zeros_like(snr)
 
     time, label = torch.full((2,), float(t)).double(), torch.zeros(2)
-    make = {"parameter": parameter, "variance": "learned"}
+    make = {"prediction_type": prediction_type, "variance": "learned"}
     term = (
         DiscreteDenoiser(told(out), schedule, weighting=silent, **make).loss_at(x0, label, t=time, noise=noise).weighted
     )
@@ -235,7 +238,7 @@ def test_the_hybrid_loss_adds_the_unweighted_term_and_teaches_it_the_variance_al
     assert torch.equal(out.grad[0] != 0, out.grad[1] != 0)
     whole = DiscreteDenoiser(told(out), schedule, weighting=lambda snr, _: 7 + 0 * snr, **make)
     loss = whole.loss_at(x0, label, t=time, noise=noise)
-    torch.testing.assert_close(loss.weighted, 7 * loss.plain + term)
+    torch.testing.assert_close(loss.weighted, 7 * loss.unweighted + term)
     before, now = bars_of(schedule, t)
     beta = 1 - now / before
     first, second = bars_of(schedule, max(t, 2))  # β̃_1 is 0, and β̃_2 stands for it
@@ -266,6 +269,6 @@ def test_a_network_of_the_wrong_width_is_named(told: Callable[[Tensor], Any]) ->
 def test_a_share_is_in_its_range_when_predicted(told: Callable[[Tensor], Any]) -> None:
     out = torch.cat([torch.zeros(1, 3, 1, 3), torch.tensor([-1.5, 0.2, 1.5]).expand(1, 3, 1, 3)], dim=1)
     denoiser = DiscreteDenoiser(told(out), linear(10), variance="learned")
-    found = denoiser.predict(torch.zeros(1, 3, 1, 3), torch.ones(1), torch.zeros(1)).variance
+    found = denoiser.predict(torch.zeros(1, 3, 1, 3), torch.ones(1), torch.zeros(1)).variance_fraction
     assert found is not None
     assert found[0, 0, 0].tolist() == pytest.approx([0, 0.6, 1])

@@ -40,8 +40,8 @@ def test_min_snr_equals_its_formulas() -> None:
 
 
 def test_uniform_is_no_weight() -> None:
-    for parameter in ("epsilon", "x0", "v"):
-        assert uniform(torch.tensor([0.0, 0.1, 1e4]), parameter).tolist() == [1, 1, 1]
+    for prediction_type in ("epsilon", "x0", "v"):
+        assert uniform(torch.tensor([0.0, 0.1, 1e4]), prediction_type).tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("schedule", [linear(1000), cosine(1000), zero_terminal_snr(linear(1000))])
@@ -57,8 +57,8 @@ def test_one_error_weighs_the_same_however_it_is_expressed(
     if schedule.alpha_bars[-1] > 0:
         answers["epsilon"] = (x - alpha * clean) / sigma
     losses = []
-    for parameter, answer in answers.items():
-        denoiser = DiscreteDenoiser(told(answer), schedule, parameter=parameter, weighting=weighting)
+    for prediction_type, answer in answers.items():
+        denoiser = DiscreteDenoiser(told(answer), schedule, prediction_type=prediction_type, weighting=weighting)
         torch.testing.assert_close(denoiser(x, t, torch.zeros(12)), clean, rtol=1e-7, atol=1e-9)
         losses.append(denoiser.loss_at(x0, torch.zeros(12), t=t, noise=noise).weighted)
     for other in losses[1:]:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from histosynth.config import GanSettings
 from histosynth.errors import HistosynthError
-from histosynth.gan.growth import Growth, grown_at, growth_at, reals_at, top_level
-from histosynth.gan.layers import enlarge
+from histosynth.gan.growth import Growth, final_level, full_size_at, growth_at, real_images_at
+from histosynth.gan.layers import upsample
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_the_schedule_of_the_paper(thousands: int, px: int, alpha: float) -> Non
     """4 px for 600,000 images, then each level faded in over 600,000 and trained for as many."""
     growth = growth_at(thousands * 1000, GanSettings(), image_px=128)
     assert (growth.px, growth.alpha) == (px, pytest.approx(alpha))
-    assert grown_at(GanSettings(), image_px=128) == 6_000_000
+    assert full_size_at(GanSettings(), image_px=128) == 6_000_000
 
 
 @given(st.integers(1, 50), st.integers(0, 50), st.integers(0, 400))
@@ -36,20 +36,20 @@ def test_it_only_grows_and_no_faster_than_the_fade(stable: int, fade: int, seen:
         assert then.alpha == (0 if fade else 1)
     elif fade:
         assert then.alpha - now.alpha <= 1 / fade + 1e-9
-    assert growth_at(grown_at(gan, image_px=32), gan, image_px=32).level == 3
+    assert growth_at(full_size_at(gan, image_px=32), gan, image_px=32).level == 3
 
 
 @pytest.mark.parametrize("px", [2, 3, 12, 48, 100])
 def test_a_side_that_doubling_does_not_reach_is_refused(px: int) -> None:
     with pytest.raises(HistosynthError, match=f"makes no {px}-px patches; cut them with patches.patch_px = 16, 32"):
-        top_level(px)
+        final_level(px)
 
 
 def test_reals_fade_from_the_enlarged_smaller_image() -> None:
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    small, large = reals_at(x, Growth(1)), reals_at(x, Growth(2))
+    small, large = real_images_at(x, Growth(1)), real_images_at(x, Growth(2))
     assert (small.shape[-1], large.shape[-1]) == (8, 16)
-    torch.testing.assert_close(reals_at(x, Growth(2, 0.0)), enlarge(small))
-    torch.testing.assert_close(reals_at(x, Growth(2, 0.25)), 0.75 * enlarge(small) + 0.25 * large)
-    assert torch.equal(reals_at(x, Growth(3)), x)
+    torch.testing.assert_close(real_images_at(x, Growth(2, 0.0)), upsample(small))
+    torch.testing.assert_close(real_images_at(x, Growth(2, 0.25)), 0.75 * upsample(small) + 0.25 * large)
+    assert torch.equal(real_images_at(x, Growth(3)), x)
     torch.testing.assert_close(small.mean((2, 3)), x.mean((2, 3)))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from histosynth.gan.layers import EqualConv, EqualLinear, enlarge, minibatch_stddev, pixel_norm, shrink
+from histosynth.gan.layers import EqualizedConv, EqualizedLinear, downsample, minibatch_stddev, pixel_norm, upsample
 
 
 @pytest.mark.parametrize("gain", [1.0, math.sqrt(2)])
@@ -15,7 +15,7 @@ def test_an_equalized_layer_has_weights_of_variance_one_and_answers_with_that_of
     gain: float, fan_in: int
 ) -> None:
     torch.manual_seed(0)
-    linear, conv = EqualLinear(fan_in, 400, gain=gain), EqualConv(fan_in, 400, 3, gain=gain)
+    linear, conv = EqualizedLinear(fan_in, 400, gain=gain), EqualizedConv(fan_in, 400, 3, gain=gain)
     for layer in (linear, conv):
         assert layer.weight.std().item() == pytest.approx(1, rel=0.05)
         assert layer.bias is not None
@@ -30,14 +30,14 @@ def test_he_scaling_keeps_the_mean_square_through_rectified_layers() -> None:
     torch.manual_seed(0)
     x = torch.randn(500, 256)
     for _ in range(10):
-        x = torch.relu(EqualLinear(256, 256)(x))
+        x = torch.relu(EqualizedLinear(256, 256)(x))
     assert x.square().mean().item() == pytest.approx(1, rel=0.4)
 
 
 def test_an_equalized_layer_takes_adams_steps_divided_by_its_fan_in() -> None:
     """Whatever the size of a layer, a step of Adam moves its weights of variance one by the learning rate."""
     torch.manual_seed(0)
-    layer = EqualLinear(50, 1, bias=False)
+    layer = EqualizedLinear(50, 1, bias=False)
     before = layer.weight.detach().clone()
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.01, betas=(0.0, 0.99))
     layer(torch.randn(8, 50)).sum().backward()
@@ -47,7 +47,7 @@ def test_an_equalized_layer_takes_adams_steps_divided_by_its_fan_in() -> None:
 
 def test_convolution_equals_that_of_pytorch_with_scaled_weights() -> None:
     torch.manual_seed(0)
-    own, theirs = EqualConv(5, 7, 3), nn.Conv2d(5, 7, 3, padding=1)
+    own, theirs = EqualizedConv(5, 7, 3), nn.Conv2d(5, 7, 3, padding=1)
     theirs.weight.data = own.weight.data * math.sqrt(2) / math.sqrt(45)
     theirs.bias.data = own.bias.data  # type: ignore[union-attr]
     x = torch.randn(2, 5, 6, 6)
@@ -82,6 +82,6 @@ def test_groups_do_not_know_each_other() -> None:
 
 def test_enlarged_and_shrunk_again_is_the_same() -> None:
     x = torch.randn(2, 3, 4, 4)
-    torch.testing.assert_close(shrink(enlarge(x, 4), 4), x)
-    assert torch.equal(enlarge(x)[:, :, 1, 2], x[:, :, 0, 1])
-    torch.testing.assert_close(shrink(x)[:, :, 0, 1], x[:, :, :2, 2:].mean((2, 3)))
+    torch.testing.assert_close(downsample(upsample(x, 4), 4), x)
+    assert torch.equal(upsample(x)[:, :, 1, 2], x[:, :, 0, 1])
+    torch.testing.assert_close(downsample(x)[:, :, 0, 1], x[:, :, :2, 2:].mean((2, 3)))

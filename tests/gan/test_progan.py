@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from histosynth.gan.growth import Growth
-from histosynth.gan.layers import EqualConv, EqualLinear, enlarge, shrink
-from histosynth.gan.progan import Discriminator, Generator, seeded_latents, widths
+from histosynth.gan.layers import EqualizedConv, EqualizedLinear, downsample, upsample
+from histosynth.gan.progan import Discriminator, Generator, channels_per_level, seeded_latents
 
 # Karras et al. 2018, table 2: output side, channels, parameters as printed; 1024 px, unconditional.
 GENERATOR = [
@@ -51,7 +51,7 @@ def rows(module: nn.Module, run: Callable[[], object], *, skip: nn.Module) -> li
         found.append((output.shape[-1] if output.ndim == 4 else 1, output.shape[1], count(layer)))
 
     for layer in module.modules():
-        if isinstance(layer, EqualConv | EqualLinear) and layer not in skipped:
+        if isinstance(layer, EqualizedConv | EqualizedLinear) and layer not in skipped:
             layer.register_forward_hook(note)
     run()
     return found
@@ -115,8 +115,8 @@ def test_those_of_128_px_are_the_rows_up_to_there() -> None:
 
 
 def test_a_smaller_width_scales_every_level() -> None:
-    assert widths(128, width=512, full_width_px=32) == [512, 512, 512, 512, 256, 128]
-    assert widths(64, width=96, full_width_px=8) == [96, 96, 48, 24, 12]
+    assert channels_per_level(128, width=512, full_width_px=32) == [512, 512, 512, 512, 256, 128]
+    assert channels_per_level(64, width=96, full_width_px=8) == [96, 96, 48, 24, 12]
 
 
 @pytest.fixture
@@ -143,19 +143,19 @@ def randomized(network: Network) -> Network:
 def test_at_alpha_0_a_level_equals_the_enlarged_previous_one_exactly(generator: Generator, level: int) -> None:
     z, label = torch.randn(4, 16), torch.tensor([0, 1, 2, 0])
     previous, new = (generator(z, label, growth=growth) for growth in (Growth(level - 1), Growth(level, 0.0)))
-    assert torch.equal(new, enlarge(previous))
+    assert torch.equal(new, upsample(previous))
     full = generator(z, label, growth=Growth(level))
     half = generator(z, label, growth=Growth(level, 0.5))
-    torch.testing.assert_close(half, (enlarge(previous) + full) / 2)
-    assert not torch.allclose(full, enlarge(previous), atol=0.1)
-    assert torch.equal(generator.images(z, label, growth=Growth(level)), enlarge(full, 2 ** (3 - level)))
+    torch.testing.assert_close(half, (upsample(previous) + full) / 2)
+    assert not torch.allclose(full, upsample(previous), atol=0.1)
+    assert torch.equal(generator.images(z, label, growth=Growth(level)), upsample(full, 2 ** (3 - level)))
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_at_alpha_0_the_discriminator_sees_the_shrunk_image_exactly(discriminator: Discriminator, level: int) -> None:
     x, label = torch.randn(8, 3, 4 << level, 4 << level), torch.arange(8) % 3
     new = discriminator(x, label, growth=Growth(level, 0.0))
-    assert torch.equal(new, discriminator(shrink(x), label, growth=Growth(level - 1)))
+    assert torch.equal(new, discriminator(downsample(x), label, growth=Growth(level - 1)))
     assert not torch.allclose(new, discriminator(x, label, growth=Growth(level)), atol=0.1)
 
 

@@ -289,8 +289,8 @@ def test_named_patients_are_held_out_and_no_others(draw_cohort: Any, small: Patc
 def test_classes_of_regions_let_a_patient_have_several(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort = draw_cohort(3)
     cohort.labels.write_text("file,case,class\nS0.tif,A,viable\nS1.tif,A,necrosis\nS2.tif,B,viable\n")
-    with pytest.raises(HistosynthError, match=r"set patches\.one_label_a_patient=false"):
+    with pytest.raises(HistosynthError, match=r"set patches\.one_label_per_patient=false"):
         run(cohort, tmp_path / "store", small)
-    run(cohort, tmp_path / "store", small.model_copy(update={"one_label_a_patient": False}))
+    run(cohort, tmp_path / "store", small.model_copy(update={"one_label_per_patient": False}))
     assert manifest(tmp_path / "store")["patients"] == {"train": ["A", "B"], "held_out": []}
     assert set(Store(tmp_path / "store").labels) == {"viable", "necrosis"}

@@ -109,7 +109,7 @@ def test_a_run_goes_on_to_the_bit_before_in_and_after_a_growth_step(
             result = train(store, out=steps, settings=settings, device="cpu", progress=False)
     assert result.resumed_at == 72
     assert same(steps, whole)
-    pick = ("loss", "loss_generator", "score_real", "variety", "px", "alpha")
+    pick = ("loss", "loss_generator", "score_real", "diversity", "px", "alpha")
     logged = [[[line[key] for key in pick] for line in read_stats(run)] for run in (steps, whole)]
     assert logged[0] == logged[1]
 
@@ -170,7 +170,7 @@ def test_neither_microbatch_nor_batch_position_changes_what_is_learned(make_task
     for n in range(8):
         told, other = one.step(8 * n), cut.step(8 * n)
         assert other["loss"] == pytest.approx(told["loss"], rel=2e-4, abs=1e-5)
-        assert other["variety"] == pytest.approx(told["variety"], rel=1e-3)
+        assert other["diversity"] == pytest.approx(told["diversity"], rel=1e-3)
     for name, weight in one.emas[0].weights.items():
         torch.testing.assert_close(cut.emas[0].weights[name], weight, rtol=1e-3, atol=1e-4)
 
@@ -238,11 +238,11 @@ def test_a_label_whose_fakes_are_all_alike_raises_an_alarm_once(
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert all(task.step(8 * n)["variety"] > 0.5 for n in range(150))
+        assert all(task.step(8 * n)["diversity"] > 0.5 for n in range(150))
     monkeypatch.setattr(Generator, "forward", collapsed)
 
     def until_it_is_seen() -> None:
-        assert any(task.step(8 * n)["variety"] < 0.2 for n in range(150, 1200))
+        assert any(task.step(8 * n)["diversity"] < 0.2 for n in range(150, 1200))
 
     message = r"fakes of light differ 0\.\d\d times as much .* the generator may have collapsed"
     with pytest.warns(UserWarning, match=message) as told:
@@ -320,7 +320,7 @@ def test_watch_and_info_show_what_a_gan_is_about(
     text, last = capsys.readouterr().out, read_stats(run)[-1]
     assert "growth      8 px, alpha 1.00" in text
     assert f"scores      real {last['score_real']:.3f}, fake {last['score_fake']:.3f}, penalty" in text
-    assert f"variety     {last['variety']:.2f} of that of real patches" in text
+    assert f"diversity   {last['diversity']:.2f} of that of real patches" in text
     facts = describe(find_weights(run))
     assert facts["of"] == "generator"
     assert set(facts["settings"]) == {"model", "gan", "train"}

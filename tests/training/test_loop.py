@@ -257,7 +257,7 @@ def test_a_diverging_loss_names_step_and_patches_and_keeps_the_checkpoint(
         if next(calls) < 5:
             return loss
         shown.extend(x[bad])
-        return Loss(loss.weighted * torch.ones(8).index_fill(0, torch.tensor(list(bad)), float("nan")), loss.plain)
+        return Loss(loss.weighted * torch.ones(8).index_fill(0, torch.tensor(list(bad)), float("nan")), loss.unweighted)
 
     monkeypatch.setattr(DiscreteDenoiser, "loss_at", loss_at)
     settings = load_settings(tiny_settings, overrides=["train.flips=false"])

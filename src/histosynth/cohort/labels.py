@@ -121,17 +121,17 @@ def patient_of(slide_id: str) -> str:
     return slide_id[:12] if _BARCODE.match(slide_id) else slide_id
 
 
-def read_labels(path: Path, *, one_label_a_patient: bool = True, aliases: bool = True) -> Labels:
+def read_labels(path: Path, *, one_label_per_patient: bool = True, aliases: bool = True) -> Labels:
     """Read a table of labels (`patches.table` says what such a table may look like).
 
     Args:
         path: the file.
-        one_label_a_patient: two labels of a patient are an error.
+        one_label_per_patient: two labels of a patient are an error.
         aliases: give genotypes their names (`patches.genotypes`); all else stays as it is written.
 
     Raises:
         HistosynthError: unreadable; no label column; neither a slide nor a patient column; a slide in two labels, or a
-            patient where `one_label_a_patient`.
+            patient where `one_label_per_patient`.
     """
     table = read_table(path, what="labels", example="slide_id,patient_id,label")
     label = table.require(LABEL_COLUMNS, what="label")
@@ -166,7 +166,7 @@ def read_labels(path: Path, *, one_label_a_patient: bool = True, aliases: bool =
         repeated_rows=len(rows) - len({(row.slide, row.patient, row.label) for row in rows}),
         aliases=renamed,
         _by_slide=_index(rows, "slide", path=path),
-        _by_patient=_index(rows, "patient", path=path) if one_label_a_patient else {},
+        _by_patient=_index(rows, "patient", path=path) if one_label_per_patient else {},
     )
 
 
@@ -182,7 +182,7 @@ def _index(rows: Sequence[Row], key: str, *, path: Path) -> dict[str, Row]:
             raise HistosynthError(
                 f"labels {path}: {key} {name} is '{first.label}' in line {first.line} and '{row.label}' in line "
                 f"{row.line}; a {key} has one label, so correct one of them"
-                + (", or set patches.one_label_a_patient=false for classes of regions" if key == "patient" else "")
+                + (", or set patches.one_label_per_patient=false for classes of regions" if key == "patient" else "")
             )
         if key == "slide" and first.patient != row.patient:
             raise HistosynthError(

@@ -6,9 +6,9 @@ baseline, a progressive GAN: `progan-demo`, `progan-paper`.
 """
 
 from histosynth.config.evaluate import EvaluateSettings
+from histosynth.config.loading import load_settings, presets, settings_from_toml
 from histosynth.config.model import APPLIES_TO, LOSS_APPLIES_TO, DiffusionSettings, GanSettings, ModelSettings
 from histosynth.config.patches import PatchSettings
-from histosynth.config.reading import load_settings, presets, settings_from_toml
 from histosynth.config.sample import SampleSettings
 from histosynth.config.section import Section, Sizes
 from histosynth.config.settings import NOT_APPLICABLE_TO, Settings

@@ -84,7 +84,7 @@ class DiffusionSettings(Section):
     @model_validator(mode="after")
     def _reject_unused_settings(self) -> Self:
         """What another process alone heeds must be left at its default, else it would be passed over in silence."""
-        for name, given, default in self.changed(APPLIES_TO):
+        for name, given, default in self.non_default(APPLIES_TO):
             if APPLIES_TO[name] != self.process:
                 raise ValueError(
                     f"process '{self.process}' does not heed {name} = {given}; set "
@@ -128,7 +128,7 @@ class GanSettings(Section):
     @model_validator(mode="after")
     def _reject_unused_settings(self) -> Self:
         """See `DiffusionSettings`."""
-        for name, given, default in self.changed(LOSS_APPLIES_TO):
+        for name, given, default in self.non_default(LOSS_APPLIES_TO):
             if LOSS_APPLIES_TO[name] != self.loss:
                 raise ValueError(
                     f"loss '{self.loss}' does not heed {name} = {given}; set gan.loss={LOSS_APPLIES_TO[name]}, or "

@@ -49,7 +49,7 @@ class PatchSettings(Section):
     """The fold held out, from 0 to `folds - 1`."""
     genotype_aliases: bool = True
     """Give glioma genotypes one name each (`IDHC`, `IDH mutant, 1p/19q codeleted` become `IDHmut-codel`)."""
-    one_label_a_patient: bool = True
+    one_label_per_patient: bool = True
     """A patient with two labels is an error. Set it to false for classes of regions, of which a patient has several."""
     seed: int = Field(0, ge=0)
     """Seed of the draw of patches and of the split."""

@@ -15,7 +15,7 @@ class Section(BaseModel):
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
-    def changed(self, keys: Collection[str]) -> Iterator[tuple[str, Any, str]]:
+    def non_default(self, keys: Collection[str]) -> Iterator[tuple[str, Any, str]]:
         """Those of these settings that are not at their default: name, value, and the default as TOML has it."""
         for key in keys:
             default = type(self).model_fields[key].default

@@ -41,7 +41,7 @@ class Settings(Section):
         """What another kind of model alone heeds must be left at its default."""
         kind = self.model.kind
         for name, keys in NOT_APPLICABLE_TO[kind].items():
-            for key, given, default in getattr(self, name).changed(sorted(keys)):
+            for key, given, default in getattr(self, name).non_default(sorted(keys)):
                 other = "progan" if kind == "unet" else "unet"
                 raise ValueError(
                     f"model.kind '{kind}' does not heed {name}.{key} = {given}; set model.kind={other}, or "

@@ -12,7 +12,7 @@ from histosynth.diffusion.denoiser import Denoiser
 from histosynth.diffusion.discrete import DiscreteDenoiser
 from histosynth.diffusion.edm import EDMDenoiser
 from histosynth.diffusion.flow import FlowDenoiser
-from histosynth.diffusion.noisy_classifier import HalfUNet, NoisyClassifier
+from histosynth.diffusion.noisy_classifier import NoisyClassifier, UNetEncoder
 from histosynth.diffusion.unet import UNet
 from histosynth.diffusion.weighting import Weighting, min_snr, p2, uniform
 from histosynth.errors import HistosynthError
@@ -61,7 +61,7 @@ def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_
     return DiscreteDenoiser(
         network,
         process,
-        parameter=diffusion.prediction,
+        prediction_type=diffusion.prediction,
         variance=diffusion.variance,
         weighting=weightings[diffusion.weighting],
         image_px=image_px,
@@ -76,7 +76,7 @@ def build_classifier(
     Raises:
         HistosynthError: the network does not fit the image size, or its channels not its heads.
     """
-    return NoisyClassifier(_fitted(HalfUNet, model, image_px=image_px, labels=labels), process)
+    return NoisyClassifier(_fitted(UNetEncoder, model, image_px=image_px, labels=labels), process)
 
 
 def _fitted(network: Callable[..., Network], model: ModelSettings, *, image_px: int, labels: int) -> Network:
@@ -110,7 +110,7 @@ def build_schedule(
     return schedule.zero_terminal_snr(noise) if diffusion.zero_terminal_snr else noise
 
 
-def process_facts(diffusion: DiffusionSettings) -> dict[str, object]:
+def process_settings(diffusion: DiffusionSettings) -> dict[str, object]:
     """The settings that make the process: where two models agree in them, one can guide the other."""
     of_ddpm = ["schedule", "timesteps", "zero_terminal_snr"] if diffusion.process == "ddpm" else []
     return {key: getattr(diffusion, key) for key in ["process", *of_ddpm]}

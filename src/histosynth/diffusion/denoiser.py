@@ -28,7 +28,7 @@ class Prediction(NamedTuple):
 
     clean: Tensor
     """E[x_0 | x_t], (B, 3, S, S) in about [-1, 1]."""
-    variance: Tensor | None = None
+    variance_fraction: Tensor | None = None
     """Where log variance of an ancestral step lies between that of the posterior (0) and that of the forward step (1),
     of the shape of `clean`; None means 0, "fixed small" (Nichol & Dhariwal 2021, eq. 15)."""
 
@@ -38,7 +38,7 @@ class Loss(NamedTuple):
 
     weighted: Tensor
     """What training lowers: the weighted square error, and what else the denoiser adds to it."""
-    plain: Tensor
+    unweighted: Tensor
     """The mean square error that is weighted."""
 
 
@@ -98,26 +98,26 @@ class Denoiser(nn.Module):
             )
         if t.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"times in {t.dtype}: give float32 or float64, others round them")
-        lost, unknown = ~self.schedule.holds(t), (label < 0) | (label > self.null_label)
+        lost, unknown = ~self.schedule.contains(t), (label < 0) | (label > self.null_label)
         if bool((lost | unknown).any()):  # one wait for the device, not two
             if bool(lost.any()):
-                raise ValueError(f"time {t[lost][0].item():g} is out of range: {self.schedule.span}")
+                raise ValueError(f"time {t[lost][0].item():g} is out of range: {self.schedule.time_range}")
             raise ValueError(
                 f"label {label[unknown][0].item():g} is out of range: 0 to {self.null_label - 1}, "
                 f"or {self.null_label} for any"
             )
 
 
-def spread(values: Tensor) -> Tensor:
+def per_image(values: Tensor) -> Tensor:
     """(B,) -> (B, 1, 1, 1), to multiply images."""
     return values[:, None, None, None]
 
 
-def wide(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """In float32, or float64 where it is that already."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def mean_square(x: Tensor) -> Tensor:
     """Mean square of each image, (B,), in float32 at least."""
-    return wide(x).square().flatten(1).mean(1)
+    return at_least_float32(x).square().flatten(1).mean(1)

@@ -12,29 +12,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from histosynth.diffusion.denoiser import Denoiser, wide
+from histosynth.diffusion.denoiser import Denoiser, at_least_float32
 
 STAGES = {"coarse": (0.0, 1e-2), "content": (1e-2, 1.0), "clean-up": (1.0, torch.inf)}
 """The stages of Choi et al. 2022 as bands of SNR; theirs end at 1e4, where their process begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseLevels:
+class NoiseBandStatistics:
     """One value a band, (K,) float64 on the CPU."""
 
     count: Tensor
     """Images in the band."""
-    plain: Tensor
+    unweighted: Tensor
     """Mean of the unweighted loss; NaN where the band is empty."""
     weighted: Tensor
     """Mean of the loss that training lowers; NaN where the band is empty."""
-    gradient: Tensor
+    gradient_norm: Tensor
     """Norm of what the band adds to the gradient of the mean weighted loss over all images."""
 
     @property
-    def share(self) -> Tensor:
+    def gradient_share(self) -> Tensor:
         """The gradient norms divided by their sum."""
-        return self.gradient / self.gradient.sum()
+        return self.gradient_norm / self.gradient_norm.sum()
 
 
 def loss_by_noise_level(
@@ -46,7 +46,7 @@ def loss_by_noise_level(
     generator: torch.Generator,
     bands: Sequence[tuple[float, float]] = tuple(STAGES.values()),
     batch: int = 16,
-) -> NoiseLevels:
+) -> NoiseBandStatistics:
     """Losses and gradient of a denoiser in each band of SNR, dropout switched off.
 
     Args:
@@ -85,17 +85,17 @@ def loss_by_noise_level(
                 for total, gradient in zip(gradients, parts, strict=True):
                     if gradient is not None:
                         total += gradient
-                plain_sum += loss.plain.sum().item()
+                plain_sum += loss.unweighted.sum().item()
                 weighted_sum += loss.weighted.sum().item()
-            norm = math.sqrt(sum(wide(g).square().sum().item() for g in gradients))
+            norm = math.sqrt(sum(at_least_float32(g).square().sum().item() for g in gradients))
             size = len(chosen)
             found.append([size, plain_sum / (size or torch.nan), weighted_sum / (size or torch.nan), norm])
     finally:
         denoiser.train(training)
     count, plain, weighted, gradient = torch.tensor(found, dtype=torch.float64).T
-    return NoiseLevels(count=count, plain=plain, weighted=weighted, gradient=gradient)
+    return NoiseBandStatistics(count=count, unweighted=plain, weighted=weighted, gradient_norm=gradient)
 
 
 def _noise(seed: int, x0: Tensor) -> Tensor:
     """Noise of one image; its own seed keeps it the same whatever the bands and the batch."""
-    return torch.randn(x0.shape[1:], generator=torch.Generator().manual_seed(seed)).to(wide(x0))
+    return torch.randn(x0.shape[1:], generator=torch.Generator().manual_seed(seed)).to(at_least_float32(x0))

@@ -16,10 +16,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from histosynth.diffusion.denoiser import Denoiser, Loss, Prediction, mean_square, spread, wide
-from histosynth.diffusion.parameterization import Parameter, clean_of, target_of
+from histosynth.diffusion.denoiser import Denoiser, Loss, Prediction, at_least_float32, mean_square, per_image
+from histosynth.diffusion.parameterization import PredictionType, clean_from_output, training_target
 from histosynth.diffusion.schedule import VariancePreserving
-from histosynth.diffusion.variational import Posterior, step_bits
+from histosynth.diffusion.variational import Posterior, step_bits_per_dim
 from histosynth.diffusion.weighting import Weighting, uniform
 
 Variance = Literal["small", "large", "learned"]
@@ -32,7 +32,7 @@ class DiscreteDenoiser(Denoiser):
         network: with three channels of output, or six for a learned variance: the second three are -1 at the small and
             1 at the large one.
         schedule: the process.
-        parameter: what the network predicts.
+        prediction_type: what the network predicts.
         variance: of an ancestral step.
         weighting: of the square error of what is predicted.
         image_px: see `Denoiser`.
@@ -45,24 +45,24 @@ class DiscreteDenoiser(Denoiser):
         network: nn.Module,
         schedule: VariancePreserving,
         *,
-        parameter: Parameter = "epsilon",
+        prediction_type: PredictionType = "epsilon",
         variance: Variance = "small",
         weighting: Weighting = uniform,
         image_px: int | None = None,
     ) -> None:
-        if parameter == "epsilon" and schedule.alpha_bars[-1] == 0:
+        if prediction_type == "epsilon" and schedule.alpha_bars[-1] == 0:
             raise ValueError("a schedule that ends without signal: its noise does not tell the image, predict v or x0")
         super().__init__(network, schedule, image_px=image_px)
-        self.parameter, self.variance, self.weighting = parameter, variance, weighting
+        self.prediction_type, self.variance, self.weighting = prediction_type, variance, weighting
         self.posterior = Posterior(schedule)
 
     def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
         """See `Denoiser.predict`."""
         self.check(x, t, label)
-        x = wide(x)
+        x = at_least_float32(x)
         answer, share = self._ask(x, t, label)
-        alpha, sigma = spread(self.schedule.alpha(t)), spread(self.schedule.sigma(t))
-        clean = clean_of(self.parameter, answer, x=x, alpha=alpha, sigma=sigma)
+        alpha, sigma = per_image(self.schedule.alpha(t)), per_image(self.schedule.sigma(t))
+        clean = clean_from_output(self.prediction_type, answer, x=x, alpha=alpha, sigma=sigma)
         if self.variance == "large":
             share = torch.ones_like(clean)
         return Prediction(clean, None if share is None else share.clamp(0, 1))
@@ -74,21 +74,23 @@ class DiscreteDenoiser(Denoiser):
     def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> Loss:
         """w(SNR_t) · mean square error of what is predicted, and the variational term where the variance is learned."""
         self.check(x0, t, label)
-        x0 = wide(x0)
-        alpha, sigma = spread(self.schedule.alpha(t)), spread(self.schedule.sigma(t))
+        x0 = at_least_float32(x0)
+        alpha, sigma = per_image(self.schedule.alpha(t)), per_image(self.schedule.sigma(t))
         x = alpha * x0 + sigma * noise
         answer, share = self._ask(x, t, label)
-        plain = mean_square(answer - target_of(self.parameter, x0=x0, noise=noise, alpha=alpha, sigma=sigma))
-        weighted = self.weighting((alpha / sigma).flatten() ** 2, self.parameter) * plain
+        plain = mean_square(
+            answer - training_target(self.prediction_type, x0=x0, noise=noise, alpha=alpha, sigma=sigma)
+        )
+        weighted = self.weighting((alpha / sigma).flatten() ** 2, self.prediction_type) * plain
         if share is not None:
-            clean = clean_of(self.parameter, answer.detach(), x=x, alpha=alpha, sigma=sigma)
-            bits = step_bits(self.posterior, x0=x0, x=x, t=t, clean=clean, share=share)
+            clean = clean_from_output(self.prediction_type, answer.detach(), x=x, alpha=alpha, sigma=sigma)
+            bits = step_bits_per_dim(self.posterior, x0=x0, x=x, t=t, clean=clean, share=share)
             weighted = weighted + 0.001 * self.schedule.timesteps * bits
         return Loss(weighted, plain)
 
     def _ask(self, x: Tensor, t: Tensor, label: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the network predicts, and its share of the variance, unclipped."""
-        out = wide(self.network(x, t - 1, label))
+        out = at_least_float32(self.network(x, t - 1, label))
         channels = 6 if self.variance == "learned" else 3
         if out.shape[1] != channels:
             raise ValueError(

@@ -7,7 +7,7 @@ noise levels over the wavelengths of its time embedding.
 import torch
 from torch import Tensor, nn
 
-from histosynth.diffusion.denoiser import Denoiser, Loss, Prediction, mean_square, spread, wide
+from histosynth.diffusion.denoiser import Denoiser, Loss, Prediction, at_least_float32, mean_square, per_image
 from histosynth.diffusion.schedule import VarianceExploding
 
 
@@ -41,7 +41,7 @@ class EDMDenoiser(Denoiser):
     def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
         """See `Denoiser.predict`; `t` is σ."""
         self.check(x, t, label)
-        return Prediction(self._clean(wide(x), t, label))
+        return Prediction(self._clean(at_least_float32(x), t, label))
 
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
         """ln σ normal."""
@@ -50,12 +50,12 @@ class EDMDenoiser(Denoiser):
     def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> Loss:
         """(σ² + σ_data²) / (σ σ_data)² · mean (D - x_0)²."""
         self.check(x0, t, label)
-        x0 = wide(x0)
-        plain = mean_square(self._clean(x0 + spread(t) * noise, t, label) - x0)
+        x0 = at_least_float32(x0)
+        plain = mean_square(self._clean(x0 + per_image(t) * noise, t, label) - x0)
         return Loss((t**2 + self.sigma_data**2) / (t * self.sigma_data) ** 2 * plain, plain)
 
     def _clean(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         total = t**2 + self.sigma_data**2
-        residual = wide(self.network(spread(total.rsqrt()) * x, 250 * t.log(), label))
+        residual = at_least_float32(self.network(per_image(total.rsqrt()) * x, 250 * t.log(), label))
         skip, out = self.sigma_data**2 / total, t * self.sigma_data * total.rsqrt()
-        return spread(skip) * x + spread(out) * residual
+        return per_image(skip) * x + per_image(out) * residual

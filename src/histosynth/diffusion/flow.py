@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from histosynth.diffusion.denoiser import Denoiser, Loss, Prediction, mean_square, spread, wide
+from histosynth.diffusion.denoiser import Denoiser, Loss, Prediction, at_least_float32, mean_square, per_image
 from histosynth.diffusion.schedule import RectifiedFlow
 
 Times = Literal["uniform", "logit_normal"]
@@ -42,7 +42,7 @@ class FlowDenoiser(Denoiser):
     def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
         """See `Denoiser.predict`."""
         self.check(x, t, label)
-        return Prediction(wide(x) - spread(t) * self._velocity(wide(x), t, label))
+        return Prediction(at_least_float32(x) - per_image(t) * self._velocity(at_least_float32(x), t, label))
 
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
         """Uniform on [0, 1), or the logistic function of a standard normal."""
@@ -53,10 +53,10 @@ class FlowDenoiser(Denoiser):
     def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> Loss:
         """Mean (v̂ - (ε - x_0))², unweighted."""
         self.check(x0, t, label)
-        x0 = wide(x0)
-        x = spread(1 - t) * x0 + spread(t) * noise
+        x0 = at_least_float32(x0)
+        x = per_image(1 - t) * x0 + per_image(t) * noise
         plain = mean_square(self._velocity(x, t, label) - (noise - x0))
         return Loss(plain, plain)
 
     def _velocity(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        return wide(self.network(x, 1000 * t, label))
+        return at_least_float32(self.network(x, 1000 * t, label))

@@ -8,7 +8,8 @@
 
   and nothing at pure noise (α = 0), of which a classifier knows no more than anyone.
 
-Both only where the noise level σ/α lies in (low, high]: guidance at much noise costs variety, at little it does nothing
+Both only where the noise level σ/α lies in (low, high]: guidance at much noise costs diversity, at little it
+does nothing
 (Kynkäänniemi et al. 2024). Outside, the conditional model stands alone, and costs one evaluation.
 """
 
@@ -25,7 +26,7 @@ from histosynth.diffusion.schedule import Schedule
 from histosynth.diffusion.thresholding import Clip, clamp
 
 
-class Guide(Protocol):
+class GuidingClassifier(Protocol):
     """A classifier of noisy images, such as `noisy_classifier.NoisyClassifier`."""
 
     def gradient(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
@@ -33,7 +34,7 @@ class Guide(Protocol):
         ...
 
 
-def guided(
+def guided_denoiser(
     denoiser: Denoiser,
     label: Tensor,
     *,
@@ -41,7 +42,7 @@ def guided(
     low: float = 0.0,
     high: float = math.inf,
     clip: Clip = clamp,
-    classifier: Guide | None = None,
+    classifier: GuidingClassifier | None = None,
     classifier_scale: float = 1.0,
 ) -> Denoise:
     """Settle label and guidance of a denoiser, for a sampler.
@@ -60,7 +61,7 @@ def guided(
 
     def denoise(x: Tensor, t: Tensor) -> Prediction:
         times = t.expand(len(x))
-        inside = within(denoiser.schedule, t, low=low, high=high)
+        inside = in_guidance_interval(denoiser.schedule, t, low=low, high=high)
         w = guidance if inside else 1.0
         clean, variance = denoiser.predict(x, times, null if w == 0 else label)
         if w not in (0, 1):
@@ -75,7 +76,7 @@ def guided(
     return denoise
 
 
-def within(schedule: Schedule, t: Tensor, *, low: float, high: float) -> bool:
+def in_guidance_interval(schedule: Schedule, t: Tensor, *, low: float, high: float) -> bool:
     """Whether the noise level at time `t` lies in (low, high]."""
     if low == 0 and high == math.inf:
         return True  # without asking the device
@@ -83,6 +84,6 @@ def within(schedule: Schedule, t: Tensor, *, low: float, high: float) -> bool:
     return low * alpha < sigma and (high == math.inf or sigma <= high * alpha)
 
 
-def cost(schedule: Schedule, *, guidance: float, low: float, high: float) -> Callable[[Tensor], int]:
+def evaluations_per_call(schedule: Schedule, *, guidance: float, low: float, high: float) -> Callable[[Tensor], int]:
     """How many network evaluations denoising takes at a time."""
-    return lambda t: 2 if guidance not in (0, 1) and within(schedule, t, low=low, high=high) else 1
+    return lambda t: 2 if guidance not in (0, 1) and in_guidance_interval(schedule, t, low=low, high=high) else 1

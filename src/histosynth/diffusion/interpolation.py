@@ -22,7 +22,7 @@ def slerp(a: Tensor, b: Tensor, *, weight: Tensor) -> Tensor:
     return torch.stack([_slerp(x, y, w) for x, y, w in zip(a, b, weight.tolist(), strict=True)])
 
 
-def mixed(a: Denoise, b: Denoise, *, weight: Tensor) -> Denoise:
+def mix_denoisers(a: Denoise, b: Denoise, *, weight: Tensor) -> Denoise:
     """The denoiser that says (1 - w) of what `a` says and w of what `b` says; `weight` (B,), one an image."""
     share = weight[:, None, None, None]
 

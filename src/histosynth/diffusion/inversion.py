@@ -35,12 +35,12 @@ def invert(denoise: Denoise, schedule: Schedule, *, image: Tensor, steps: int, d
     Returns:
         (B, 3, S, S): x_t at the time reached. At depth 1 divided by σ it is the `noise` of a sampler.
     """
-    return flow(denoise, schedule, x=image, times=_times(schedule, steps, depth).flip(0))
+    return integrate_flow(denoise, schedule, x=image, times=_times(schedule, steps, depth).flip(0))
 
 
 def regenerate(denoise: Denoise, schedule: Schedule, *, latent: Tensor, steps: int, depth: float = 1.0) -> Tensor:
     """Walk back down from what `invert` gave at the same steps and depth, to images (B, 3, S, S)."""
-    return flow(denoise, schedule, x=latent, times=_times(schedule, steps, depth))
+    return integrate_flow(denoise, schedule, x=latent, times=_times(schedule, steps, depth))
 
 
 def translate(
@@ -51,7 +51,7 @@ def translate(
     return regenerate(target, schedule, latent=latent, steps=steps, depth=depth)
 
 
-def flow(denoise: Denoise, schedule: Schedule, *, x: Tensor, times: Tensor) -> Tensor:
+def integrate_flow(denoise: Denoise, schedule: Schedule, *, x: Tensor, times: Tensor) -> Tensor:
     """Follow the probability flow through `times` (rising or falling) by Heun's rule, in the form that fits the step.
 
     A step down to the data is Euler's, which ends at x̂: any other would leave a share of the noise. A step up from the

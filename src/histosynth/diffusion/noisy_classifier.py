@@ -18,7 +18,7 @@ from histosynth.diffusion.unet import Attention, NormAct, ResidualBlock, Stage, 
 _TIMES = 1000  # noise levels of a continuous process to train at
 
 
-class HalfUNet(nn.Module):
+class UNetEncoder(nn.Module):
     """Maps (B, 3, S, S) images and (B,) times to (B, labels) logits. For the arguments see `unet.UNet`."""
 
     def __init__(
@@ -103,7 +103,7 @@ class NoisyClassifier(nn.Module):
         return F.nll_loss(found, label, reduction="none"), found.argmax(dim=1) == label
 
     def gradient(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """See `guidance.Guide`; works within `torch.inference_mode`, too."""
+        """See `guidance.GuidingClassifier`; works within `torch.inference_mode`, too."""
         with torch.inference_mode(False), torch.enable_grad():
             x, t, label = x.clone().requires_grad_(), t.clone(), label.clone()
             of_label = self(x, t).gather(1, label[:, None]).sum()

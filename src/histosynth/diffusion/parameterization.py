@@ -13,12 +13,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Parameter = Literal["epsilon", "x0", "v"]
+PredictionType = Literal["epsilon", "x0", "v"]
 
 
-def target_of(parameter: Parameter, *, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+def training_target(
+    prediction_type: PredictionType, *, x0: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor
+) -> Tensor:
     """What the network should answer for the image `x0` and the noise that was added to it."""
-    match parameter:
+    match prediction_type:
         case "epsilon":
             return noise
         case "x0":
@@ -27,9 +29,11 @@ def target_of(parameter: Parameter, *, x0: Tensor, noise: Tensor, alpha: Tensor,
             return alpha * noise - sigma * x0
 
 
-def clean_of(parameter: Parameter, answer: Tensor, *, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+def clean_from_output(
+    prediction_type: PredictionType, answer: Tensor, *, x: Tensor, alpha: Tensor, sigma: Tensor
+) -> Tensor:
     """x̂_0 by the answer of the network to the noisy image `x`."""
-    match parameter:
+    match prediction_type:
         case "epsilon":
             return (x - sigma * answer) / alpha
         case "x0":
@@ -38,9 +42,9 @@ def clean_of(parameter: Parameter, answer: Tensor, *, x: Tensor, alpha: Tensor, 
             return alpha * x - sigma * answer
 
 
-def square_error(parameter: Parameter, snr: Tensor) -> Tensor:
-    """Square error of the parameter that goes with a square error of 1 in x_0."""
-    match parameter:
+def square_error_ratio(prediction_type: PredictionType, snr: Tensor) -> Tensor:
+    """Square error of the prediction_type that goes with a square error of 1 in x_0."""
+    match prediction_type:
         case "epsilon":
             return snr
         case "x0":

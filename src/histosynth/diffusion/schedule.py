@@ -24,9 +24,9 @@ class Schedule(Protocol):
         span: the times at which a denoiser may be asked, in words.
     """
 
-    span: str
+    time_range: str
 
-    def holds(self, t: Tensor) -> Tensor:
+    def contains(self, t: Tensor) -> Tensor:
         """Which of the times `t` lie in the span, of the same shape."""
         ...
 
@@ -59,10 +59,10 @@ class VariancePreserving:
     def __init__(self, alpha_bars: Tensor) -> None:
         self.alpha_bars = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bars.double()])
         self.timesteps = len(alpha_bars)
-        self.span = f"whole numbers from 1 to {self.timesteps}"
-        self.alpha, self.sigma = Table(self.alpha_bars.sqrt()), Table((1 - self.alpha_bars).sqrt())
+        self.time_range = f"whole numbers from 1 to {self.timesteps}"
+        self.alpha, self.sigma = TimestepTable(self.alpha_bars.sqrt()), TimestepTable((1 - self.alpha_bars).sqrt())
 
-    def holds(self, t: Tensor) -> Tensor:
+    def contains(self, t: Tensor) -> Tensor:
         """1 … T."""
         return (t >= 1) & (t <= self.timesteps) & (t == t.round())
 
@@ -73,7 +73,7 @@ class VariancePreserving:
         return torch.linspace(self.timesteps, 0, steps + 1, dtype=torch.float64).round().float()
 
 
-class Table:
+class TimestepTable:
     """Values at whole times 0 … T: kept in float64, given in the type and on the device of the times asked for."""
 
     def __init__(self, values: Tensor) -> None:
@@ -91,12 +91,12 @@ class Table:
 class VarianceExploding:
     """Time is σ itself; times follow Karras et al. 2022, eq. 5: σ^(1/ρ) falls evenly."""
 
-    span = "numbers above 0"
+    time_range = "numbers above 0"
 
     def __init__(self, *, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0) -> None:
         self.sigma_min, self.sigma_max, self.rho = sigma_min, sigma_max, rho
 
-    def holds(self, t: Tensor) -> Tensor:
+    def contains(self, t: Tensor) -> Tensor:
         """σ > 0."""
         return (t > 0) & t.isfinite()
 
@@ -118,9 +118,9 @@ class VarianceExploding:
 class RectifiedFlow:
     """A straight path from data to noise at even speed."""
 
-    span = "numbers from 0 to 1"
+    time_range = "numbers from 0 to 1"
 
-    def holds(self, t: Tensor) -> Tensor:
+    def contains(self, t: Tensor) -> Tensor:
         """0 … 1."""
         return (t >= 0) & (t <= 1)
 

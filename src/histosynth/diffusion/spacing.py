@@ -18,15 +18,15 @@ _FLOOR = 0.002  # Karras et al. 2022, table 1
 _FINE = 10_000  # times of a continuous process to choose from
 
 
-class Spaced:
+class RespacedSchedule:
     """A schedule that visits other times of the same process."""
 
     def __init__(self, schedule: Schedule) -> None:
-        self.schedule, self.span = schedule, schedule.span
+        self.schedule, self.time_range = schedule, schedule.time_range
 
-    def holds(self, t: Tensor) -> Tensor:
-        """See `Schedule.holds`."""
-        return self.schedule.holds(t)
+    def contains(self, t: Tensor) -> Tensor:
+        """See `Schedule.contains`."""
+        return self.schedule.contains(t)
 
     def alpha(self, t: Tensor) -> Tensor:
         """See `Schedule.alpha`."""
@@ -52,6 +52,6 @@ class Spaced:
         return all_times[[*places, last]]
 
 
-def spaced(schedule: Schedule, spacing: Literal["angle", "schedule"]) -> Schedule:
+def respaced(schedule: Schedule, spacing: Literal["angle", "schedule"]) -> Schedule:
     """The schedule with the times that `sample.spacing` names."""
-    return Spaced(schedule) if spacing == "angle" else schedule
+    return RespacedSchedule(schedule) if spacing == "angle" else schedule

@@ -15,12 +15,12 @@ def clamp(clean: Tensor) -> Tensor:
     return clean.clamp(-1, 1)
 
 
-def nothing(clean: Tensor) -> Tensor:
+def no_clipping(clean: Tensor) -> Tensor:
     """Leave it."""
     return clean
 
 
-def dynamic(percentile: float) -> Clip:
+def dynamic_thresholding(percentile: float) -> Clip:
     """Dynamic thresholding: s is a percentile of an image's |x̂_0|, but at least 1; cut off at ±s, then divide by s.
 
     Strong guidance drives whole regions beyond 1, which clamping would saturate (Saharia et al. 2022, section 2.3).
@@ -38,6 +38,6 @@ def dynamic(percentile: float) -> Clip:
     return clip
 
 
-def clipping(kind: Literal["clamp", "dynamic", "none"], *, percentile: float) -> Clip:
+def build_clip(kind: Literal["clamp", "dynamic", "none"], *, percentile: float) -> Clip:
     """What `sample.clip` names; `percentile` is for `dynamic` alone."""
-    return {"clamp": clamp, "dynamic": dynamic(percentile), "none": nothing}[kind]
+    return {"clamp": clamp, "dynamic": dynamic_thresholding(percentile), "none": no_clipping}[kind]

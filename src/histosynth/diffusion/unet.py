@@ -96,7 +96,7 @@ class UNet(nn.Module):
                     side *= 2
                 self.up.append(stage)
         self.output = nn.Sequential(
-            NormAct(width), nn.Identity(), zeroed(nn.Conv2d(width, out_channels * stem**2, 3, padding=1))
+            NormAct(width), nn.Identity(), zero_initialized(nn.Conv2d(width, out_channels * stem**2, 3, padding=1))
         )
         self.to(memory_format=torch.channels_last)
 
@@ -138,7 +138,7 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.modulation = nn.Linear(embedding, 2 * outputs)
         self.norm2 = NormAct(outputs)
-        self.conv2 = zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.conv2 = zero_initialized(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ class Attention(nn.Module):
             raise ValueError(f"{channels} channels do not divide among attention heads ({heads=}, {head_channels=})")
         self.norm = NormAct(channels, silu=False)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.out = zeroed(nn.Conv2d(channels, channels, 1))
+        self.out = zero_initialized(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` (B, C, H, W) -> the same shape."""
@@ -204,7 +204,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return out
 
 
-def zeroed(module: nn.Conv2d) -> nn.Conv2d:
+def zero_initialized(module: nn.Conv2d) -> nn.Conv2d:
     """The convolution with its weights set to zero: each block starts as the identity."""
     nn.init.zeros_(module.weight)
     if module.bias is not None:

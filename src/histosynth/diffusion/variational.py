@@ -15,24 +15,29 @@ import math
 import torch
 from torch import Tensor
 
-from histosynth.diffusion.schedule import Table, VariancePreserving
+from histosynth.diffusion.schedule import TimestepTable, VariancePreserving
 
 
 class Posterior:
-    """q(x_{t-1} | x_t, x_0) = N(of_x · x_t + of_clean · x_0, β̃_t) (Ho et al. 2020, eq. 7), tables over t = 1 … T."""
+    """q(x_{t-1} | x_t, x_0) = N(x_coefficient · x_t + clean_coefficient · x_0, β̃_t), tables over t = 1 … T.
+
+    (Ho et al. 2020, eq. 7.)
+    """
 
     def __init__(self, schedule: VariancePreserving) -> None:
         before, now = schedule.alpha_bars[:-1], schedule.alpha_bars[1:]
         beta = 1 - now / before
         small = (1 - before) / (1 - now) * beta
         small[0] = small[1]
-        self.of_x = _table((now / before).sqrt() * (1 - before) / (1 - now))
-        self.of_clean = _table(before.sqrt() * beta / (1 - now))
+        self.x_coefficient = _table((now / before).sqrt() * (1 - before) / (1 - now))
+        self.clean_coefficient = _table(before.sqrt() * beta / (1 - now))
         self.log_small = _table(small.log())
         self.log_large = _table(beta.log())
 
 
-def step_bits(posterior: Posterior, *, x0: Tensor, x: Tensor, t: Tensor, clean: Tensor, share: Tensor) -> Tensor:
+def step_bits_per_dim(
+    posterior: Posterior, *, x0: Tensor, x: Tensor, t: Tensor, clean: Tensor, share: Tensor
+) -> Tensor:
     """L_{t-1} for each image, bits a dimension (B,).
 
     Args:
@@ -43,27 +48,29 @@ def step_bits(posterior: Posterior, *, x0: Tensor, x: Tensor, t: Tensor, clean: 
         share: where log variance lies between small (0) and large (1).
     """
 
-    def at(table: Table) -> Tensor:
+    def at(table: TimestepTable) -> Tensor:
         return table(t)[:, None, None, None]
 
     small, large = at(posterior.log_small), at(posterior.log_large)
     above = share * (large - small)
     log_variance = small + above
-    off = at(posterior.of_clean) * (clean - x0)
+    off = at(posterior.clean_coefficient) * (clean - x0)
     kl = (above + torch.expm1(-above) + off**2 * (-log_variance).exp()) / 2
     first = (t == 1)[:, None, None, None]
-    mean = torch.where(first, at(posterior.of_x) * x + at(posterior.of_clean) * clean, x0)  # x0: nothing overflows
-    nats = torch.where(first, -log_mass(x0, mean=mean, log_variance=log_variance), kl)
+    mean = torch.where(
+        first, at(posterior.x_coefficient) * x + at(posterior.clean_coefficient) * clean, x0
+    )  # x0: nothing overflows
+    nats = torch.where(first, -log_bin_mass(x0, mean=mean, log_variance=log_variance), kl)
     return nats.flatten(1).mean(1) / math.log(2)
 
 
-def prior_bits(schedule: VariancePreserving, x0: Tensor) -> Tensor:
+def prior_bits_per_dim(schedule: VariancePreserving, x0: Tensor) -> Tensor:
     """L_T for each image of (B, C, H, W), bits a dimension (B,); 0 where the schedule ends without signal."""
     alpha2 = schedule.alpha_bars[-1].item()
     return (alpha2 * x0.flatten(1).square().mean(1) - alpha2 - math.log1p(-alpha2)) / 2 / math.log(2)
 
 
-def log_mass(x0: Tensor, *, mean: Tensor, log_variance: Tensor) -> Tensor:
+def log_bin_mass(x0: Tensor, *, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Log mass of a Gaussian within half a step (1/255) of `x0`, elementwise; the outermost of all bins are open."""
     scale = (-log_variance / 2).exp()
     upper, lower = (x0 + 1 / 255 - mean) * scale, (x0 - 1 / 255 - mean) * scale
@@ -76,6 +83,6 @@ def log_mass(x0: Tensor, *, mean: Tensor, log_variance: Tensor) -> Tensor:
     return torch.where(lowest | highest, outer, inside)
 
 
-def _table(values: Tensor) -> Table:
+def _table(values: Tensor) -> TimestepTable:
     """(T,) values of t = 1 … T; that of t = 0 is never asked for."""
-    return Table(torch.cat([torch.zeros(1, dtype=values.dtype), values]))
+    return TimestepTable(torch.cat([torch.zeros(1, dtype=values.dtype), values]))

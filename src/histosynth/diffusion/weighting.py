@@ -22,22 +22,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from histosynth.diffusion.parameterization import Parameter, square_error
+from histosynth.diffusion.parameterization import PredictionType, square_error_ratio
 
-Weighting = Callable[[Tensor, Parameter], Tensor]
+Weighting = Callable[[Tensor, PredictionType], Tensor]
 """SNR >= 0, and what the network predicts -> what its mean square error is multiplied by, not normalized."""
 
 
-def p2(snr: Tensor, parameter: Parameter = "epsilon", *, k: float = 1.0, gamma: float = 0.5) -> Tensor:
+def p2(snr: Tensor, prediction_type: PredictionType = "epsilon", *, k: float = 1.0, gamma: float = 0.5) -> Tensor:
     """P2: 1 / (k + SNR)^γ on ε."""
-    return (k + snr) ** -gamma * (snr / square_error(parameter, snr) if parameter != "epsilon" else 1)
+    return (k + snr) ** -gamma * (snr / square_error_ratio(prediction_type, snr) if prediction_type != "epsilon" else 1)
 
 
-def min_snr(snr: Tensor, parameter: Parameter = "x0", *, gamma: float = 5.0) -> Tensor:
+def min_snr(snr: Tensor, prediction_type: PredictionType = "x0", *, gamma: float = 5.0) -> Tensor:
     """Min-SNR: min(SNR, γ) on x_0."""
-    return snr.clamp(max=gamma) / square_error(parameter, snr)
+    return snr.clamp(max=gamma) / square_error_ratio(prediction_type, snr)
 
 
-def uniform(snr: Tensor, parameter: Parameter) -> Tensor:
+def uniform(snr: Tensor, prediction_type: PredictionType) -> Tensor:
     """1 on whatever is predicted."""
     return torch.ones_like(snr)

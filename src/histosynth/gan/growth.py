@@ -15,9 +15,9 @@ from torch import Tensor
 
 from histosynth.config import GanSettings
 from histosynth.errors import HistosynthError
-from histosynth.gan.layers import enlarge, shrink
+from histosynth.gan.layers import downsample, upsample
 
-FIRST_PX = 4
+BASE_PX = 4
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Growth:
     @property
     def px(self) -> int:
         """Side of the images."""
-        return FIRST_PX << self.level
+        return BASE_PX << self.level
 
 
-def top_level(image_px: int) -> int:
+def final_level(image_px: int) -> int:
     """The level of full size.
 
     Raises:
         HistosynthError: it is not 4 times a power of two.
     """
-    level = (image_px // FIRST_PX).bit_length() - 1
-    if level < 0 or FIRST_PX << level != image_px:
+    level = (image_px // BASE_PX).bit_length() - 1
+    if level < 0 or BASE_PX << level != image_px:
         raise HistosynthError(
             f"a progan doubles the side from 4 px on, so it makes no {image_px}-px patches; cut them with "
             "patches.patch_px = 16, 32, 64, 128 or 256, or train a unet"
@@ -51,7 +51,7 @@ def top_level(image_px: int) -> int:
 def growth_at(seen: int, gan: GanSettings, *, image_px: int) -> Growth:
     """The growth after `seen` images."""
     level, within = divmod(seen, gan.stable_images + gan.fade_images)
-    top = top_level(image_px)
+    top = final_level(image_px)
     if level >= top:
         return Growth(top)
     if within < gan.stable_images:
@@ -59,12 +59,12 @@ def growth_at(seen: int, gan: GanSettings, *, image_px: int) -> Growth:
     return Growth(level + 1, (within - gan.stable_images) / gan.fade_images)
 
 
-def grown_at(gan: GanSettings, *, image_px: int) -> int:
+def full_size_at(gan: GanSettings, *, image_px: int) -> int:
     """Images after which it has its full size."""
-    return top_level(image_px) * (gan.stable_images + gan.fade_images)
+    return final_level(image_px) * (gan.stable_images + gan.fade_images)
 
 
-def reals_at(x: Tensor, growth: Growth) -> Tensor:
+def real_images_at(x: Tensor, growth: Growth) -> Tensor:
     """Real images (B, 3, S, S) as this state of growth shows them: (B, 3, px, px), within a fade partly smoothed."""
-    x = shrink(x, x.shape[-1] // growth.px)
-    return x if growth.alpha == 1 else torch.lerp(enlarge(shrink(x)), x, growth.alpha)
+    x = downsample(x, x.shape[-1] // growth.px)
+    return x if growth.alpha == 1 else torch.lerp(upsample(downsample(x)), x, growth.alpha)

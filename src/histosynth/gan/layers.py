@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-GROUP = 4
+STDDEV_GROUP = 4
 """Consecutive images that are compared by `minibatch_stddev`; a batch cut between groups gives the same."""
 
 _EPSILON = 1e-8
 
 
-class EqualConv(nn.Module):
+class EqualizedConv(nn.Module):
     """A convolution of odd `kernel` that keeps the side; `gain` is √2 before a rectifier, 1 without."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, gain: float = math.sqrt(2)) -> None:
@@ -31,8 +31,8 @@ class EqualConv(nn.Module):
         return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.weight.shape[-1] // 2)
 
 
-class EqualLinear(nn.Module):
-    """A fully connected layer; see `EqualConv`."""
+class EqualizedLinear(nn.Module):
+    """A fully connected layer; see `EqualizedConv`."""
 
     def __init__(self, inputs: int, outputs: int, *, gain: float = math.sqrt(2), bias: bool = True) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class EqualLinear(nn.Module):
         return F.linear(x, self.weight * self.scale, self.bias)
 
 
-class EqualEmbedding(nn.Module):
+class EqualizedEmbedding(nn.Module):
     """A vector a label, `scale` times what is learned."""
 
     def __init__(self, labels: int, size: int, *, scale: float) -> None:
@@ -58,7 +58,7 @@ class EqualEmbedding(nn.Module):
         return F.embedding(label, self.weight) * self.scale
 
 
-def activation(x: Tensor) -> Tensor:
+def leaky_relu(x: Tensor) -> Tensor:
     """Leaky rectifier of slope 0.2."""
     return F.leaky_relu(x, 0.2)
 
@@ -71,19 +71,19 @@ def pixel_norm(x: Tensor) -> Tensor:
 def minibatch_stddev(x: Tensor) -> Tensor:
     """(B, C, S, S) -> (B, C + 1, S, S): the standard deviation over each group, averaged over channels and pixels.
 
-    B is a multiple of `GROUP`, or less than it: then all are one group.
+    B is a multiple of `STDDEV_GROUP`, or less than it: then all are one group.
     """
-    size = min(GROUP, len(x))
+    size = min(STDDEV_GROUP, len(x))
     variance = x.reshape(-1, size, *x.shape[1:]).var(1, correction=0)
     deviation = (variance + _EPSILON).sqrt().mean((1, 2, 3)).repeat_interleave(size)
     return torch.cat([x, deviation.to(x.dtype).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])], 1)
 
 
-def enlarge(x: Tensor, factor: int = 2) -> Tensor:
+def upsample(x: Tensor, factor: int = 2) -> Tensor:
     """Every pixel as a square of `factor`² of them."""
     return F.interpolate(x, scale_factor=float(factor), mode="nearest") if factor > 1 else x
 
 
-def shrink(x: Tensor, factor: int = 2) -> Tensor:
+def downsample(x: Tensor, factor: int = 2) -> Tensor:
     """The mean of every square of `factor`² pixels."""
     return F.avg_pool2d(x, factor) if factor > 1 else x

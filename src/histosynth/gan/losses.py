@@ -34,7 +34,7 @@ class DiscriminatorLoss(NamedTuple):
     penalty: Tensor
 
 
-def scores_and_slopes(critic: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
+def scores_and_squared_gradients(critic: Critic, x: Tensor) -> tuple[Tensor, Tensor]:
     """Scores of images, and the squared norm of each image's gradient, itself differentiable: (B,) each."""
     x = x.detach().requires_grad_()
     scores = critic(x)
@@ -56,10 +56,10 @@ def discriminator_loss(
     """
     if gan.loss == "wgan_gp":
         score_real, score_fake = critic(real).float(), critic(fake).float()
-        _, slope = scores_and_slopes(critic, torch.lerp(real, fake, mix.view(-1, 1, 1, 1)))
+        _, slope = scores_and_squared_gradients(critic, torch.lerp(real, fake, mix.view(-1, 1, 1, 1)))
         penalty = gan.gp_lambda * ((slope + _TINY).sqrt() - 1).square() + gan.drift * score_real.square()
         return DiscriminatorLoss(score_fake - score_real + penalty, score_real, score_fake, penalty)
-    scores, slope = scores_and_slopes(critic, real)
+    scores, slope = scores_and_squared_gradients(critic, real)
     score_real, score_fake = scores.float(), critic(fake).float()
     penalty = gan.r1_gamma / 2 * slope
     loss = F.softplus(score_fake) + F.softplus(-score_real) + penalty

@@ -15,28 +15,28 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from histosynth.gan.growth import FIRST_PX, Growth, top_level
+from histosynth.gan.growth import BASE_PX, Growth, final_level
 from histosynth.gan.layers import (
-    EqualConv,
-    EqualEmbedding,
-    EqualLinear,
-    activation,
-    enlarge,
+    EqualizedConv,
+    EqualizedEmbedding,
+    EqualizedLinear,
+    downsample,
+    leaky_relu,
     minibatch_stddev,
     pixel_norm,
-    shrink,
+    upsample,
 )
 
-_AREA = FIRST_PX**2
+_AREA = BASE_PX**2
 _FIRST_GAIN = math.sqrt(2) / 4  # of the layer from the latent: as Karras' code has it
 
 
-def widths(image_px: int, *, width: int, full_width_px: int) -> list[int]:
+def channels_per_level(image_px: int, *, width: int, full_width_px: int) -> list[int]:
     """Channels of each level: `width` up to that side, then half as many with every doubling.
 
     Karras' networks have 512 up to 32 px: 512, 512, 512, 512, 256, 128 at 4 to 128 px.
     """
-    sides = [FIRST_PX << level for level in range(top_level(image_px) + 1)]
+    sides = [BASE_PX << level for level in range(final_level(image_px) + 1)]
     return [width if px <= full_width_px else max(width * full_width_px // px, 1) for px in sides]
 
 
@@ -45,12 +45,12 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, between: int, outputs: int, *, norm: bool) -> None:
         super().__init__()
-        self.first, self.second, self.norm = EqualConv(inputs, between, 3), EqualConv(between, outputs, 3), norm
+        self.first, self.second, self.norm = EqualizedConv(inputs, between, 3), EqualizedConv(between, outputs, 3), norm
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, S, S) -> (B, outputs, S, S)."""
         for conv in (self.first, self.second):
-            x = activation(conv(x))
+            x = leaky_relu(conv(x))
             x = pixel_norm(x) if self.norm else x
         return x
 
@@ -68,31 +68,31 @@ class Generator(nn.Module):
 
     def __init__(self, *, image_px: int, labels: int, latent: int, width: int, full_width_px: int) -> None:
         super().__init__()
-        channels = widths(image_px, width=width, full_width_px=full_width_px)
+        channels = channels_per_level(image_px, width=width, full_width_px=full_width_px)
         self.image_px, self.latent = image_px, latent
-        self.first = EqualLinear(latent, channels[0] * _AREA, gain=_FIRST_GAIN, bias=False)
-        self.label = EqualEmbedding(labels, channels[0] * _AREA, scale=_FIRST_GAIN)
+        self.first = EqualizedLinear(latent, channels[0] * _AREA, gain=_FIRST_GAIN, bias=False)
+        self.label = EqualizedEmbedding(labels, channels[0] * _AREA, scale=_FIRST_GAIN)
         self.first_bias = nn.Parameter(torch.zeros(channels[0], 1, 1))
-        self.conv = EqualConv(channels[0], channels[0], 3)
+        self.conv = EqualizedConv(channels[0], channels[0], 3)
         self.blocks = nn.ModuleList(Block(below, own, own, norm=True) for below, own in pairwise(channels))
-        self.to_rgb = nn.ModuleList(EqualConv(own, 3, 1, gain=1) for own in channels)
+        self.to_rgb = nn.ModuleList(EqualizedConv(own, 3, 1, gain=1) for own in channels)
 
     def forward(self, z: Tensor, label: Tensor, *, growth: Growth) -> Tensor:
         """(B, latent) and (B,) -> (B, 3, px, px), about [-1, 1]."""
         x = self.first(pixel_norm(z)) + self.label(label)
-        x = x.view(len(z), -1, FIRST_PX, FIRST_PX) + self.first_bias
-        x = pixel_norm(activation(self.conv(pixel_norm(activation(x)))))
+        x = x.view(len(z), -1, BASE_PX, BASE_PX) + self.first_bias
+        x = pixel_norm(leaky_relu(self.conv(pixel_norm(leaky_relu(x)))))
         below = x
         for block in self.blocks[: growth.level]:
-            below, x = x, block(enlarge(x))
+            below, x = x, block(upsample(x))
         image: Tensor = self.to_rgb[growth.level](x)
         if growth.alpha == 1:
             return image
-        return torch.lerp(enlarge(self.to_rgb[growth.level - 1](below)), image, growth.alpha)
+        return torch.lerp(upsample(self.to_rgb[growth.level - 1](below)), image, growth.alpha)
 
     def images(self, z: Tensor, label: Tensor, *, growth: Growth) -> Tensor:
         """The same at full size, with larger pixels where it has not grown up: (B, 3, image_px, image_px)."""
-        return enlarge(self(z, label, growth=growth), self.image_px // growth.px)
+        return upsample(self(z, label, growth=growth), self.image_px // growth.px)
 
 
 class Discriminator(nn.Module):
@@ -100,23 +100,23 @@ class Discriminator(nn.Module):
 
     def __init__(self, *, image_px: int, labels: int, width: int, full_width_px: int) -> None:
         super().__init__()
-        channels = widths(image_px, width=width, full_width_px=full_width_px)
-        self.from_rgb = nn.ModuleList(EqualConv(3, own, 1) for own in channels)
+        channels = channels_per_level(image_px, width=width, full_width_px=full_width_px)
+        self.from_rgb = nn.ModuleList(EqualizedConv(3, own, 1) for own in channels)
         self.blocks = nn.ModuleList(Block(own, own, below, norm=False) for below, own in pairwise(channels))
-        self.conv = EqualConv(channels[0] + 1, channels[0], 3)
-        self.last = EqualLinear(channels[0] * _AREA, channels[0])
-        self.score = EqualLinear(channels[0], 1, gain=1)
-        self.label = EqualEmbedding(labels, channels[0], scale=1 / math.sqrt(channels[0]))
+        self.conv = EqualizedConv(channels[0] + 1, channels[0], 3)
+        self.last = EqualizedLinear(channels[0] * _AREA, channels[0])
+        self.score = EqualizedLinear(channels[0], 1, gain=1)
+        self.label = EqualizedEmbedding(labels, channels[0], scale=1 / math.sqrt(channels[0]))
 
     def features(self, x: Tensor, *, growth: Growth) -> Tensor:
         """φ: (B, 3, px, px) -> (B, C)."""
-        h = activation(self.from_rgb[growth.level](x))
+        h = leaky_relu(self.from_rgb[growth.level](x))
         for level in range(growth.level, 0, -1):
-            h = shrink(self.blocks[level - 1](h))
+            h = downsample(self.blocks[level - 1](h))
             if level == growth.level and growth.alpha < 1:
-                h = torch.lerp(activation(self.from_rgb[level - 1](shrink(x))), h, growth.alpha)
-        h = activation(self.conv(minibatch_stddev(h)))
-        return activation(self.last(h.flatten(1)))
+                h = torch.lerp(leaky_relu(self.from_rgb[level - 1](downsample(x))), h, growth.alpha)
+        h = leaky_relu(self.conv(minibatch_stddev(h)))
+        return leaky_relu(self.last(h.flatten(1)))
 
     def forward(self, x: Tensor, label: Tensor, *, growth: Growth) -> Tensor:
         """D: (B, 3, px, px) and (B,) -> (B,)."""

@@ -101,8 +101,8 @@ def extract(
         require_cluster(dask, workers=workers)
     staining = _staining(settings)
     paths = {slide_id_of(path): path for path in find_slides(slides)}
-    once, aliases = settings.one_label_a_patient, settings.genotype_aliases
-    table = read_labels(labels, one_label_a_patient=once, aliases=aliases) if labels is not None else None
+    once, aliases = settings.one_label_per_patient, settings.genotype_aliases
+    table = read_labels(labels, one_label_per_patient=once, aliases=aliases) if labels is not None else None
     sides = read_split_table(split_table) if split_table is not None else None
     if outlines is not None and not outlines.is_dir():
         raise HistosynthError(f"no folder of outlines '{outlines}'; check --outlines")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from histosynth.config import NOT_APPLICABLE_TO, SampleSettings
 from histosynth.diffusion.noise import SeededNoise
-from histosynth.diffusion.recipe import Recipe
+from histosynth.diffusion.pipeline import SamplingPipeline
 from histosynth.errors import HistosynthError
 from histosynth.gan.growth import growth_at
 from histosynth.gan.progan import seeded_latents
@@ -62,13 +62,13 @@ class DiffusionDrawing:
         denoiser, self.origin = load_denoiser(weights)
         self._denoiser = FixedBatch(denoiser.to(device).to(memory_format=torch.channels_last), device=device)
         self._settings, self._device = settings, device
-        self._recipe = Recipe(settings, self._denoiser.schedule)
+        self._pipeline = SamplingPipeline(settings, self._denoiser.schedule)
         self._classifier, self._classifier_sha256 = None, None
         if settings.classifier:
             guiding = find_weights(Path(settings.classifier))
             loaded = load_classifier(guiding, guides=self.origin).to(device).to(memory_format=torch.channels_last)
             self._classifier, self._classifier_sha256 = FixedBatchGuide(loaded, device=device), sha256_of(guiding)
-        self.evaluations = self._recipe.evaluations
+        self.evaluations = self._pipeline.evaluations
         self.words = f"{settings.sampler}, {settings.steps} steps, guidance {settings.guidance}"
 
     def made_with(self, facts: dict[str, Any]) -> dict[str, Any]:
@@ -79,14 +79,14 @@ class DiffusionDrawing:
     def images(self, seeds: Sequence[int], label: Tensor) -> Tensor:
         """See `Drawing.images`."""
         noise = SeededNoise(seeds, image_px=self.origin.image_px, device=self._device)
-        return self._recipe.images(self._denoiser, label, noise=noise, classifier=self._classifier)
+        return self._pipeline.images(self._denoiser, label, noise=noise, classifier=self._classifier)
 
 
 class GanDrawing:
     """The generator of a progressive GAN, in one pass, grown as far as its weights are."""
 
     def __init__(self, weights: Path, settings: SampleSettings, *, device: torch.device) -> None:
-        for key, given, default in settings.changed(sorted(NOT_APPLICABLE_TO["progan"]["sample"])):
+        for key, given, default in settings.non_default(sorted(NOT_APPLICABLE_TO["progan"]["sample"])):
             raise HistosynthError(
                 f"{weights} holds a progan, which draws in one pass and does not heed sample.{key} = {given}; leave "
                 f"it at {default}"

@@ -19,13 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from histosynth.diffusion.guidance import guided
+from histosynth.diffusion.guidance import guided_denoiser
 from histosynth.diffusion.inpainting import inpaint
-from histosynth.diffusion.interpolation import mixed, slerp
+from histosynth.diffusion.interpolation import mix_denoisers, slerp
 from histosynth.diffusion.inversion import invert, regenerate
 from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.samplers import Denoise
-from histosynth.diffusion.thresholding import nothing
+from histosynth.diffusion.thresholding import no_clipping
 from histosynth.errors import HistosynthError
 from histosynth.rundir import locks_output
 from histosynth.sampling.edited_store import Edit, EditResult, draw_sheet, write_edits
@@ -125,7 +125,7 @@ def interpolate(source: Path, selection: Selection, *, out: Path, frames: int = 
         first, second = ([edit.sources[k] for edit in some] for k in (0, 1))
         latent = slerp(model.inverted(first), model.inverted(second), weight=weight)
         down = [model.denoise([p.label for p in ends], guidance=how.guidance) for ends in (first, second)]
-        denoise = mixed(*down, weight=weight.to(latent))
+        denoise = mix_denoisers(*down, weight=weight.to(latent))
         return regenerate(denoise, model.schedule, latent=latent, steps=how.steps)
 
     return model.write(out, edits, draw=draw, kind="interpolate", before={group: patches}, extra={})
@@ -234,7 +234,7 @@ class _Model:
     def denoise(self, labels: Sequence[str | None], *, guidance: float = 1.0) -> Denoise:
         """The denoiser under these labels. Nothing is clipped: the way back could not undo it."""
         numbers = torch.tensor([self.number(label) for label in labels], device=self.device)
-        return guided(self.denoiser, numbers, guidance=guidance, clip=nothing)
+        return guided_denoiser(self.denoiser, numbers, guidance=guidance, clip=no_clipping)
 
     def images(self, patches: Sequence[Patch]) -> Tensor:
         return to_tensor(np.stack([patch.image for patch in patches])).to(self.device)

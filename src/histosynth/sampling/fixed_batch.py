@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from histosynth.diffusion.denoiser import Denoiser, Prediction
-from histosynth.diffusion.guidance import Guide
+from histosynth.diffusion.guidance import GuidingClassifier
 
 # Large enough to fill the device with a patch-sized U-Net; constants, as changing one changes images in the last bit.
 _GROUP = {"cpu": 8, "cuda": 32, "mps": 8}
@@ -28,19 +28,19 @@ class FixedBatch(Denoiser):
         """See `Denoiser.predict`."""
         found = [self.denoiser.predict(*trio) for trio in in_groups(self.group, x, t, label)]
         clean = torch.cat([prediction.clean for prediction in found])[: len(x)]
-        variances = [prediction.variance for prediction in found if prediction.variance is not None]
+        variances = [prediction.variance_fraction for prediction in found if prediction.variance_fraction is not None]
         return Prediction(clean, torch.cat(variances)[: len(x)] if variances else None)
 
 
 class FixedBatchGuide:
     """The same for a classifier that guides."""
 
-    def __init__(self, guide: Guide, *, device: torch.device) -> None:
+    def __init__(self, guide: GuidingClassifier, *, device: torch.device) -> None:
         self.guide = guide
         self.group = group_of(device)
 
     def gradient(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """See `Guide.gradient`."""
+        """See `GuidingClassifier.gradient`."""
         return torch.cat([self.guide.gradient(*trio) for trio in in_groups(self.group, x, t, label)])[: len(x)]
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from histosynth.config import Settings, settings_from_toml
-from histosynth.diffusion.build import build_classifier, build_denoiser, build_schedule, process_facts
+from histosynth.diffusion.build import build_classifier, build_denoiser, build_schedule, process_settings
 from histosynth.diffusion.denoiser import Denoiser
 from histosynth.diffusion.noisy_classifier import NoisyClassifier
 from histosynth.errors import HistosynthError
@@ -217,7 +217,7 @@ def _fit(classifier: Origin, denoiser: Origin) -> Iterator[tuple[str, object, ob
     """What must be equal, so that the one can guide the other: name, the classifier's, the denoiser's."""
     for key in ("labels", "image_px", "mpp"):
         yield key, getattr(classifier, key), getattr(denoiser, key)
-    own, needed = process_facts(classifier.settings.diffusion), process_facts(denoiser.settings.diffusion)
+    own, needed = process_settings(classifier.settings.diffusion), process_settings(denoiser.settings.diffusion)
     for key in needed:
         yield f"diffusion.{key}", own.get(key), needed[key]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from histosynth.config import Settings
 from histosynth.diffusion.build import build_denoiser
 from histosynth.diffusion.noise import SeededNoise
-from histosynth.diffusion.recipe import Recipe
+from histosynth.diffusion.pipeline import SamplingPipeline
 from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.model_task import Images, ModelTask
 from histosynth.training.sharding import gathered
@@ -32,7 +32,7 @@ class DiffusionTask(ModelTask):
         self.denoiser = build_denoiser(
             settings.model, settings.diffusion, image_px=data.image_px, labels=len(data.labels)
         )
-        self.recipe = Recipe(settings.sample, self.denoiser.schedule)
+        self.pipeline = SamplingPipeline(settings.sample, self.denoiser.schedule)
         super().__init__(data, self.denoiser, settings=settings, accelerator=accelerator)
 
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
@@ -61,7 +61,7 @@ class DiffusionTask(ModelTask):
             noise = SeededNoise(seeds, image_px=self.data.image_px, device=self.device)
             label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
             with self.accelerator.autocast(), gathered(self.module):
-                found.append(to_bytes(self.recipe.images(self.denoiser, label, noise=noise)))
+                found.append(to_bytes(self.pipeline.images(self.denoiser, label, noise=noise)))
         self.denoiser.load_state_dict(current)
         images = np.concatenate(found)
         return {name: images[i :: len(labels)] for i, name in enumerate(labels)}

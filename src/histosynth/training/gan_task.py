@@ -24,11 +24,11 @@ from torch.func import functional_call
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError
 from histosynth.gan.build import build_discriminator, build_generator
-from histosynth.gan.growth import Growth, grown_at, growth_at, reals_at
-from histosynth.gan.layers import GROUP, enlarge
+from histosynth.gan.diversity import DiversityMonitor, pair_distances
+from histosynth.gan.growth import Growth, full_size_at, growth_at, real_images_at
+from histosynth.gan.layers import STDDEV_GROUP, upsample
 from histosynth.gan.losses import discriminator_loss, generator_loss
 from histosynth.gan.progan import seeded_latents
-from histosynth.gan.variety import Variety, distances
 from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.ema import EMA
 from histosynth.training.launch import total
@@ -69,10 +69,10 @@ class GanTask(Task):
         gan, train = settings.gan, settings.train
         self.microbatch = min(train.microbatch or self.share, self.share)
         for name, images in (("train.batch", self.share), ("train.microbatch", self.microbatch)):
-            if images % GROUP:
+            if images % STDDEV_GROUP:
                 raise HistosynthError(
-                    f"{name}: {images} images on each process; a progan compares images in groups of {GROUP}, so make "
-                    f"it a multiple of {GROUP} for each"
+                    f"{name}: {images} images on each process; a progan compares images in groups of "
+                    f"{STDDEV_GROUP}, so make it a multiple of {STDDEV_GROUP} for each"
                 )
         torch.manual_seed(train.seed)
         shape = {"image_px": data.image_px, "labels": len(data.labels)}
@@ -87,12 +87,12 @@ class GanTask(Task):
             for name, network in self.networks.items()
         }
         self.emas = [EMA(self.generator, halflife=gan.ema_halflife)]
-        self.variety, self.seen = Variety(labels=len(data.labels)), 0
-        if self.images < grown_at(gan, image_px=data.image_px):
+        self.diversity, self.seen = DiversityMonitor(labels=len(data.labels)), 0
+        if self.images < full_size_at(gan, image_px=data.image_px):
             warnings.warn(
                 f"training ends after {self.images} images at {self.growth(self.images).px} px, which are enlarged to "
-                f"{data.image_px}; it is full-grown after {grown_at(gan, image_px=data.image_px)} (gan.stable_images, "
-                "gan.fade_images)",
+                f"{data.image_px}; it is full-grown after {full_size_at(gan, image_px=data.image_px)} "
+                "(gan.stable_images, gan.fade_images)",
                 stacklevel=2,
             )
 
@@ -129,7 +129,7 @@ class GanTask(Task):
             "microbatch": self.microbatch,
             "px": growth.px,
             "alpha": growth.alpha,
-            "variety": float(self.variety.ratios.min()),
+            "diversity": float(self.diversity.ratios.min()),
         }
 
     def _draw(self, seen: int) -> Images:
@@ -138,7 +138,7 @@ class GanTask(Task):
         size = self.settings.gan.latent
         z = torch.stack([torch.randn(2, size, generator=generator) for generator in generators])
         mix = torch.cat([torch.rand(1, generator=generator) for generator in generators])
-        x = reals_at(self.shown(x, generators).to(self.device), self.growth(seen))
+        x = real_images_at(self.shown(x, generators).to(self.device), self.growth(seen))
         x = x.contiguous(memory_format=torch.channels_last)
         return Images(x, *(part.to(self.device) for part in (label, z[:, 0], z[:, 1], mix)))
 
@@ -167,7 +167,7 @@ class GanTask(Task):
                     raise
                 raise HistosynthError(
                     f"memory ran out after {seen} images ({str(error)[:80]}); set train.microbatch below "
-                    f"{self.microbatch}, to a multiple of {GROUP}"
+                    f"{self.microbatch}, to a multiple of {STDDEV_GROUP}"
                 ) from error
             found.append({key: value.detach() for key, value in values.items()})
         sums = total(
@@ -201,7 +201,7 @@ class GanTask(Task):
         apart = {
             f"{side} {i}": each
             for side, x in (("real", images.x), ("fake", fake))
-            for i, each in enumerate(distances(x, images.label, labels=len(self.data.labels)))
+            for i, each in enumerate(pair_distances(x, images.label, labels=len(self.data.labels)))
         }
         return {**found._asdict(), **apart}
 
@@ -221,10 +221,10 @@ class GanTask(Task):
             gradient.copy_(part.view_as(gradient))
 
     def _watch(self, *, fake: NDArray[np.float64], real: NDArray[np.float64]) -> None:
-        """Warn where the variety of the fakes of a label falls below a share of that of its reals."""
-        before = self.variety.ratios
-        self.variety.update(fake=fake, real=real, batch=self.settings.train.batch)
-        for label, ratio, old in zip(self.data.labels, self.variety.ratios, before, strict=True):
+        """Warn where the diversity of the fakes of a label falls below a share of that of its reals."""
+        before = self.diversity.ratios
+        self.diversity.update(fake=fake, real=real, batch=self.settings.train.batch)
+        for label, ratio, old in zip(self.data.labels, self.diversity.ratios, before, strict=True):
             if ratio < _COLLAPSED <= old and self.accelerator.is_main_process:
                 warnings.warn(
                     f"after {self.seen} images fakes of {label} differ {ratio:.2f} times as much as real patches do: "
@@ -241,7 +241,7 @@ class GanTask(Task):
             z = seeded_latents(seeds, size=self.settings.gan.latent).to(self.device)
             label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
             x = functional_call(self.generator, self.emas[0].weights, (z, label), {"growth": growth})
-            found.append(to_bytes(enlarge(x, self.data.image_px // growth.px)))
+            found.append(to_bytes(upsample(x, self.data.image_px // growth.px)))
         images = np.concatenate(found)
         return {name: images[i :: len(labels)] for i, name in enumerate(labels)}
 
@@ -251,7 +251,7 @@ class GanTask(Task):
             "model": whole(self.model.state_dict()),
             "emas": [whole(ema.weights) for ema in self.emas],
             "optimizers": {name: whole(optimizer.state_dict()) for name, optimizer in self.optimizers.items()},
-            "variety": self.variety.state(),
+            "diversity": self.diversity.state(),
             "seen": self.seen,
         }
 
@@ -261,7 +261,7 @@ class GanTask(Task):
         load_weights(self.emas[0].weights, state["emas"][0])
         for name, optimizer in self.optimizers.items():
             load_optimizer(optimizer, state["optimizers"][name])
-        self.variety.load(state["variety"])
+        self.diversity.load(state["diversity"])
         self.seen = state["seen"]
 
 

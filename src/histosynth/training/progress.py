@@ -95,7 +95,7 @@ def as_text(found: RunProgress) -> str:
         lines.append(
             "scores      real {score_real:.3f}, fake {score_fake:.3f}, penalty {penalty:.3f}".format(**found.last)
         )
-        lines.append("variety     {variety:.2f} of that of real patches".format(**found.last))
+        lines.append("diversity   {diversity:.2f} of that of real patches".format(**found.last))
     if found.images_per_second:
         left = "" if found.seconds_left is None else f", {_duration(found.seconds_left)} left"
         lines.append(f"rate        {found.images_per_second:.1f} images a second{left}")

@@ -16,17 +16,17 @@ from histosynth.diffusion.samplers.ancestral import ddpm
 from histosynth.diffusion.samplers.ddim import DDIM, ddim
 from histosynth.diffusion.samplers.dpm_solver import dpmpp_2m, dpmpp_2m_sde
 from histosynth.diffusion.samplers.heun import heun
-from histosynth.diffusion.samplers.protocol import Denoise, Sampler, evaluations, pick_sampler, samplers
+from histosynth.diffusion.samplers.protocol import Denoise, Sampler, count_evaluations, pick_sampler, samplers
 
 __all__ = [
     "DDIM",
     "Denoise",
     "Sampler",
+    "count_evaluations",
     "ddim",
     "ddpm",
     "dpmpp_2m",
     "dpmpp_2m_sde",
-    "evaluations",
     "heun",
     "pick_sampler",
     "samplers",

@@ -9,20 +9,20 @@ from collections.abc import Callable
 from torch import Tensor
 
 from histosynth.diffusion.samplers.protocol import Denoise, samplers
-from histosynth.diffusion.samplers.steps import Steps
+from histosynth.diffusion.samplers.time_grid import TimeGrid
 from histosynth.diffusion.schedule import Schedule
 
 
 @samplers.register("ddpm")
 def ddpm(denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps: int, draw: Callable[[], Tensor]) -> Tensor:
     """Ancestral sampling."""
-    way = Steps(schedule, steps, like=noise)
-    x = way.sigma[0] * noise
+    grid = TimeGrid(schedule, steps, like=noise)
+    x = grid.sigma[0] * noise
     for i in range(steps):
-        clean, share = denoise(x, way.times[i])
-        x = way.move(x, clean, i, eta=1.0)
-        if i < way.last:
-            low = way.posterior_variance(i)
-            spread = low**0.5 if share is None else low**0.5 * (way.forward_variance(i) / low) ** (share / 2)
+        clean, share = denoise(x, grid.times[i])
+        x = grid.advance(x, clean, i, eta=1.0)
+        if i < grid.last:
+            low = grid.posterior_variance(i)
+            spread = low**0.5 if share is None else low**0.5 * (grid.forward_variance(i) / low) ** (share / 2)
             x = x + spread * draw()
     return x

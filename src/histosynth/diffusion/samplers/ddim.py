@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from histosynth.diffusion.samplers.protocol import Denoise, samplers
-from histosynth.diffusion.samplers.steps import Steps
+from histosynth.diffusion.samplers.time_grid import TimeGrid
 from histosynth.diffusion.schedule import Schedule
 
 
@@ -24,12 +24,12 @@ class DDIM:
         self, denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps: int, draw: Callable[[], Tensor]
     ) -> Tensor:
         """See `Sampler`."""
-        way = Steps(schedule, steps, like=noise)
-        x = way.sigma[0] * noise
+        grid = TimeGrid(schedule, steps, like=noise)
+        x = grid.sigma[0] * noise
         for i in range(steps):
-            x = way.move(x, denoise(x, way.times[i]).clean, i, eta=self.eta)
-            if self.eta and i < way.last:
-                x = x + self.eta * way.posterior_variance(i) ** 0.5 * draw()
+            x = grid.advance(x, denoise(x, grid.times[i]).clean, i, eta=self.eta)
+            if self.eta and i < grid.last:
+                x = x + self.eta * grid.posterior_variance(i) ** 0.5 * draw()
         return x
 
 

@@ -14,14 +14,14 @@ from collections.abc import Callable
 from torch import Tensor
 
 from histosynth.diffusion.samplers.protocol import Denoise, samplers
-from histosynth.diffusion.samplers.steps import Steps
+from histosynth.diffusion.samplers.time_grid import TimeGrid
 from histosynth.diffusion.schedule import Schedule
 
 
 @samplers.register("dpmpp_2m")
 def dpmpp_2m(denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps: int, draw: Callable[[], Tensor]) -> Tensor:
     """Deterministic."""
-    return _multistep(denoise, Steps(schedule, steps, like=noise), noise=noise, draw=None)
+    return _multistep(denoise, TimeGrid(schedule, steps, like=noise), noise=noise, draw=None)
 
 
 @samplers.register("dpmpp_2m_sde")
@@ -29,18 +29,18 @@ def dpmpp_2m_sde(
     denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps: int, draw: Callable[[], Tensor]
 ) -> Tensor:
     """With the fresh noise of ddpm."""
-    return _multistep(denoise, Steps(schedule, steps, like=noise), noise=noise, draw=draw)
+    return _multistep(denoise, TimeGrid(schedule, steps, like=noise), noise=noise, draw=draw)
 
 
-def _multistep(denoise: Denoise, way: Steps, *, noise: Tensor, draw: Callable[[], Tensor] | None) -> Tensor:
-    x, before = way.sigma[0] * noise, None
-    for i in range(way.last + 1):
-        clean = denoise(x, way.times[i]).clean
+def _multistep(denoise: Denoise, grid: TimeGrid, *, noise: Tensor, draw: Callable[[], Tensor] | None) -> Tensor:
+    x, before = grid.sigma[0] * noise, None
+    for i in range(grid.last + 1):
+        clean = denoise(x, grid.times[i]).clean
         middle = clean
-        if before is not None and i < way.last:
-            middle = clean + way.log_step(i) / (2 * way.log_step(i - 1)) * (clean - before)
-        x = way.move(x, middle, i, eta=0.0 if draw is None else 1.0)
-        if draw is not None and i < way.last:
-            x = x + way.posterior_variance(i) ** 0.5 * draw()
+        if before is not None and i < grid.last:
+            middle = clean + grid.log_step(i) / (2 * grid.log_step(i - 1)) * (clean - before)
+        x = grid.advance(x, middle, i, eta=0.0 if draw is None else 1.0)
+        if draw is not None and i < grid.last:
+            x = x + grid.posterior_variance(i) ** 0.5 * draw()
         before = clean
     return x

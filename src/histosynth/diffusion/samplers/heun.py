@@ -13,21 +13,21 @@ from collections.abc import Callable
 from torch import Tensor
 
 from histosynth.diffusion.samplers.protocol import Denoise, samplers
-from histosynth.diffusion.samplers.steps import Steps
+from histosynth.diffusion.samplers.time_grid import TimeGrid
 from histosynth.diffusion.schedule import Schedule
 
 
 @samplers.register("heun")
 def heun(denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps: int, draw: Callable[[], Tensor]) -> Tensor:
     """Two evaluations a step but the last."""
-    way = Steps(schedule, steps, like=noise)
-    x = way.sigma[0] * noise
+    grid = TimeGrid(schedule, steps, like=noise)
+    x = grid.sigma[0] * noise
     for i in range(steps):
-        clean = denoise(x, way.times[i]).clean
-        guess = way.move(x, clean, i)
-        if i < way.last:
-            there = denoise(guess, way.times[i + 1]).clean
-            alpha, sigma, alpha_s, sigma_s = way.alpha[i], way.sigma[i], way.alpha[i + 1], way.sigma[i + 1]
+        clean = denoise(x, grid.times[i]).clean
+        guess = grid.advance(x, clean, i)
+        if i < grid.last:
+            there = denoise(guess, grid.times[i + 1]).clean
+            alpha, sigma, alpha_s, sigma_s = grid.alpha[i], grid.sigma[i], grid.alpha[i + 1], grid.sigma[i + 1]
             if sigma > alpha:
                 guess = guess + (alpha_s - sigma_s * alpha / sigma) / 2 * (there - clean)
             else:

@@ -56,8 +56,8 @@ def pick_sampler(name: str, *, eta: float = 0.0) -> Sampler:
     return replace(sampler, eta=eta)
 
 
-def evaluations(
-    sampler: Sampler, schedule: Schedule, *, steps: int, cost: Callable[[Tensor], int] = lambda t: 1
+def count_evaluations(
+    sampler: Sampler, schedule: Schedule, *, steps: int, per_call: Callable[[Tensor], int] = lambda t: 1
 ) -> int:
     """Network evaluations an image: counted along the sampler's way, with no network.
 
@@ -65,13 +65,13 @@ def evaluations(
         sampler: the sampler.
         schedule: the process.
         steps: number of steps.
-        cost: evaluations that one denoising at a time takes, such as `Guided.cost`.
+        per_call: evaluations that one denoising at a time takes, such as `Guided.cost`.
     """
     count = 0
 
     def denoise(x: Tensor, t: Tensor) -> Prediction:
         nonlocal count
-        count += cost(t)
+        count += per_call(t)
         return Prediction(x)
 
     nothing = torch.zeros(1, 3, 1, 1)

@@ -19,7 +19,7 @@ from torch import Tensor
 from histosynth.diffusion.schedule import Schedule
 
 
-class Steps:
+class TimeGrid:
     """The times of a way, and α and σ there, as numbers in double precision.
 
     Args:
@@ -40,7 +40,7 @@ class Steps:
         kept = self._kept(i)
         return -math.log(kept) if kept else math.inf
 
-    def move(self, x: Tensor, clean: Tensor, i: int, *, eta: float = 0.0) -> Tensor:
+    def advance(self, x: Tensor, clean: Tensor, i: int, *, eta: float = 0.0) -> Tensor:
         """Step i without its fresh noise: from x_t to the mean of x_s."""
         noise = self.sigma[i + 1] * math.sqrt(1 - eta**2 * (1 - self._kept(i) ** 2)) / self.sigma[i]
         return noise * x + (self.alpha[i + 1] - noise * self.alpha[i]) * clean

@@ -6,16 +6,16 @@ from torch import Tensor
 
 from histosynth.config import SampleSettings
 from histosynth.diffusion.denoiser import Denoiser
-from histosynth.diffusion.guidance import Guide, cost, guided, within
+from histosynth.diffusion.guidance import GuidingClassifier, evaluations_per_call, guided_denoiser, in_guidance_interval
 from histosynth.diffusion.noise import SeededNoise
-from histosynth.diffusion.samplers import evaluations, pick_sampler
+from histosynth.diffusion.samplers import count_evaluations, pick_sampler
 from histosynth.diffusion.schedule import Schedule
-from histosynth.diffusion.spacing import spaced
-from histosynth.diffusion.thresholding import clipping
+from histosynth.diffusion.spacing import respaced
+from histosynth.diffusion.thresholding import build_clip
 from histosynth.errors import HistosynthError
 
 
-class Recipe:
+class SamplingPipeline:
     """How an image is made.
 
     Attributes:
@@ -32,7 +32,7 @@ class Recipe:
     """
 
     def __init__(self, settings: SampleSettings, schedule: Schedule) -> None:
-        self.settings, self.schedule = settings, spaced(schedule, settings.spacing)
+        self.settings, self.schedule = settings, respaced(schedule, settings.spacing)
         self.sampler = pick_sampler(settings.sampler, eta=settings.eta)
         self.low, self.high = settings.guidance_low, settings.guidance_high or math.inf
         try:
@@ -43,26 +43,26 @@ class Recipe:
             raise HistosynthError(
                 f"sample.guidance_low = {self.low} is not below sample.guidance_high = {self.high}: nothing is guided"
             )
-        if not any(within(schedule, t, low=self.low, high=self.high) for t in times[:-1]):
+        if not any(in_guidance_interval(schedule, t, low=self.low, high=self.high) for t in times[:-1]):
             raise HistosynthError(
                 f"sample.guidance_low = {self.low}, sample.guidance_high = {settings.guidance_high}: none of the "
                 f"{settings.steps} steps has a noise level (sigma / alpha) between them; widen them"
             )
-        one = cost(schedule, guidance=settings.guidance, low=self.low, high=self.high)
-        self.evaluations = evaluations(self.sampler, self.schedule, steps=settings.steps, cost=one)
+        one = evaluations_per_call(schedule, guidance=settings.guidance, low=self.low, high=self.high)
+        self.evaluations = count_evaluations(self.sampler, self.schedule, steps=settings.steps, per_call=one)
 
     def images(
-        self, denoiser: Denoiser, label: Tensor, *, noise: SeededNoise, classifier: Guide | None = None
+        self, denoiser: Denoiser, label: Tensor, *, noise: SeededNoise, classifier: GuidingClassifier | None = None
     ) -> Tensor:
         """Make an image of each `label` (B,): (B, 3, S, S), about [-1, 1]."""
         settings = self.settings
-        denoise = guided(
+        denoise = guided_denoiser(
             denoiser,
             label,
             guidance=settings.guidance,
             low=self.low,
             high=self.high,
-            clip=clipping(settings.clip, percentile=settings.clip_percentile),
+            clip=build_clip(settings.clip, percentile=settings.clip_percentile),
             classifier=classifier,
             classifier_scale=settings.classifier_scale,
         )

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from histosynth.gan.layers import GROUP
+from histosynth.gan.layers import STDDEV_GROUP
 
 _COARSE_PX = 8
 _HALFLIFE = 250  # images, for a single label; some 200 pairs of each label, however many there are
 
 
-def distances(x: Tensor, label: Tensor, *, labels: int) -> Tensor:
+def pair_distances(x: Tensor, label: Tensor, *, labels: int) -> Tensor:
     """Sum of the distances of the pairs of each label (labels,) in each group of images (B, 3, S, S)."""
     coarse = F.adaptive_avg_pool2d(x.float(), min(x.shape[-1], _COARSE_PX)).flatten(1)
-    size = min(GROUP, len(x))
+    size = min(STDDEV_GROUP, len(x))
     first, second = torch.triu_indices(size, size, 1, device=x.device)
     group, kind = coarse.view(-1, size, coarse.shape[1]), label.view(-1, size)
     apart = (group[:, first] - group[:, second]).square().mean(2).sqrt()
@@ -31,7 +31,7 @@ def distances(x: Tensor, label: Tensor, *, labels: int) -> Tensor:
     return apart.new_zeros(labels).index_add(0, kind[:, first][alike], apart[alike])
 
 
-class Variety:
+class DiversityMonitor:
     """Running means of the distances between fake images and between real ones, of each label.
 
     Args:
