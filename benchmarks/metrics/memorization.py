@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from histosynth.metrics.extraction import extract_features
 from histosynth.metrics.extractors import extractors
-from histosynth.metrics.features import extract_features
 from histosynth.metrics.memorization import Closeness, closeness, controls
 from histosynth.store.store import Store
 

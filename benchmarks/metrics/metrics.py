@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from histosynth.metrics.features import Statistics
+from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
 

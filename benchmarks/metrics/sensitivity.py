@@ -28,9 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 from spoiled_tissue import MPP, Images, halves, spoiled, tiles
 
-from histosynth.metrics.audit import Patches, audit
 from histosynth.metrics.classifier import Labeled, accuracy, fit
 from histosynth.metrics.extractors import FEATURES, FeatureExtractor, build_extractor
+from histosynth.metrics.memorization_audit import Patches, audit
 from histosynth.metrics.morphology import Morphology, compare_morphology, join, measure_images, set_stains
 from histosynth.metrics.uncertainty import patient_units
 from histosynth.report.activations import Activations

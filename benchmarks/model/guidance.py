@@ -26,8 +26,8 @@ from phantom_model import add_options, run_and_store
 from tqdm import tqdm
 
 from histosynth.metrics.classifier import USUAL_PENALTY, Labeled, accuracy, fit
+from histosynth.metrics.extraction import Statistics, extract_features
 from histosynth.metrics.extractors import build_extractor
-from histosynth.metrics.features import Statistics, extract_features
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
 from histosynth.sampling.generate import generate, trained_settings

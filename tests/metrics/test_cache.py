@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics.cache import cache_directory, cached_outputs
-from histosynth.metrics.features import extract_outputs
+from histosynth.metrics.extraction import extract_outputs
 from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.store import Store, write_manifest
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.features import Statistics
+from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.frechet import frechet_distance, frechet_infinity, frechet_influence
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.extractors.efficientnet_lite0 import EfficientNetLite0
-from histosynth.metrics.features import Statistics
 from histosynth.metrics.frechet import frechet_distance
-from histosynth.metrics.kernel import kernel_distance_subsets
+from histosynth.metrics.kid import kernel_distance_subsets
 from histosynth.metrics.manifold import precision_recall
 
 pytestmark = pytest.mark.real

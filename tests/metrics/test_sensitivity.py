@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from histosynth.metrics.audit import Patches, audit
 from histosynth.metrics.classifier import Labeled, accuracy, fit
 from histosynth.metrics.color import ColorStatistics, color_distance, mean_shift, stain_fit
-from histosynth.metrics.features import Statistics
+from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.frechet import frechet_distance
-from histosynth.metrics.kernel import kernel_distance
+from histosynth.metrics.kid import kernel_distance
 from histosynth.metrics.manifold import membership
+from histosynth.metrics.memorization_audit import Patches, audit
 from histosynth.metrics.morphology import compare_morphology, measure_images, set_stains
 from histosynth.slides.phantom import GENOTYPES, draw
 from histosynth.stain import tissue_pixels

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.features import Statistics
+from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.uncertainty import Units, frechet_interval, image_units, mean_interval, patient_units
 

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from histosynth.cli import main
 from histosynth.errors import HistosynthError
+from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.extractors import extractors
-from histosynth.metrics.features import Statistics
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
 from histosynth.report.record import tables

@@ -79,7 +79,7 @@ def _checkups(store: Path, settings: Settings, device: str | None) -> "list[Chec
     if not train.frechet_every or settings.model_role == "classifier":
         return []
     from histosynth.metrics.extractors import build_extractor
-    from histosynth.metrics.quick import quick_frechet
+    from histosynth.metrics.quick_frechet import quick_frechet
     from histosynth.store.store import Store
     from histosynth.training.checkup import Checkup
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from histosynth.metrics.extraction import extract_outputs
 from histosynth.metrics.extractors import FEATURES, FeatureExtractor
-from histosynth.metrics.features import extract_outputs
 from histosynth.rundir import atomic_write
 from histosynth.store.store import Store
 

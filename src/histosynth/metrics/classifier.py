@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.arrays import check_dimensions, feature_array
+from histosynth.metrics.features import check_dimensions, feature_array
 from histosynth.metrics.uncertainty import LEVEL, REPLICATES, Interval, Units, draws, image_units, sums, widening
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)

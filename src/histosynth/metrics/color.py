@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
-from histosynth.metrics.features import Statistics
+from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.stain import StainError, StainFit, normalizers, tissue_pixels
 from histosynth.stain.optical_density import to_density

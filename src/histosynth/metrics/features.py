@@ -1,128 +1,49 @@
-"""From images to features, and from features to the statistics that distances are made of."""
+"""Features as the measures take them: (N, D) arrays of finite numbers, checked once, with the side at fault named."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import lapack
-from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.arrays import feature_array
-from histosynth.metrics.extractors import FEATURES, FeatureExtractor, ManyOutputs, outputs_of
-from histosynth.store.store import Store
+
+Floats = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and covariance of `n` feature vectors, in float64. The covariance is kept as its factor: Σ = FᵀF."""
-
-    mean: NDArray[np.float64]  # (D,)
-    factor: NDArray[np.float64]  # (R, D), R <= D
-    n: int
-
-    @property
-    def dimension(self) -> int:
-        """D, the number of features."""
-        return self.mean.size
-
-    @property
-    def covariance(self) -> NDArray[np.float64]:
-        """The (D, D) covariance, with the divisor n - 1."""
-        return self.factor.T @ self.factor
-
-    @classmethod
-    def of(cls, features: ArrayLike) -> "Statistics":
-        """Statistics of (N, D) features.
-
-        Raises:
-            HistosynthError: fewer than two rows, or a value that is not finite.
-        """
-        x = feature_array(features, name="given", least=2, reason="a covariance").astype(np.float64)
-        n, mean = len(x), x.mean(axis=0)
-        x -= mean
-        x /= np.sqrt(n - 1)
-        if n > x.shape[1]:  # the same Σ in D rows
-            triangle = _cholesky(x.T @ x)
-            x = np.asarray(np.linalg.qr(x, mode="r")) if triangle is None else triangle
-        return cls(mean, x, n)
-
-    @classmethod
-    def from_moments(cls, mean: ArrayLike, covariance: ArrayLike, *, n: int) -> "Statistics":
-        """Statistics of a mean (D,) and a symmetric, positive semidefinite covariance (D, D), as others store them.
-
-        Raises:
-            HistosynthError: shapes that do not fit, or a value that is not finite.
-        """
-        mean, symmetric = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
-        if mean.ndim != 1 or symmetric.shape != (len(mean), len(mean)):
-            raise HistosynthError(f"a mean of shape {mean.shape} has no covariance of shape {symmetric.shape}")
-        if not np.isfinite(mean).all() or not np.isfinite(symmetric).all():
-            raise HistosynthError("the mean or covariance holds values that are not finite; make the statistics again")
-        factor = _cholesky(symmetric)
-        if factor is None:
-            values, vectors = np.linalg.eigh(symmetric)
-            factor = np.sqrt(values.clip(min=0))[:, None] * vectors.T
-        return cls(mean, factor, n)
-
-
-def _cholesky(symmetric: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """R (D, D) with RᵀR = Σ, several times as fast as other factors; None where Σ is too near singular for it."""
-    upper, failed = lapack.dpotrf(symmetric.T, clean=True)
-    if failed or lapack.dpocon(upper, np.abs(symmetric).sum(axis=0).max())[0] < 1e-11:  # 1 / condition number
-        return None
-    return np.asarray(upper, dtype=np.float64)
-
-
-def extract_features(
-    store: Store,
-    rows: Sequence[int] | NDArray[np.int64],
-    *,
-    extractor: FeatureExtractor,
-    batch: int,
-    progress: "tqdm[Any]",
-) -> NDArray[np.float32]:
-    """Features (N, D) of these rows of a store, in their order, decoded and run `batch` at a time.
-
-    `progress` is advanced by the images done. The batch size changes the speed, not the features (to 1e-5).
+def feature_array(features: ArrayLike, *, name: str, least: int, reason: str) -> Floats:
+    """Features (N, D) as they are, or as float64 where they are no floating-point numbers.
 
     Raises:
-        HistosynthError: the extractor gives features that are not finite, or a store's image is damaged.
+        HistosynthError: not (N, D), fewer than `least` rows (which `reason` explains), or values that are not finite.
     """
-    wanted = (FEATURES,)
-    return extract_outputs(store, rows, extractor=extractor, outputs=wanted, batch=batch, progress=progress)[FEATURES]
-
-
-def extract_outputs(
-    store: Store,
-    rows: Sequence[int] | NDArray[np.int64],
-    *,
-    extractor: FeatureExtractor,
-    outputs: Sequence[str],
-    batch: int,
-    progress: "tqdm[Any]",
-) -> dict[str, NDArray[np.float32]]:
-    """These outputs of the extractor, each (N, its width), in one pass over the images; else as `extract_features`.
-
-    Raises:
-        HistosynthError: as for `extract_features`, or the extractor has no such output.
-    """
-    widths = outputs_of(extractor)
-    for name in outputs:
-        if name not in widths:
-            raise HistosynthError(f"the extractor {extractor.name} gives no {name}; it gives {', '.join(widths)}")
-    found = {name: np.empty((len(rows), widths[name]), dtype=np.float32) for name in outputs}
-    for start in range(0, len(rows), batch):
-        block = slice(start, start + batch)
-        images = store.images(rows[block])
-        given = extractor.activations(images) if isinstance(extractor, ManyOutputs) else {FEATURES: extractor(images)}
-        for name, values in found.items():
-            values[block] = given[name]
-        progress.update(len(images))
-    if not all(np.isfinite(values).all() for values in found.values()):
+    x = np.asarray(features)
+    x = x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float64)
+    if x.ndim != 2:
+        raise HistosynthError(f"the {name} features must have the shape (images, features), found {x.shape}")
+    if len(x) < least:
+        raise HistosynthError(f"{reason} needs {least} or more {name} images, found {len(x)}; add images")
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    if len(bad):
         raise HistosynthError(
-            f"the extractor {extractor.name} gave features of {store.path} that are not finite; try --device cpu"
+            f"the {name} features hold values that are not finite in {len(bad)} of {len(x)} images (first: row "
+            f"{bad[0]}); extract them again"
         )
-    return found
+    return x
+
+
+def feature_pair(real: ArrayLike, fake: ArrayLike, *, least: int, reason: str) -> tuple[Floats, Floats]:
+    """Both sides, each checked, and of equally many features.
+
+    Raises:
+        HistosynthError: as `feature_array`, or the two have different numbers of features.
+    """
+    a = feature_array(real, name="real", least=least, reason=reason)
+    b = feature_array(fake, name="synthetic", least=least, reason=reason)
+    check_dimensions(a.shape[1], b.shape[1])
+    return a, b
+
+
+def check_dimensions(real: int, fake: int) -> None:
+    """Refuse sides of different numbers of features: they come from different extractors."""
+    if real != fake:
+        raise HistosynthError(f"cannot compare {real} features with {fake}; extract both sides with the same extractor")

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.arrays import check_dimensions, feature_array
-from histosynth.metrics.features import Statistics
+from histosynth.metrics.extraction import Statistics
+from histosynth.metrics.features import check_dimensions, feature_array
 
 
 def frechet_distance(real: Statistics, fake: Statistics) -> float:

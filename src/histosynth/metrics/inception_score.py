@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.special import log_softmax, xlogy
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.arrays import feature_array
+from histosynth.metrics.features import feature_array
 
 
 @dataclass(frozen=True, kw_only=True)

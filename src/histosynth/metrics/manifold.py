@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.arrays import feature_pair
+from histosynth.metrics.features import feature_pair
 
 _BLOCK = 2048  # rows and columns of distances held at a time
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)  # of two squared distances, relative to the squared norms

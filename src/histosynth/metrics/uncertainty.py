@@ -24,8 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.arrays import feature_pair
-from histosynth.metrics.features import Statistics
+from histosynth.metrics.extraction import Statistics
+from histosynth.metrics.features import feature_pair
 from histosynth.metrics.frechet import frechet_distance, frechet_influence
 
 LEVEL = 0.95

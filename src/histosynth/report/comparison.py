@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from histosynth.metrics.features import Statistics
+from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.frechet import Extrapolation, frechet_distance, frechet_infinity
 from histosynth.metrics.inception_score import InceptionScore, adm_splits, inception_score
-from histosynth.metrics.kernel import kernel_distance
+from histosynth.metrics.kid import kernel_distance
 from histosynth.metrics.manifold import membership
 from histosynth.metrics.uncertainty import Interval, frechet_interval, mean_interval
 from histosynth.report.activations import Activations

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from histosynth.caution import Caution
-from histosynth.metrics.audit import Audit, Pair, Patches, audit
 from histosynth.metrics.copies import SYMMETRIES
+from histosynth.metrics.memorization_audit import Audit, Pair, Patches, audit
 from histosynth.report.activations import Activations
 from histosynth.report.charts import patch_png, synthetic_statement
 from histosynth.report.sections.memorization.chart import pair_images, pair_sheet

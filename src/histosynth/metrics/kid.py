@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.arrays import Floats, feature_pair
+from histosynth.metrics.features import Floats, feature_pair
 from histosynth.metrics.uncertainty import LEVEL, Interval, Units, image_units, sums
 
 _BLOCK = 1024  # rows of the kernel matrix held at a time

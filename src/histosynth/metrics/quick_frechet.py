@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from histosynth.metrics.extraction import Statistics, extract_features
 from histosynth.metrics.extractors import FeatureExtractor
-from histosynth.metrics.features import Statistics, extract_features
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.store.store import Store
 

@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.audit import Patches, audit
+from histosynth.metrics.memorization_audit import Patches, audit
 
 
 def tissue(seed: int, count: int, px: int = 64) -> np.ndarray:

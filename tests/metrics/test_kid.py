@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics import kernel
-from histosynth.metrics.kernel import kernel_distance, kernel_distance_subsets
+from histosynth.metrics import kid as kernel
+from histosynth.metrics.kid import kernel_distance, kernel_distance_subsets
 from histosynth.metrics.uncertainty import Units, patient_units
 
 
