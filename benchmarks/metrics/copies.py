@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from histosynth.metrics.copies import calibrate, find_copies, nearest_patches, textures
+from histosynth.metrics.copies import calibrate_threshold, compute_textures, find_copies, match_patches
 from histosynth.store.store import Store
 
 Patch = NDArray[np.uint8]
@@ -88,20 +88,20 @@ def main() -> None:
     if given.quick:
         given.planted = 30
         rows = {split: at[:: -(-len(at) // 500)] for split, at in rows.items()}
-    sides = {split: textures(lambda r, at=at: store.images(at[r]), len(at)) for split, at in rows.items()}
+    sides = {split: compute_textures(lambda r, at=at: store.images(at[r]), len(at)) for split, at in rows.items()}
     train, held_out = sides["train"], sides["held_out"]
     plain = {"train": (~train.can_be_copied).mean(), "held_out": (~held_out.can_be_compared).mean()}
     print(f"{given.store.name}: {len(train)} training patches ({plain['train']:.1%} plain),", end=" ")
     print(f"{len(held_out)} held-out ones ({plain['held_out']:.1%} plain)")
-    reached = np.nanquantile(nearest_patches(held_out, train).similarity, [0.5, 0.9, 0.99, 0.999, 1]).round(3)
+    reached = np.nanquantile(match_patches(held_out, train).similarity, [0.5, 0.9, 0.99, 0.999, 1]).round(3)
     print("similarity of held-out patches, 50, 90, 99, 99.9, 100 %:", reached)
-    threshold = calibrate(held_out, train)
+    threshold = calibrate_threshold(held_out, train)
     print(threshold)
     planted = rng.permutation(np.flatnonzero(train.can_be_copied))[: given.planted]
     originals, found = store.images(rows["train"][planted]), {}
     for name, change in kinds(rng).items():
         changed = np.stack([np.ascontiguousarray(change(p)) for p in originals])
-        matches = nearest_patches(textures(lambda r, c=changed: c[r], len(changed)), train)
+        matches = match_patches(compute_textures(lambda r, c=changed: c[r], len(changed)), train)
         copies = find_copies(matches, threshold=threshold.value)
         right = [c.similarity for c in copies if planted[c.fake_row] == c.train_row]
         found[name] = len(right) / len(planted)
@@ -129,9 +129,9 @@ def measure(store: Store, rng: np.random.Generator, *, train: int, fake: int) ->
         return np.roll(images, tuple(rng.integers(0, images.shape[1], 2)), axis=(1, 2))
 
     start = time.process_time()
-    sides = [textures(some, count) for count in (train, fake)]
+    sides = [compute_textures(some, count) for count in (train, fake)]
     middle = time.process_time()
-    nearest_patches(sides[1], sides[0])
+    match_patches(sides[1], sides[0])
     end = time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"{fake} against {train}: textures {middle - start:.0f} s (decoding included),", end=" ")

@@ -23,7 +23,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as peer
 
 from histosynth.metrics.extractors.inception import CPU_CHUNK, INPUT_PX
 from histosynth.metrics.extractors.inception_network import InceptionNetwork, resize
-from histosynth.metrics.extractors.loading import through
+from histosynth.metrics.extractors.loading import run_in_chunks
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -68,7 +68,7 @@ def main() -> None:
         def run(x: torch.Tensor) -> dict[str, torch.Tensor]:
             return network((resize(x, size=INPUT_PX) - 128) / 128)
 
-        return through(run, block, device=torch.device("cpu"), cpu_chunk=CPU_CHUNK)["2048"]
+        return run_in_chunks(run, block, device=torch.device("cpu"), cpu_chunk=CPU_CHUNK)["2048"]
 
     def timed(run: Run) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Images a second and a CPU second, and the features."""

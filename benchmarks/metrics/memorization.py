@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from histosynth.metrics.extraction import extract_features
 from histosynth.metrics.extractors import extractors
-from histosynth.metrics.memorization import Closeness, closeness, controls
+from histosynth.metrics.memorization import Closeness, measure_closeness, measure_controls
 from histosynth.store.store import Store
 
 
@@ -57,17 +57,17 @@ def main() -> None:
         [extractor(np.stack([copied(p) for p in store.images(rows[chosen[i : i + 50]])])) for i in range(0, n, 50)]
     )
     patients = store.column("patient_id")
-    by_patient, by_patch = controls(held_out, train, patients=[patients[row] for row in rows], n=n)
+    by_patient, by_patch = measure_controls(held_out, train, patients=[patients[row] for row in rows], n=n)
     found = {
-        f"{n} copies": closeness(copies, held_out, train),
-        "half of the held-out, against the other": closeness(held_out[::2], held_out[1::2], train),
+        f"{n} copies": measure_closeness(copies, held_out, train),
+        "half of the held-out, against the other": measure_closeness(held_out[::2], held_out[1::2], train),
         "control, left-out patients": by_patient,
         "control, left-out patches": by_patch,
     }
     rest = np.delete(train, left_out, axis=0)
     for count in (0, n // 10, n // 5, n // 2):
         mixed = np.concatenate([train[left_out][count:], copies[:count]])
-        found[f"left-out patches, {count} of them now copies"] = closeness(mixed, held_out, rest)
+        found[f"left-out patches, {count} of them now copies"] = measure_closeness(mixed, held_out, rest)
     for name, one in found.items():
         tell(name, one)
     print(json.dumps({"name": "memorization", "found": {name: asdict(one) for name, one in found.items()}}))

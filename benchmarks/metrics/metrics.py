@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
+from histosynth.metrics.statistics import Statistics
 
 Outcome = tuple[float, float, Any]  # processor seconds, MiB beyond the features, what was measured
 

@@ -30,7 +30,7 @@ from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
-from histosynth.metrics.morphology import find_nuclei, measure_images, measure_nuclei, set_stains
+from histosynth.metrics.morphology import find_nuclei, fit_pooled_stains, measure_images, measure_nuclei
 from histosynth.slides.phantom import GENOTYPES, draw
 
 PAPER_MPP = 1.0  # 512 px at 0.25 um/px, scaled to 128 px
@@ -61,7 +61,7 @@ class Score:
 
 
 def ours(image: NDArray[np.uint8], mpp: float) -> Labels:
-    return find_nuclei(image, mpp=mpp, fit=set_stains([image])).labels
+    return find_nuclei(image, mpp=mpp, fit=fit_pooled_stains([image])).labels
 
 
 def plain(image: NDArray[np.uint8], mpp: float) -> Labels:
@@ -71,7 +71,7 @@ def plain(image: NDArray[np.uint8], mpp: float) -> Labels:
 
 def fitted(image: NDArray[np.uint8], mpp: float) -> Labels:
     """The same on our hematoxylin: what the fitted stains and the lattice of 0.5 um alone bring."""
-    nuclei = find_nuclei(image, mpp=mpp, fit=set_stains([image]))
+    nuclei = find_nuclei(image, mpp=mpp, fit=fit_pooled_stains([image]))
     return otsu_watershed(nuclei.hematoxylin, nuclei.pitch_um)
 
 
@@ -166,7 +166,7 @@ def phantoms() -> None:
         phantom = draw(genotype, width_px=1536, height_px=1536, mpp=0.25, rng=np.random.default_rng(0))
         cut = phantom.image[384:1152, 384:1152]
         image = np.asarray(Image.fromarray(cut).resize((192, 192), Image.Resampling.BOX))
-        nuclei = find_nuclei(image, mpp=PAPER_MPP, fit=set_stains([phantom.image]))
+        nuclei = find_nuclei(image, mpp=PAPER_MPP, fit=fit_pooled_stains([phantom.image]))
         drawn = phantom.truth.nuclei
         xy = np.stack([drawn["x"], drawn["y"]], axis=1) - 384
         inside = ((xy > 0) & (xy < 768)).all(axis=1)
@@ -187,7 +187,7 @@ def phantoms() -> None:
 def patches_per_s(tile: Tile) -> float:
     """Patches of 128 px at the scale of the paper preset, measured in a second of one core's time."""
     patch = np.asarray(Image.fromarray(tile.image[:512, :512]).resize((128, 128), Image.Resampling.BOX))
-    fit = set_stains([tile.image])
+    fit = fit_pooled_stains([tile.image])
     start = time.process_time()
     for _ in range(20):
         measure_images(patch[None], mpp=[PAPER_MPP], fit=fit)

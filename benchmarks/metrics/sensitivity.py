@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 from spoiled_tissue import MPP, Images, halves, spoiled, tiles
 
-from histosynth.metrics.classifier import Labeled, accuracy, fit
+from histosynth.metrics.classifier import LabeledFeatures, fit_classifier, measure_accuracy
 from histosynth.metrics.extractors import FEATURES, FeatureExtractor, build_extractor
-from histosynth.metrics.memorization_audit import Patches, audit
-from histosynth.metrics.morphology import Morphology, compare_morphology, join, measure_images, set_stains
+from histosynth.metrics.memorization_audit import Patches, audit_memorization
+from histosynth.metrics.morphology import Morphology, compare_morphology, concatenate, fit_pooled_stains, measure_images
 from histosynth.metrics.uncertainty import patient_units
 from histosynth.report.activations import Activations
 from histosynth.report.comparison import compare
@@ -117,7 +117,7 @@ class Looker:
         for key, image in zip(keys, images, strict=True):
             if key not in self._nuclei:
                 self._nuclei[key] = measure_images(image[None], mpp=[MPP], fit=self._stains)
-        return join([self._nuclei[key] for key in keys])
+        return concatenate([self._nuclei[key] for key in keys])
 
 
 def measure(real: Store, fake: Store, look: Looker) -> dict[str, float]:
@@ -139,7 +139,7 @@ def measure(real: Store, fake: Store, look: Looker) -> dict[str, float]:
         at, ids, patients = every[name], store.column("patch_id"), store.column("patient_id")
         sides[name] = Patches(ids=[ids[i] for i in at], images=lambda r, s=store, at=at: s.images(at[r]),
                               features=look.features(store.images(at)), patients=[patients[i] for i in at])  # fmt: skip
-    copies = audit(**sides)
+    copies = audit_memorization(**sides)
     return {
         "frechet": found.value("frechet_distance"),
         "kernel": found.value("kernel_distance"),
@@ -164,19 +164,19 @@ def _labels(activations: Activations) -> dict[str, float]:
         tiles = planned.sides[name].store.column("slide_id")
         units = patient_units([tiles[i] for k in labels for i in activations.rows(name, k)])
         x = activations.of(name, labels)
-        sides[name] = Labeled.of(x, activations.labels(labels), name=name, units=units)
+        sides[name] = LabeledFeatures.of(x, activations.labels(labels), name=name, units=units)
     known = set(sides["fake"].labels.tolist())
     train, test = (_only(sides[name], known) for name in ("train", "held_out"))
     return {
-        "recognized": accuracy(fit(train, rng=rng), sides["fake"], rng=rng).balanced.value,
-        "useful": accuracy(fit(sides["fake"], rng=rng), test, rng=rng).balanced.value,
+        "recognized": measure_accuracy(fit_classifier(train, rng=rng), sides["fake"], rng=rng).balanced.value,
+        "useful": measure_accuracy(fit_classifier(sides["fake"], rng=rng), test, rng=rng).balanced.value,
     }
 
 
-def _only(side: Labeled, labels: set[str]) -> Labeled:
+def _only(side: LabeledFeatures, labels: set[str]) -> LabeledFeatures:
     keep = np.isin(side.labels, sorted(labels))
-    units = patient_units([str(unit) for unit in side.units.of[keep]])
-    return Labeled(name=side.name, features=side.features[keep], labels=side.labels[keep], units=units)
+    units = patient_units([str(unit) for unit in side.units.index[keep]])
+    return LabeledFeatures(name=side.name, features=side.features[keep], labels=side.labels[keep], units=units)
 
 
 def write(directory: Path, patches: list[Patch], **manifest: object) -> Store:
@@ -234,7 +234,7 @@ def main() -> None:
     organ = [] if given.quick else tiles(given.data / "lc25000_768", case="group", per_class=8)
     training = [t for t in ground if t.case != HELD_OUT]
     few, halvings = (3, 3) if given.quick else (15, 10)
-    stains = set_stains(t.crops[:few] for t in training)
+    stains = fit_pooled_stains(t.crops[:few] for t in training)
     held_out = []
     for label in sorted({t.label for t in ground}):
         own = [t for t in ground if t.case == HELD_OUT and t.label == label]

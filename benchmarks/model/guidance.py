@@ -25,11 +25,12 @@ import numpy as np
 from phantom_model import add_options, run_and_store
 from tqdm import tqdm
 
-from histosynth.metrics.classifier import USUAL_PENALTY, Labeled, accuracy, fit
-from histosynth.metrics.extraction import Statistics, extract_features
+from histosynth.metrics.classifier import DEFAULT_PENALTY, LabeledFeatures, fit_classifier, measure_accuracy
+from histosynth.metrics.extraction import extract_features
 from histosynth.metrics.extractors import build_extractor
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
+from histosynth.metrics.statistics import Statistics
 from histosynth.sampling.generate import generate, trained_settings
 from histosynth.store.store import Store
 
@@ -45,17 +46,17 @@ def main() -> None:
     extractor = build_extractor("efficientnet-lite0", device="cpu")
     rng = np.random.default_rng(0)
 
-    def labeled(store: Store, rows: np.ndarray, name: str) -> Labeled:
+    def labeled(store: Store, rows: np.ndarray, name: str) -> LabeledFeatures:
         features = extract_features(store, rows, extractor=extractor, batch=32, progress=tqdm(disable=True))
-        return Labeled.of(features, [store.column("label")[row] for row in rows], name=name)
+        return LabeledFeatures.of(features, [store.column("label")[row] for row in rows], name=name)
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         run, path = run_and_store(given, folder, sets=("sample.steps=4",) if given.quick else ())
         store = Store(path)
         sides = {split: labeled(store, some(store, split, per_label, rng), split) for split in ("train", "held_out")}
-        classifier = fit(sides["train"], rng=rng, penalties=(USUAL_PENALTY,))
-        ceiling = accuracy(classifier, sides["held_out"], rng=rng).balanced
+        classifier = fit_classifier(sides["train"], rng=rng, penalties=(DEFAULT_PENALTY,))
+        ceiling = measure_accuracy(classifier, sides["held_out"], rng=rng).balanced
         print(f"{per_label} patches a label; real held-out patches recognized: {ceiling.value:.2f}")
         right, found = {}, {}
         settings = trained_settings(run).sample
@@ -65,7 +66,7 @@ def main() -> None:
             generate(run, out=out, settings=made_how, per_label=per_label, device="cpu", progress=False)
             fake = labeled(Store(out), np.arange(len(Store(out))), "synthetic")
             right[guidance] = classifier.predict(fake.features) == fake.labels
-            found[guidance] = accuracy(classifier, fake, rng=rng)
+            found[guidance] = measure_accuracy(classifier, fake, rng=rng)
             print(f"| {guidance:g} | {row(found[guidance], sides['train'], fake)} |", flush=True)
     n = len(right[1.0])
     draws = [rng.integers(0, n, n) for _ in range(2000)]
@@ -82,7 +83,7 @@ def some(store: Store, split: str, per_label: int, rng: np.random.Generator) -> 
     return np.concatenate([rng.permutation(store.select(split=split, label=k))[:per_label] for k in store.labels])
 
 
-def row(found, train: Labeled, fake: Labeled) -> str:
+def row(found, train: LabeledFeatures, fake: LabeledFeatures) -> str:
     by_label = ", ".join(f"{share:.2f}" for share in found.by_label.values())
     distance = frechet_distance(Statistics.of(train.features), Statistics.of(fake.features))
     recall = precision_recall(train.features, fake.features, neighbors=3).recall

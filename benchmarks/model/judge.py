@@ -6,9 +6,9 @@ from tqdm import tqdm
 
 from histosynth.metrics.cache import cache_directory, cached_outputs
 from histosynth.metrics.color import ColorStatistics, color_distance, mean_shift
-from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.extractors import FEATURES, build_extractor
 from histosynth.metrics.frechet import frechet_distance
+from histosynth.metrics.statistics import Statistics
 from histosynth.store.store import Store
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from phantom_model import add_options, run_and_store
 from skimage.metrics import structural_similarity
 
-from histosynth.metrics.morphology import Morphology, measure_images, set_stains
+from histosynth.metrics.morphology import Morphology, fit_pooled_stains, measure_images
 from histosynth.sampling.edit import How, translate
 from histosynth.sampling.sources import Selection
 from histosynth.store.store import Store
@@ -89,7 +89,7 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
     names, labels, origin = edits.column("patch_id"), edits.column("label"), edits.manifest["edits"]
     source_rows = np.array([at[origin[name]["from"][0]] for name in names])
     source_labels = np.array(store.column("label"))[source_rows]
-    fit = set_stains(store.images([row]) for row in store.select(split="train")[::10])
+    fit = fit_pooled_stains(store.images([row]) for row in store.select(split="train")[::10])
     mpp = store.column("mpp")[0]
 
     def measured(images: NDArray[np.uint8]) -> Morphology:

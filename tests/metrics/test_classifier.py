@@ -4,25 +4,29 @@ from scipy.optimize import check_grad
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics import classifier
-from histosynth.metrics.classifier import Accuracy, Labeled, accuracy, fit
+from histosynth.metrics.classifier import Accuracy, LabeledFeatures, fit_classifier, measure_accuracy
 from histosynth.metrics.uncertainty import patient_units
 
 CENTERS = {"astro": (0.0, 0.0, 0.0), "oligo": (3.0, 0.0, 0.0), "gbm": (0.0, 3.0, 0.0)}
 
 
-def checked(train: Labeled, *, tests: dict[str, Labeled], rng: np.random.Generator) -> dict[str, Accuracy]:
+def checked(
+    train: LabeledFeatures, *, tests: dict[str, LabeledFeatures], rng: np.random.Generator
+) -> dict[str, Accuracy]:
     """Trained once on real features, tested on each."""
-    classifier = fit(train, rng=rng)
-    return {name: accuracy(classifier, test, rng=rng) for name, test in tests.items()}
+    classifier = fit_classifier(train, rng=rng)
+    return {name: measure_accuracy(classifier, test, rng=rng) for name, test in tests.items()}
 
 
-def used(*, real: Labeled, fake: Labeled, test: Labeled, rng: np.random.Generator) -> dict[str, Accuracy]:
+def used(
+    *, real: LabeledFeatures, fake: LabeledFeatures, test: LabeledFeatures, rng: np.random.Generator
+) -> dict[str, Accuracy]:
     """Trained on synthetic, real and both, tested on held-out ones."""
     trains = {"synthetic": fake, "real": real, "both": real + fake}
-    return {name: accuracy(fit(train, rng=rng), test, rng=rng) for name, train in trains.items()}
+    return {name: measure_accuracy(fit_classifier(train, rng=rng), test, rng=rng) for name, train in trains.items()}
 
 
-def cloud(seed: int, *, n: int = 40, patients: int = 8, moved: float = 0.0, name: str = "real") -> Labeled:
+def cloud(seed: int, *, n: int = 40, patients: int = 8, moved: float = 0.0, name: str = "real") -> LabeledFeatures:
     """Three labels, `n` images of each, from patients who have one label each and their own small shift."""
     rng, rows, labels, owners = np.random.default_rng(seed), [], [], []
     for label, center in CENTERS.items():
@@ -30,15 +34,15 @@ def cloud(seed: int, *, n: int = 40, patients: int = 8, moved: float = 0.0, name
             rows.append(np.array(center) + rng.normal(size=3) + moved)
             labels.append(label)
             owners.append(f"{label}{i % patients}")
-    return Labeled.of(np.array(rows), labels, name=name, units=patient_units(owners))
+    return LabeledFeatures.of(np.array(rows), labels, name=name, units=patient_units(owners))
 
 
 def test_one_feature_and_two_labels_have_the_boundary_of_bayes():
     """Equal Gaussians 2 apart, one label nine times as frequent: balanced weights put the boundary half way."""
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(0, 1, size=(9000, 1)), rng.normal(2, 1, size=(1000, 1))])
-    train = Labeled.of(x, ["a"] * 9000 + ["b"] * 1000, name="real")
-    model = fit(train, rng=rng, penalties=[1e-3])
+    train = LabeledFeatures.of(x, ["a"] * 9000 + ["b"] * 1000, name="real")
+    model = fit_classifier(train, rng=rng, penalties=[1e-3])
     grid = np.linspace(-2, 4, 6001)[:, None]
     assert grid[model.predict(grid) == "b"].min() == pytest.approx(1.0, abs=0.1)
 
@@ -47,7 +51,9 @@ def test_probabilities_are_those_of_the_model_that_made_the_labels():
     """Without a penalty logistic regression is consistent: log p(b) / p(a) = 2x - 2 for these Gaussians."""
     rng = np.random.default_rng(1)
     x = np.concatenate([rng.normal(0, 1, size=(20_000, 1)), rng.normal(2, 1, size=(20_000, 1))])
-    model = fit(Labeled.of(x, ["a"] * 20_000 + ["b"] * 20_000, name="real"), rng=rng, penalties=[0.0])
+    model = fit_classifier(
+        LabeledFeatures.of(x, ["a"] * 20_000 + ["b"] * 20_000, name="real"), rng=rng, penalties=[0.0]
+    )
     grid = np.array([[-1.0], [0.0], [1.0], [3.0]])
     log_p = model.log_probabilities(grid)
     np.testing.assert_allclose(log_p[:, 1] - log_p[:, 0], 2 * grid[:, 0] - 2, atol=0.15)
@@ -64,7 +70,7 @@ def test_the_fit_is_the_minimum(monkeypatch):
         return solve(objective, start, **options)
 
     monkeypatch.setattr(classifier, "minimize", spy)
-    fit(cloud(2), rng=np.random.default_rng(0), penalties=[0.01])
+    fit_classifier(cloud(2), rng=np.random.default_rng(0), penalties=[0.01])
     f, at = seen["f"], seen["x"]
     where = np.random.default_rng(3).normal(size=at.size)
     assert check_grad(lambda w: f(w)[0], lambda w: f(w)[1], where) < 1e-5
@@ -75,7 +81,7 @@ def test_the_fit_is_the_minimum(monkeypatch):
 def test_the_check_tells_faithful_images_from_shuffled_ones():
     rng = np.random.default_rng(5)
     faithful = cloud(6, name="synthetic")
-    shuffled = Labeled.of(faithful.features, rng.permutation(faithful.labels).tolist(), name="synthetic")
+    shuffled = LabeledFeatures.of(faithful.features, rng.permutation(faithful.labels).tolist(), name="synthetic")
     found = checked(cloud(7), tests={"held_out": cloud(8), "synthetic": faithful, "shuffled": shuffled}, rng=rng)
     assert found["held_out"].balanced.value > 0.8
     assert found["synthetic"].balanced.low < found["held_out"].balanced.value < found["synthetic"].balanced.high
@@ -98,12 +104,14 @@ def test_utility_ranks_what_was_trained_on():
 
 def test_balanced_accuracy_by_hand():
     """Always `a`: all of a, none of b, however rare b is."""
-    model = fit(Labeled.of(np.eye(4), list("aabb"), name="real"), rng=np.random.default_rng(0), penalties=[1.0])
+    model = fit_classifier(
+        LabeledFeatures.of(np.eye(4), list("aabb"), name="real"), rng=np.random.default_rng(0), penalties=[1.0]
+    )
     blind = classifier.Classifier(
         classes=model.classes, mean=model.mean, scale=model.scale, weights=np.eye(5, 2)[[1, 1, 1, 1, 0]], penalty=1.0
     )
-    test = Labeled.of(np.zeros((100, 4)), ["a"] * 90 + ["b"] * 10, name="test")
-    found = accuracy(blind, test, rng=np.random.default_rng(0))
+    test = LabeledFeatures.of(np.zeros((100, 4)), ["a"] * 90 + ["b"] * 10, name="test")
+    found = measure_accuracy(blind, test, rng=np.random.default_rng(0))
     assert found.by_label == {"a": 1.0, "b": 0.0}
     assert (found.balanced.value, found.balanced.low, found.balanced.high) == (0.5, 0.5, 0.5)
 
@@ -111,31 +119,37 @@ def test_balanced_accuracy_by_hand():
 @pytest.mark.parametrize("patients", [8, 20])
 def test_the_interval_of_accuracy_covers(patients):
     """A fixed classifier, patients of different difficulty: 95 % intervals of its true balanced accuracy."""
-    model = fit(Labeled.of([[-1.0], [1.0]] * 20, ["a", "b"] * 20, name="real"), rng=np.random.default_rng(0))
+    model = fit_classifier(
+        LabeledFeatures.of([[-1.0], [1.0]] * 20, ["a", "b"] * 20, name="real"), rng=np.random.default_rng(0)
+    )
     rng, hit = np.random.default_rng(13), 0
     for _ in range(200):
         right = rng.random(patients * 10) < np.repeat(rng.beta(4, 2, size=patients), 10)  # 10 images each, mean 2/3
         truth = np.repeat([-1.0, 1.0] * (patients // 2), 10)
         labels = ["a" if t < 0 else "b" for t in truth]
         units = patient_units([f"p{i // 10}" for i in range(patients * 10)])
-        test = Labeled.of(np.where(right, truth, -truth)[:, None], labels, name="test", units=units)
-        found = accuracy(model, test, rng=rng, replicates=150).balanced
+        test = LabeledFeatures.of(np.where(right, truth, -truth)[:, None], labels, name="test", units=units)
+        found = measure_accuracy(model, test, rng=rng, replicates=150).balanced
         hit += found.low <= 2 / 3 <= found.high
     assert hit >= 0.91 * 200
 
 
 def test_a_label_of_one_patient_is_resampled_by_image_and_says_so():
-    model = fit(Labeled.of([[-1.0], [1.0]] * 20, ["a", "b"] * 20, name="real"), rng=np.random.default_rng(0))
+    model = fit_classifier(
+        LabeledFeatures.of([[-1.0], [1.0]] * 20, ["a", "b"] * 20, name="real"), rng=np.random.default_rng(0)
+    )
     units = patient_units([f"p{i // 5}" for i in range(25)] + ["lone"] * 5)
     x = np.concatenate([-np.ones(25), [1, 1, 1, -1, -1]])[:, None]
-    found = accuracy(
-        model, Labeled.of(x, ["a"] * 25 + ["b"] * 5, name="test", units=units), rng=np.random.default_rng(0)
+    found = measure_accuracy(
+        model, LabeledFeatures.of(x, ["a"] * 25 + ["b"] * 5, name="test", units=units), rng=np.random.default_rng(0)
     )
     assert found.by_label == {"a": 1.0, "b": 0.6}
     assert "single patient" in found.balanced.note
     assert found.balanced.low < 0.65
     with pytest.raises(HistosynthError, match="two or more units"):
-        accuracy(model, Labeled.of(x[:26], ["a"] * 25 + ["b"], name="test"), rng=np.random.default_rng(0))
+        measure_accuracy(
+            model, LabeledFeatures.of(x[:26], ["a"] * 25 + ["b"], name="test"), rng=np.random.default_rng(0)
+        )
 
 
 def test_patients_are_not_split_between_folds():
@@ -146,8 +160,8 @@ def test_patients_are_not_split_between_folds():
     signal = (patient % 2)[:, None] * 0.8 + rng.normal(size=(240, 1))
     labels = np.where(patient % 2, "b", "a").tolist()
     x, units = np.hstack([signature, signal]), patient_units([f"p{i}" for i in patient])
-    by_image = fit(Labeled.of(x, labels, name="real"), rng=rng)
-    by_patient = fit(Labeled.of(x, labels, name="real", units=units), rng=rng)
+    by_image = fit_classifier(LabeledFeatures.of(x, labels, name="real"), rng=rng)
+    by_patient = fit_classifier(LabeledFeatures.of(x, labels, name="real", units=units), rng=rng)
     assert by_image.penalty == min(classifier.PENALTIES)
     assert by_patient.penalty > by_image.penalty
 
@@ -155,27 +169,34 @@ def test_patients_are_not_split_between_folds():
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: Labeled.of(np.ones((3, 2)), ["a", "b"], name="real"), "3 real images have 2 labels"),
-        (lambda: Labeled.of(np.full((2, 2), np.nan), ["a", "b"], name="real"), "not finite"),
-        (lambda: fit(Labeled.of(np.eye(3), ["a"] * 3, name="real"), rng=np.random.default_rng(0)), "have only a"),
+        (lambda: LabeledFeatures.of(np.ones((3, 2)), ["a", "b"], name="real"), "3 real images have 2 labels"),
+        (lambda: LabeledFeatures.of(np.full((2, 2), np.nan), ["a", "b"], name="real"), "not finite"),
         (
-            lambda: fit(Labeled.of(np.eye(5), list("aaaab"), name="real"), rng=np.random.default_rng(0)),
+            lambda: fit_classifier(LabeledFeatures.of(np.eye(3), ["a"] * 3, name="real"), rng=np.random.default_rng(0)),
+            "have only a",
+        ),
+        (
+            lambda: fit_classifier(
+                LabeledFeatures.of(np.eye(5), list("aaaab"), name="real"), rng=np.random.default_rng(0)
+            ),
             "label b comes from too few images",
         ),
         (
             lambda: checked(
-                cloud(0), tests={"x": Labeled.of(np.eye(3), ["astro", "gbm", "gbm"], name="held-out")}, rng=RNG
+                cloud(0), tests={"x": LabeledFeatures.of(np.eye(3), ["astro", "gbm", "gbm"], name="held-out")}, rng=RNG
             ),
             "held-out images lack oligo;",
         ),
         (
             lambda: checked(
-                cloud(0), tests={"x": Labeled.of(np.eye(3), ["astro", "gbm", "x"], name="held-out")}, rng=RNG
+                cloud(0), tests={"x": LabeledFeatures.of(np.eye(3), ["astro", "gbm", "x"], name="held-out")}, rng=RNG
             ),
             "lack oligo and have the untrained x",
         ),
         (
-            lambda: checked(cloud(0), tests={"x": Labeled.of(np.eye(4), list("aabb"), name="held-out")}, rng=RNG),
+            lambda: checked(
+                cloud(0), tests={"x": LabeledFeatures.of(np.eye(4), list("aabb"), name="held-out")}, rng=RNG
+            ),
             "cannot compare 3 features with 4",
         ),
     ],

@@ -16,8 +16,8 @@ from histosynth.metrics.color import (
     concentration_distances,
     concentration_quantiles,
     concentrations,
+    fit_stains,
     mean_shift,
-    stain_fit,
 )
 from histosynth.slides.phantom import GENOTYPES, draw
 from histosynth.stain.optical_density import to_density, to_rgb
@@ -111,7 +111,7 @@ def test_twice_the_eosin_is_as_far_as_its_mean() -> None:
 def test_more_nuclei_move_the_color_but_not_the_stains() -> None:
     few, many, pinker = mixture(0.2, seed=1), mixture(0.6, seed=2), mixture(0.2, seed=3, eosin=1.4)
     colors = [color_distance(ColorStatistics.of(few), ColorStatistics.of(other)) for other in (many, pinker)]
-    stains = [stain_distance(stain_fit(few), stain_fit(other)) for other in (many, pinker)]
+    stains = [stain_distance(fit_stains(few), fit_stains(other)) for other in (many, pinker)]
     assert colors[0] > 0.2 > 0.05 > stains[0], "content alone"
     assert stains[1] > 0.2, "color alone"
 
@@ -134,12 +134,12 @@ def test_one_color_falls_back_to_the_usual_stains() -> None:
 
 def grows(pixels: np.ndarray) -> None:
     """A growing tint moves all three measures up."""
-    start, stains = ColorStatistics.of(pixels), stain_fit(pixels)
+    start, stains = ColorStatistics.of(pixels), fit_stains(pixels)
     found = []
     for strength in (0.0, 0.05, 0.1, 0.2, 0.4):
         other = tinted(pixels, (0.2 * strength, strength, 0.5 * strength))
         near = concentrations(pixels, stains=stains), concentrations(other, stains=stains)
-        shifted = stain_distance(stains, stain_fit(other))
+        shifted = stain_distance(stains, fit_stains(other))
         found.append((color_distance(start, ColorStatistics.of(other)), sum(concentration_distances(*near)), shifted))
     assert found[0] == pytest.approx((0, 0, 0), abs=0.01)
     assert (np.diff(found, axis=0) > 0).all(), found

@@ -9,17 +9,17 @@ from scipy import ndimage
 
 from histosynth.metrics import copies
 from histosynth.metrics.copies import (
-    CEILING,
-    FLOOR,
+    MAX_THRESHOLD,
+    MIN_THRESHOLD,
     SYMMETRIES,
-    Images,
+    LoadImages,
     Textures,
-    calibrate,
+    apply_symmetry,
+    calibrate_threshold,
+    compute_textures,
     find_copies,
-    nearest_patches,
+    match_patches,
     similarity,
-    textures,
-    turned,
 )
 
 PX = 96
@@ -34,12 +34,12 @@ def tissue(seed: int, count: int, px: int = PX) -> np.ndarray:
     return color.clip(0, 255).astype(np.uint8)
 
 
-def given(images: np.ndarray) -> Images:
+def given(images: np.ndarray) -> LoadImages:
     return lambda rows: images[rows]
 
 
 def of(images: np.ndarray) -> Textures:
-    return textures(given(images), len(images))
+    return compute_textures(given(images), len(images))
 
 
 TRAIN = of(tissue(0, 40))
@@ -82,7 +82,7 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 @pytest.mark.parametrize("kind", CHANGES)
 def test_planted_copies_are_found_among_new_patches(kind):
     fake = np.concatenate([tissue(1, 4), np.stack([CHANGES[kind](p) for p in tissue(0, 40)[:6]])])
-    found = find_copies(nearest_patches(of(fake), TRAIN), threshold=FLOOR)
+    found = find_copies(match_patches(of(fake), TRAIN), threshold=MIN_THRESHOLD)
     assert {(c.fake_row, c.train_row) for c in found} == {(4 + i, i) for i in range(6)}
     assert [c.similarity for c in found] == sorted((c.similarity for c in found), reverse=True)
     assert max(c.similarity for c in found) <= 1 + 1e-5
@@ -90,17 +90,19 @@ def test_planted_copies_are_found_among_new_patches(kind):
 
 @pytest.mark.parametrize("symmetry", range(8))
 def test_the_symmetry_turns_the_training_patch_to_the_synthetic_one(symmetry):
-    (copy,) = find_copies(nearest_patches(of(turned(tissue(0, 40)[[7]], symmetry)), TRAIN), threshold=FLOOR)
+    (copy,) = find_copies(
+        match_patches(of(apply_symmetry(tissue(0, 40)[[7]], symmetry)), TRAIN), threshold=MIN_THRESHOLD
+    )
     assert (copy.train_row, copy.symmetry) == (7, symmetry)
     assert copy.similarity == pytest.approx(1, abs=1e-3)
 
 
 def test_the_eight_symmetries_differ_and_are_named_by_what_they_do():
     patch = tissue(3, 1)
-    assert len({turned(patch, s).tobytes() for s in range(8)}) == len(SYMMETRIES) == 8
-    left = turned(np.array([[[1, 2], [3, 4]]]), 1)
+    assert len({apply_symmetry(patch, s).tobytes() for s in range(8)}) == len(SYMMETRIES) == 8
+    left = apply_symmetry(np.array([[[1, 2], [3, 4]]]), 1)
     assert left.tolist() == [[[2, 4], [1, 3]]]
-    assert turned(np.array([[[1, 2], [3, 4]]]), 4).tolist() == [[[2, 1], [4, 3]]]
+    assert apply_symmetry(np.array([[[1, 2], [3, 4]]]), 4).tolist() == [[[2, 1], [4, 3]]]
 
 
 def test_similarity_is_the_normalized_cross_correlation_of_quarters_where_they_fit_best():
@@ -136,35 +138,35 @@ def test_glass_gradients_and_edges_are_no_copies_of_each_other():
     train, fake = of(np.concatenate([noisy[0], tissue(6, 5)])), of(np.concatenate([noisy[1], noisy[0]]))
     assert not train.can_be_copied[:12].any()
     assert train.can_be_copied[12:].all()
-    assert not find_copies(nearest_patches(fake, train), threshold=FLOOR)
+    assert not find_copies(match_patches(fake, train), threshold=MIN_THRESHOLD)
 
 
 def test_nothing_to_compare_is_nan_and_never_a_copy():
     blank = np.full((3, PX, PX, 3), 240, np.uint8)
     for fake, train in ((blank, tissue(7, 3)), (tissue(7, 3), blank), (tissue(7, 3), blank[:0])):
-        matches = nearest_patches(of(fake), of(train))
+        matches = match_patches(of(fake), of(train))
         assert np.isnan(matches.similarity).all()
         assert find_copies(matches, threshold=-1) == []
 
 
 def test_few_training_patches_and_blocks_change_nothing(monkeypatch):
     train, fake = of(tissue(8, 5)), of(np.concatenate([tissue(9, 7), tissue(8, 5)[:, ::-1]]))
-    whole = nearest_patches(fake, train)
+    whole = match_patches(fake, train)
     monkeypatch.setattr(copies, "_BLOCK", 3)
-    again = nearest_patches(fake, train)
+    again = match_patches(fake, train)
     assert np.array_equal(whole.train_row, again.train_row)
     assert whole.similarity == pytest.approx(again.similarity, abs=1e-6)
 
 
 def test_the_threshold_lies_between_its_bounds_and_a_leak_does_not_lift_it():
     train = of(tissue(10, 40))
-    assert calibrate(of(tissue(10, 40)[:0]), train).value == FLOOR
-    apart = calibrate(of(tissue(11, 30)), train)
-    assert (apart.value, apart.n, apart.reached) == (FLOOR, 30, 0)
+    assert calibrate_threshold(of(tissue(10, 40)[:0]), train).value == MIN_THRESHOLD
+    apart = calibrate_threshold(of(tissue(11, 30)), train)
+    assert (apart.value, apart.n, apart.reached) == (MIN_THRESHOLD, 30, 0)
     assert apart.quantile is not None
-    assert apart.quantile < FLOOR
-    leak = calibrate(of(tissue(10, 20)), of(tissue(10, 20)))
-    assert (leak.value, leak.reached) == (CEILING, 20)
+    assert apart.quantile < MIN_THRESHOLD
+    leak = calibrate_threshold(of(tissue(10, 20)), of(tissue(10, 20)))
+    assert (leak.value, leak.reached) == (MAX_THRESHOLD, 20)
 
 
 @pytest.mark.real
@@ -177,11 +179,11 @@ def test_real_tissue_of_other_patients_is_no_copy_and_planted_copies_are(shared_
         sides["Case-4-" in path.name].append(tile.reshape(4, 128, 128, 3))
     train, held_out = np.concatenate(sides[False]), np.concatenate(sides[True])
     index = of(train)
-    threshold = calibrate(of(held_out), index)
+    threshold = calibrate_threshold(of(held_out), index)
     assert threshold.reached == 0
-    assert 0.4 < (threshold.quantile or 0) < FLOOR
+    assert 0.4 < (threshold.quantile or 0) < MIN_THRESHOLD
     rows = np.flatnonzero(index.can_be_copied)[::6]
     planted = np.stack([CHANGES["all"](p) for p in train[rows]])
-    found = find_copies(nearest_patches(of(planted), index), threshold=threshold.value)
+    found = find_copies(match_patches(of(planted), index), threshold=threshold.value)
     assert np.mean([rows[c.fake_row] == c.train_row for c in found]) == 1.0
     assert len(found) >= 0.95 * len(rows)

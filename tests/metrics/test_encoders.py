@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.extractors import build_extractor, encoders, lacking
+from histosynth.metrics.extractors import build_extractor, encoders, missing_requirement
 from histosynth.metrics.extractors.encoders import HUB_ARGUMENTS, _value
 
 MODEL = "test_vit"  # timm's own, of 0.4 million weights
@@ -124,7 +124,7 @@ def test_the_extra_is_named_where_a_package_lacks(monkeypatch):
     monkeypatch.setattr(encoders, "import_module", absent)
     monkeypatch.setattr("histosynth.metrics.extractors.find_spec", lambda name: None)
     for name in ("dinov2", "clip", "timm:", "hf-hub:"):
-        assert "histosynth[encoders]" in str(lacking(name))
+        assert "histosynth[encoders]" in str(missing_requirement(name))
         with pytest.raises(HistosynthError, match=r"pip install 'histosynth\[encoders\]'"):
             build_extractor(f"{name}x" if name.endswith(":") else name, device="cpu")
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.frechet import frechet_distance, frechet_infinity, frechet_influence
+from histosynth.metrics.statistics import Statistics
 
 
 def by_sqrtm(a: Statistics, b: Statistics) -> float:

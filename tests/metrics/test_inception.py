@@ -10,7 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.extractors import ManyOutputs, build_extractor, choose, inception, lacking, outputs_of
+from histosynth.metrics.extractors import (
+    MultiOutputExtractor,
+    build_extractor,
+    inception,
+    missing_requirement,
+    output_widths,
+    resolve_name,
+)
 from histosynth.metrics.extractors.inception import Inception
 from histosynth.metrics.extractors.inception_network import InceptionNetwork, resize
 
@@ -79,9 +86,9 @@ def test_every_layer_is_torch_fidelitys(peer, images, expected):
 
 def test_outputs_are_those_that_the_measures_take(weights, images, expected):
     extractor = build_extractor("inception", device="cpu", weights=weights)
-    assert isinstance(extractor, ManyOutputs)
+    assert isinstance(extractor, MultiOutputExtractor)
     found = extractor.activations(images)
-    assert {name: x.shape[1] for name, x in found.items()} == dict(outputs_of(extractor))
+    assert {name: x.shape[1] for name, x in found.items()} == dict(output_widths(extractor))
     assert_same(found["features"], expected["2048"])
     assert_same(found["logits"], expected["logits_unbiased"])
     assert_same(found["spatial"], expected["mixed_6"].transpose(0, 2, 3, 1)[..., :7].reshape(3, 17 * 17 * 7))
@@ -126,16 +133,20 @@ def test_without_internet_the_error_tells_what_to_put_where(monkeypatch):
 
 def test_auto_is_inception_where_its_weights_are_and_never_downloads(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert choose("auto") == "efficientnet-lite0"
-    assert inception.URL in str(lacking("inception"))
-    assert choose("auto", weights=tmp_path / "w.pth") == "inception"
-    for name in (inception.NAME, "pt_inception-2015-12-05-6726825d.pth"):
+    assert resolve_name("auto") == "efficientnet-lite0"
+    assert inception.URL in str(missing_requirement("inception"))
+    assert resolve_name("auto", weights=tmp_path / "w.pth") == "inception"
+    for name in (inception.FILE_NAME, "pt_inception-2015-12-05-6726825d.pth"):
         place = tmp_path / "hub" / "checkpoints" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.touch()
-        assert (choose("auto"), lacking("inception"), inception.weights_path()) == ("inception", None, place)
+        assert (resolve_name("auto"), missing_requirement("inception"), inception.weights_path()) == (
+            "inception",
+            None,
+            place,
+        )
         place.unlink()
-    assert choose("clip") == "clip"
+    assert resolve_name("clip") == "clip"
 
 
 def test_weights_that_an_extractor_does_not_take(tmp_path):

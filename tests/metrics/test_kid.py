@@ -3,7 +3,7 @@ import pytest
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics import kid as kernel
-from histosynth.metrics.kid import kernel_distance, kernel_distance_subsets
+from histosynth.metrics.kid import kid_interval, kid_of_subsets
 from histosynth.metrics.uncertainty import Units, patient_units
 
 
@@ -24,7 +24,7 @@ def test_three_points_by_hand():
     x, y = np.array([[0.0], [0.0], [1.0]]), np.array([[1.0], [2.0], [2.0]])
     inner = (1 + 1 + 1) / 3 + (27 + 27 + 125) / 3
     across = (3 + 3 + 8 + 27 + 27) / 9
-    assert kernel_distance(x, y).value == pytest.approx(inner - 2 * across)
+    assert kid_interval(x, y).value == pytest.approx(inner - 2 * across)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
@@ -33,8 +33,8 @@ def test_value_and_jackknife_agree_with_the_definition(grouped, monkeypatch):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(16, 3)) + 0.5, rng.normal(size=(12, 3))
     of = np.array([0, 1, 2, 3, 4, 4, 4, 2, 0, 0, 0, 3, 1, 2, 2, 4])
-    units = Units(of=of, count=5, kind="patients") if grouped else None
-    found = kernel_distance(x, y, real_units=units, level=0.9)
+    units = Units(index=of, count=5, kind="patients") if grouped else None
+    found = kid_interval(x, y, real_units=units, level=0.9)
     assert found.value == pytest.approx(naive(x, y))
     groups = of if grouped else np.arange(16)
     without_x = [naive(x[groups != g], y) for g in np.unique(groups)]
@@ -59,7 +59,7 @@ def test_subsets_agree_with_torch_fidelity():
         rng_seed=2020,
     )
     legacy = np.random.RandomState(2020)  # torch-fidelity's own draws
-    ours = kernel_distance_subsets(x, y, rng=legacy, subsets=20, size=100)
+    ours = kid_of_subsets(x, y, rng=legacy, subsets=20, size=100)
     assert ours.mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-6)
     assert ours.deviation == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-6)
 
@@ -67,8 +67,8 @@ def test_subsets_agree_with_torch_fidelity():
 def test_subsets_of_everything_are_the_whole():
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(40, 5)).astype(np.float32), rng.normal(size=(40, 5)).astype(np.float32) + 1
-    found = kernel_distance_subsets(x, y, rng=rng, subsets=3, size=40)
-    assert found.mean == pytest.approx(kernel_distance(x, y).value, rel=1e-6)
+    found = kid_of_subsets(x, y, rng=rng, subsets=3, size=40)
+    assert found.mean == pytest.approx(kid_interval(x, y).value, rel=1e-6)
     assert found.deviation == pytest.approx(0, abs=1e-9)
 
 
@@ -86,7 +86,7 @@ def test_the_interval_covers_the_truth(shift):
     a, b, values, covered = np.zeros(16), np.full(16, shift), [], 0
     truth = expected_kernel(a, a) + expected_kernel(b, b) - 2 * expected_kernel(a, b)
     for _ in range(300):
-        found = kernel_distance(rng.normal(size=(60, 16)), rng.normal(shift, 1, size=(80, 16)))
+        found = kid_interval(rng.normal(size=(60, 16)), rng.normal(shift, 1, size=(80, 16)))
         values.append(found.value)
         covered += found.low <= truth <= found.high
     assert np.mean(values) == pytest.approx(truth, abs=4 * np.std(values) / np.sqrt(300))  # unbiased
@@ -97,24 +97,24 @@ def test_patients_who_differ_widen_the_interval():
     rng = np.random.default_rng(4)
     of = np.repeat(np.arange(8), 25)
     x, y = rng.normal(size=(200, 6)) + rng.normal(size=(8, 6))[of], rng.normal(size=(200, 6))
-    by_patient = kernel_distance(x, y, real_units=patient_units([f"p{i}" for i in of]))
-    by_image = kernel_distance(x, y)
+    by_patient = kid_interval(x, y, real_units=patient_units([f"p{i}" for i in of]))
+    by_image = kid_interval(x, y)
     assert by_patient.value == by_image.value
     assert by_patient.high - by_patient.low > 2 * (by_image.high - by_image.low)
 
 
 def test_images_all_alike_have_an_interval_of_no_width():
-    found = kernel_distance(np.ones((5, 2)), np.ones((6, 2)))
+    found = kid_interval(np.ones((5, 2)), np.ones((6, 2)))
     assert found.value == pytest.approx(0, abs=1e-12)
     assert found.high - found.low < 1e-12
 
 
 def test_too_few_images_are_refused():
     with pytest.raises(HistosynthError, match="1000 or more real images, found 30"):
-        kernel_distance_subsets(np.zeros((30, 2)), np.zeros((30, 2)), rng=np.random.default_rng(0))
+        kid_of_subsets(np.zeros((30, 2)), np.zeros((30, 2)), rng=np.random.default_rng(0))
     with pytest.raises(HistosynthError, match="3 or more synthetic images, found 2"):
-        kernel_distance(np.zeros((30, 2)), np.zeros((2, 2)))
+        kid_interval(np.zeros((30, 2)), np.zeros((2, 2)))
     with pytest.raises(HistosynthError, match="keeps 0 images"):
-        kernel_distance(np.eye(4), np.eye(4), real_units=Units(of=np.zeros(4, int), count=1, kind="patients"))
+        kid_interval(np.eye(4), np.eye(4), real_units=Units(index=np.zeros(4, int), count=1, kind="patients"))
     with pytest.raises(HistosynthError, match="units of 5 images do not fit values of 4"):
-        kernel_distance(np.eye(4), np.eye(4), real_units=Units(of=np.zeros(5, int), count=1, kind="patients"))
+        kid_interval(np.eye(4), np.eye(4), real_units=Units(index=np.zeros(5, int), count=1, kind="patients"))

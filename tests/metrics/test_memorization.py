@@ -6,7 +6,14 @@ from scipy.spatial.distance import cdist
 from scipy.stats import mannwhitneyu
 
 from histosynth.metrics import memorization
-from histosynth.metrics.memorization import authenticity, closeness, controls, data_copying, k_means, nearest
+from histosynth.metrics.memorization import (
+    authenticity,
+    data_copying,
+    k_means,
+    measure_closeness,
+    measure_controls,
+    nearest_neighbors,
+)
 
 
 def normal(seed: int, n: int, d: int = 6, *, shift: float = 0.0) -> np.ndarray:
@@ -44,16 +51,16 @@ def test_nearest_agrees_with_all_distances_whatever_the_block(monkeypatch):
     expected = cdist(a, b)
     for block in (1, 4000, 1 << 26):
         monkeypatch.setattr(memorization, "_BLOCK_BYTES", block)
-        rows, distances = nearest(a, b)
+        rows, distances = nearest_neighbors(a, b)
         assert np.array_equal(rows, expected.argmin(axis=1))
         assert distances == pytest.approx(expected.min(axis=1), rel=1e-6)
     own = cdist(b, b) + np.diag(np.full(90, np.inf))
-    assert np.array_equal(nearest(b, b, others=True)[0], own.argmin(axis=1))
+    assert np.array_equal(nearest_neighbors(b, b, others=True)[0], own.argmin(axis=1))
 
 
 def test_a_copy_is_at_distance_zero_far_from_the_origin_too():
     x = normal(0, 200, 1280, shift=1e3)
-    rows, distances = nearest(x[::-1], x)
+    rows, distances = nearest_neighbors(x[::-1], x)
     assert np.array_equal(rows, np.arange(200)[::-1])
     assert not distances.any()
 
@@ -117,8 +124,8 @@ def test_controls_tell_new_patches_of_training_patients_from_copies():
     held_out, _ = patients_of_one_style(1, 5, 60)
     ideal = train[np.random.default_rng(2).permutation(720)[:180]]
     rest = np.array([row for row in train if not (ideal == row).all(axis=1).any()])
-    synthetic = closeness(ideal, held_out, rest)
-    by_patient, by_patch = controls(held_out, train, patients=names, n=180)
+    synthetic = measure_closeness(ideal, held_out, rest)
+    by_patient, by_patch = measure_controls(held_out, train, patients=names, n=180)
     assert by_patch.copying is not None
     assert by_patient.copying is not None
     assert synthetic.copying is not None
@@ -126,7 +133,7 @@ def test_controls_tell_new_patches_of_training_patients_from_copies():
     assert synthetic.copying.nearer == pytest.approx(by_patch.copying.nearer, abs=0.08)
     assert abs(by_patient.copying.nearer - 0.5) < abs(by_patch.copying.nearer - 0.5)
     assert (by_patch.n, by_patch.n_train, by_patient.n, by_patient.n_train) == (180, 540, 180, 540)
-    copying = closeness(train[:180], held_out, train)
+    copying = measure_closeness(train[:180], held_out, train)
     assert copying.authenticity == 0.0
     assert copying.copying is not None
     assert copying.copying.nearer == 1.0 > by_patch.copying.nearer
@@ -134,18 +141,20 @@ def test_controls_tell_new_patches_of_training_patients_from_copies():
 
 def test_what_cannot_be_measured_says_why():
     train, none = normal(0, 40), np.empty((0, 6), np.float32)
-    found = closeness(normal(1, 30), none, train)
+    found = measure_closeness(normal(1, 30), none, train)
     assert found.copying is None
     assert found.authenticity is not None
     assert found.note == "C_T not measured: needs 20 synthetic and held-out patches, found 30 and 0"
-    assert closeness(none, none, train).note == "not measured: 0 patches against 40 training patches"
-    apart = closeness(np.repeat(normal(2, 1), 30, axis=0), normal(3, 30, shift=90), np.concatenate([train, train + 90]))
+    assert measure_closeness(none, none, train).note == "not measured: 0 patches against 40 training patches"
+    apart = measure_closeness(
+        np.repeat(normal(2, 1), 30, axis=0), normal(3, 30, shift=90), np.concatenate([train, train + 90])
+    )
     assert apart.copying is not None
-    assert controls(none, train, patients=["A"] * 40, n=10)[0].note == (
+    assert measure_controls(none, train, patients=["A"] * 40, n=10)[0].note == (
         "not measured: 40 training patches, and no patient has half of them or fewer"
     )
     for unnamed in ([None] * 40, []):
-        nobody = controls(none, train, patients=unnamed, n=10)[0]
+        nobody = measure_controls(none, train, patients=unnamed, n=10)[0]
         assert (nobody.n, nobody.note) == (0, "not measured: 40 training patches, and they name no patient")
-    with pytest.raises(ValueError, match="lie in different places"):
+    with pytest.raises(ValueError, match="the two do not overlap"):
         data_copying(train[:25], train[:25] + 90, np.concatenate([train, train + 90]), cells=2)

@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.memorization_audit import Patches, audit
+from histosynth.metrics.memorization_audit import Patches, audit_memorization
 
 
 def tissue(seed: int, count: int, px: int = 64) -> np.ndarray:
@@ -33,7 +33,7 @@ def sides() -> Callable[[np.ndarray], dict[str, Patches]]:
 
 def test_a_model_that_copies(sides):
     blank = np.full((2, 64, 64, 3), 240, np.uint8)
-    found = audit(**sides(np.concatenate([tissue(0, 20)[:, ::-1], tissue(2, 20), blank])))
+    found = audit_memorization(**sides(np.concatenate([tissue(0, 20)[:, ::-1], tissue(2, 20), blank])))
     assert [(c.fake_id, c.train_id, c.symmetry) for c in sorted(found.copies, key=lambda c: c.fake_row)] == [
         (f"fake-{i}", f"train-{i}", 6) for i in range(20)
     ]
@@ -45,11 +45,11 @@ def test_a_model_that_copies(sides):
 
 
 def test_a_model_that_does_not(sides):
-    found = audit(**sides(tissue(2, 30)))
+    found = audit_memorization(**sides(tissue(2, 30)))
     assert found.copies == ()
     assert len(found.closest) == 12
     assert found.closest[0].similarity == max(pair.similarity for pair in found.closest) < found.threshold.value
-    exact = audit(**sides(tissue(0, 30)))
+    exact = audit_memorization(**sides(tissue(0, 30)))
     assert exact.synthetic.authenticity == 0.0
     assert found.synthetic.authenticity is not None
     assert found.left_out_patches.authenticity == pytest.approx(found.synthetic.authenticity, abs=0.25)
@@ -57,7 +57,7 @@ def test_a_model_that_does_not(sides):
 
 def test_the_record_is_plain_and_says_what_was_not_measured(sides):
     given = sides(tissue(0, 30))
-    found = audit(train=given["train"], held_out=side("held", tissue(1, 0)), fake=given["fake"]).to_dict()
+    found = audit_memorization(train=given["train"], held_out=side("held", tissue(1, 0)), fake=given["fake"]).to_dict()
     assert json.loads(json.dumps(found)) == found
     assert found["synthetic"]["note"] == "C_T not measured: needs 20 synthetic and held-out patches, found 30 and 0"
     assert found["threshold"] == {"value": 0.85, "quantile": None, "n": 0, "reached": 0}
@@ -67,6 +67,6 @@ def test_the_record_is_plain_and_says_what_was_not_measured(sides):
 def test_nothing_to_compare_is_the_users_to_mend(sides):
     given = sides(tissue(0, 30))
     with pytest.raises(HistosynthError, match=r"no training patches.*the model was trained on"):
-        audit(train=side("train", tissue(0, 0)), held_out=given["held_out"], fake=given["fake"])
+        audit_memorization(train=side("train", tissue(0, 0)), held_out=given["held_out"], fake=given["fake"])
     with pytest.raises(HistosynthError, match=r"no synthetic patches.*histosynth sample"):
-        audit(**sides(tissue(0, 0)))
+        audit_memorization(**sides(tissue(0, 0)))

@@ -13,20 +13,20 @@ from skimage.measure import regionprops_table
 from skimage.segmentation import relabel_sequential
 
 from histosynth.metrics.morphology import (
-    FEATURES,
+    MORPHOLOGY_FEATURES,
     Morphology,
     Nuclei,
     compare_morphology,
-    cut_by_edge,
+    concatenate,
     density_per_mm2,
     find_nuclei,
-    join,
+    fit_pooled_stains,
     measure_images,
     measure_nuclei,
     measure_store,
-    set_stains,
+    touches_edge,
 )
-from histosynth.metrics.morphology.shapes import NUCLEUS
+from histosynth.metrics.morphology.shapes import NUCLEUS_DTYPE
 from histosynth.slides.phantom import GENOTYPES, draw
 from histosynth.stain import Macenko, tissue_pixels
 from histosynth.stain.optical_density import to_rgb
@@ -81,7 +81,7 @@ def test_shapes_are_those_of_scikit_image():
     blank = np.zeros(labels.shape, np.float32)
     nuclei = Nuclei(labels=labels, hematoxylin=blank, density=blank, pitch_um=0.5)
     theirs = regionprops_table(labels, properties=("centroid", "area", "solidity", "eccentricity"))
-    whole = ~cut_by_edge(nuclei)
+    whole = ~touches_edge(nuclei)
     table = measure_nuclei(nuclei)
     assert len(table) > 10
     assert table["area_um2"] == pytest.approx(theirs["area"][whole] / 4)
@@ -110,7 +110,7 @@ def test_touching_nuclei_are_told_apart():
 def test_nuclei_cut_by_the_edge_count_half_and_have_no_shape():
     whole, cut = [(40.0, 40.0, 4.0, 4.0), (60.0, 40.0, 4.0, 4.0)], [(0.0, 20.0, 4.0, 4.0), (96.0, 70.0, 4.0, 4.0)]
     nuclei = find_nuclei(ellipses(*whole, *cut, mpp=0.5), mpp=0.5)
-    assert np.count_nonzero(cut_by_edge(nuclei)) == 2
+    assert np.count_nonzero(touches_edge(nuclei)) == 2
     assert len(measure_nuclei(nuclei)) == 2
     assert density_per_mm2(nuclei) == pytest.approx(3 / (SIDE_UM / 1000) ** 2)
 
@@ -175,7 +175,7 @@ def phantoms() -> dict[str, tuple[Morphology, float]]:
     for genotype in GENOTYPES:
         phantom = draw(genotype, width_px=1280, height_px=1280, mpp=0.25, rng=np.random.default_rng(3))
         image = np.asarray(Image.fromarray(phantom.image[320:960, 320:960]).resize((160, 160), Image.Resampling.BOX))
-        fit = set_stains([phantom.image])
+        fit = fit_pooled_stains([phantom.image])
         nuclei, drawn = find_nuclei(image, mpp=1.0, fit=fit), phantom.truth.nuclei
         xy = np.stack([drawn["x"], drawn["y"]], axis=1) - 320
         inside = ((xy > 0) & (xy < 640)).all(axis=1)
@@ -193,20 +193,20 @@ def test_drawn_nuclei_are_found(genotype, least):
 def test_genotypes_differ_as_they_were_drawn():
     """Round with halos; elongated in a felt; crowded, dark and of every size."""
     codel, felt, crowded = (phantoms()[genotype][0] for genotype in GENOTYPES)
-    median = {k: [float(np.median(m.values(k))) for m in (codel, felt, crowded)] for k in FEATURES}
+    median = {k: [float(np.median(m.values(k))) for m in (codel, felt, crowded)] for k in MORPHOLOGY_FEATURES}
     assert median["halo"][0] > 0.4 > 0.2 > max(median["halo"][1:])
     assert median["eccentricity"][0] < median["eccentricity"][2] < median["eccentricity"][1]
     assert median["density_per_mm2"][1] < median["density_per_mm2"][0] < median["density_per_mm2"][2]
     spread = [np.std(np.log(m.values("area_um2"))) for m in (codel, felt, crowded)]
     assert spread == sorted(spread)
     own, other = compare_morphology(codel, codel), compare_morphology(felt, codel)
-    assert all(own[k].distance == 0 for k in FEATURES)
+    assert all(own[k].distance == 0 for k in MORPHOLOGY_FEATURES)
     assert min(other[k].distance_sd for k in ("eccentricity", "halo")) > 3
 
 
 def morphology(**values: list[float]) -> Morphology:
     n = len(next(iter(values.values())))
-    table = np.full(n, np.nan, NUCLEUS)
+    table = np.full(n, np.nan, NUCLEUS_DTYPE)
     for name, column in values.items():
         table[name] = column
     return Morphology(nuclei=table, patch=np.zeros(n, np.int64), density_per_mm2=np.array([1000.0]), assumed_mpp=0)
@@ -255,8 +255,8 @@ def test_a_store_is_measured_alike_by_any_number_of_processes(tmp_path):
     assert np.array_equal(alone.patch, together.patch)
     assert alone.assumed_mpp == 1
     halves = [measure_store(store, half, fit=TARGET, workers=1) for half in (rows[:9], rows[9:])]
-    assert np.array_equal(join(halves).patch, alone.patch)
-    assert np.array_equal(join(halves).density_per_mm2, alone.density_per_mm2)
+    assert np.array_equal(concatenate(halves).patch, alone.patch)
+    assert np.array_equal(concatenate(halves).density_per_mm2, alone.density_per_mm2)
     assert np.bincount(alone.patch, minlength=len(images))[0] == 2
 
 
@@ -264,10 +264,10 @@ def test_stains_of_a_set_are_those_of_its_pooled_tissue():
     tissue = draw("IDHwt", width_px=600, height_px=600, mpp=0.5, rng=np.random.default_rng(0)).image
     glass = np.full((64, 64, 3), 255, np.uint8)
     pooled = tissue_pixels(np.concatenate([tissue.reshape(-1, 3), glass.reshape(-1, 3)]))
-    assert set_stains([glass, tissue, glass]) == Macenko().estimate(pooled)
+    assert fit_pooled_stains([glass, tissue, glass]) == Macenko().estimate(pooled)
     endless = (tissue for _ in count())
-    assert 700_000 < set_stains(endless).pixels <= 1_360_000
-    assert set_stains([glass]) == set_stains([]) == TARGET
+    assert 700_000 < fit_pooled_stains(endless).pixels <= 1_360_000
+    assert fit_pooled_stains([glass]) == fit_pooled_stains([]) == TARGET
 
 
 @pytest.mark.real
@@ -281,7 +281,7 @@ def test_outlines_of_people_are_found(shared_data, scale, least):
     image = Image.open(folder / "images" / "image12.png").convert("RGB")
     shape = [round(side * 0.25 / scale) for side in image.size]
     pixels = np.asarray(image.resize(shape, Image.Resampling.BOX))
-    labels = find_nuclei(pixels, mpp=scale, fit=set_stains([pixels])).labels
+    labels = find_nuclei(pixels, mpp=scale, fit=fit_pooled_stains([pixels])).labels
     centers = np.array(ndimage.center_of_mass(labels > 0, labels, np.arange(1, labels.max() + 1)))
     rows, columns = (centers * (np.array(truth.shape) / labels.shape)).astype(int).T
     hits = np.count_nonzero(np.unique(truth[rows, columns]))

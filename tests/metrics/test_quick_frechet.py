@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.quick_frechet import quick_frechet
+from histosynth.metrics.statistics import Statistics
 from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.store import Store, write_manifest
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.extractors.efficientnet_lite0 import EfficientNetLite0
 from histosynth.metrics.frechet import frechet_distance
-from histosynth.metrics.kid import kernel_distance_subsets
+from histosynth.metrics.kid import kid_of_subsets
 from histosynth.metrics.manifold import precision_recall
+from histosynth.metrics.statistics import Statistics
 
 pytestmark = pytest.mark.real
 
@@ -34,7 +34,7 @@ def test_kernel_distance_and_precision_are_torch_fidelitys(tissue):
 
     viable, dead = (torch.from_numpy(tissue[label]) for label in ("Viable", "Non-Viable-Tumor"))
     theirs = kid.kid_features_to_metric(viable, dead, kid_subsets=10, kid_subset_size=15, verbose=False, rng_seed=2020)
-    ours = kernel_distance_subsets(
+    ours = kid_of_subsets(
         tissue["Viable"], tissue["Non-Viable-Tumor"], rng=np.random.RandomState(2020), subsets=10, size=15
     )
     assert ours.mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-4)

@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from histosynth.metrics.classifier import Labeled, accuracy, fit
-from histosynth.metrics.color import ColorStatistics, color_distance, mean_shift, stain_fit
-from histosynth.metrics.extraction import Statistics
+from histosynth.metrics.classifier import LabeledFeatures, fit_classifier, measure_accuracy
+from histosynth.metrics.color import ColorStatistics, color_distance, fit_stains, mean_shift
 from histosynth.metrics.frechet import frechet_distance
-from histosynth.metrics.kid import kernel_distance
+from histosynth.metrics.kid import kid_interval
 from histosynth.metrics.manifold import membership
-from histosynth.metrics.memorization_audit import Patches, audit
-from histosynth.metrics.morphology import compare_morphology, measure_images, set_stains
+from histosynth.metrics.memorization_audit import Patches, audit_memorization
+from histosynth.metrics.morphology import compare_morphology, fit_pooled_stains, measure_images
+from histosynth.metrics.statistics import Statistics
 from histosynth.slides.phantom import GENOTYPES, draw
 from histosynth.stain import tissue_pixels
 from histosynth.stain.optical_density import to_density, to_rgb
@@ -71,10 +71,10 @@ def measures(train: np.ndarray, fake: np.ndarray) -> dict[str, float]:
     x, y = (real - mean) / scale, (bank(fake) - mean) / scale
     inside = membership(x, y)
     colors = [ColorStatistics.of(images) for images in (fake, train)]
-    fits = [stain_fit(images) for images in (fake, train)]
+    fits = [fit_stains(images) for images in (fake, train)]
     return {
         "frechet": frechet_distance(Statistics.of(x), Statistics.of(y)),
-        "kernel": kernel_distance(x, y).value,
+        "kernel": kid_interval(x, y).value,
         **{name: getattr(inside, name) for name in ("precision", "recall", "density", "coverage")},
         "color": color_distance(*colors),
         "stain": stain_distance(*fits) if all(fits) else np.nan,
@@ -144,9 +144,11 @@ def test_labels_that_are_shuffled_move_what_asks_for_labels_alone():
     train, fake = halves(labels, 0)
     x = bank(images)
     wrong = np.random.default_rng(0).permutation(labels[fake])
-    teacher = fit(Labeled.of(x[train], labels[train], name="training"), rng=np.random.default_rng(0))
+    teacher = fit_classifier(LabeledFeatures.of(x[train], labels[train], name="training"), rng=np.random.default_rng(0))
     right, shuffled = (
-        accuracy(teacher, Labeled.of(x[fake], given, name="synthetic"), rng=np.random.default_rng(0)).balanced
+        measure_accuracy(
+            teacher, LabeledFeatures.of(x[fake], given, name="synthetic"), rng=np.random.default_rng(0)
+        ).balanced
         for given in (labels[fake], wrong)
     )
     assert right.low > 0.9
@@ -178,7 +180,7 @@ def test_copies_are_found_one_by_one_where_no_distance_warns():
             for x in (train, made)
         )
         none = Patches(ids=[], images=train.__getitem__, features=np.empty((0, 12), np.float32))
-        return audit(train=train_side, held_out=none, fake=fake_side)
+        return audit_memorization(train=train_side, held_out=none, fake=fake_side)
 
     before, *after = (audited(made) for made in (fake, mirrored, pressed))
     assert not before.copies
@@ -205,7 +207,7 @@ def test_color_tells_the_direction_and_nuclei_tell_blur():
     darker = to_rgb(to_density(fake) * np.float32(1.2))
     shift = mean_shift(ColorStatistics.of(darker), ColorStatistics.of(train))
     assert (shift > 0).all()
-    stains = set_stains(train)
+    stains = fit_pooled_stains(train)
     real, same, soft = (measure_images(x[:20], mpp=[1.0] * 20, fit=stains) for x in (train, fake, blurred(fake)))
     floor, found = compare_morphology(same, real), compare_morphology(soft, real)
     for feature in ("hematoxylin", "halo"):

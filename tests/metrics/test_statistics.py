@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.extraction import Statistics
+from histosynth.metrics.statistics import Statistics
 
 
 @pytest.mark.parametrize("n", [4, 10, 11, 200])

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.extraction import Statistics
-from histosynth.metrics.frechet import frechet_distance
-from histosynth.metrics.uncertainty import Units, frechet_interval, image_units, mean_interval, patient_units
+from histosynth.metrics.frechet import frechet_distance, frechet_interval
+from histosynth.metrics.statistics import Statistics
+from histosynth.metrics.uncertainty import Units, image_units, mean_interval, patient_units
 
 
 def grouped(patients: int, each: int) -> Units:
@@ -14,7 +14,7 @@ def grouped(patients: int, each: int) -> Units:
 def test_patients_are_units_and_too_few_of_them_are_not():
     units = patient_units(["b", "a", "b", "c", "d", "e"])
     assert (units.kind, units.count, units.note) == ("patients", 5, None)
-    assert units.of.tolist() == [1, 0, 1, 2, 3, 4]
+    assert units.index.tolist() == [1, 0, 1, 2, 3, 4]
     few = patient_units(["b", "a", "b", "c", "d"])
     assert (few.kind, few.count) == ("images", 5)
     assert "only 4 patients" in few.note
@@ -69,7 +69,7 @@ def test_the_frechet_interval_covers_its_expectation(n, d, patients, spread):
     units = grouped(patients, n // patients) if patients else image_units(n)
     found = []
     for _ in range(150):
-        real = (rng.normal(size=(n, d)) + (spread * rng.normal(size=(units.count, d)))[units.of]) * scale
+        real = (rng.normal(size=(n, d)) + (spread * rng.normal(size=(units.count, d)))[units.index]) * scale
         fake = (rng.normal(size=(n, d)) * 1.3 + 0.3) * scale
         found.append(frechet_interval(real, fake, real_units=units, rng=rng, replicates=100))
     values = np.array([f.value for f in found])

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from histosynth.cli import main
 from histosynth.errors import HistosynthError
-from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.extractors import extractors
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
+from histosynth.metrics.statistics import Statistics
 from histosynth.report.record import tables
 from histosynth.report.schema import ReportFacts
 

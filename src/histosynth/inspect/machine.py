@@ -59,15 +59,15 @@ def _extractors() -> dict[str, str]:
 
     Extractors that need no download are built, since only that shows that their weights are the right ones.
     """
-    from histosynth.metrics.extractors import FETCHED, extractors, lacking
+    from histosynth.metrics.extractors import DOWNLOADED_BY, extractors, missing_requirement
 
     statuses = {}
     for name in extractors:
-        lack = lacking(name)
+        lack = missing_requirement(name)
         if lack:
             statuses[name] = f"missing: {lack}"
-        elif name in FETCHED:
-            statuses[name] = f"{FETCHED[name]} is installed; fetches its weights at first use"
+        elif name in DOWNLOADED_BY:
+            statuses[name] = f"{DOWNLOADED_BY[name]} is installed; fetches its weights at first use"
         else:
             statuses[name] = _build_status(name)
     return statuses

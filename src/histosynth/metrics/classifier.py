@@ -23,16 +23,25 @@ from scipy.special import log_softmax
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics.features import check_dimensions, feature_array
-from histosynth.metrics.uncertainty import LEVEL, REPLICATES, Interval, Units, draws, image_units, sums, widening
+from histosynth.metrics.uncertainty import (
+    LEVEL,
+    REPLICATES,
+    Interval,
+    Units,
+    draw_units,
+    image_units,
+    unit_sums,
+    widening_factor,
+)
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)
-USUAL_PENALTY = 1e-1
+DEFAULT_PENALTY = 1e-1
 """For where too few patients leave nothing to choose by."""
 FOLDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labeled:
+class LabeledFeatures:
     """Features (N, D) of one side with their labels (N,) and the units to resample and fold by."""
 
     name: str
@@ -41,7 +50,9 @@ class Labeled:
     units: Units
 
     @classmethod
-    def of(cls, features: ArrayLike, labels: Sequence[str], *, name: str, units: Units | None = None) -> "Labeled":
+    def of(
+        cls, features: ArrayLike, labels: Sequence[str], *, name: str, units: Units | None = None
+    ) -> "LabeledFeatures":
         """Checked; units are single images where not given.
 
         Raises:
@@ -49,18 +60,18 @@ class Labeled:
         """
         x = feature_array(features, name=name, least=1, reason="a classifier")
         units = units or image_units(len(x))
-        if not len(x) == len(labels) == len(units.of):
-            raise HistosynthError(f"{len(x)} {name} images have {len(labels)} labels and {len(units.of)} units")
+        if not len(x) == len(labels) == len(units.index):
+            raise HistosynthError(f"{len(x)} {name} images have {len(labels)} labels and {len(units.index)} units")
         return cls(name=name, features=x, labels=np.array(labels, dtype=str), units=units)
 
-    def __add__(self, other: "Labeled") -> "Labeled":
+    def __add__(self, other: "LabeledFeatures") -> "LabeledFeatures":
         check_dimensions(self.features.shape[1], other.features.shape[1])
-        units = np.concatenate([self.units.of, self.units.count + other.units.of])
-        return Labeled(
+        units = np.concatenate([self.units.index, self.units.count + other.units.index])
+        return LabeledFeatures(
             name=f"{self.name} and {other.name}",
             features=np.concatenate([self.features, other.features]),
             labels=np.concatenate([self.labels, other.labels]),
-            units=Units(of=units, count=self.units.count + other.units.count, kind=self.units.kind),
+            units=Units(index=units, count=self.units.count + other.units.count, kind=self.units.kind),
         )
 
 
@@ -93,7 +104,9 @@ class Accuracy:
     images: int
 
 
-def fit(train: Labeled, *, rng: np.random.Generator, penalties: Sequence[float] = PENALTIES) -> Classifier:
+def fit_classifier(
+    train: LabeledFeatures, *, rng: np.random.Generator, penalties: Sequence[float] = PENALTIES
+) -> Classifier:
     """The classifier of these features, its penalty chosen among `penalties` by cross-validation over units.
 
     Raises:
@@ -114,9 +127,9 @@ def fit(train: Labeled, *, rng: np.random.Generator, penalties: Sequence[float] 
     return _fit(train.features, train.labels, classes, penalties[int(losses.argmin())])
 
 
-def accuracy(
+def measure_accuracy(
     classifier: Classifier,
-    test: Labeled,
+    test: LabeledFeatures,
     *,
     rng: np.random.Generator,
     level: float = LEVEL,
@@ -136,17 +149,17 @@ def accuracy(
     right = truth & (classifier.predict(test.features) == test.labels)[:, None]
     shares = right.sum(axis=0) / truth.sum(axis=0)
     value, units = float(shares.mean()), test.units
-    fewest = int(np.count_nonzero(sums(truth.astype(float), units), axis=0).min())
+    fewest = int(np.count_nonzero(unit_sums(truth.astype(float), units), axis=0).min())
     if fewest < 2 and units.kind == "patients":
         units = image_units(len(truth), note="resampled by image, as a label has a single patient: too narrow")
         fewest = int(truth.sum(axis=0).min())
-    hits, totals = sums(right.astype(float), units), sums(truth.astype(float), units)
+    hits, totals = unit_sums(right.astype(float), units), unit_sums(truth.astype(float), units)
     found = []
-    for draw in draws(units, replicates=replicates, rng=rng):
+    for draw in draw_units(units, replicates=replicates, rng=rng):
         there = totals[draw].sum(axis=0)
         if there.all():
             found.append(np.mean(hits[draw].sum(axis=0) / there))
-    shifts = widening(fewest, level=level) * (np.array(found or [value]) - value)
+    shifts = widening_factor(fewest, level=level) * (np.array(found or [value]) - value)
     low, high = np.clip(value + np.quantile(shifts, [(1 - level) / 2, (1 + level) / 2]), 0.0, 1.0)
     return Accuracy(
         by_label=dict(zip(classifier.classes.tolist(), shares.tolist(), strict=True)),
@@ -184,15 +197,15 @@ def _loss(log_p: NDArray[np.float64], labels: NDArray[np.str_], classes: NDArray
     return float(-np.mean([log_p[truth[:, k], k].mean() for k in range(len(classes)) if truth[:, k].any()]))
 
 
-def _folds(train: Labeled, classes: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.int64]:
+def _folds(train: LabeledFeatures, classes: NDArray[np.str_], rng: np.random.Generator) -> NDArray[np.int64]:
     """A fold for each image, whole units together; units are dealt label by label, so each label is in each fold."""
     label_of = np.zeros(train.units.count, dtype=np.int64)
-    label_of[train.units.of] = np.searchsorted(classes, train.labels)  # of a unit with several labels, the last
+    label_of[train.units.index] = np.searchsorted(classes, train.labels)  # of a unit with several labels, the last
     order = rng.permutation(train.units.count)
     order = order[np.argsort(label_of[order], kind="stable")]
     fold_of = np.empty(train.units.count, dtype=np.int64)
     fold_of[order] = np.arange(train.units.count) % FOLDS
-    folds = fold_of[train.units.of]
+    folds = fold_of[train.units.index]
     for label in classes:
         if len(np.unique(folds[train.labels == label])) < 2:
             raise HistosynthError(
@@ -202,7 +215,7 @@ def _folds(train: Labeled, classes: NDArray[np.str_], rng: np.random.Generator) 
     return folds
 
 
-def _same_labels(classes: NDArray[np.str_], test: Labeled) -> None:
+def _same_labels(classes: NDArray[np.str_], test: LabeledFeatures) -> None:
     here = set(test.labels.tolist())
     missing, unknown = sorted({*classes.tolist()} - here), sorted(here - {*classes.tolist()})
     if missing or unknown:

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
-from histosynth.metrics.extraction import Statistics
 from histosynth.metrics.frechet import frechet_distance
+from histosynth.metrics.statistics import Statistics
 from histosynth.stain import StainError, StainFit, normalizers, tissue_pixels
 from histosynth.stain.optical_density import to_density
 from histosynth.stain.two_stains import TARGET
@@ -68,11 +68,11 @@ def common_stains(reference: NDArray[np.uint8]) -> tuple[StainFit, bool]:
     Args:
         reference: pixels, (..., 3). Where Macenko's method cannot tell their stains, the usual target's stand in.
     """
-    fit = stain_fit(reference)
+    fit = fit_stains(reference)
     return (TARGET, False) if fit is None else (fit, True)
 
 
-def stain_fit(pixels: NDArray[np.uint8]) -> StainFit | None:
+def fit_stains(pixels: NDArray[np.uint8]) -> StainFit | None:
     """The stains of images or pixels, (..., 3), by Macenko's method; None where it cannot tell them."""
     try:
         found: Any = normalizers["macenko"].estimate(tissue_pixels(np.ascontiguousarray(pixels).reshape(-1, 3)))

@@ -32,16 +32,16 @@ from tqdm import tqdm
 
 from histosynth.stain.optical_density import to_density
 
-Images = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+LoadImages = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 """Gives the patches of these rows, (N, H, W, 3) with H = W, such as `Store.images`."""
 
 SYMMETRIES = (
     "as it is", "turned left", "turned upside down", "turned right",
     "mirrored", "turned left, mirrored", "turned upside down, mirrored", "turned right, mirrored",
 )  # fmt: skip
-"""What `turned` does, by number: quarter turns to the left, then mirrored left to right from 4 on."""
+"""What `apply_symmetry` does, by number: quarter turns to the left, then mirrored left to right from 4 on."""
 
-FLOOR, CEILING = 0.85, 0.9
+MIN_THRESHOLD, MAX_THRESHOLD = 0.85, 0.9
 """Bounds of a calibrated threshold."""
 
 _SIDE, _COARSE, _QUARTER, _SHIFT = 64, 16, 24, 4
@@ -104,13 +104,13 @@ class Threshold:
     reached: int = 0  # of them, how many would have counted as copies
 
 
-def turned(patches: NDArray[Any], symmetry: int) -> NDArray[Any]:
+def apply_symmetry(patches: NDArray[Any], symmetry: int) -> NDArray[Any]:
     """(N, H, W, …) patches under one of the eight `SYMMETRIES`."""
     rotated = np.rot90(patches, symmetry % 4, axes=(1, 2))
     return rotated[:, :, ::-1] if symmetry >= 4 else rotated
 
 
-def textures(images: Images, count: int, *, progress: "tqdm[Any] | None" = None) -> Textures:
+def compute_textures(images: LoadImages, count: int, *, progress: "tqdm[Any] | None" = None) -> Textures:
     """Textures of the patches of rows 0 to `count` - 1, read a block at a time; `progress` advances by patches."""
     values, textured = np.empty((count, _SIDE, _SIDE), np.int8), np.empty(count, np.float32)
     for start in range(0, count, _BLOCK):
@@ -121,7 +121,7 @@ def textures(images: Images, count: int, *, progress: "tqdm[Any] | None" = None)
     return Textures(values, textured)
 
 
-def nearest_patches(fake: Textures, train: Textures, *, progress: "tqdm[Any] | None" = None) -> Matches:
+def match_patches(fake: Textures, train: Textures, *, progress: "tqdm[Any] | None" = None) -> Matches:
     """The most similar training patch of each synthetic one, among all that are not plain."""
     row, symmetry = np.zeros((2, len(fake)), np.int64)
     similarity = np.full(len(fake), np.nan)
@@ -143,17 +143,17 @@ def nearest_patches(fake: Textures, train: Textures, *, progress: "tqdm[Any] | N
     return Matches(row, symmetry, similarity)
 
 
-def calibrate(held_out: Textures, train: Textures) -> Threshold:
+def calibrate_threshold(held_out: Textures, train: Textures) -> Threshold:
     """The threshold: the 0.999 quantile of what patches of other patients reach, kept between 0.85 and 0.9.
 
     Without the upper bound, held-out patches that are copies themselves (a leak) would hide those of the model.
     """
-    found = nearest_patches(held_out, train).similarity
+    found = match_patches(held_out, train).similarity
     found = found[~np.isnan(found)]
     if not len(found):
-        return Threshold(value=FLOOR)
+        return Threshold(value=MIN_THRESHOLD)
     quantile = float(np.quantile(found, 0.999))
-    value = min(max(quantile, FLOOR), CEILING)
+    value = min(max(quantile, MIN_THRESHOLD), MAX_THRESHOLD)
     return Threshold(value=value, quantile=quantile, n=len(found), reached=int(np.count_nonzero(found >= value)))
 
 
@@ -201,7 +201,7 @@ def _coarse(values: NDArray[np.int8]) -> NDArray[np.float32]:
 def _candidates(values: NDArray[np.int8], coarse: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(N, 8) places in `coarse`, and the symmetry under which each correlates best."""
     # The synthetic patch is turned back, which is cheaper: what is mirrored undoes itself, a turn does not.
-    views = [_coarse(turned(values, s if s >= 4 else -s % 4)) for s in range(len(SYMMETRIES))]
+    views = [_coarse(apply_symmetry(values, s if s >= 4 else -s % 4)) for s in range(len(SYMMETRIES))]
     highest = views[0] @ coarse.T
     for view in views[1:]:
         np.maximum(highest, view @ coarse.T, out=highest)
@@ -218,7 +218,7 @@ def _compare(
     for symmetry in range(len(SYMMETRIES)):
         which, column = np.nonzero(symmetries == symmetry)
         if len(which):
-            likeness[which, column] = similarity(fake[which], turned(train[rows[which, column]], symmetry))
+            likeness[which, column] = similarity(fake[which], apply_symmetry(train[rows[which, column]], symmetry))
     return likeness
 
 

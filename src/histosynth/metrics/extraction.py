@@ -1,79 +1,15 @@
-"""From images to features, and from features to the statistics that distances are made of."""
+"""Features of the images of a store, through an extractor."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import lapack
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.extractors import FEATURES, FeatureExtractor, ManyOutputs, outputs_of
-from histosynth.metrics.features import feature_array
+from histosynth.metrics.extractors import FEATURES, FeatureExtractor, MultiOutputExtractor, output_widths
 from histosynth.store.store import Store
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and covariance of `n` feature vectors, in float64. The covariance is kept as its factor: Σ = FᵀF."""
-
-    mean: NDArray[np.float64]  # (D,)
-    factor: NDArray[np.float64]  # (R, D), R <= D
-    n: int
-
-    @property
-    def dimension(self) -> int:
-        """D, the number of features."""
-        return self.mean.size
-
-    @property
-    def covariance(self) -> NDArray[np.float64]:
-        """The (D, D) covariance, with the divisor n - 1."""
-        return self.factor.T @ self.factor
-
-    @classmethod
-    def of(cls, features: ArrayLike) -> "Statistics":
-        """Statistics of (N, D) features.
-
-        Raises:
-            HistosynthError: fewer than two rows, or a value that is not finite.
-        """
-        x = feature_array(features, name="given", least=2, reason="a covariance").astype(np.float64)
-        n, mean = len(x), x.mean(axis=0)
-        x -= mean
-        x /= np.sqrt(n - 1)
-        if n > x.shape[1]:  # the same Σ in D rows
-            triangle = _cholesky(x.T @ x)
-            x = np.asarray(np.linalg.qr(x, mode="r")) if triangle is None else triangle
-        return cls(mean, x, n)
-
-    @classmethod
-    def from_moments(cls, mean: ArrayLike, covariance: ArrayLike, *, n: int) -> "Statistics":
-        """Statistics of a mean (D,) and a symmetric, positive semidefinite covariance (D, D), as others store them.
-
-        Raises:
-            HistosynthError: shapes that do not fit, or a value that is not finite.
-        """
-        mean, symmetric = np.asarray(mean, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
-        if mean.ndim != 1 or symmetric.shape != (len(mean), len(mean)):
-            raise HistosynthError(f"a mean of shape {mean.shape} has no covariance of shape {symmetric.shape}")
-        if not np.isfinite(mean).all() or not np.isfinite(symmetric).all():
-            raise HistosynthError("the mean or covariance holds values that are not finite; make the statistics again")
-        factor = _cholesky(symmetric)
-        if factor is None:
-            values, vectors = np.linalg.eigh(symmetric)
-            factor = np.sqrt(values.clip(min=0))[:, None] * vectors.T
-        return cls(mean, factor, n)
-
-
-def _cholesky(symmetric: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """R (D, D) with RᵀR = Σ, several times as fast as other factors; None where Σ is too near singular for it."""
-    upper, failed = lapack.dpotrf(symmetric.T, clean=True)
-    if failed or lapack.dpocon(upper, np.abs(symmetric).sum(axis=0).max())[0] < 1e-11:  # 1 / condition number
-        return None
-    return np.asarray(upper, dtype=np.float64)
 
 
 def extract_features(
@@ -109,7 +45,7 @@ def extract_outputs(
     Raises:
         HistosynthError: as for `extract_features`, or the extractor has no such output.
     """
-    widths = outputs_of(extractor)
+    widths = output_widths(extractor)
     for name in outputs:
         if name not in widths:
             raise HistosynthError(f"the extractor {extractor.name} gives no {name}; it gives {', '.join(widths)}")
@@ -117,7 +53,11 @@ def extract_outputs(
     for start in range(0, len(rows), batch):
         block = slice(start, start + batch)
         images = store.images(rows[block])
-        given = extractor.activations(images) if isinstance(extractor, ManyOutputs) else {FEATURES: extractor(images)}
+        given = (
+            extractor.activations(images)
+            if isinstance(extractor, MultiOutputExtractor)
+            else {FEATURES: extractor(images)}
+        )
         for name, values in found.items():
             values[block] = given[name]
         progress.update(len(images))

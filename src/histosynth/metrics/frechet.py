@@ -15,8 +15,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.extraction import Statistics
-from histosynth.metrics.features import check_dimensions, feature_array
+from histosynth.metrics.features import check_dimensions, feature_array, feature_pair
+from histosynth.metrics.statistics import Statistics
+from histosynth.metrics.uncertainty import (
+    LEVEL,
+    REPLICATES,
+    Interval,
+    Units,
+    image_units,
+    resampled_shifts,
+    shift_quantiles,
+)
 
 
 def frechet_distance(real: Statistics, fake: Statistics) -> float:
@@ -38,6 +47,35 @@ def frechet_distance(real: Statistics, fake: Statistics) -> float:
     if np.sum(rounding / np.sqrt(squares.clip(min=max(rounding, np.finfo(np.float64).tiny)))) > 1e-7 * distance:
         distance = apart - 2.0 * float(np.sum(np.linalg.svd(product, compute_uv=False)))
     return max(0.0, distance)  # rounding alone can take it below zero
+
+
+def frechet_interval(
+    real: ArrayLike,
+    fake: ArrayLike,
+    *,
+    real_units: Units,
+    fake_units: Units | None = None,
+    rng: np.random.Generator,
+    level: float = LEVEL,
+    replicates: int = REPLICATES,
+) -> Interval:
+    """Fréchet distance of (N, D) real and (M, D) fake features, and its interval at these numbers of both.
+
+    `fake_units` are single images where not given. Where two equal distributions are compared, the first-order term
+    vanishes, and what is left of it is wider than need be.
+
+    Raises:
+        HistosynthError: features that are not finite, too few, or of different numbers; units of another number.
+    """
+    x, y = feature_pair(real, fake, least=2, reason="a Fréchet distance")
+    a, b = Statistics.of(x), Statistics.of(y)
+    value = frechet_distance(a, b)
+    shifts = resampled_shifts(frechet_influence(x, other=b), real_units, level=level, replicates=replicates, rng=rng)
+    shifts += resampled_shifts(
+        frechet_influence(y, other=a), fake_units or image_units(len(y)), level=level, replicates=replicates, rng=rng
+    )
+    low, high = value + shift_quantiles(shifts, level)
+    return Interval(value=value, low=max(0.0, float(low)), high=float(high), level=level, note=real_units.note)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,9 @@ k(x, y) = (xᵀy / D + 1)³
 MMD² = Σ_{i≠j} k(xᵢ, xⱼ) / n(n-1) + Σ_{i≠j} k(yᵢ, yⱼ) / m(m-1) - 2 Σ k(xᵢ, yⱼ) / nm
 
 Unbiased for independent images at any n, and so, unlike the Fréchet distance, fit for few; it can be below zero.
-Two ways to report it: `kernel_distance` uses every pair, with an interval by the delete-one jackknife (one patient on
+Two ways to report it: `kid_interval` uses every pair, with an interval by the delete-one jackknife (one patient on
 the real side, one image on the synthetic side), exact in its leave-outs and conservative near zero; and
-`kernel_distance_subsets` gives the mean and deviation over random subsets that papers quote, 100 of 1000 images, whose
+`kid_of_subsets` gives the mean and deviation over random subsets that papers quote, 100 of 1000 images, whose
 deviation is that of a subset of 1000, not the standard error of the mean.
 """
 
@@ -19,13 +19,13 @@ from scipy import stats
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics.features import Floats, feature_pair
-from histosynth.metrics.uncertainty import LEVEL, Interval, Units, image_units, sums
+from histosynth.metrics.uncertainty import LEVEL, Interval, Units, image_units, unit_sums
 
 _BLOCK = 1024  # rows of the kernel matrix held at a time
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubsetDistance:
+class SubsetKID:
     """Mean and standard deviation (divisor: their number) over subsets."""
 
     mean: float
@@ -34,7 +34,7 @@ class SubsetDistance:
     size: int
 
 
-def kernel_distance(
+def kid_interval(
     real: ArrayLike, fake: ArrayLike, *, real_units: Units | None = None, level: float = LEVEL
 ) -> Interval:
     """MMD² of all (N, D) real and (M, D) fake features, with Student's interval of the jackknife's standard error.
@@ -54,8 +54,8 @@ def kernel_distance(
     n, m, across = len(x), len(y), float(across_x.sum())
     value = own_x.mean + own_y.mean - 2 * across / (n * m)
     fewer_x, fewer_y = n - own_x.sizes, m - own_y.sizes
-    without_x = own_x.left_out - 2 * (across - sums(across_x, real_units)) / (fewer_x * m)
-    without_y = own_y.left_out - 2 * (across - sums(across_y, fake_units)) / (n * fewer_y)
+    without_x = own_x.left_out - 2 * (across - unit_sums(across_x, real_units)) / (fewer_x * m)
+    without_y = own_y.left_out - 2 * (across - unit_sums(across_y, fake_units)) / (n * fewer_y)
     variances = [max((len(w) - 1) * float(np.var(w)), np.finfo(np.float64).tiny) for w in (without_x, without_y)]
     variance = sum(variances)
     # Welch & Satterthwaite: the degrees of freedom of a sum of variances, each of its own number of units.
@@ -64,9 +64,9 @@ def kernel_distance(
     return Interval(value=value, low=value - reach, high=value + reach, level=level, note=real_units.note)
 
 
-def kernel_distance_subsets(
+def kid_of_subsets(
     real: ArrayLike, fake: ArrayLike, *, rng: np.random.Generator, subsets: int = 100, size: int = 1000
-) -> SubsetDistance:
+) -> SubsetKID:
     """MMD² of random subsets of `size` images of each side, drawn without replacement within a subset.
 
     Raises:
@@ -79,7 +79,7 @@ def kernel_distance_subsets(
         b = y[rng.choice(len(y), size, replace=False)]
         inner = sum(_total(z, z) - float(np.sum(_diagonal(z))) for z in (a, b))
         found.append(inner / (size * (size - 1)) - 2 * _total(a, b) / size**2)
-    return SubsetDistance(mean=float(np.mean(found)), deviation=float(np.std(found)), subsets=subsets, size=size)
+    return SubsetKID(mean=float(np.mean(found)), deviation=float(np.std(found)), subsets=subsets, size=size)
 
 
 class _Side:
@@ -90,8 +90,8 @@ class _Side:
         for block, kernel in _kernel(x, x):
             rows[block] = kernel.sum(axis=1)
         rows -= diagonal
-        self.sizes = sums(np.ones(len(x)), units)
-        order = np.split(np.argsort(units.of, kind="stable"), np.cumsum(self.sizes).astype(int)[:-1])
+        self.sizes = unit_sums(np.ones(len(x)), units)
+        order = np.split(np.argsort(units.index, kind="stable"), np.cumsum(self.sizes).astype(int)[:-1])
         within = np.array([_total(x[i], x[i]) - diagonal[i].sum() if len(i) > 1 else 0.0 for i in order])
         n, left = len(x), len(x) - self.sizes
         if left.min() < 2:
@@ -100,7 +100,7 @@ class _Side:
                 "its interval needs 2 or more; resample by image"
             )
         self.mean = float(rows.sum()) / (n * (n - 1))
-        self.left_out = (rows.sum() - 2 * sums(rows, units) + within) / (left * (left - 1))
+        self.left_out = (rows.sum() - 2 * unit_sums(rows, units) + within) / (left * (left - 1))
 
 
 def _kernel(a: Floats, b: Floats) -> Iterator[tuple[slice, NDArray[np.float64]]]:

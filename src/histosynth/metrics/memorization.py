@@ -29,14 +29,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata
 
-LEAST = 20
+MIN_PATCHES = 20
 """Synthetic patches that a cell needs, and held-out and synthetic ones that the test needs at all."""
 
 _BLOCK_BYTES = 64 * 2**20  # of distances held at a time
 _PER_CELL, _MOST_CELLS = 100, 10
 _ROUNDS = 30
 
-Features = NDArray[np.float32]  # (N, D)
+FeatureArray = NDArray[np.float32]  # (N, D)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Closeness:
     note: str | None = None  # why a figure is missing
 
 
-def nearest(
+def nearest_neighbors(
     points: ArrayLike, reference: ArrayLike, *, others: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Row of the nearest reference (M, D) to each point (N, D), and its distance; memory is bounded.
@@ -97,10 +97,10 @@ def nearest(
 def authenticity(fake: ArrayLike, train: ArrayLike) -> float:
     """Share in [0, 1] of the authentic among (N, D) synthetic features, given (M >= 2, D) training features."""
     reference = np.asarray(train, dtype=np.float32)
-    rows, distances = nearest(fake, reference)
+    rows, distances = nearest_neighbors(fake, reference)
     asked, places = np.unique(rows, return_inverse=True)
     order = np.concatenate([asked, np.setdiff1d(np.arange(len(reference)), asked)])
-    _, own = nearest(reference[asked], reference[order], others=True)
+    _, own = nearest_neighbors(reference[asked], reference[order], others=True)
     return float(np.mean(distances >= own[places]))
 
 
@@ -113,24 +113,24 @@ def data_copying(
         ValueError: fewer than 20 synthetic or held-out patches, or no cell with 20 synthetic and any held-out ones.
     """
     q, p, t = (np.asarray(x, dtype=np.float32) for x in (fake, held_out, train))
-    if min(len(p), len(q)) < LEAST or not len(t):
-        raise ValueError(f"needs {LEAST} synthetic and held-out patches, found {len(q)} and {len(p)}")
+    if min(len(p), len(q)) < MIN_PATCHES or not len(t):
+        raise ValueError(f"needs {MIN_PATCHES} synthetic and held-out patches, found {len(q)} and {len(p)}")
     count = cells or min(max(1, min(len(p), len(q)) // _PER_CELL), _MOST_CELLS)
     centers = k_means(t, min(count, len(t)), rng=np.random.default_rng(seed))
-    of_q, of_p, of_t = (nearest(x, centers)[0] for x in (q, p, t))
+    of_q, of_p, of_t = (nearest_neighbors(x, centers)[0] for x in (q, p, t))
     weights, scores, shares = [], [], []
     for cell in range(len(centers)):
         here_q, here_p, here_t = q[of_q == cell], p[of_p == cell], t[of_t == cell]
         m, n = len(here_q), len(here_p)
-        if m < LEAST or not n or not len(here_t):
+        if m < MIN_PATCHES or not n or not len(here_t):
             continue
-        ranks = rankdata(np.concatenate([nearest(x, here_t)[1] for x in (here_q, here_p)]))
+        ranks = rankdata(np.concatenate([nearest_neighbors(x, here_t)[1] for x in (here_q, here_p)]))
         u = ranks[:m].sum() - m * (m + 1) / 2
         weights.append(n / len(p))
         scores.append((u - m * n / 2) / np.sqrt(m * n * (m + n + 1) / 12))
         shares.append(1 - u / (m * n))
     if not weights:
-        raise ValueError(f"no cell has {LEAST} synthetic patches and a held-out one; the two lie in different places")
+        raise ValueError(f"no cell has {MIN_PATCHES} synthetic patches and a held-out one: the two do not overlap")
     w = np.array(weights) / np.sum(weights)
     c_t = float(w @ scores)
     z = c_t / float(np.sqrt(w @ w))
@@ -140,16 +140,16 @@ def data_copying(
     )  # fmt: skip
 
 
-def k_means(points: Features, count: int, *, rng: np.random.Generator) -> Features:
+def k_means(points: FeatureArray, count: int, *, rng: np.random.Generator) -> FeatureArray:
     """`count` centers or fewer of (N, D) points, by Lloyd's rounds from k-means++ (Arthur & Vassilvitskii 2007)."""
     centers = points[[rng.integers(len(points))]]
     while len(centers) < count:
-        squared = nearest(points, centers)[1] ** 2
+        squared = nearest_neighbors(points, centers)[1] ** 2
         if not squared.any():  # fewer distinct points than cells
             break
         centers = np.concatenate([centers, points[[rng.choice(len(points), p=squared / squared.sum())]]])
     for _ in range(_ROUNDS):
-        cell = nearest(points, centers)[0]
+        cell = nearest_neighbors(points, centers)[0]
         moved = np.stack([points[cell == k].mean(axis=0) for k in np.unique(cell)])
         if moved.shape == centers.shape and np.array_equal(moved, centers):
             break
@@ -157,7 +157,7 @@ def k_means(points: Features, count: int, *, rng: np.random.Generator) -> Featur
     return centers
 
 
-def closeness(fake: Features, held_out: Features, train: Features, *, seed: int = 0) -> Closeness:
+def measure_closeness(fake: FeatureArray, held_out: FeatureArray, train: FeatureArray, *, seed: int = 0) -> Closeness:
     """Both measures of `fake`, or in the note why one is missing."""
     found = Closeness(n=len(fake), n_train=len(train))
     if not len(fake) or len(train) < 2:
@@ -169,8 +169,8 @@ def closeness(fake: Features, held_out: Features, train: Features, *, seed: int 
         return replace(found, note=f"C_T not measured: {error}")
 
 
-def controls(
-    held_out: Features, train: Features, *, patients: Sequence[str | None], n: int, seed: int = 0
+def measure_controls(
+    held_out: FeatureArray, train: FeatureArray, *, patients: Sequence[str | None], n: int, seed: int = 0
 ) -> tuple[Closeness, Closeness]:
     """About `n` training patches in the place of the synthetic ones: of whole patients, and drawn at random.
 
@@ -188,7 +188,7 @@ def controls(
     wanted = min(n, len(train) // 4)
     drawn = np.zeros(len(train), bool)
     drawn[rng.permutation(len(train))[:wanted]] = True
-    by_patch = closeness(train[drawn], held_out, train[~drawn], seed=seed)
+    by_patch = measure_closeness(train[drawn], held_out, train[~drawn], seed=seed)
 
     names = np.array([name or "" for name in patients], dtype=str)
     taken = np.zeros(len(train), bool)
@@ -200,4 +200,4 @@ def controls(
         note = "no patient has half of them or fewer" if names.any() else "they name no patient"
         note = f"not measured: {len(train)} training patches, and {note}"
         return Closeness(n=0, n_train=len(train), note=note), by_patch
-    return closeness(train[taken], held_out, train[~taken], seed=seed), by_patch
+    return measure_closeness(train[taken], held_out, train[~taken], seed=seed), by_patch

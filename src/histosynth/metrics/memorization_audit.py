@@ -12,16 +12,16 @@ from histosynth.errors import HistosynthError
 from histosynth.metrics.copies import (
     SYMMETRIES,
     Copy,
-    Images,
+    LoadImages,
     Threshold,
-    calibrate,
+    calibrate_threshold,
+    compute_textures,
     find_copies,
-    nearest_patches,
-    textures,
+    match_patches,
 )
-from histosynth.metrics.memorization import Closeness, closeness, controls
+from histosynth.metrics.memorization import Closeness, measure_closeness, measure_controls
 
-SHOWN = 12
+N_CLOSEST = 12
 """Pairs that are named though they may be no copies."""
 
 
@@ -30,7 +30,7 @@ class Patches:
     """One side. Pixels are compared for all patches; features may be those of some of them."""
 
     ids: Sequence[str]
-    images: Images
+    images: LoadImages
     features: NDArray[np.float32]  # (n, D)
     patients: Sequence[str | None] = ()  # of each row of the features; of training patches
 
@@ -44,7 +44,7 @@ class Pair(Copy):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Audit:
+class MemorizationAudit:
     """What was found. Features: `synthetic`, beside two controls that are real. Pixels: the rest."""
 
     n_train: int
@@ -67,7 +67,9 @@ class Audit:
         return {**found, "copies": list(found["copies"]), "closest": list(found["closest"])}
 
 
-def audit(*, train: Patches, held_out: Patches, fake: Patches, seed: int = 0, progress: bool = False) -> Audit:
+def audit_memorization(
+    *, train: Patches, held_out: Patches, fake: Patches, seed: int = 0, progress: bool = False
+) -> MemorizationAudit:
     """Compare synthetic with training patches in features and in pixels.
 
     Held-out patches may be none: then C_T is not measured (the notes say so) and the threshold is the lower bound.
@@ -82,35 +84,35 @@ def audit(*, train: Patches, held_out: Patches, fake: Patches, seed: int = 0, pr
     Raises:
         HistosynthError: no training or no synthetic patches.
     """
-    for side, name, mend in (
+    for side, name, remedy in (
         (train, "training", "give the store that the model was trained on"),
         (fake, "synthetic", "sample some with `histosynth sample`"),
     ):
         if not len(side.ids):
-            raise HistosynthError(f"no {name} patches, so copies cannot be looked for; {mend}")
+            raise HistosynthError(f"no {name} patches, so copies cannot be looked for; {remedy}")
     total = len(train.ids) + 2 * len(fake.ids) + len(held_out.ids)
     with tqdm(total=total, desc="copies", unit="patch", disable=not progress) as bar:
-        seen = {name: textures(side.images, len(side.ids), progress=bar)
+        seen = {name: compute_textures(side.images, len(side.ids), progress=bar)
                 for name, side in (("train", train), ("held_out", held_out), ("fake", fake))}  # fmt: skip
-        threshold = calibrate(seen["held_out"], seen["train"])
-        matches = nearest_patches(seen["fake"], seen["train"], progress=bar)
+        threshold = calibrate_threshold(seen["held_out"], seen["train"])
+        matches = match_patches(seen["fake"], seen["train"], progress=bar)
     pairs = [
         Pair(**asdict(copy), fake_id=fake.ids[copy.fake_row], train_id=train.ids[copy.train_row])
         for copy in find_copies(matches, threshold=-1)
     ]
-    by_patient, by_patch = controls(
+    by_patient, by_patch = measure_controls(
         held_out.features, train.features, patients=train.patients, n=len(fake.features), seed=seed
     )
-    return Audit(
+    return MemorizationAudit(
         n_train=len(train.ids),
         n_held_out=len(held_out.ids),
         n_fake=len(fake.ids),
-        synthetic=closeness(fake.features, held_out.features, train.features, seed=seed),
+        synthetic=measure_closeness(fake.features, held_out.features, train.features, seed=seed),
         left_out_patients=by_patient,
         left_out_patches=by_patch,
         plain_train=int(np.count_nonzero(~seen["train"].can_be_copied)),
         plain_fake=int(np.count_nonzero(~seen["fake"].can_be_compared)),
         threshold=threshold,
         copies=tuple(pair for pair in pairs if pair.similarity >= threshold.value),
-        closest=tuple(pairs[:SHOWN]),
+        closest=tuple(pairs[:N_CLOSEST]),
     )

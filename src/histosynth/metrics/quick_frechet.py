@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from histosynth.metrics.extraction import Statistics, extract_features
+from histosynth.metrics.extraction import extract_features
 from histosynth.metrics.extractors import FeatureExtractor
 from histosynth.metrics.frechet import frechet_distance
+from histosynth.metrics.statistics import Statistics
 from histosynth.store.store import Store
 
 

@@ -24,20 +24,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.extraction import Statistics
-from histosynth.metrics.features import feature_pair
-from histosynth.metrics.frechet import frechet_distance, frechet_influence
 
 LEVEL = 0.95
 REPLICATES = 1000
-FEWEST_PATIENTS = 5  # below, percentiles over patients mean little
+MIN_PATIENTS = 5  # below, percentiles over patients mean little
 
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
     """What is drawn when a side is resampled: whole patients, or single images."""
 
-    of: NDArray[np.int64]  # (N,) the unit of each image, 0 ... count - 1
+    index: NDArray[np.int64]  # (N,) unit of each image, 0 ... count - 1
     count: int
     kind: Literal["patients", "images"]
     note: str | None = None  # why images were taken where patients were asked for
@@ -56,19 +53,19 @@ class Interval:
 
 def image_units(images: int, *, note: str | None = None) -> Units:
     """Each image for itself: right for synthetic ones, each of its own seed."""
-    return Units(of=np.arange(images), count=images, kind="images", note=note)
+    return Units(index=np.arange(images), count=images, kind="images", note=note)
 
 
 def patient_units(patients: Sequence[str | None]) -> Units:
     """Patients of the images (N,); single images, with a note, where a patient is not named or there are under five."""
     if None in patients:
         return image_units(len(patients), note="resampled by image, for want of patients' names: too narrow")
-    names, of = np.unique(np.array(patients, dtype=str), return_inverse=True)
-    if len(names) < FEWEST_PATIENTS:
+    names, index = np.unique(np.array(patients, dtype=str), return_inverse=True)
+    if len(names) < MIN_PATIENTS:
         found = "is only 1 patient" if len(names) == 1 else f"are only {len(names)} patients"
         few = f"resampled by image, as there {found}: too narrow"
         return image_units(len(patients), note=few)
-    return Units(of=of.astype(np.int64), count=len(names), kind="patients")
+    return Units(index=index.astype(np.int64), count=len(names), kind="patients")
 
 
 def mean_interval(
@@ -79,8 +76,8 @@ def mean_interval(
     The interval of values that are all alike has no width, which for few images is too little.
     """
     x = np.asarray(values, dtype=np.float64)
-    shifts = _shifts(x, units, level=level, replicates=replicates, rng=rng)
-    low, high = x.mean() + _quantiles(shifts, level)
+    shifts = resampled_shifts(x, units, level=level, replicates=replicates, rng=rng)
+    low, high = x.mean() + shift_quantiles(shifts, level)
     return Interval(
         value=float(x.mean()),
         low=float(max(low, x.min())),  # no mean lies beyond them
@@ -90,54 +87,25 @@ def mean_interval(
     )
 
 
-def frechet_interval(
-    real: ArrayLike,
-    fake: ArrayLike,
-    *,
-    real_units: Units,
-    fake_units: Units | None = None,
-    rng: np.random.Generator,
-    level: float = LEVEL,
-    replicates: int = REPLICATES,
-) -> Interval:
-    """Fréchet distance of (N, D) real and (M, D) fake features, and its interval at these numbers of both.
-
-    `fake_units` are single images where not given. Where two equal distributions are compared, the first-order term
-    vanishes, and what is left of it is wider than need be.
-
-    Raises:
-        HistosynthError: features that are not finite, too few, or of different numbers; units of another number.
-    """
-    x, y = feature_pair(real, fake, least=2, reason="a Fréchet distance")
-    a, b = Statistics.of(x), Statistics.of(y)
-    value = frechet_distance(a, b)
-    shifts = _shifts(frechet_influence(x, other=b), real_units, level=level, replicates=replicates, rng=rng)
-    shifts += _shifts(
-        frechet_influence(y, other=a), fake_units or image_units(len(y)), level=level, replicates=replicates, rng=rng
-    )
-    low, high = value + _quantiles(shifts, level)
-    return Interval(value=value, low=max(0.0, float(low)), high=float(high), level=level, note=real_units.note)
-
-
-def sums(values: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
+def unit_sums(values: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
     """Sums (count,) or (count, C) of values (N,) or (N, C) over each unit.
 
     Raises:
         HistosynthError: the units are of another number of images.
     """
-    if len(values) != len(units.of):
-        raise HistosynthError(f"units of {len(units.of)} images do not fit values of {len(values)}")
+    if len(values) != len(units.index):
+        raise HistosynthError(f"units of {len(units.index)} images do not fit values of {len(values)}")
     total = np.zeros((units.count, *values.shape[1:]))
-    np.add.at(total, units.of, values)
+    np.add.at(total, units.index, values)
     return total
 
 
-def draws(units: Units, *, replicates: int, rng: np.random.Generator) -> "list[NDArray[np.int64]]":
+def draw_units(units: Units, *, replicates: int, rng: np.random.Generator) -> "list[NDArray[np.int64]]":
     """For each replicate the numbers of the units drawn, with replacement."""
     return [rng.integers(units.count, size=units.count) for _ in range(replicates)]
 
 
-def widening(units: int, *, level: float) -> float:
+def widening_factor(units: int, *, level: float) -> float:
     """How much wider than its percentiles a bootstrap interval of so few units must be (Hesterberg 2015)."""
     if units < 2:
         raise HistosynthError(f"an interval needs two or more units to resample, found {units}; add images")
@@ -145,14 +113,15 @@ def widening(units: int, *, level: float) -> float:
     return float(stats.t.ppf(tail, units - 1) / stats.norm.ppf(tail) * np.sqrt(units / (units - 1)))
 
 
-def _shifts(
+def resampled_shifts(
     values: NDArray[np.float64], units: Units, *, level: float, replicates: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Resampled means less the mean, widened."""
-    totals = sums(np.stack([values, np.ones(len(values))], axis=1), units)
-    picked = np.array([totals[draw].sum(axis=0) for draw in draws(units, replicates=replicates, rng=rng)])
-    return np.asarray(widening(units.count, level=level) * (picked[:, 0] / picked[:, 1] - values.mean()))
+    """Return the resampled means minus the mean (replicates,), widened for the number of units."""
+    totals = unit_sums(np.stack([values, np.ones(len(values))], axis=1), units)
+    picked = np.array([totals[draw].sum(axis=0) for draw in draw_units(units, replicates=replicates, rng=rng)])
+    return np.asarray(widening_factor(units.count, level=level) * (picked[:, 0] / picked[:, 1] - values.mean()))
 
 
-def _quantiles(shifts: NDArray[np.float64], level: float) -> NDArray[np.float64]:
+def shift_quantiles(shifts: NDArray[np.float64], level: float) -> NDArray[np.float64]:
+    """Return the lower and the upper quantile that bound `level` of the shifts."""
     return np.asarray(np.quantile(shifts, [(1 - level) / 2, (1 + level) / 2]), dtype=np.float64)

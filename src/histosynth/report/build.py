@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from histosynth.config import EvaluateSettings
 from histosynth.metrics.cache import cache_directory, cached_outputs
-from histosynth.metrics.extractors import FeatureExtractor, build_extractor, outputs_of
+from histosynth.metrics.extractors import FeatureExtractor, build_extractor, output_widths
 from histosynth.report.activations import Activations, Outputs
 from histosynth.report.charts import draw_figures
 from histosynth.report.comparison import compare
@@ -123,6 +123,6 @@ def _activations(
                 batch=settings.batch,
                 progress=bar,
                 cache=cache,
-                outputs=list(outputs_of(extractor)),
+                outputs=list(output_widths(extractor)),
             )
     return Activations(plan=planned, outputs=outputs)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from histosynth.metrics.extraction import Statistics
-from histosynth.metrics.frechet import Extrapolation, frechet_distance, frechet_infinity
+from histosynth.metrics.frechet import Extrapolation, frechet_distance, frechet_infinity, frechet_interval
 from histosynth.metrics.inception_score import InceptionScore, adm_splits, inception_score
-from histosynth.metrics.kid import kernel_distance
+from histosynth.metrics.kid import kid_interval
 from histosynth.metrics.manifold import membership
-from histosynth.metrics.uncertainty import Interval, frechet_interval, mean_interval
+from histosynth.metrics.statistics import Statistics
+from histosynth.metrics.uncertainty import Interval, mean_interval
 from histosynth.report.activations import Activations
 from histosynth.report.sides import SEED, SideName
 
@@ -139,7 +139,7 @@ def _measure(
         x, y = (activations.of(side, labels, output=SPATIAL) for side in (b, a))
         measures["spatial_frechet_distance"] = frechet_interval(x, y, real_units=real_units, fake_units=units, rng=rng)
     if min(len(first), len(second)) >= _LEAST_KERNEL:
-        measures["kernel_distance"] = kernel_distance(second, first, real_units=real_units)
+        measures["kernel_distance"] = kid_interval(second, first, real_units=real_units)
     measures |= {
         "precision": mean_interval(inside.fake_inside, units=units, rng=rng),
         "recall": mean_interval(inside.real_inside, units=real_units, rng=rng),

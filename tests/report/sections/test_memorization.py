@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from histosynth import cli
 from histosynth.cli.evaluate import COPIES_FOUND
-from histosynth.metrics.copies import turned
+from histosynth.metrics.copies import apply_symmetry
 from histosynth.report import build
 from histosynth.report.sections.memorization import section as memorization_section
 from histosynth.store.part import Patch
@@ -38,7 +38,7 @@ TRAIN, HELD_OUT, MADE = (
 
 def planted() -> list[Patch]:
     """The fourth is training patch 9, mirrored and with noise."""
-    image = turned(TRAIN[9].image[None], 4)[0] + np.random.default_rng(0).normal(0, 3, (PX, PX, 3))
+    image = apply_symmetry(TRAIN[9].image[None], 4)[0] + np.random.default_rng(0).normal(0, 3, (PX, PX, 3))
     copy = replace(MADE[3], image=image.clip(0, 255).astype(np.uint8))
     return [*MADE[:3], copy, *MADE[4:]]
 

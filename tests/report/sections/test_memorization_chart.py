@@ -3,14 +3,14 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from histosynth.metrics.copies import Copy, turned
+from histosynth.metrics.copies import Copy, apply_symmetry
 from histosynth.report.sections.memorization.chart import pair_sheet
 
 
 def test_pairs_are_turned_alike_and_a_copy_leaves_no_difference():
     rng = np.random.default_rng(0)
     train = rng.integers(0, 256, (5, 16, 16, 3)).astype(np.uint8)
-    fake = np.concatenate([turned(train[[3]], 5), turned(train[[1]], 2) // 2])
+    fake = np.concatenate([apply_symmetry(train[[3]], 5), apply_symmetry(train[[1]], 2) // 2])
     pairs = [
         Copy(fake_row=0, train_row=3, symmetry=5, similarity=1.0),
         Copy(fake_row=1, train_row=1, symmetry=2, similarity=0.9),
@@ -25,5 +25,5 @@ def test_pairs_are_turned_alike_and_a_copy_leaves_no_difference():
     assert np.array_equal(made[::5, ::5], fake[0])
     assert (difference == 255).all()
     below = sheet[84:, 168:248][::5, ::5].astype(int)
-    apart = np.abs(fake[1].astype(int) - turned(train[[1]], 2)[0])
+    apart = np.abs(fake[1].astype(int) - apply_symmetry(train[[1]], 2)[0])
     assert np.array_equal(below, np.stack([255 - np.minimum(3 * apart.max(axis=2), 255)] * 3, axis=2))

@@ -3,8 +3,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from histosynth.metrics.morphology import FEATURES, Morphology, Nuclei
-from histosynth.metrics.morphology.shapes import NUCLEUS
+from histosynth.metrics.morphology import MORPHOLOGY_FEATURES, Morphology, Nuclei
+from histosynth.metrics.morphology.shapes import NUCLEUS_DTYPE
 from histosynth.report.charts import ACCENT
 from histosynth.report.sections.morphology.chart import draw_nuclei, morphology_chart
 
@@ -34,8 +34,8 @@ def test_a_line_one_pixel_thin_runs_inside_the_nucleus_and_changes_nothing_else(
 
 def morphology(n: int, seed: int) -> Morphology:
     rng = np.random.default_rng(seed)
-    table = np.empty(n, NUCLEUS)
-    for name in NUCLEUS.names:
+    table = np.empty(n, NUCLEUS_DTYPE)
+    for name in NUCLEUS_DTYPE.names:
         table[name] = rng.random(n)
     return Morphology(nuclei=table, patch=np.zeros(n, np.int64), density_per_mm2=rng.random(min(n, 3)), assumed_mpp=0)
 
@@ -47,12 +47,12 @@ def test_the_chart_shows_the_sides_there_are():
     accent = np.array([int(ACCENT[i : i + 2], 16) for i in (1, 3, 5)])
     assert not (without == accent).all(axis=2).any()
     drawn = np.flatnonzero((given == accent).all(axis=2).any(axis=0))
-    width = given.shape[1] / len(FEATURES)
-    assert {int(x // width) for x in drawn} == set(range(len(FEATURES)))  # a curve in every panel
+    width = given.shape[1] / len(MORPHOLOGY_FEATURES)
+    assert {int(x // width) for x in drawn} == set(range(len(MORPHOLOGY_FEATURES)))  # a curve in every panel
 
 
 def test_sides_without_nuclei_are_a_chart_without_curves():
-    empty = Morphology(nuclei=np.empty(0, NUCLEUS), patch=np.empty(0, np.int64), density_per_mm2=np.zeros(4),
+    empty = Morphology(nuclei=np.empty(0, NUCLEUS_DTYPE), patch=np.empty(0, np.int64), density_per_mm2=np.zeros(4),
                        assumed_mpp=0)  # fmt: skip
     sheet, _ = opened(morphology_chart({"IDHmut": {"fake": empty}, "IDHwt": {}}))
     assert sheet.std() > 0

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from histosynth.metrics.morphology import FEATURES, Difference, compare_morphology, measure_store
+from histosynth.metrics.morphology import MORPHOLOGY_FEATURES, Difference, compare_morphology, measure_store
 from histosynth.report.sections.morphology import measure as nuclei
 from histosynth.report.sections.morphology.measure import Count, NucleiFigures, NucleiRow, findings, striking
 from histosynth.slides.phantom.drawing import draw
@@ -47,7 +47,7 @@ def stores(make, real, fake, **given):
 
 @pytest.mark.parametrize(("real", "fake"), [("IDHmut-codel", "IDHwt"), ("IDHwt", "IDHmut-codel")])
 def test_another_genotype_shows_in_crowding(make, report, tumors, tmp_path, monkeypatch, real, fake):
-    monkeypatch.setattr(nuclei, "NAMED", len(FEATURES))
+    monkeypatch.setattr(nuclei, "NAMED", len(MORPHOLOGY_FEATURES))
     found = report(*stores(make, tumors[real], tumors[fake]), sections=("morphology",))
     overall = found["morphology"]["overall"]["pairs"]
     density, nearest = (overall["fake_vs_held_out"][k] for k in ("density_per_mm2", "nearest_um"))
@@ -84,7 +84,7 @@ def test_the_keys_are_stable(make, report, tumors):
     assert list(facts["labels"]) == ["tumor"]
     assert list(facts["overall"]["sides"]["fake"]) == ["patches", "nuclei", "assumed_mpp"]
     assert list(facts["overall"]["pairs"]) == PAIRS
-    assert list(facts["overall"]["pairs"]["fake_vs_train"]) == list(FEATURES)
+    assert list(facts["overall"]["pairs"]["fake_vs_train"]) == list(MORPHOLOGY_FEATURES)
     assert list(facts["overall"]["pairs"]["fake_vs_train"]["halo"]) == ["distance", "distance_sd", "medians", "n"]
 
 

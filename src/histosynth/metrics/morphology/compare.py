@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from histosynth.metrics.morphology.measure import Morphology
-from histosynth.metrics.morphology.shapes import FEATURES
+from histosynth.metrics.morphology.shapes import MORPHOLOGY_FEATURES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,8 @@ class Difference:
 
 
 def compare_morphology(a: Morphology, b: Morphology) -> dict[str, Difference]:
-    """Each of `FEATURES` of `a` (synthetic, or other real patches) against `b` (real)."""
-    return {feature: _difference(a.values(feature), b.values(feature)) for feature in FEATURES}
+    """Each of `MORPHOLOGY_FEATURES` of `a` (synthetic, or other real patches) against `b` (real)."""
+    return {feature: _difference(a.values(feature), b.values(feature)) for feature in MORPHOLOGY_FEATURES}
 
 
 def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> Difference:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics.morphology.nuclei import find_nuclei
-from histosynth.metrics.morphology.shapes import NUCLEUS, Table, density_per_mm2, measure_nuclei
+from histosynth.metrics.morphology.shapes import NUCLEUS_DTYPE, NucleusTable, density_per_mm2, measure_nuclei
 from histosynth.stain import Macenko, StainError, StainFit, tissue_pixels
 from histosynth.stain.two_stains import TARGET
 from histosynth.store.store import Store
@@ -36,8 +36,8 @@ Block = tuple[NDArray[np.uint8], Sequence[float | None]]
 class Morphology:
     """What was measured on P patches with N whole nuclei."""
 
-    nuclei: Table
-    """(N,) of `NUCLEUS`."""
+    nuclei: NucleusTable
+    """(N,) of `NUCLEUS_DTYPE`."""
     patch: NDArray[np.int64]
     """(N,): the patch of each nucleus, 0 to P - 1."""
     density_per_mm2: NDArray[np.float64]
@@ -46,12 +46,12 @@ class Morphology:
     """Patches that state no microns per pixel; `ASSUMED_MPP` stands in for them."""
 
     def values(self, feature: str) -> NDArray[np.float64]:
-        """The known values of one of `FEATURES`: of each nucleus, or of each patch for the density."""
+        """The known values of one of `MORPHOLOGY_FEATURES`: of each nucleus, or of each patch for the density."""
         found = self.density_per_mm2 if feature == "density_per_mm2" else self.nuclei[feature].astype(np.float64)
         return found[np.isfinite(found)]
 
 
-def set_stains(images: Iterable[NDArray[np.uint8]]) -> StainFit:
+def fit_pooled_stains(images: Iterable[NDArray[np.uint8]]) -> StainFit:
     """The stains of a set, from the pooled tissue pixels of images (..., 3), as many as a million pixels need.
 
     Where they cannot be told it is the usual target, whose `pixels` is 0.
@@ -75,7 +75,7 @@ def measure_images(images: NDArray[np.uint8], *, mpp: Sequence[float | None], fi
         tables.append(measure_nuclei(nuclei))
         densities.append(density_per_mm2(nuclei))
     return Morphology(
-        nuclei=np.concatenate([np.empty(0, NUCLEUS), *tables]),
+        nuclei=np.concatenate([np.empty(0, NUCLEUS_DTYPE), *tables]),
         patch=np.repeat(np.arange(len(tables)), [len(table) for table in tables]),
         density_per_mm2=np.array(densities, dtype=np.float64),
         assumed_mpp=sum(scale is None for scale in mpp),
@@ -95,7 +95,7 @@ def measure_store(
     Args:
         store: real or synthetic patches.
         rows: row numbers.
-        fit: `set_stains` of the real patches, for both.
+        fit: `fit_pooled_stains` of the real patches, for both.
         workers: processes; None takes one a core where there is work for them, 1 works in this process. Their number
             changes nothing.
         progress: advanced by the patches done.
@@ -112,14 +112,14 @@ def measure_store(
         found.append(part)
         if progress is not None:
             progress.update(len(part.density_per_mm2))
-    return join(found)
+    return concatenate(found)
 
 
-def join(parts: Sequence[Morphology]) -> Morphology:
+def concatenate(parts: Sequence[Morphology]) -> Morphology:
     """Several sets as one, in their order."""
     starts = np.cumsum([0, *(len(part.density_per_mm2) for part in parts)])
     return Morphology(
-        nuclei=np.concatenate([np.empty(0, NUCLEUS), *(part.nuclei for part in parts)]),
+        nuclei=np.concatenate([np.empty(0, NUCLEUS_DTYPE), *(part.nuclei for part in parts)]),
         patch=np.concatenate([np.empty(0, np.int64), *(p.patch + s for p, s in zip(parts, starts, strict=False))]),
         density_per_mm2=np.concatenate([np.empty(0), *(part.density_per_mm2 for part in parts)]),
         assumed_mpp=sum(part.assumed_mpp for part in parts),

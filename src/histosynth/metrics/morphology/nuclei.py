@@ -94,13 +94,13 @@ def find_nuclei(image: NDArray[np.uint8], *, mpp: float, fit: StainFit = TARGET)
     return Nuclei(labels=labels, hematoxylin=hematoxylin, density=total, pitch_um=pitch)
 
 
-def surroundings(labels: Labels, *, pitch_um: float) -> tuple[Map, Labels]:
+def nearest_nucleus_map(labels: Labels, *, pitch_um: float) -> tuple[Map, Labels]:
     """Distance in microns to the nearest nucleus, 0 within one, and which it is: (h, w) each. Needs one nucleus."""
     far, (rows, columns) = ndimage.distance_transform_edt(labels == 0, sampling=pitch_um, return_indices=True)
     return far.astype(np.float32), labels[rows, columns]
 
 
-def means(values: Map, labels: Labels, *, n: int) -> NDArray[np.float64]:
+def label_means(values: Map, labels: Labels, *, n: int) -> NDArray[np.float64]:
     """Mean of `values` over the pixels of each label 1 to `n`; NaN where it has none."""
     flat = labels.ravel()
     counts = np.bincount(flat, minlength=n + 1)[1:]
@@ -158,12 +158,12 @@ def _kept(labels: Labels, smooth: Map, eosin: Map, pitch: float) -> Labels:
     n = int(labels.max(initial=0))
     if not n:
         return labels
-    far, nearest = surroundings(labels, pitch_um=pitch)
+    far, nearest = nearest_nucleus_map(labels, pitch_um=pitch)
     ring = np.where((far > 0) & (far <= _RING_UM), nearest, 0)
-    inner, outer = means(smooth, labels, n=n), means(smooth, ring, n=n)
+    inner, outer = label_means(smooth, labels, n=n), label_means(smooth, ring, n=n)
     area = np.bincount(labels.ravel())[1:] * pitch**2
     keep = np.zeros(n + 1, dtype=bool)
-    keep[1:] = (area >= MIN_AREA_UM2) & (area <= MAX_AREA_UM2) & (means(eosin, labels, n=n) <= _MAX_EOSIN * inner)
+    keep[1:] = (area >= MIN_AREA_UM2) & (area <= MAX_AREA_UM2) & (label_means(eosin, labels, n=n) <= _MAX_EOSIN * inner)
     keep[1:] &= ~(inner - outer < _CONTRAST)  # a nucleus that others enclose has no ring, and stays
     numbers = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
     return np.asarray(numbers[labels])

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, KDTree
 
-from histosynth.metrics.morphology.nuclei import Labels, Nuclei, means, surroundings
+from histosynth.metrics.morphology.nuclei import Labels, Nuclei, label_means, nearest_nucleus_map
 
-FEATURES: Mapping[str, tuple[str, str]] = {
+MORPHOLOGY_FEATURES: Mapping[str, tuple[str, str]] = {
     "area_um2": ("area", "um²"),
     "eccentricity": ("eccentricity", "0 round, 1 a line"),
     "solidity": ("solidity", "1 convex"),
@@ -27,38 +27,38 @@ FEATURES: Mapping[str, tuple[str, str]] = {
     "density_per_mm2": ("density", "nuclei a mm²"),
 }
 """Feature -> its title, its unit or range. The last is one of patches, the others are of nuclei."""
-NUCLEUS = np.dtype([(name, "f4") for name in FEATURES if name != "density_per_mm2"])
+NUCLEUS_DTYPE = np.dtype([(name, "f4") for name in MORPHOLOGY_FEATURES if name != "density_per_mm2"])
 _RING_UM = (0.5, 2.5)
 _BEYOND_UM = (3.0, 8.0)
 _LEAST_DENSITY = 0.05  # beyond is glass else, of which nothing can be paler
 
-Table = NDArray[np.void]
+NucleusTable = NDArray[np.void]
 
 
-def measure_nuclei(nuclei: Nuclei) -> Table:
-    """Features of the whole nuclei of a patch: a table (N,) of `NUCLEUS`; NaN for want of a neighbor, or of tissue."""
+def measure_nuclei(nuclei: Nuclei) -> NucleusTable:
+    """Features of the whole nuclei of a patch: (N,) of `NUCLEUS_DTYPE`; NaN where unknown."""
     n = len(nuclei)
     if not n:
-        return np.empty(0, NUCLEUS)
+        return np.empty(0, NUCLEUS_DTYPE)
     area = np.bincount(nuclei.labels.ravel())[1:]
     centers, eccentricity = _ellipses(nuclei.labels, n)
-    table = np.empty(n, NUCLEUS)
+    table = np.empty(n, NUCLEUS_DTYPE)
     table["area_um2"] = area * nuclei.pitch_um**2
     table["eccentricity"] = eccentricity
     table["solidity"] = np.minimum(area / _hull_areas(nuclei.labels, n), 1.0)
-    table["hematoxylin"] = means(nuclei.hematoxylin, nuclei.labels, n=n)
+    table["hematoxylin"] = label_means(nuclei.hematoxylin, nuclei.labels, n=n)
     table["nearest_um"] = _nearest(centers) * nuclei.pitch_um
     table["halo"] = _halo(nuclei, n)
-    return table[~cut_by_edge(nuclei)]
+    return table[~touches_edge(nuclei)]
 
 
 def density_per_mm2(nuclei: Nuclei) -> float:
     """Nuclei per square millimeter of patch, glass and all; those that its edge cuts count half."""
-    counted = len(nuclei) - 0.5 * np.count_nonzero(cut_by_edge(nuclei))
+    counted = len(nuclei) - 0.5 * np.count_nonzero(touches_edge(nuclei))
     return float(counted / (nuclei.labels.size * nuclei.pitch_um**2) * 1e6)
 
 
-def cut_by_edge(nuclei: Nuclei) -> NDArray[np.bool_]:
+def touches_edge(nuclei: Nuclei) -> NDArray[np.bool_]:
     """Which of the n nuclei touch the edge of the patch, (n,)."""
     labels = nuclei.labels
     touched = np.zeros(len(nuclei) + 1, dtype=bool)
@@ -107,9 +107,9 @@ def _nearest(centers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _halo(nuclei: Nuclei, n: int) -> NDArray[np.float64]:
-    far, nearest = surroundings(nuclei.labels, pitch_um=nuclei.pitch_um)
+    far, nearest = nearest_nucleus_map(nuclei.labels, pitch_um=nuclei.pitch_um)
     ring, beyond = (
-        means(nuclei.density, np.where((far >= low) & (far <= high), nearest, 0), n=n)
+        label_means(nuclei.density, np.where((far >= low) & (far <= high), nearest, 0), n=n)
         for low, high in (_RING_UM, _BEYOND_UM)
     )
     known = beyond > _LEAST_DENSITY

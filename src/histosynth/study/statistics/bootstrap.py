@@ -10,7 +10,7 @@ than `MIN_READERS_AT_LARGE` only cases are drawn, and the interval is of these r
 import numpy as np
 from numpy.typing import NDArray
 
-from histosynth.metrics.uncertainty import REPLICATES, Interval, widening
+from histosynth.metrics.uncertainty import REPLICATES, Interval, widening_factor
 from histosynth.study.statistics import MIN_READERS_AT_LARGE
 from histosynth.study.statistics.proportion import LEVEL
 
@@ -34,7 +34,7 @@ def mean_area(
     for r in range(readers):
         drawn += of_reader[:, r] * ((of_synthetic @ psi[r]) * of_real).sum(axis=1)
     drawn /= readers * m * n
-    factor = widening(readers if at_large else min(m, n), level=level) if min(m, n) > 1 else 1.0
+    factor = widening_factor(readers if at_large else min(m, n), level=level) if min(m, n) > 1 else 1.0
     low, high = value + factor * (np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) - value)
     return Interval(
         value=value,

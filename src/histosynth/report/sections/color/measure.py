@@ -19,8 +19,8 @@ from histosynth.metrics.color import (
     concentration_distances,
     concentration_quantiles,
     concentrations,
+    fit_stains,
     mean_shift,
-    stain_fit,
 )
 from histosynth.report.comparison import PAIRS
 from histosynth.report.sides import SIDES, Plan, SideName
@@ -143,7 +143,7 @@ def _row(plan: Plan, pixels: Pixels, labels: list[str], stains: StainFit) -> Col
     pooled = {name: found for name, found in pooled.items() if len(tissue_pixels(found)) >= LEAST_PIXELS}
     statistics = {name: ColorStatistics.of(found) for name, found in pooled.items()}
     mixed = {name: concentrations(found, stains=stains) for name, found in pooled.items()}
-    fits = {name: stain_fit(found) for name, found in pooled.items()}
+    fits = {name: fit_stains(found) for name, found in pooled.items()}
     patches = sum(plan.n[label] for label in labels)
 
     def compare(a: SideName, b: SideName) -> ColorComparison | None:

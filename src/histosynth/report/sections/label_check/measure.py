@@ -17,7 +17,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.classifier import FOLDS, PENALTIES, USUAL_PENALTY, Accuracy, Labeled, accuracy, fit
+from histosynth.metrics.classifier import (
+    DEFAULT_PENALTY,
+    FOLDS,
+    PENALTIES,
+    Accuracy,
+    LabeledFeatures,
+    fit_classifier,
+    measure_accuracy,
+)
 from histosynth.report.activations import Activations
 from histosynth.report.sides import SEED, SIDE_TITLES, Plan, SideName
 
@@ -87,7 +95,7 @@ def _few(plan: Plan, side: SideName, labels: list[str]) -> str:
 
 def _check(activations: Activations, labels: list[str], advance: Callable[[], object]) -> LabelCheck:
     real, fake, held_out = (
-        Labeled.of(
+        LabeledFeatures.of(
             activations.of(side, labels),
             activations.labels(labels),
             name=name,
@@ -99,10 +107,10 @@ def _check(activations: Activations, labels: list[str], advance: Callable[[], ob
     penalties, caveat = _penalties(real)
     classifiers = {}
     for name, train in (("real", real), ("synthetic", fake), ("both", real + fake)):
-        classifiers[name] = fit(train, rng=rng, penalties=penalties)
+        classifiers[name] = fit_classifier(train, rng=rng, penalties=penalties)
         advance()
     tests = {"fake": fake, "held_out": held_out}
-    found = {key: accuracy(classifiers[by], tests[on], rng=rng) for key, (by, on) in TESTS.items()}
+    found = {key: measure_accuracy(classifiers[by], tests[on], rng=rng) for key, (by, on) in TESTS.items()}
     said = classifiers["real"].predict(fake.features)
     return LabelCheck(
         labels=labels,
@@ -113,13 +121,13 @@ def _check(activations: Activations, labels: list[str], advance: Callable[[], ob
     )
 
 
-def _penalties(real: Labeled) -> tuple[tuple[float, ...], str | None]:
+def _penalties(real: LabeledFeatures) -> tuple[tuple[float, ...], str | None]:
     """What all classifiers choose from: one penalty, and why, where a label has too few patients to choose by."""
-    patients = {label: real.units.of[real.labels == label] for label in np.unique(real.labels).tolist()}
+    patients = {label: real.units.index[real.labels == label] for label in np.unique(real.labels).tolist()}
     few = [label for label, of in patients.items() if len(np.unique(of)) < FOLDS]
     if not few:
         return PENALTIES, None
-    return (USUAL_PENALTY,), (
+    return (DEFAULT_PENALTY,), (
         f"The penalty of the classifier was fixed, not chosen: fewer than {FOLDS} training {real.units.kind} have "
         f"{', '.join(few)}"
     )

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from histosynth.metrics.copies import Copy, Images, turned
+from histosynth.metrics.copies import Copy, LoadImages, apply_symmetry
 from histosynth.report.charts import grid, patch_png
 
 _GAIN = 3  # a difference of 85 of 255 is black
 
 
-def pair_images(pairs: Sequence[Copy], *, fake: Images, train: Images) -> NDArray[np.uint8]:
+def pair_images(pairs: Sequence[Copy], *, fake: LoadImages, train: LoadImages) -> NDArray[np.uint8]:
     """The pictures of each pair, (N, 3, H, W, 3): synthetic, training turned to agree, difference (white: none).
 
     Args:
@@ -21,11 +21,11 @@ def pair_images(pairs: Sequence[Copy], *, fake: Images, train: Images) -> NDArra
     """
     made = fake(np.array([pair.fake_row for pair in pairs]))
     taken = train(np.array([pair.train_row for pair in pairs]))
-    taken = np.concatenate([turned(taken[[i]], pair.symmetry) for i, pair in enumerate(pairs)])
+    taken = np.concatenate([apply_symmetry(taken[[i]], pair.symmetry) for i, pair in enumerate(pairs)])
     return np.stack([made, taken, _difference(made, taken)], axis=1)
 
 
-def pair_sheet(pairs: Sequence[Copy], *, fake: Images, train: Images, synthetic: str) -> bytes:
+def pair_sheet(pairs: Sequence[Copy], *, fake: LoadImages, train: LoadImages, synthetic: str) -> bytes:
     """PNG of `pair_images`, one row a pair, in the given order.
 
     `synthetic` is what the PNG says of itself, for it shows synthetic patches (`figures.synthetic_statement`).

@@ -15,7 +15,7 @@ from PIL import Image
 
 from histosynth.caution import Caution
 from histosynth.metrics.copies import SYMMETRIES
-from histosynth.metrics.memorization_audit import Audit, Pair, Patches, audit
+from histosynth.metrics.memorization_audit import MemorizationAudit, Pair, Patches, audit_memorization
 from histosynth.report.activations import Activations
 from histosynth.report.charts import patch_png, synthetic_statement
 from histosynth.report.sections.memorization.chart import pair_images, pair_sheet
@@ -58,7 +58,7 @@ def memorization_section(material: Material) -> Section:
     stores = {"train": train, "held_out": held_out, "fake": np.arange(len(fake))}
     rows = _within_limits(stores)
     features = _features(activations, seen_all=seen_all)
-    found = audit(
+    found = audit_memorization(
         train=_patches(activations, "train", rows["train"], features["train"]),
         held_out=_patches(activations, "held_out", rows["held_out"], features["held_out"]),
         fake=_patches(activations, "fake", rows["fake"], features["fake"]),
@@ -132,7 +132,7 @@ def _patches(
     )
 
 
-def _in_stores(found: Audit, rows: dict[str, Rows]) -> Audit:
+def _in_stores(found: MemorizationAudit, rows: dict[str, Rows]) -> MemorizationAudit:
     """The same, with the rows of pairs as they are numbered in the stores."""
 
     def placed(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
@@ -143,7 +143,7 @@ def _in_stores(found: Audit, rows: dict[str, Rows]) -> Audit:
     return replace(found, copies=placed(found.copies), closest=placed(found.closest))
 
 
-def verdict(found: Audit) -> str:
+def verdict(found: MemorizationAudit) -> str:
     """Whether there are near copies, in a sentence."""
     if found.copies:
         are = "is a near copy" if len(found.copies) == 1 else "are near copies"
@@ -162,7 +162,7 @@ def verdict(found: Audit) -> str:
     )
 
 
-def _cautions(found: Audit, in_store: dict[str, int]) -> Iterator[Caution]:
+def _cautions(found: MemorizationAudit, in_store: dict[str, int]) -> Iterator[Caution]:
     if found.copies:
         copies = "near copy" if len(found.copies) == 1 else "near copies"
         yield Caution("alarm", f"{len(found.copies):,} {copies} of training patches: look at each pair before use.")
@@ -180,7 +180,7 @@ def _cautions(found: Audit, in_store: dict[str, int]) -> Iterator[Caution]:
         )
 
 
-def _shown(found: Audit, activations: Activations, statement: str) -> list[ShownPair]:
+def _shown(found: MemorizationAudit, activations: Activations, statement: str) -> list[ShownPair]:
     if not found.closest:
         return []
     sides = activations.plan.sides
@@ -202,7 +202,7 @@ def _png(image: NDArray[np.uint8], synthetic: str | None) -> bytes:
     return patch_png(image, synthetic=synthetic)
 
 
-def _shares(found: Audit) -> dict[str, Any]:
+def _shares(found: MemorizationAudit) -> dict[str, Any]:
     """The rows of the table: the synthetic patches and both controls."""
     return {
         "Synthetic patches": found.synthetic,

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from histosynth.metrics.morphology import FEATURES, Morphology, Nuclei
+from histosynth.metrics.morphology import MORPHOLOGY_FEATURES, Morphology, Nuclei
 from histosynth.report.charts import ACCENT, INK, MUTED, patch_png, shown_px
 from histosynth.report.sides import SIDE_TITLES, SideName
 
@@ -40,9 +40,9 @@ def morphology_chart(rows: Mapping[str, Mapping[SideName, Morphology]]) -> bytes
 
     The area between two curves is the Wasserstein distance of the two sides.
     """
-    figure = Figure(figsize=(1.75 * len(FEATURES), 0.9 + 1.3 * len(rows)), dpi=160, layout="constrained")
-    panels = figure.subplots(len(rows), len(FEATURES), squeeze=False, sharex="col", sharey=True)
-    for column, (feature, (title, unit)) in enumerate(FEATURES.items()):
+    figure = Figure(figsize=(1.75 * len(MORPHOLOGY_FEATURES), 0.9 + 1.3 * len(rows)), dpi=160, layout="constrained")
+    panels = figure.subplots(len(rows), len(MORPHOLOGY_FEATURES), squeeze=False, sharex="col", sharey=True)
+    for column, (feature, (title, unit)) in enumerate(MORPHOLOGY_FEATURES.items()):
         pooled = np.concatenate([side.values(feature) for sides in rows.values() for side in sides.values()])
         for row, (label, sides) in enumerate(rows.items()):
             axes = panels[row, column]

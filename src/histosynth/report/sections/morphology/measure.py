@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from histosynth.metrics.morphology import (
     ASSUMED_MPP,
-    FEATURES,
+    MORPHOLOGY_FEATURES,
     Difference,
     Morphology,
     compare_morphology,
-    join,
+    concatenate,
     measure_store,
 )
 from histosynth.report.activations import Activations
@@ -140,7 +140,7 @@ def _part(whole: Morphology, start: int, stop: int, assumed: int) -> Morphology:
 def pooled(measured: Measured, labels: Sequence[str]) -> dict[SideName, Morphology]:
     """These labels together, of each side that has them all."""
     return {
-        name: join([of[label] for label in labels])
+        name: concatenate([of[label] for label in labels])
         for name, of in measured.items()
         if labels and all(label in of for label in labels)
     }
@@ -215,12 +215,12 @@ def _finding(row: NucleiRow, *, of: str) -> str | None:
 def _told(feature: str, difference: Difference, *, scaled: bool) -> str:
     a, b = difference.medians
     if a is None or b is None or difference.distance is None:
-        return f"unlike in {FEATURES[feature][0]}"
+        return f"unlike in {MORPHOLOGY_FEATURES[feature][0]}"
     more, less = _MORE_AND_LESS[feature]
     unit = _UNITS.get(feature, "") if scaled else ""
     medians = f"median {value(feature, a)} against {value(feature, b)}{unit}"
     if abs(a - b) < difference.distance / 4:  # as large in the middle: it is the spread that differs
-        return f"spread otherwise in {FEATURES[feature][0]} ({medians})"
+        return f"spread otherwise in {MORPHOLOGY_FEATURES[feature][0]} ({medians})"
     return f"{more if a > b else less} ({medians})"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from histosynth.caution import Caution
-from histosynth.metrics.morphology import ASSUMED_MPP, FEATURES, find_nuclei, set_stains
+from histosynth.metrics.morphology import ASSUMED_MPP, MORPHOLOGY_FEATURES, find_nuclei, fit_pooled_stains
 from histosynth.report.activations import Activations
 from histosynth.report.charts import synthetic_statement
 from histosynth.report.sections.morphology import measure as nuclei
@@ -63,7 +63,7 @@ def morphology_section(material: Material) -> Section:
         shown={
             "figures": figures,
             "words": nuclei,
-            "features": FEATURES,
+            "features": MORPHOLOGY_FEATURES,
             "chart": charts.get("morphology.png"),
             "outlined": {label: _outlined(activations, label, figures.reference, fit) for label in plan.labels},
             "said": (said := findings(figures)),
@@ -80,7 +80,7 @@ def _stains(activations: Activations) -> StainFit:
     side: SideName = "train" if rows["train"] else "held_out"
     turns = chain.from_iterable(zip_longest(*rows[side].values()))
     store = activations.plan.sides[side].store
-    return set_stains(store.images([row]) for row in turns if row is not None)
+    return fit_pooled_stains(store.images([row]) for row in turns if row is not None)
 
 
 def _labels_of(figures: NucleiFigures, pooled: list[str]) -> dict[str, list[str]]:
