@@ -1,6 +1,6 @@
 """A look at a model in training by whoever can judge it: training hands out images and takes figures.
 
-So training knows no metric. `metrics.quick` makes a checkup of the Fréchet distance.
+So training knows no metric. `metrics.quick_frechet` builds the checkup of the Fréchet distance.
 """
 
 from collections.abc import Callable, Mapping
