@@ -87,7 +87,9 @@ def run_all(checkout: Path, work: Path, out: Path, *, quick: bool) -> None:
     if quick:
         return
     device = ["--device", "cpu"]
-    verb("normalized", "normalize", "store", "--out", "normalized", "--method", "reinhard")
+    raw = [*chosen, "--set", "patches.stain=none"]
+    verb("raw", "patches", cohort / "slides", *tables, "--out", "raw", "--workers", 1, *raw)
+    verb("normalized", "normalize", "raw", "--out", "normalized", "--stain", "reinhard")
     verb("other", "sample", "run", "--out", "other", "--per-label", 12, "--set", "sample.sampler=ddim", *device)
     verb("other_report", "evaluate", "--real", "store", "--fake", "other", "--out", "other_report", *device)
     verb("translated", "translate", "run", "store", "--to", "IDHwt", "--per-label", 4, "--out", "translated", *device)

@@ -1,6 +1,6 @@
 """How much patches from the best level differ from patches of the full resolution.
 
-    python benchmarks/base_or_level.py SLIDE... [--region-px 512] [--quick]
+    python benchmarks/data/base_or_level.py SLIDE... [--region-px 512] [--quick]
 
 For each slide, the regions of a plain grid (512 px, or what is given, to 128 px) are read both ways. Printed: PSNR over
 all patches, mean absolute difference and mean shift in gray levels, standard deviation of a Laplacian (fine detail) of

@@ -8,7 +8,7 @@ step of the preset on this machine's best device, and how many times as fast eac
 nothing else to do. Some two minutes; `--quick` half a minute. The last line is JSON: `ratio` is images a second from
 the mapped file over those of `datasets` at its fastest; `low` and `high` are the least and the largest of its ways.
 
-    .venv/bin/python benchmarks/loader.py [--config demo|paper] [--store STORE] [--workers 2] [--no-step] [--quick]
+    .venv/bin/python benchmarks/data/loader.py [--config demo|paper] [--store STORE] [--workers 2] [--no-step] [--quick]
 """
 
 import argparse

@@ -7,7 +7,7 @@ store has. Prints the peak of memory (RSS) of each, first for a tenth of the pat
 number is seen; drawing needs PyTorch, whose import alone stands beside it. About twenty minutes of one core, most
 of it to sample; `--keep DIR` keeps the store, `--quick` takes a hundredth. The last line is JSON.
 
-    .venv/bin/python benchmarks/million.py [--patches 1000000] [--keep DIR] [--quick]
+    .venv/bin/python benchmarks/data/million.py [--patches 1000000] [--keep DIR] [--quick]
 """
 
 import argparse

@@ -5,7 +5,7 @@ each flaw rejects as they are, and what share it finds blurred after a Gaussian 
 and JPEG, as a scanner would add them) and inked after a stroke of each ink over a fifth of the tile; last, the time
 a region of 512 px takes. About two minutes on one core; `--quick` takes few tiles. The last line is JSON.
 
-    .venv/bin/python benchmarks/patch_quality.py FOLDER [--mpp osteosarcoma_10x=1] [--quick]
+    .venv/bin/python benchmarks/data/patch_quality.py FOLDER [--mpp osteosarcoma_10x=1] [--quick]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """How fast slides become patches: the whole verb beside a bare OpenSlide loop over the same regions.
 
-    python benchmarks/slide_reading.py [--out DIR] [--quick] [--tiatoolbox PYTHON]
+    python benchmarks/data/slide_reading.py [--out DIR] [--quick] [--tiatoolbox PYTHON]
 
 On one core, in one process: `cut` (tissue mask, read, scale, Macenko, PNG, Parquet) of N regions of 512 x 512 px, and
 beside it the loop that everyone writes first, `read_region(...).convert("RGB").resize((128, 128), BOX)`, over the same

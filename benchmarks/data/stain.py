@@ -1,6 +1,6 @@
 """How fast tiles are normalized: histosynth beside torchstain, on one thread, and what statistics on fewer pixels cost.
 
-    python benchmarks/stain.py [--data DIR...] [--quick] [--tiatoolbox PYTHON]
+    python benchmarks/data/stain.py [--data DIR...] [--quick] [--tiatoolbox PYTHON]
 
 Each tile is normalized for itself, as the others do it: estimate, then apply. Rows: Macenko, Reinhard, and Vahadane
 where it is registered, with the statistics of all tissue pixels, with those of a sixteenth (every fourth pixel of every

@@ -3,7 +3,7 @@
 Needs nothing: patches are noisy mixtures of two stains. Half a minute on one core; `--quick` takes a quarter of the
 patches. The last line is JSON: patches a second by NumPy, by torch.
 
-    .venv/bin/python benchmarks/stain_backends.py [--device cuda] [--quick]
+    .venv/bin/python benchmarks/data/stain_backends.py [--device cuda] [--quick]
 """
 
 import argparse

@@ -13,7 +13,7 @@ each it prints
 About four minutes on one core; `--quick` takes every eighth tile. `ratio` is the largest normalized over raw distance
 between stains that the method of the headline (Macenko) leaves in a set; `low` is its smallest.
 
-    .venv/bin/python benchmarks/stain_cohorts.py DATA [--quick] [--previews DIR]
+    .venv/bin/python benchmarks/data/stain_cohorts.py DATA [--quick] [--previews DIR]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The work of `stain.py` by TIAToolbox, run by the Python of a venv in which that is installed.
 
-    PYTHON benchmarks/stain_peer.py TILES.npy SLOW
+    PYTHON benchmarks/data/stain_peer.py TILES.npy SLOW
 
 For each line on standard input, a method, it normalizes all tiles (N, side, side, 3) once, to the colors of the first
 (of Vahadane only SLOW tiles), on one thread, and prints the processor seconds a tile. `stain.py --tiatoolbox PYTHON`

@@ -7,7 +7,7 @@ and memory with so many patches as are asked for (the store's, moved around at r
 on one core for 4,000 patches, and another for the last part; `--quick` takes few patches and plants few copies. The
 last line is JSON.
 
-    .venv/bin/python benchmarks/copies.py STORE [--planted 300] [--train 30000 --fake 10000] [--quick]
+    .venv/bin/python benchmarks/metrics/copies.py STORE [--planted 300] [--train 30000 --fake 10000] [--quick]
 """
 
 import argparse

@@ -7,7 +7,7 @@ medians of the rounds' ratios, and the largest difference between features. Abou
 `--quick` less than one. The last line is JSON: `ratio` is our images a second over those of torch-fidelity, median of
 the rounds; `low` and `high` are the least and the largest.
 
-    .venv/bin/python benchmarks/inception.py [--quick] [--threads 2] [--images 64] [--rounds 5]
+    .venv/bin/python benchmarks/metrics/inception.py [--quick] [--threads 2] [--images 64] [--rounds 5]
 """
 
 import argparse

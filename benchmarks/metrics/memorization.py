@@ -5,7 +5,7 @@ mirrored and put through JPEG; for half of the held-out patches against the othe
 the control of left-out patches with copies mixed in. About four minutes on one core for 4,000 patches; `--quick` takes
 few, and a tenth of the copies. The last line is JSON.
 
-    .venv/bin/python benchmarks/memorization.py STORE [--quick]
+    .venv/bin/python benchmarks/metrics/memorization.py STORE [--quick]
 """
 
 import argparse

@@ -8,7 +8,7 @@ seconds are those of the processor, which a busy machine stretches little. Ratio
 highest of single turns. Needs the `dev` extra. Five minutes; `--quick` is half a minute, with fewer features, and shows
 that it runs rather than how fast.
 
-    .venv/bin/python benchmarks/metrics.py [--quick] [--turns 3]
+    .venv/bin/python benchmarks/metrics/metrics.py [--quick] [--turns 3]
 
 The last line is JSON: `ratio` is that of the Fréchet distance, the peer's time over ours.
 """

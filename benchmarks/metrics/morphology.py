@@ -10,7 +10,7 @@ where the center of a detection lies within it, one detection each. Area error i
 over pairs by IoU. Tiles are scaled down by area averaging, masks are not: found nuclei are compared at full size. About
 two minutes on one core; `--quick` takes half a minute (the scale of the paper preset, no phantoms).
 
-    .venv/bin/python benchmarks/morphology.py --data ../shared/data/glioma_cpm15
+    .venv/bin/python benchmarks/metrics/morphology.py --data ../shared/data/glioma_cpm15
 """
 
 import argparse

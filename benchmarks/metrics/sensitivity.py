@@ -8,7 +8,7 @@ each.) Each way of spoiling is applied to the same stand-in, and everything is m
 uses, synthetic against training patches. A measure has moved where it lies outside what ten halvings of the unspoiled
 tiles give. What should move, and where, stands in `EXPECTED`, written down before anything was measured.
 
-    .venv/bin/python benchmarks/sensitivity.py --data DIR [--quick] [--weights FILE]
+    .venv/bin/python benchmarks/metrics/sensitivity.py --data DIR [--quick] [--weights FILE]
 
 Seven minutes of one core, less than one with `--quick`, which shows that it runs. `--weights`: Inception's, for FID, in
 the place of EfficientNet-Lite0. Prints the tables of `docs/how-to/evidence.md`; the last line is JSON: `ratio` is the

@@ -6,7 +6,7 @@ of constant learning rate are stopped on the way, to see color over training. Al
 trained on: the distance of all tissue pixels in optical density, and the shift of its mean (+ is darker than real).
 What real patches differ by is measured alike, between two halves of the training patches.
 
-    .venv/bin/python benchmarks/color_shift.py --data DIR [--runs DIR] [--out DIR] [--stages [N …]] [--quick]
+    .venv/bin/python benchmarks/model/color_shift.py --data DIR [--runs DIR] [--out DIR] [--stages [N …]] [--quick]
 
 The data as for `osteosarcoma.py`. A quarter of an hour on two cores; what is done is not done again; `--quick` trains
 runs of its own and shows that it works. The last line is JSON: `ratio` is the color distance of EDM's samples over that

@@ -1,6 +1,7 @@
 """How fast the U-Net trains and runs: histosynth beside the U-Nets of others, of equal size, in one run.
 
-    python benchmarks/denoiser.py [--quick] [--peer-path CLONE...] [--px 64 128] [--precision fp32 bf16] [--threads 1 2]
+    python benchmarks/model/denoiser.py [--quick] [--peer-path CLONE...] [--px 64 128] [--precision fp32 bf16]
+    [--threads 1 2]
 
 17.8 million parameters each at 64 px (64 channels, times 1, 2, 3, 4 over the levels; at 128 px a level of 64 more and
 18.5 million; one block a level, attention at 16 and 8 px). diffusers' `UNet2DModel` and denoising-diffusion-pytorch's

@@ -10,7 +10,7 @@ The demo's model leaves nothing to gain; a run of `--config demo --set train.ima
 Needs nothing: without --run and --store it makes the model of `histosynth demo` itself (5 minutes); then 8 minutes on
 one core. `--quick` takes less than one, and shows that it runs.
 
-    .venv/bin/python benchmarks/guidance.py [--run RUN --store STORE] [--quick]
+    .venv/bin/python benchmarks/model/guidance.py [--run RUN --store STORE] [--quick]
 
 The last line is JSON: `ratio` is the accuracy at guidance 4 over that at 1, `low` and `high` its 95 % interval when
 synthetic patches are drawn anew.

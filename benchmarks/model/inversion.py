@@ -8,7 +8,7 @@ steps. Evaluations of the network are counted on the way up.
 Needs nothing: without --run and --store it makes the model of `histosynth demo` itself (5 minutes); then half a minute
 on one core. `--quick` takes less than one.
 
-    .venv/bin/python benchmarks/inversion.py [--run RUN --store STORE] [--quick]
+    .venv/bin/python benchmarks/model/inversion.py [--run RUN --store STORE] [--quick]
 
 The last line is JSON: `ratio` is the error of DDIM inversion over ours at 40 evaluations, median over patches, `low`
 and `high` the quartiles.

@@ -4,7 +4,7 @@ One trained network, shown real training patches at noise levels drawn as in tra
 differ between the lines, so that what differs is the weighting alone. The bands are decades of the signal-to-noise
 ratio; the three stages are those of Choi et al. 2022 (coarse features, content, clean-up of imperceptible noise).
 
-    .venv/bin/python benchmarks/noise_levels.py --store STORE --run RUN [--times 1000] [--figure PNG] [--quick]
+    .venv/bin/python benchmarks/model/noise_levels.py --store STORE --run RUN [--times 1000] [--figure PNG] [--quick]
 
 RUN is a run of discrete process (`objectives.py` leaves one at `runs/objectives/uniform-0/run`). Six minutes on one
 core. It draws the figure of docs/how-to/objectives.md and prints the shares of the stages. The last line is JSON:

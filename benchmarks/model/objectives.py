@@ -7,7 +7,8 @@ their features, in standard deviations) against the held-out case; drift of colo
 density, against the training patches. Further rows change one thing of the uniform one: the schedule, what is
 predicted, whether the last time keeps a trace of signal.
 
-    .venv/bin/python benchmarks/objectives.py --data DIR [--out DIR] [--images 16000] [--seeds 0 1] [--jobs 2] [--quick]
+    .venv/bin/python benchmarks/model/objectives.py --data DIR [--out DIR] [--images 16000] [--seeds 0 1] [--jobs 2]
+    [--quick]
 
 DIR as for `osteosarcoma.py`. About ten minutes a run on one core; runs that are done are not done again. `--quick`
 shows that it runs. The last line is JSON: `ratio` is the Fréchet distance of the best objective over that of the

@@ -1,6 +1,6 @@
 """What a small budget gives on real tissue: the whole way on osteosarcoma tiles, held-out case and all.
 
-    python benchmarks/osteosarcoma.py --data DIR [--out DIR] [--quick]
+    python benchmarks/model/osteosarcoma.py --data DIR [--out DIR] [--quick]
 
 DIR holds `images/*.jpg` (60 H&E tiles of 1024 x 1024 px at 10x, three classes) and `labels.csv` (file, class, case):
 the tiles that the GitHub repository atlan-antillia/EfficientNet-Osteosarcoma has under projects/Osteosarcoma/test, from

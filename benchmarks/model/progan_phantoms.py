@@ -4,7 +4,7 @@ Draws the cohort of `histosynth demo`, cuts its 32-px patches, trains, and on th
 300 samples to 300 training patches (EfficientNet-Lite0 features). Then 100 samples a genotype are evaluated: their
 distance to held-out patients, and the share of each genotype that a classifier trained on real patches recognizes.
 
-    .venv/bin/python benchmarks/progan_phantoms.py [--run RUN --store STORE] [--out DIR] [--quick]
+    .venv/bin/python benchmarks/model/progan_phantoms.py [--run RUN --store STORE] [--out DIR] [--quick]
 
 Some 25 minutes of one core; `--quick` is under a minute and shows that it runs. The last line is JSON.
 """

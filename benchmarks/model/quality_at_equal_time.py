@@ -8,7 +8,7 @@ rate falls to zero, and the GAN has grown for six tenths of it. All compute in b
 which `histosynth evaluate` measures by EfficientNet-Lite0, beside real patches as the floor; `histosynth compare` puts
 the reports side by side.
 
-    .venv/bin/python benchmarks/quality_at_equal_time.py --data DIR [--out DIR] [--minutes 30] [--only NAME …]
+    .venv/bin/python benchmarks/model/quality_at_equal_time.py --data DIR [--out DIR] [--minutes 30] [--only NAME …]
         [--per-label 150] [--jobs 2] [--figure PNG] [--rates] [--quick]
 
 DIR as for `osteosarcoma.py`. `--only` with one of the names of `TRIED` or `GANS` measures what was tried of ours. What

@@ -7,7 +7,7 @@ Two kinds of data have a denoiser in closed form, so that what is measured is th
 - mixture: eight narrow modes, ±0.5 ± 0.15 ± 0.05, each of standard deviation 0.012; the error is the Wasserstein
   distance of 1999 samples from quantiles of the noise to the quantiles of the data.
 
-    .venv/bin/python benchmarks/sampler_errors.py [--quick]            # three minutes on one core, no data needed
+    .venv/bin/python benchmarks/model/sampler_errors.py [--quick]            # three minutes on one core, no data needed
 
 `--quick` takes two of the processes and one root. The last line is JSON: both errors by process, times and sampler.
 What holds for these need not hold for a trained network; the Fréchet distance of samples decides that.

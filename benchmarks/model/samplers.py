@@ -4,7 +4,7 @@ A model trained on real tissue makes the same seeds with each sampler. Features 
 patches that it was trained on, for that is what a sampler can be held to; color is the distance of all tissue pixels to
 theirs, in optical density. An evaluation is one pass of the network for an image: Heun's rule costs two a step.
 
-    .venv/bin/python benchmarks/samplers.py --data DIR [--run RUN] [--out DIR] [--per-label 80] [--quick]
+    .venv/bin/python benchmarks/model/samplers.py --data DIR [--run RUN] [--out DIR] [--per-label 80] [--quick]
 
 DIR as for `osteosarcoma.py`. Without `--run` the model is trained first (`small_budget.py`). A quarter of an hour on
 two cores; what is done is not done again; `--quick` shows that it runs. The last line is JSON: `ratio` is the distance

@@ -4,7 +4,7 @@ Prints resident memory every 500 steps, and by how much it grew from step 1,000 
 nothing but a CPU; some minutes on two cores. `--quick` takes a tenth of the steps, which caches still fill. The last
 line is JSON.
 
-    .venv/bin/python benchmarks/training_memory.py [--quick]
+    .venv/bin/python benchmarks/model/training_memory.py [--quick]
 """
 
 import argparse

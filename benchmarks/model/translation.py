@@ -9,7 +9,7 @@ how much of that way the translation went: 0 not at all, 1 arrived, below 0 the 
 Needs nothing: without --run and --store it makes the model of `histosynth demo` itself. On one core 4 minutes, and 5 to
 make the model; `--quick` takes less than one, and shows that it runs.
 
-    .venv/bin/python benchmarks/translation.py [--run RUN --store STORE] [--quick]
+    .venv/bin/python benchmarks/model/translation.py [--run RUN --store STORE] [--quick]
 
 The last line is JSON: `ratio` is the median share, `low` and `high` its 95 % interval when patches are drawn anew.
 """

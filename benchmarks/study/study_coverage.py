@@ -7,7 +7,7 @@ deviation 0.3, "synthetic" is said; the distance from it makes the confidence. S
 closed form, for these readers and for readers at large. 50 real and 50 synthetic cases; intervals at 95%, equivalence
 within ±10 points at alpha 0.05, and its size measured where it is false: at an accuracy of exactly 60%.
 
-    .venv/bin/python benchmarks/study_coverage.py [--simulations 1000] [--seed 0] [--quick]
+    .venv/bin/python benchmarks/study/study_coverage.py [--simulations 1000] [--seed 0] [--quick]
 
 Two minutes of processor time; `--quick` takes six seconds and shows that it runs. The last line is JSON: `low` and
 `high` are the lowest and highest coverage of all intervals, `ratio` is the lowest over the nominal one; `size` the

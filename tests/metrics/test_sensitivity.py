@@ -1,7 +1,8 @@
 """Each measure moves the right way when patches are spoiled in known ways: drawn tissue here, real tissue at the end.
 
 Half of the patches stand for training ones, the other half for those of an ideal generator. A measure has moved where
-it lies outside what other halvings of the unspoiled patches give. `benchmarks/sensitivity.py` does the same at length.
+it lies outside what other halvings of the unspoiled patches give. `benchmarks/metrics/sensitivity.py` does the same at
+length.
 """
 
 import csv

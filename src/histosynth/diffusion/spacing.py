@@ -3,7 +3,7 @@
 φ falls from at most π/2 (pure noise) to 0 (the data). Even steps of a discrete schedule end far from the data: 20 of
 1000 leave σ/α = 0.17 to the last, and with it all texture. Like the spacing of Karras et al. 2022, eq. 5, this one goes
 down to σ/α = 0.002 (or the least that the process has) before the last step to 0; but it needs no largest σ, and spends
-less on noise that drowns everything. The exponent is ours: `benchmarks/sampler_errors.py` compares it.
+less on noise that drowns everything. The exponent is ours: `benchmarks/model/sampler_errors.py` compares it.
 """
 
 from typing import Literal

@@ -8,7 +8,7 @@ depth), which makes small-budget training several times faster.
 With equal weights and `stem=1` the output equals guided-diffusion's `UNetModel` (`resblock_updown`,
 `use_scale_shift_norm`, legacy attention order).
 
-Feature maps have their channels innermost (`channels_last`). `benchmarks/denoiser.py` shows how fast it is.
+Feature maps have their channels innermost (`channels_last`). `benchmarks/model/denoiser.py` shows how fast it is.
 """
 
 import math

@@ -16,8 +16,8 @@ the normalized cross-correlation (Lewis 1995), summed over quarters: hence small
 
 Glass, and whatever else is nearly uniform, is like all of its kind. A training patch can be copied only where at least
 half of its middle has a local σ above 0.02, and a synthetic one is compared from a tenth on (copying may fade it). The
-rest is plain: counted, never compared. `benchmarks/copies.py` measures time and memory, false alarms on real tissue of
-other patients, and how many planted copies are found.
+rest is plain: counted, never compared. `benchmarks/metrics/copies.py` measures time and memory, false alarms on real
+tissue of other patients, and how many planted copies are found.
 """
 
 from collections.abc import Callable

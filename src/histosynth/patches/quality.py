@@ -12,7 +12,7 @@ resolution are judged alike and a region costs a fraction of a millisecond. In t
 
 Sharpness is the energy of differences over 1 um against that over 4 um, each less ν, what noise of one level in 255
 adds to it: S = (E[Δ₁²] - ν) / (E[Δ₄²] - ν) in green. It is 1/16 or less for a smooth slope, 1 for white noise, and
-hardly depends on how much or how darkly the region is stained. `benchmarks/patch_quality.py` prints what the
+hardly depends on how much or how darkly the region is stained. `benchmarks/data/patch_quality.py` prints what the
 thresholds do to real tissue and to the same tissue blurred.
 """
 

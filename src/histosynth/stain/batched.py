@@ -10,7 +10,7 @@ and the device cannot change a bit of a fit:
   needs no trigonometry; the selected ones are turned into angles before NumPy's linear interpolation.
 
 An image in the new colors may differ by one level between devices: their exponentials do. On a processor the NumPy
-backend is the faster one (`benchmarks/stain_backends.py`); this one is for accelerators.
+backend is the faster one (`benchmarks/data/stain_backends.py`); this one is for accelerators.
 """
 
 import math

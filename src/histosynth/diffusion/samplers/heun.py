@@ -3,9 +3,9 @@
 The path has two simple forms: dz/dρ = ε̂ with z = x/α, ρ = σ/α (Karras et al. 2022, alg. 1, where α = 1), and
 dy/dγ = x̂_0 with y = x/σ, γ = α/σ. An Euler step is the same in both, that of ddim; Heun's is not. Each bends little at
 the end where its variable is small, and is infinite at the other: so the second where noise outweighs signal, from pure
-noise on, and the first below. (`benchmarks/sampler_errors.py`: in ten steps on Karras' own times this lowers the error
-of the first alone from 0.325 to 0.270 on Gaussians, from 0.079 to 0.045 on a mixture; where α comes near 0 the first
-alone fails.)
+noise on, and the first below. (`benchmarks/model/sampler_errors.py`: in ten steps on Karras' own times this lowers the
+error of the first alone from 0.325 to 0.270 on Gaussians, from 0.079 to 0.045 on a mixture; where α comes near 0 the
+first alone fails.)
 """
 
 from collections.abc import Callable

@@ -10,7 +10,8 @@
 4. Left out: what is smaller than 8 um² or larger than 1000, hardly darker than the ring around it, or too red (a blood
    cell).
 
-The constants were tuned on five glioma tiles with outlined nuclei; `benchmarks/morphology.py` measures on five others.
+The constants were tuned on five glioma tiles with outlined nuclei; `benchmarks/metrics/morphology.py` measures on five
+others.
 """
 
 from dataclasses import dataclass
