@@ -29,7 +29,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from histosynth.config import Settings, load_settings
 from histosynth.diffusion.build import build_denoiser
-from histosynth.store.part import Patch, decode_png, encode_png, part_path, write_part
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.png import decode_png, encode_png
 from histosynth.store.store import Store, write_manifest
 from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.data.feistel_permutation import shuffled

@@ -18,6 +18,7 @@ over that of the best peer; `low` and `high` are the least and the largest over 
 """
 
 import argparse
+import io
 import json
 import shutil
 from collections.abc import Mapping
@@ -29,8 +30,9 @@ import numpy as np
 from PIL import Image
 from small_budget import EDM, command, each, figures, make_store, verb
 
-from histosynth.store.contact_sheet import SYNTHETIC, contact_sheet
+from histosynth.store.contact_sheet import contact_sheet
 from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.png import synthetic_mark, with_texts
 from histosynth.store.store import Store, write_manifest
 
 OURS, GAN = "histosynth", "progan"
@@ -216,7 +218,7 @@ def _train_peer(
             source=name,
             label=names[label],
             mpp=mpp,
-            text={"Description": SYNTHETIC, "Source": name},
+            texts=synthetic_mark(name),
         )
         for number, (image, label) in enumerate(zip(samples["images"], samples["labels"], strict=True))
     ]
@@ -236,7 +238,9 @@ def _draw(samples: Mapping[str, Store], path: Path) -> None:
         for name, store in samples.items()
     }
     sheet = Image.fromarray(contact_sheet(groups, columns=14, scale=2))
-    sheet.quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
+    buffer = io.BytesIO()
+    sheet.quantize(192, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    path.write_bytes(with_texts(buffer.getvalue(), synthetic_mark(", ".join(samples))))
 
 
 def _cell(value: float) -> str:

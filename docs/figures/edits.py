@@ -6,17 +6,18 @@ histosynth demo --out demo
 
 import sys
 import tempfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from histosynth.sampling.edit import How, fill, interpolate, square, translate
-from histosynth.sampling.edited_store import DESCRIPTION
+from histosynth.sampling.edited_store import SHEET_NOTE
 from histosynth.sampling.sources import Selection
 from histosynth.store.contact_sheet import contact_sheet
+from histosynth.store.png import synthetic_mark, with_texts
 from histosynth.store.store import Store
 
 OUT = Path(__file__).with_name("edits.png")
@@ -54,9 +55,9 @@ def main() -> None:
     sheet = contact_sheet(
         {name: np.stack(images).astype(np.uint8) for name, images in rows.items()}, columns=COLUMNS, scale=2
     )
-    info = PngInfo()
-    info.add_text("Description", DESCRIPTION)
-    Image.fromarray(sheet).quantize(128, dither=Image.Dither.NONE).save(OUT, optimize=True, pnginfo=info)
+    buffer = BytesIO()
+    Image.fromarray(sheet).quantize(128, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    OUT.write_bytes(with_texts(buffer.getvalue(), synthetic_mark(run.name, note=SHEET_NOTE)))
     print(f"{OUT}: {OUT.stat().st_size:,} bytes")
 
 

@@ -17,6 +17,7 @@ from histosynth.metrics.uncertainty import Interval
 from histosynth.report.compare.build import compare
 from histosynth.report.compare.ranking import best_of
 from histosynth.report.wording import figure_of
+from histosynth.store.png import is_synthetic
 
 PAIR = "fake_vs_held_out"
 MEASURES = ["frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"]
@@ -285,9 +286,9 @@ def test_figures_and_what_they_say_of_themselves(paths, tmp_path):
         "intervals.png", "intervals.svg", "patches-IDHmut.png", "patches-IDHwt.png",
     ]  # fmt: skip
     with Image.open(figures / "patches-IDHwt.png") as image:
-        said, pixels = image.info["synthetic"], np.asarray(image)
-    assert "generative model run-1" in said
-    assert "generative model run-2" in said
+        texts, pixels = image.info, np.asarray(image)
+    assert is_synthetic(texts)
+    assert texts["Source"] == "run-1, run-2"
     block = 4 * 80 + 3 * 4
     assert pixels.shape == (26 + 80, 3 * block + 2 * 16, 3)
 
@@ -315,7 +316,7 @@ def test_stores_that_are_gone_or_changed_are_told(paths, make, fake_rows, real, 
     assert re.search(r"Patches not shown \(run-2, synthetic\): .*two-samples holds other patches", texts)
     assert "Patches not shown (run-1, synthetic)" in (tmp_path / "both" / "compare.html").read_text()
     with Image.open(tmp_path / "both" / "figures" / "patches-IDHwt.png") as image:
-        assert "synthetic" not in image.info, "only real patches are left"
+        assert not is_synthetic(image.info), "only real patches are left"
     shutil.rmtree(real.path)
     compare(reports=paths, out=tmp_path / "both")
     assert sorted(p.suffix for p in (tmp_path / "both" / "figures").iterdir()) == [".png", ".svg"]
@@ -442,7 +443,8 @@ def test_samples_without_labels(make, real, fake_rows, report, tmp_path):
     found = compare(reports=[tmp_path / "x", tmp_path / "y"], out=tmp_path / "both")
     assert list(found["labels"]) == ["all patches"]
     with Image.open(tmp_path / "both" / "figures" / "patches-all patches.png") as image:
-        assert "generative model x" in image.info["synthetic"]
+        assert is_synthetic(image.info)
+        assert image.info["Source"] == "x, y"
 
 
 def test_no_overall_figure(make, patches, report, tmp_path):

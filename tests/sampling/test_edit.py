@@ -18,6 +18,7 @@ from histosynth.errors import HistosynthError
 from histosynth.sampling.edit import How, fill, interpolate, read_mask, square, translate
 from histosynth.sampling.sources import Selection
 from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.png import is_synthetic
 from histosynth.store.store import Store, write_manifest
 from histosynth.training.data.dataset import PatchDataset
 
@@ -93,7 +94,7 @@ def test_the_store_says_that_it_is_synthetic_and_whose_patches_they_were(
     assert told["sources"]["S3_0_0"]["label"] == "b"
     assert len(told["made_with"]["weights_sha256"]) == 64
     with Image.open(result.sheet) as sheet:
-        assert "SYNTHETIC" in sheet.info["Description"]
+        assert is_synthetic(sheet.info)
     for row in opened.table.select(["patch_id", "image"]).to_pylist():
         with Image.open(BytesIO(row["image"]["bytes"])) as image:
             assert image.info["Description"].startswith("SYNTHETIC")

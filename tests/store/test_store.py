@@ -20,13 +20,12 @@ from histosynth.errors import HistosynthError
 from histosynth.store.part import (
     SCHEMA,
     Patch,
-    decode_png,
-    encode_png,
     part_fingerprint,
     part_path,
     part_record,
     write_part,
 )
+from histosynth.store.png import decode_png, encode_png, synthetic_mark
 from histosynth.store.store import Store, write_manifest
 
 # The table of the architecture, written down once more: whoever changes a column changes a file format.
@@ -286,3 +285,10 @@ except OSError as error:
     done = subprocess.run([sys.executable, "-c", program, str(part_path(tmp_path, "s"))], check=False)
     assert done.returncode == exit_code
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_states_its_generators(tmp_path: Path) -> None:
+    assert Store(write(tmp_path / "real", {"s": [patch(0)]})).mark == {}
+    store = Store(write(tmp_path / "fake", {"s": [patch(0, source="b"), patch(1, source="a")]}))
+    assert store.generators == ["a", "b"]
+    assert store.mark == synthetic_mark("a, b")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine, select
 
-from histosynth.store.part import encode_png
+from histosynth.store.png import encode_png
 from histosynth.study.records.answers import Answers
 from histosynth.study.records.database import (
     Base,

@@ -8,7 +8,8 @@ from scipy.ndimage import gaussian_filter
 
 from histosynth.config import PatchSettings, StudySettings
 from histosynth.patches.extract import extract
-from histosynth.store.part import Patch, decode_png, encode_png, part_path, write_part
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.png import decode_png, encode_png
 from histosynth.store.store import Store, write_manifest
 from histosynth.study.design.create import create
 from histosynth.study.records.database import Case, Picture, open_study
@@ -27,7 +28,7 @@ def test_a_study_of_gliomas(shared_data: Path, tmp_path: Path, options: dict[str
     (tmp_path / "samples").mkdir()
     smooth = [
         Patch(patch_id=f"model_{i}", image=gaussian_filter(image, (1, 1, 0)), source="model", label=labels[i], mpp=0.5,
-              text={"Description": "synthetic"})
+              texts={"Description": "synthetic"})
         for i, image in enumerate(images)
     ]  # fmt: skip
     write_part(part_path(tmp_path / "samples", "a"), smooth, fingerprint="f")

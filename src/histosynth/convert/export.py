@@ -19,8 +19,8 @@ from tqdm import tqdm
 from histosynth.convert.export_forms import FORMS, Row, Selection
 from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.rundir import read_manifest, require_directory, write_json
-from histosynth.store.contact_sheet import SYNTHETIC
 from histosynth.store.part import SCHEMA, stream_rows
+from histosynth.store.png import SYNTHETIC
 from histosynth.store.store import KIND
 
 RECORD = "export.json"

@@ -26,9 +26,7 @@ from typing import Any
 import numpy as np
 
 from histosynth.errors import HistosynthError
-from histosynth.store.contact_sheet import SYNTHETIC
-from histosynth.store.part import decode_png
-from histosynth.store.png_text import text_of, with_text
+from histosynth.store.png import SYNTHETIC, decode_png, encode_png, is_synthetic, read_texts, synthetic_mark, with_texts
 
 NO_LABEL = "unlabeled"
 _SHARD = 1000  # patches
@@ -142,9 +140,11 @@ FORMS: Mapping[str, Callable[[Path, Iterable[Row], Selection], None]] = {
 def _labeled_png(row: Row) -> bytes:
     """The PNG of a row; that of a synthetic patch says so inside."""
     data: bytes = row["image"]["bytes"]
-    if row["source"] == "real" or "Description" in text_of(data):
+    texts = read_texts(data)
+    if row["source"] == "real" or is_synthetic(texts):
         return data
-    return with_text(data, {"Description": SYNTHETIC, "Source": row["source"]})
+    mark = synthetic_mark(row["source"])
+    return encode_png(decode_png(data), texts | mark) if "Description" in texts else with_texts(data, mark)
 
 
 def _names(labels: Iterable[str], *, instead: tuple[str, str] | None = None) -> dict[str, str]:

@@ -16,7 +16,7 @@ from histosynth.convert.tiles import Listing, Tile
 from histosynth.errors import HistosynthError
 from histosynth.slides.image import ImageReader
 from histosynth.slides.types import Box
-from histosynth.store.contact_sheet import SYNTHETIC
+from histosynth.store.png import is_synthetic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +85,7 @@ def _look(tile: Tile, *, mpp: float | None) -> Seen:
             bits = max(getattr(header, "tag_v2", {}).get(258, (8,)))
         if bits > 8:
             raise HistosynthError(f"image {tile.path} has {bits} bits a channel; save it as 8-bit RGB")
-        made = str(header.info.get("Description", "")).startswith(SYNTHETIC)
-        source = str(header.info.get("Source", "synthetic")) if made else "real"
+        source = str(header.info.get("Source", "synthetic")) if is_synthetic(header.info) else "real"
     return Seen(tile=tile, width_px=width, height_px=height, mpp=stated or mpp, source=source, sha256=digest)
 
 

@@ -33,7 +33,8 @@ from histosynth.normalization.staining import (
 )
 from histosynth.rundir import MANIFEST, locks_output, read_manifest, versions
 from histosynth.stain import Fit
-from histosynth.store.part import Patch, decode_png, part_fingerprint, part_record, read_part, stream_rows, write_part
+from histosynth.store.part import Patch, part_fingerprint, part_record, read_part, stream_rows, write_part
+from histosynth.store.png import decode_png
 from histosynth.store.store import KIND, parts_of, write_manifest
 
 

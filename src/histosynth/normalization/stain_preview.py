@@ -11,10 +11,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from PIL.PngImagePlugin import PngInfo
 
 from histosynth.rundir import atomic_write
-from histosynth.store.contact_sheet import SYNTHETIC
+from histosynth.store.png import encode_png
 from histosynth.store.store import Store
 
 T = TypeVar("T")
@@ -54,13 +53,10 @@ def write_stain_preview(out: Path, *, raw: Path) -> Path:
             pen.text((start, top), _fitting(text, half, font), fill="#555555", font=font)
             for column, image in enumerate(store.images(rows)):
                 sheet.paste(_scaled(image), (start + column * (_PATCH_PX + _GAP_PX), top + _TITLE_PX))
-    info = PngInfo()
-    if after.manifest.get("synthetic"):
-        info.add_text("Description", SYNTHETIC)
     path = out / PREVIEW / "stain.png"
     path.parent.mkdir(exist_ok=True)
     with atomic_write(path) as file:
-        sheet.save(file, format="PNG", pnginfo=info, optimize=True)
+        file.write(encode_png(np.asarray(sheet), after.mark))
     return path
 
 

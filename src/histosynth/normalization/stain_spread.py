@@ -14,7 +14,8 @@ from tqdm import tqdm
 from histosynth.normalization.staining import Pool
 from histosynth.stain import Macenko, StainError, StainFit, is_tissue
 from histosynth.stain.spread import between_slides
-from histosynth.store.part import decode_png, stream_rows
+from histosynth.store.part import stream_rows
+from histosynth.store.png import decode_png
 
 YARDSTICK = Macenko()
 _MEASURED = 50_000  # pixels a slide

@@ -1,4 +1,4 @@
-"""The pictures of a report. Whatever shows synthetic patches says so in the PNG itself (a tEXt chunk `synthetic`)."""
+"""The pictures of a report. A PNG that shows synthetic patches carries the mark of `store.png`."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -8,14 +8,12 @@ from urllib.parse import quote
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from histosynth.report.comparison import PAIR_TITLES, PAIRS, Comparison, Figures, Matrix
-from histosynth.report.sides import SIDE_TITLES, Plan, Side
+from histosynth.report.sides import SIDE_TITLES, Plan
+from histosynth.store.contact_sheet import grid
+from histosynth.store.png import encode_png
 
-GAP_PX = 4
 INK, MUTED, ACCENT = "#1d2125", "#8b9096", "#a3265e"
 
 
@@ -40,43 +38,7 @@ def draw_figures(directory: Path, plan: Plan, figures: Figures, *, shown: int) -
             if len(rows):
                 sheet = grid(side.store.images(rows[:shown]), columns=6)
                 file = directory / f"{name}-{quote(label, safe=' ')}.png"
-                file.write_bytes(patch_png(sheet, synthetic=synthetic_statement(side)))
-
-
-def synthetic_statement(side: Side) -> str | None:
-    """What a picture of this side says of itself; None for real tissue."""
-    if side.name != "fake":
-        return None
-    sources = ", ".join(sorted(set(side.store.column("source"))))
-    return f"Synthetic histology: made by the generative model {sources} with histosynth"
-
-
-def patch_png(image: NDArray[np.uint8], *, synthetic: str | None) -> bytes:
-    """Lossless PNG of an (H, W, 3) image; `synthetic` is the statement it carries where the image is no tissue."""
-    info = PngInfo()
-    if synthetic is not None:
-        info.add_text("synthetic", synthetic)
-    buffer = BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", pnginfo=info)
-    return buffer.getvalue()
-
-
-def shown_px(patch_px: int) -> int:
-    """Side at which a patch is shown: the least whole multiple of 80 pixels or more, so that pixels stay square."""
-    return patch_px * -(-80 // patch_px)
-
-
-def grid(images: NDArray[np.uint8], *, columns: int) -> NDArray[np.uint8]:
-    """(N, H, W, 3) patches enlarged by pixel repetition on a white sheet of that many columns."""
-    factor = shown_px(images.shape[1]) // images.shape[1]
-    large = images.repeat(factor, axis=1).repeat(factor, axis=2)
-    step = large.shape[1] + GAP_PX
-    rows = -(-len(large) // columns)
-    sheet = np.full((rows * step - GAP_PX, columns * step - GAP_PX, 3), 255, dtype=np.uint8)
-    for i, image in enumerate(large):
-        y, x = i // columns * step, i % columns * step
-        sheet[y : y + image.shape[0], x : x + image.shape[1]] = image
-    return sheet
+                file.write_bytes(encode_png(sheet, side.store.mark))
 
 
 def distance_chart(rows: Mapping[str, Mapping[str, Comparison]]) -> Figure:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from histosynth.pages import environment
-from histosynth.report.charts import patch_png, shown_px, synthetic_statement
 from histosynth.report.comparison import DISTANCES, MEASURES, PAIR_TITLES, PAIRS, Figures
 from histosynth.report.sections.section import Section
 from histosynth.report.sides import SIDE_TITLES, Plan, Side
 from histosynth.report.wording import figure, interval, number
+from histosynth.store.contact_sheet import shown_px
+from histosynth.store.png import encode_png
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +68,14 @@ def render(
 
 def panel(side: Side, label: str, *, shown: int, title: str | None = None) -> Panel:
     """The first few patches of a side and label, in the order in which they enter the figures."""
-    rows, statement = side.rows[label][:shown], synthetic_statement(side)
+    rows, mark = side.rows[label][:shown], side.store.mark
     names = side.store.column("patch_id")
     return Panel(
         title=title or SIDE_TITLES[side.name].capitalize(),
-        synthetic=statement is not None,
+        synthetic=bool(mark),
         count=len(side.rows[label]),
         patients=side.patients(label),
-        images=[patch_png(image, synthetic=statement) for image in side.store.images(rows)],
+        images=[encode_png(image, mark) for image in side.store.images(rows)],
         names=[names[row] for row in rows],
     )
 

@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
-from histosynth.rundir import atomic_write, versions
+from histosynth.rundir import versions
 from histosynth.sampling.made_with import claim, sha256_of
-from histosynth.store.contact_sheet import SYNTHETIC, contact_sheet
+from histosynth.store.contact_sheet import save_contact_sheet
 from histosynth.store.part import Patch, part_fingerprint, part_path, write_part
+from histosynth.store.png import synthetic_mark
 from histosynth.store.store import Store, write_manifest
 from histosynth.training.checkpoint import Origin
 from histosynth.training.data.dataset import to_bytes
@@ -31,7 +30,8 @@ NOTE = (
     "Each patch was made from the real patches named under its `from`, keeps their layout (an inpainted one also their "
     "pixels), and has their split: edits of held-out patients must not enter training."
 )
-DESCRIPTION = "Real patches, and SYNTHETIC ones that a generative model made from them"
+SHEET_NOTE = "beside the real patches from which they were made"
+"""Appended to the description of a contact sheet that shows both."""
 _BLOCK = 64  # edits a part
 _SHOWN = 12  # columns of the contact sheet
 
@@ -153,20 +153,20 @@ def draw_sheet(store: Path, edits: Sequence[Edit], *, before: Mapping[str, Seque
         for title in dict.fromkeys(edit.row for edit in edits if edit.row.startswith(f"{group}: ")):
             names = [edit.patch_id for edit in edits if edit.row == title][:_SHOWN]
             rows[f"{title} (synthetic)"] = opened.images([at[name] for name in names])
-    path, info = store / "contact_sheet.png", PngInfo()
-    info.add_text("Description", DESCRIPTION)
-    sheet = contact_sheet(rows, columns=max(map(len, rows.values())), scale=max(round(96 / opened.patch_px), 1))
-    with atomic_write(path) as file:
-        Image.fromarray(sheet).save(file, format="PNG", pnginfo=info)
+    path, mark = store / "contact_sheet.png", synthetic_mark(", ".join(opened.generators), note=SHEET_NOTE)
+    save_contact_sheet(path, rows, texts=mark, columns=max(map(len, rows.values())))
     return path
 
 
 def _patch(edit: Edit, image: NDArray[np.uint8], origin: Origin, made_with: Mapping[str, object]) -> Patch:
-    said = {"Description": SYNTHETIC, "Software": "histosynth", "Source": origin.run, "Edit": str(made_with["edit"])}
-    said |= {"From": ", ".join(source.patch_id for source in edit.sources), "Weights": str(made_with["weights_sha256"])}
+    texts = synthetic_mark(origin.run, software="histosynth") | {"Edit": str(made_with["edit"])}
+    texts |= {
+        "From": ", ".join(source.patch_id for source in edit.sources),
+        "Weights": str(made_with["weights_sha256"]),
+    }
     return Patch(
         patch_id=edit.patch_id, image=image, source=origin.run, label=edit.label, mpp=origin.mpp, split=edit.split,
-        text=said | ({"Label": edit.label} if edit.label else {}),
+        texts=texts | ({"Label": edit.label} if edit.label else {}),
     )  # fmt: skip
 
 

@@ -17,8 +17,9 @@ from histosynth.config import SampleSettings, Settings
 from histosynth.rundir import versions
 from histosynth.sampling.drawing import Drawing, open_drawing
 from histosynth.sampling.made_with import claim, sha256_of
-from histosynth.store.contact_sheet import SYNTHETIC, save_contact_sheet
+from histosynth.store.contact_sheet import save_contact_sheet
 from histosynth.store.part import Patch, part_path, read_ids, read_part, write_part
+from histosynth.store.png import synthetic_mark
 from histosynth.store.store import Store, write_manifest
 from histosynth.training.checkpoint import Origin, find_weights, read_origin
 from histosynth.training.data.dataset import to_bytes
@@ -128,7 +129,7 @@ def generate(
             write_manifest(out, {**told, "versions": versions()})
             store = Store(out)
             groups = {f"{name} (synthetic)": store.images(store.select(label=name)[:_SHOWN]) for name in store.labels}
-            save_contact_sheet(sheet, groups, synthetic=True, columns=_SHOWN)
+            save_contact_sheet(sheet, groups, texts=store.mark, columns=_SHOWN)
         images, names = broadcast_from_main(
             accelerator, (len(store), store.labels) if accelerator.is_main_process else None
         )
@@ -156,9 +157,14 @@ class _Maker:
             x = self.drawing.images(batch, label)
             for s, image in zip(batch, to_bytes(x), strict=True):
                 name = origin.labels[s % len(origin.labels)]
-                text = None if self.marks is None else {**self.marks, "Label": name, "Seed": str(s)}
+                texts = None if self.marks is None else {**self.marks, "Label": name, "Seed": str(s)}
                 yield Patch(
-                    patch_id=f"{origin.run}_{s}", image=image, source=origin.run, label=name, mpp=origin.mpp, text=text
+                    patch_id=f"{origin.run}_{s}",
+                    image=image,
+                    source=origin.run,
+                    label=name,
+                    mpp=origin.mpp,
+                    texts=texts,
                 )
             bar.update(len(batch))
 
@@ -166,9 +172,7 @@ class _Maker:
 def _marks(made_with: dict[str, object], words: str) -> dict[str, str]:
     """What every image of a store says of itself."""
     return {
-        "Description": SYNTHETIC,
-        "Software": "histosynth",
-        "Source": str(made_with["run"]),
+        **synthetic_mark(str(made_with["run"]), software="histosynth"),
         "Weights": str(made_with["weights_sha256"]),
         "Sampler": words,
     }

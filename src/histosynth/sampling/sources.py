@@ -9,7 +9,8 @@ import numpy as np
 from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.slides.image import ImageReader
 from histosynth.slides.types import Box
-from histosynth.store.part import Patch, decode_png
+from histosynth.store.part import Patch
+from histosynth.store.png import decode_png
 from histosynth.store.store import Store
 from histosynth.training.checkpoint import Origin
 

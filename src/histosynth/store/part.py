@@ -7,28 +7,23 @@ the file say what its rows were made from, what the manifest is to say of them, 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image
 
 from histosynth.errors import HistosynthError
 from histosynth.rundir import atomic_write
-from histosynth.store.png_text import text_of, with_text
+from histosynth.store.png import decode_png, encode_png, read_texts
 from histosynth.store.rolling_hash import chain
 from histosynth.store.threads import in_threads
 
 BATCH = 256  # rows at a time for whoever streams a store
 _GROUP_BYTES = 1 << 19  # of images in a row group, which must be read for one patch; 17 patches of 128 px
-_PAETH, _RLE = 0x80, 3  # libpng's PNG_FILTER_PAETH, zlib's Z_RLE
 SCHEMA = pa.schema(
     [
         pa.field("patch_id", pa.string(), nullable=False),
@@ -74,26 +69,7 @@ class Patch:
     tissue: float | None = None
     split: str | None = None
     stain: str | None = None  # "raw", "normalized", or "skipped:<reason>"; None where synthetic
-    text: Mapping[str, str] | None = None  # said inside the PNG, where synthetic: see `png_text`
-
-
-def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """Lossless PNG of an (H, W, 3) image, without metadata.
-
-    Paeth filter, runs and Huffman codes, no search for repeats: tissue has none. Three to five times as fast as
-    Pillow's default; of equal size on scans with noise, 15 % larger on the smoothest real patches of 128 px.
-    """
-    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=1, filter=_PAETH, strategy=_RLE))
-
-
-def decode_png(data: bytes) -> NDArray[np.uint8]:
-    """The (H, W, 3) image of `encode_png`, or of any other PNG as RGB; Pillow takes twice as long, and says why not."""
-    with suppress(Exception):  # of a class that differs with the version of imagecodecs
-        image: NDArray[np.uint8] = imagecodecs.png_decode(data)
-        if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
-            return image
-    with Image.open(BytesIO(data)) as opened:
-        return np.asarray(opened.convert("RGB"))
+    texts: Mapping[str, str] | None = None  # inside the PNG: see `png.synthetic_mark`
 
 
 def part_path(directory: Path, name: str) -> Path:
@@ -136,8 +112,7 @@ def sha256(data: bytes) -> bytes:
 
 def _row(patch: Patch) -> dict[str, Any]:
     row: dict[str, Any] = {field.name: getattr(patch, field.name) for field in SCHEMA}
-    png = encode_png(patch.image)
-    return row | {"image": {"bytes": with_text(png, patch.text or {}), "path": f"{patch.patch_id}.png"}}
+    return row | {"image": {"bytes": encode_png(patch.image, patch.texts), "path": f"{patch.patch_id}.png"}}
 
 
 def read_part(path: Path) -> list[Patch]:
@@ -148,14 +123,15 @@ def read_part(path: Path) -> list[Patch]:
     """
     try:
         rows = pq.read_table(path, schema=SCHEMA, page_checksum_verification=True).to_pylist()
-        return [_patch(row) for row in rows]
+        return [patch_of(row) for row in rows]
     except (OSError, pa.ArrowException, KeyError, SyntaxError, ValueError) as error:
         raise HistosynthError(f"{path} cannot be read ({error}); delete it and run the same command again") from error
 
 
-def _patch(row: dict[str, Any]) -> Patch:
-    png = row.pop("image")["bytes"]
-    return Patch(**row, image=decode_png(png), text=text_of(png) or None)
+def patch_of(row: Mapping[str, Any]) -> Patch:
+    """Return the patch that a row of a part holds."""
+    png = row["image"]["bytes"]
+    return Patch(**{**row, "image": decode_png(png), "texts": read_texts(png) or None})
 
 
 def stream_rows(parts: Sequence[Path], *, columns: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from histosynth.errors import HistosynthError
 from histosynth.remote import open_binary, url_of
 from histosynth.rundir import MANIFEST, read_manifest, require_directory, write_json
-from histosynth.store.part import BATCH, IMAGES, SCHEMA, decode_png, sha256
+from histosynth.store.part import BATCH, IMAGES, SCHEMA, sha256
 from histosynth.store.part_files import PartFiles
+from histosynth.store.png import decode_png, synthetic_mark
 from histosynth.store.rolling_hash import chain, join
 
 KIND = "patch store"
@@ -119,6 +120,17 @@ class Store:
     def labels(self) -> list[str]:
         """The labels found, sorted; rows without a label do not count."""
         return self.codes("label")[0]
+
+    @property
+    def generators(self) -> list[str]:
+        """The models that made its synthetic patches, sorted; none where all are real."""
+        return [source for source in self.codes("source")[0] if source != "real"]
+
+    @property
+    def mark(self) -> dict[str, str]:
+        """The texts that any PNG of its patches carries: the mark of its generators, or nothing where all are real."""
+        generators = self.generators
+        return synthetic_mark(", ".join(generators)) if generators else {}
 
     @property
     def patch_px(self) -> int:

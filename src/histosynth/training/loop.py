@@ -12,6 +12,7 @@ from tqdm import tqdm
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError
 from histosynth.store.contact_sheet import save_contact_sheet
+from histosynth.store.png import synthetic_mark
 from histosynth.store.store import Store
 from histosynth.training.checkpoint import load_state, newest_state
 from histosynth.training.checkup import Checkup
@@ -205,7 +206,9 @@ def _loop(
 def _show(run: Run, task: Task, *, seen: int) -> None:
     if (images := task.preview()) and task.accelerator.is_main_process:
         with dispensable("a sample grid"):
-            save_contact_sheet(run.path / "samples" / f"{seen:010d}.png", images, synthetic=True, columns=6)
+            save_contact_sheet(
+                run.path / "samples" / f"{seen:010d}.png", images, texts=synthetic_mark(run.name), columns=6
+            )
 
 
 def _measure(task: Task, checkup: Checkup) -> float:

@@ -15,9 +15,9 @@ def test_pairs_are_turned_alike_and_a_copy_leaves_no_difference():
         Copy(fake_row=0, train_row=3, symmetry=5, similarity=1.0),
         Copy(fake_row=1, train_row=1, symmetry=2, similarity=0.9),
     ]
-    data = pair_sheet(pairs, fake=lambda r: fake[r], train=lambda r: train[r], synthetic="made by a model")
+    data = pair_sheet(pairs, fake=lambda r: fake[r], train=lambda r: train[r], mark={"Source": "run"})
     with Image.open(BytesIO(data)) as image:
-        assert image.info["synthetic"] == "made by a model"
+        assert image.info["Source"] == "run"
         sheet = np.asarray(image)
     assert sheet.shape == (2 * 80 + 4, 3 * 80 + 2 * 4, 3)
     made, taken, difference = (sheet[:80, x : x + 80] for x in (0, 84, 168))

@@ -20,16 +20,15 @@ def test_a_line_one_pixel_thin_runs_inside_the_nucleus_and_changes_nothing_else(
     labels[20:40, 30:50], labels[40:60, 30:50] = 1, 2  # two that touch
     blank = np.zeros((80, 80), np.float32)
     nuclei = Nuclei(labels=labels, hematoxylin=blank, density=blank, pitch_um=0.5)
-    sheet, info = opened(draw_nuclei(image, nuclei, synthetic="made up"))
-    plain, _ = opened(draw_nuclei(image, Nuclei(labels=0 * labels, hematoxylin=blank, density=blank, pitch_um=0.5),
-                                  synthetic=None))  # fmt: skip
+    sheet, info = opened(draw_nuclei(image, nuclei, texts={"Source": "run"}))
+    plain, _ = opened(draw_nuclei(image, Nuclei(labels=0 * labels, hematoxylin=blank, density=blank, pitch_um=0.5)))
     assert plain.shape == (80, 80, 3)
     assert np.array_equal(plain, image.repeat(2, axis=0).repeat(2, axis=1))
     inner = np.zeros((80, 80), bool)
     inner[20:60, 30:50] = True
     inner[21:39, 31:49] = inner[41:59, 31:49] = False
     assert np.array_equal((sheet != plain).any(axis=2), inner)
-    assert info["synthetic"] == "made up"
+    assert info["Source"] == "run"
 
 
 def morphology(n: int, seed: int) -> Morphology:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from histosynth import cli
 from histosynth.errors import HistosynthError
+from histosynth.store.png import is_synthetic
 from histosynth.study.analysis.readings_csv import write_csv
 from histosynth.study.report.build import FACTS, PAGE, analyze
 
@@ -88,7 +89,7 @@ def test_synthetic_pictures_say_so_and_real_ones_do_not(answered, tmp_path: Path
     assert {kind for _, kind in found} == {"real", "synthetic"}
     for data, kind in found:
         with Image.open(BytesIO(b64decode(data))) as image:
-            assert ("synthetic" in image.info) == (kind == "synthetic")
+            assert is_synthetic(image.info) == (kind == "synthetic")
 
 
 def test_what_readers_wrote_stays_text(tmp_path: Path, make_readings) -> None:

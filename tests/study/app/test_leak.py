@@ -20,7 +20,8 @@ from fastapi.testclient import TestClient
 from scipy.stats import binomtest
 
 from histosynth.config import StudySettings
-from histosynth.store.part import Patch, decode_png, encode_png, part_path, write_part
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.png import decode_png, encode_png
 from histosynth.store.store import write_manifest
 from histosynth.study.app import create_app
 from histosynth.study.design.create import CreatedStudy, create
@@ -48,7 +49,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> CreatedStudy:
     ])  # fmt: skip
     fake = store("samples", [
         Patch(patch_id=f"unet_{i}", image=np.full((16, 16, 3), i, np.uint8), source="unet", mpp=0.5,
-              label=LABELS[i % 2], text={"Description": "synthetic"})
+              label=LABELS[i % 2], texts={"Description": "synthetic"})
         for i in range(120)
     ])  # fmt: skip
     settings = StudySettings(cases=CASES, readers=READERS, practice=4, repeats=REPEATS, base_url=HOST)

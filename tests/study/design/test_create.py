@@ -11,7 +11,8 @@ import pytest
 
 from histosynth.config import StudySettings
 from histosynth.errors import HistosynthError
-from histosynth.store.part import Patch, decode_png, part_path, write_part
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.png import decode_png
 from histosynth.store.store import Store, write_manifest
 from histosynth.study.design.create import create
 from histosynth.study.records.answers import Answers

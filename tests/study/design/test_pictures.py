@@ -8,7 +8,8 @@ from PIL import Image
 from skimage import data
 
 from histosynth.normalization.staining import staining_of
-from histosynth.store.part import Patch, decode_png, part_path, write_part
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.png import decode_png
 from histosynth.store.store import Store, write_manifest
 from histosynth.study.design.pictures import BlindingError, blinded_png
 
@@ -48,7 +49,7 @@ def test_all_pictures_of_a_size_have_the_same_length_and_structure(px):
 
 def test_what_a_sample_says_inside_is_gone(tmp_path):
     image = tissue()
-    patch = Patch(patch_id="p", image=image, source="run", text={"Description": "synthetic", "Seed": "7"})
+    patch = Patch(patch_id="p", image=image, source="run", texts={"Description": "synthetic", "Seed": "7"})
     write_part(part_path(tmp_path, "a"), [patch], fingerprint="f")
     write_manifest(tmp_path, {})
     store = Store(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from histosynth.report.charts import as_files, patch_png
+from histosynth.report.charts import as_files
 from histosynth.report.compare.entries import read_entries
 from histosynth.report.compare.page import render
 from histosynth.report.compare.pictures import intervals_chart, sheet, shown_sides
@@ -58,8 +58,7 @@ def compare(*, reports: Sequence[Path], out: Path) -> dict[str, Any]:
             (figures / name).write_bytes(chart)
         for label in found.labels:
             if any(len(s.side.rows[label]) for s in shown):
-                image, statement = sheet(shown, label, count=count)
-                (figures / f"patches-{quote(label, safe=' ')}.png").write_bytes(patch_png(image, synthetic=statement))
+                (figures / f"patches-{quote(label, safe=' ')}.png").write_bytes(sheet(shown, label, count=count))
         write_text(directory / TABLES, as_text(found))
         write_text(directory / PAGE, render(found, shown=shown, count=count))
         write_json(directory / FACTS, content)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from histosynth.pages import environment
-from histosynth.report.charts import shown_px
 from histosynth.report.compare.pictures import CHARTED, Shown, charted
 from histosynth.report.compare.schema import ComparisonFacts
 from histosynth.report.compare.tables import APART, legend, tables
@@ -11,6 +10,7 @@ from histosynth.report.compare.wording import SIDES, measure_name
 from histosynth.report.page import FILTERS, axis_ticks, panel
 from histosynth.report.record import in_words
 from histosynth.report.sides import SIDE_TITLES
+from histosynth.store.contact_sheet import shown_px
 
 
 def render(found: ComparisonFacts, *, shown: Sequence[Shown], count: int) -> str:

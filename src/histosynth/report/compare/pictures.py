@@ -10,17 +10,18 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from histosynth.errors import HistosynthError
-from histosynth.report.charts import ACCENT, GAP_PX, INK, MUTED, grid, synthetic_statement
+from histosynth.report.charts import ACCENT, INK, MUTED
 from histosynth.report.compare.entries import Entry, labels_of
 from histosynth.report.compare.schema import ComparisonFacts, Row
 from histosynth.report.compare.wording import SIDES, measure_name
 from histosynth.report.comparison import Comparison
 from histosynth.report.schema import StoreFacts
 from histosynth.report.sides import SIDE_TITLES, Side, SideName, side_of
+from histosynth.store.contact_sheet import GAP_PX, grid
+from histosynth.store.png import encode_png, synthetic_mark
 from histosynth.store.store import Store
 
 CHARTED = ("frechet_distance", "precision", "recall")
@@ -57,8 +58,8 @@ def _unchanged(facts: StoreFacts) -> Store:
     return store
 
 
-def sheet(shown: Sequence[Shown], label: str, *, count: int) -> tuple[NDArray[np.uint8], str | None]:
-    """The first `count` patches of each side, a block each under its title; and what the picture says of itself."""
+def sheet(shown: Sequence[Shown], label: str, *, count: int) -> bytes:
+    """PNG: the first `count` patches of each side, a block each under its title."""
     present = [s for s in shown if len(s.side.rows[label])]
     blocks = [grid(s.side.store.images(s.side.rows[label][:count]), columns=_COLUMNS) for s in present]
     height = max(len(block) for block in blocks)
@@ -70,8 +71,8 @@ def sheet(shown: Sequence[Shown], label: str, *, count: int) -> tuple[NDArray[np
         draw.text((x, 3), s.title, font=font, fill=ACCENT if s.side.name == "fake" else INK)
         canvas.paste(Image.fromarray(block), (x, _HEAD_PX))
         x += block.shape[1] + 4 * GAP_PX
-    said = [text for s in present if (text := synthetic_statement(s.side))]
-    return np.asarray(canvas), "; ".join(said) or None
+    generators = dict.fromkeys(generator for s in present for generator in s.side.store.generators)
+    return encode_png(np.asarray(canvas), synthetic_mark(", ".join(generators)) if generators else None)
 
 
 def _font(text: str, *, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -7,13 +7,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from histosynth import __version__
 from histosynth.pages import data_uri, environment
 from histosynth.rundir import exclusive_lock, write_json, write_text
+from histosynth.store.png import encode_png, synthetic_mark
 from histosynth.study.analysis.analysis import analysis
 from histosynth.study.analysis.readings import load_pictures
 from histosynth.study.analysis.schema import PatchFacts, StudyReport, as_json
@@ -73,7 +74,7 @@ def render(report: StudyReport, *, table: Table, pictures: Mapping[str, bytes]) 
         table: the readings behind it, for the charts.
         pictures: PNG by case; cases without one are named only.
     """
-    said = {patch.case: _statement(patch) for patch in _patches(report)}
+    marks = {patch.case: _mark(patch) for patch in _patches(report)}
     filters: dict[str, Callable[..., str]] = {
         "p": p_value,
         "signed": signed,
@@ -87,7 +88,7 @@ def render(report: StudyReport, *, table: Table, pictures: Mapping[str, bytes]) 
             r=report,
             compared=lambda comparison: comparison_sentence(comparison, alpha=report.alpha),
             charts={name: Markup(svg) for name, svg in charts(report, table).items()},  # ours; its texts are escaped
-            pictures={case: _data_uri(png, statement=said[case]) for case, png in pictures.items()},
+            pictures={case: _data_uri(png, texts=marks[case]) for case, png in pictures.items()},
         )
     )
 
@@ -97,21 +98,14 @@ def _patches(report: StudyReport) -> list[PatchFacts]:
     return [*found.most_convincing, *found.least_convincing, *found.mistaken]
 
 
-def _statement(patch: PatchFacts) -> str | None:
-    """What the picture says of itself; None for real tissue."""
-    made = f"Synthetic histology: made by the generative model {patch.source} with histosynth"
-    return made if patch.truth == "synthetic" else None
+def _mark(patch: PatchFacts) -> dict[str, str]:
+    return synthetic_mark(patch.source) if patch.truth == "synthetic" else {}
 
 
-def _data_uri(png: bytes, *, statement: str | None) -> str:
-    info = PngInfo()
-    if statement is not None:
-        info.add_text("synthetic", statement)
+def _data_uri(png: bytes, *, texts: Mapping[str, str]) -> str:
     with Image.open(BytesIO(png)) as image:
         image.thumbnail((_MAX_PICTURE_PX, _MAX_PICTURE_PX))
-        buffer = BytesIO()
-        image.convert("RGB").save(buffer, format="PNG", pnginfo=info)
-    return data_uri(buffer.getvalue())
+        return data_uri(encode_png(np.asarray(image.convert("RGB")), texts))
 
 
 def _provenance(place: Path, *, seed: int, found: str) -> dict[str, Any]:

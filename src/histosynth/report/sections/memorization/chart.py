@@ -1,12 +1,13 @@
 """The picture of an audit: each synthetic patch beside the training patch that it is most like, and what differs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.metrics.copies import Copy, LoadImages, apply_symmetry
-from histosynth.report.charts import grid, patch_png
+from histosynth.store.contact_sheet import grid
+from histosynth.store.png import encode_png
 
 _GAIN = 3  # a difference of 85 of 255 is black
 
@@ -25,13 +26,13 @@ def pair_images(pairs: Sequence[Copy], *, fake: LoadImages, train: LoadImages) -
     return np.stack([made, taken, _difference(made, taken)], axis=1)
 
 
-def pair_sheet(pairs: Sequence[Copy], *, fake: LoadImages, train: LoadImages, synthetic: str) -> bytes:
+def pair_sheet(pairs: Sequence[Copy], *, fake: LoadImages, train: LoadImages, mark: Mapping[str, str]) -> bytes:
     """PNG of `pair_images`, one row a pair, in the given order.
 
-    `synthetic` is what the PNG says of itself, for it shows synthetic patches (`figures.synthetic_statement`).
+    `mark` are the texts of the PNG, which shows synthetic patches (`Store.mark`).
     """
     images = pair_images(pairs, fake=fake, train=train)
-    return patch_png(grid(images.reshape(-1, *images.shape[2:]), columns=3), synthetic=synthetic)
+    return encode_png(grid(images.reshape(-1, *images.shape[2:]), columns=3), mark)
 
 
 def _difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:

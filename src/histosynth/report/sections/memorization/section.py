@@ -5,7 +5,7 @@ The search takes as long as there are pairs, so above `MOST_PAIRS` fewer synthet
 copies is the same), and above `MOST_TRAIN` fewer training patches, which is told as a caution.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,10 +17,10 @@ from histosynth.caution import Caution
 from histosynth.metrics.copies import SYMMETRIES
 from histosynth.metrics.memorization_audit import MemorizationAudit, Pair, Patches, audit_memorization
 from histosynth.report.activations import Activations
-from histosynth.report.charts import patch_png, synthetic_statement
 from histosynth.report.sections.memorization.chart import pair_images, pair_sheet
 from histosynth.report.sections.section import Material, Section
 from histosynth.report.sides import SEED, SideName
+from histosynth.store.png import encode_png
 
 MOST_PAIRS = 300_000_000
 """Synthetic (or held-out) times training patches: half a minute of one core."""
@@ -68,10 +68,9 @@ def memorization_section(material: Material) -> Section:
     found = _in_stores(found, rows)
     in_stores = {f"{name}_in_store": len(all_rows) for name, all_rows in stores.items()}
     said = verdict(found)
-    statement = synthetic_statement(plan.sides["fake"]) or ""
     pictures = {}
     if found.closest:
-        sheet = pair_sheet(found.closest, fake=fake.images, train=real.images, synthetic=statement)
+        sheet = pair_sheet(found.closest, fake=fake.images, train=real.images, mark=fake.mark)
         pictures["copies.png"] = sheet
     return Section(
         key="memorization",
@@ -80,7 +79,7 @@ def memorization_section(material: Material) -> Section:
             "audit": found,
             "said": said,
             "in_store": in_stores,
-            "pairs": _shown(found, activations, statement),
+            "pairs": _shown(found, activations),
             "shares": _shares(found),
         },
         sentences=[said],
@@ -180,26 +179,27 @@ def _cautions(found: MemorizationAudit, in_store: dict[str, int]) -> Iterator[Ca
         )
 
 
-def _shown(found: MemorizationAudit, activations: Activations, statement: str) -> list[ShownPair]:
+def _shown(found: MemorizationAudit, activations: Activations) -> list[ShownPair]:
     if not found.closest:
         return []
     sides = activations.plan.sides
+    mark = sides["fake"].store.mark
     images = pair_images(found.closest, fake=sides["fake"].store.images, train=sides["train"].store.images)
     return [
         ShownPair(
             pair=pair,
             is_copy=pair.similarity >= found.threshold.value,
             train_is=SYMMETRIES[pair.symmetry],
-            images=(_png(made, statement), _png(taken, None), _png(difference, statement)),
+            images=(_png(made, mark), _png(taken, {}), _png(difference, mark)),
         )
         for pair, (made, taken, difference) in zip(found.closest, images, strict=True)
     ]
 
 
-def _png(image: NDArray[np.uint8], synthetic: str | None) -> bytes:
+def _png(image: NDArray[np.uint8], texts: Mapping[str, str]) -> bytes:
     if len(image) > _PAGE_PX:
         image = np.asarray(Image.fromarray(image).resize((_PAGE_PX, _PAGE_PX), Image.Resampling.LANCZOS))
-    return patch_png(image, synthetic=synthetic)
+    return encode_png(image, texts)
 
 
 def _shares(found: MemorizationAudit) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from histosynth.metrics.morphology import MORPHOLOGY_FEATURES, Morphology, Nuclei
-from histosynth.report.charts import ACCENT, INK, MUTED, patch_png, shown_px
+from histosynth.report.charts import ACCENT, INK, MUTED
 from histosynth.report.sides import SIDE_TITLES, SideName
+from histosynth.store.contact_sheet import shown_px
+from histosynth.store.png import encode_png
 
 _OUTLINE = (0, 229, 196)  # a color that no stain has
 _COLORS: Mapping[SideName, str] = {"held_out": INK, "train": MUTED, "fake": ACCENT}
@@ -18,10 +20,10 @@ _SHOWN = (0.5, 99.5)  # percentiles between which an axis runs: a few merged nuc
 _MOST_POINTS = 400
 
 
-def draw_nuclei(image: NDArray[np.uint8], nuclei: Nuclei, *, synthetic: str | None) -> bytes:
+def draw_nuclei(image: NDArray[np.uint8], nuclei: Nuclei, *, texts: Mapping[str, str] | None = None) -> bytes:
     """PNG of an (H, W, 3) patch, enlarged by pixel repetition, with a thin line around each of its nuclei.
 
-    `synthetic` is the statement that the picture carries where the patch is no tissue.
+    `texts` are those of the PNG: for a synthetic patch, the mark of its store.
     """
     factor = max(2, shown_px(image.shape[1]) // image.shape[1])
     sheet = image.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -32,7 +34,7 @@ def draw_nuclei(image: NDArray[np.uint8], nuclei: Nuclei, *, synthetic: str | No
     inner = labels[1:-1, 1:-1]
     others = (labels[:-2, 1:-1], labels[2:, 1:-1], labels[1:-1, :-2], labels[1:-1, 2:])
     sheet[(inner > 0) & np.any([inner != other for other in others], axis=0)] = _OUTLINE
-    return patch_png(sheet, synthetic=synthetic)
+    return encode_png(sheet, texts)
 
 
 def morphology_chart(rows: Mapping[str, Mapping[SideName, Morphology]]) -> bytes:

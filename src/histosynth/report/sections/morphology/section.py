@@ -10,7 +10,6 @@ from tqdm import tqdm
 from histosynth.caution import Caution
 from histosynth.metrics.morphology import ASSUMED_MPP, MORPHOLOGY_FEATURES, find_nuclei, fit_pooled_stains
 from histosynth.report.activations import Activations
-from histosynth.report.charts import synthetic_statement
 from histosynth.report.sections.morphology import measure as nuclei
 from histosynth.report.sections.morphology.chart import draw_nuclei, morphology_chart
 from histosynth.report.sections.morphology.measure import (
@@ -92,16 +91,16 @@ def _outlined(activations: Activations, label: str, reference: SideName, fit: St
     found = []
     for name in (reference, "fake"):
         side, rows = activations.plan.sides[name], rows_of(activations, name).get(label, np.empty(0, np.int64))[:SHOWN]
-        scales, names, statement = side.store.column("mpp"), side.store.column("patch_id"), synthetic_statement(side)
+        scales, names, mark = side.store.column("mpp"), side.store.column("patch_id"), side.store.mark
         images = []
         for row in rows:
             image = side.store.images([row])[0, :_SHOWN_PX, :_SHOWN_PX]
             seen = find_nuclei(image, mpp=scales[row] or ASSUMED_MPP, fit=fit)
-            images.append(draw_nuclei(image, seen, synthetic=statement))
+            images.append(draw_nuclei(image, seen, texts=mark))
         found.append(
             Outlined(
                 title=SIDE_TITLES[name],
-                synthetic=statement is not None,
+                synthetic=bool(mark),
                 images=images,
                 names=[names[row] for row in rows],
             )
