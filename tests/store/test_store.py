@@ -4,6 +4,7 @@ import errno
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,35 @@ except OSError as error:
     done = subprocess.run([sys.executable, "-c", program, str(part_path(tmp_path, "s"))], check=False)
     assert done.returncode == exit_code
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_patch_reads_back_whole(tmp_path: Path) -> None:
+    made = Patch(patch_id="run_1", image=patch(0).image, source="run", texts=synthetic_mark("run"))
+    written = [patch(0), patch(1, label=None, mpp=None), made, patch(3)]
+    store = Store(write(tmp_path / "store", {"a": written[:1], "b": [], "c": written[1:]}))
+    for row, truth in enumerate(written):
+        read = store.patch(row)
+        assert (read.image == truth.image).all()
+        assert replace(read, image=truth.image) == truth
+
+
+def test_one_patch_reads_one_row_group(tmp_path: Path) -> None:
+    """Of three row groups, the other two are damaged, which page checksums reveal whenever they are read."""
+    patches = [patch(n) for n in range(9)]
+    directory = write(tmp_path / "store", {"a": patches})
+    path = part_path(directory, "a")
+    pq.write_table(pq.read_table(path), path, row_group_size=3, write_page_checksum=True)
+    damaged = bytearray(path.read_bytes())
+    for number in (0, 2):
+        group = pq.read_metadata(path).row_group(number)
+        for column in (group.column(i) for i in range(group.num_columns)):
+            damaged[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+    path.write_bytes(damaged)
+    store = Store(directory)
+    assert (store.patch(4).image == patches[4].image).all()
+    for row in (0, 8):
+        with pytest.raises(HistosynthError, match="cannot be read"):
+            store.patch(row)
 
 
 def test_a_store_states_its_generators(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.slides.image import ImageReader
 from histosynth.slides.types import Box
 from histosynth.store.part import Patch
-from histosynth.store.png import decode_png
 from histosynth.store.store import Store
 from histosynth.training.checkpoint import Origin
 
@@ -69,7 +68,7 @@ def _named(stores: Sequence[Store], wanted: Sequence[str]) -> list[Patch]:
         if name not in places:
             where = ", ".join(str(store.path) for store in stores) or "no store, as none was given"
             raise HistosynthError(f"no patch '{name}' in {where}{did_you_mean(name, places)}")
-    return [_patch(*places[name]) for name in wanted]
+    return [store.patch(row) for store, row in (places[name] for name in wanted)]
 
 
 def _drawn(store: Store, selection: Selection, origin: Origin) -> list[Patch]:
@@ -84,12 +83,7 @@ def _drawn(store: Store, selection: Selection, origin: Origin) -> list[Patch]:
             f"{store.path} has no patch{split} under a label of the model ({', '.join(origin.labels)}); "
             "choose another --split, or name patches with --patch"
         )
-    return [_patch(store, row) for row in rows]
-
-
-def _patch(store: Store, row: int) -> Patch:
-    cells = store.table.slice(row, 1).to_pylist()[0]
-    return Patch(**{**cells, "image": decode_png(cells["image"]["bytes"])})
+    return [store.patch(row) for row in rows]
 
 
 def _check(patch: Patch, origin: Origin) -> None:

@@ -68,6 +68,19 @@ class PartFiles:
 
         return in_threads(read, range(len(self.paths)), threads=self._threads)
 
+    def row(self, row: int) -> dict[str, Any]:
+        """Return all columns of one row, None for each that its part lacks; only its row group is read."""
+        part = int(np.searchsorted(self.starts, row, side="right")) - 1
+        starts = self._footer(part).starts
+        offset = row - int(self.starts[part])
+        group = int(np.searchsorted(starts, offset, side="right")) - 1
+        with self._open(part) as file:
+            names = [name for name in self._schema.names if name in file.schema_arrow.names]
+            table = file.read_row_group(group, columns=names, use_threads=False)
+            table = _whole(table, rows=file.metadata.row_group(group).num_rows)
+        cells: dict[str, Any] = table.slice(offset - int(starts[group]), 1).to_pylist()[0]
+        return dict.fromkeys(self._schema.names) | cells
+
     def each_image(
         self, rows: NDArray[np.int64], function: Callable[[bytes], Any], *, threads: int | None = None
     ) -> list[Any]:

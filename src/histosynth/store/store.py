@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from histosynth.errors import HistosynthError
 from histosynth.remote import open_binary, url_of
 from histosynth.rundir import MANIFEST, read_manifest, require_directory, write_json
-from histosynth.store.part import BATCH, IMAGES, SCHEMA, sha256
+from histosynth.store.part import BATCH, IMAGES, SCHEMA, Patch, patch_of, sha256
 from histosynth.store.part_files import PartFiles
 from histosynth.store.png import decode_png, synthetic_mark
 from histosynth.store.rolling_hash import chain, join
@@ -145,6 +145,16 @@ class Store:
                 values, codes = self.codes(name)
                 keep &= codes == (values.index(wanted) if wanted in values else len(values))
         return np.flatnonzero(keep)
+
+    def patch(self, row: int) -> Patch:
+        """Return one patch with all its columns; only its row group is read.
+
+        Raises:
+            HistosynthError: its image is damaged.
+        """
+        cells = self.parts.row(row)
+        with self._decoding():
+            return patch_of(cells)
 
     def images(self, rows: Sequence[int] | NDArray[np.int64], *, threads: int | None = None) -> NDArray[np.uint8]:
         """Read and decode these rows: (N, H, W, 3) uint8.
