@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from histosynth.pages import environment
-from histosynth.report.compare.pictures import CHARTED, Shown, charted
+from histosynth.report.compare.charts import CHARTED, Shown, charted
 from histosynth.report.compare.schema import ComparisonFacts
 from histosynth.report.compare.tables import APART, legend, tables
 from histosynth.report.compare.wording import SIDES, measure_name

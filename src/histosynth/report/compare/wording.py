@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from histosynth.caution import Caution
-from histosynth.report.compare.entries import Entry, labels_of, shared_sources
+from histosynth.report.compare.reports import Entry, labels_of, shared_sources
 from histosynth.report.compare.schema import ComparisonFacts
 from histosynth.report.comparison import DISTANCES, MEASURES, Comparison
 from histosynth.report.wording import figure, interval

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from histosynth.errors import HistosynthError
 from histosynth.report.charts import ACCENT, INK, MUTED
-from histosynth.report.compare.entries import Entry, labels_of
+from histosynth.report.compare.reports import Entry, labels_of
 from histosynth.report.compare.schema import ComparisonFacts, Row
 from histosynth.report.compare.wording import SIDES, measure_name
 from histosynth.report.comparison import Comparison
