@@ -22,7 +22,7 @@ from PIL import Image
 from scipy import ndimage
 
 from histosynth.config import PatchSettings
-from histosynth.patches.quality import FLAWS, flaw, lattice, sharpness
+from histosynth.patches.quality import FLAWS, find_flaw, sample_lattice, sharpness
 
 INKS = {"green": (1.3, 0.35, 0.9), "blue": (1.6, 0.8, 0.15), "red": (0.1, 1.3, 1.5), "black": (1.8, 1.8, 1.7)}
 SIDE_PX = 256
@@ -70,26 +70,26 @@ def main() -> None:
         some = found[:: max(1, -(-len(found) // most))]
         if not some:
             continue
-        flaws = Counter(flaw(tile, mpp=mpp, settings=settings) for tile in some)
+        flaws = Counter(find_flaw(tile, mpp=mpp, settings=settings) for tile in some)
         rejected = {name: flaws[name] for name in FLAWS if flaws[name]}
-        sound += [tile for tile in some if flaw(tile, mpp=mpp, settings=settings) is None]
-        sharp = np.percentile([sharpness(lattice(tile, mpp=mpp)) for tile in some], [0, 5, 50]).round(3)
+        sound += [tile for tile in some if find_flaw(tile, mpp=mpp, settings=settings) is None]
+        sharp = np.percentile([sharpness(sample_lattice(tile, mpp=mpp)) for tile in some], [0, 5, 50]).round(3)
         print(f"{folder.name}: {len(some)} tiles at {mpp:g} um/px; sharpness least, 5 %, median: {sharp}")
         print("  rejected as they are:", rejected or "none")
         facts = {"tiles": len(some), "mpp": mpp, "sharpness": sharp.tolist(), "rejected": rejected}
         for um in (2, 3, 4):
-            hit = sum(flaw(blurred(tile, um / mpp, rng), mpp=mpp, settings=settings) is not None for tile in some)
+            hit = sum(find_flaw(blurred(tile, um / mpp, rng), mpp=mpp, settings=settings) is not None for tile in some)
             facts[f"blurred by {um} um"] = hit / len(some)
             print(f"  rejected when blurred by {um} um: {hit / len(some):.1%}")
         for ink, density in INKS.items():
-            hit = sum(flaw(inked(tile, density), mpp=mpp, settings=settings) is not None for tile in some)
+            hit = sum(find_flaw(inked(tile, density), mpp=mpp, settings=settings) is not None for tile in some)
             facts[f"{ink} ink"] = hit / len(some)
             print(f"  rejected under {ink} ink: {hit / len(some):.1%}")
         result[folder.name] = facts
     region = np.tile(sound[-1], (3, 3, 1))[:512, :512]
     start = time.perf_counter()
     for _ in range(200):
-        flaw(region, mpp=0.25, settings=settings)
+        find_flaw(region, mpp=0.25, settings=settings)
     region_ms = (time.perf_counter() - start) / 200 * 1000
     print(f"a region of 512 px: {region_ms:.2f} ms")
     print(json.dumps({"name": "patch_quality", "folders": result, "region_ms": region_ms}))

@@ -2,11 +2,14 @@
 
     python benchmarks/data/slide_reading.py [--out DIR] [--quick] [--tiatoolbox PYTHON]
 
-On one core, in one process: `cut` (tissue mask, read, scale, Macenko, PNG, Parquet) of N regions of 512 x 512 px, and
-beside it the loop that everyone writes first, `read_region(...).convert("RGB").resize((128, 128), BOX)`, over the same
-regions, which looks for no tissue, normalizes nothing and writes nothing. Both find the file in the disk
-cache; their repeats alternate. Time is processor time, so that other work on the machine counts little. Then reader
-beside reader, at the grid's places and at random ones.
+On one core, in one process, two programs process the same N regions of 512 x 512 px:
+
+- `extract_slide`: tissue mask, read, scale, Macenko, PNG, Parquet;
+- the usual first attempt, a loop over `read_region(...).convert("RGB").resize((128, 128), BOX)`, which finds no tissue,
+  normalizes nothing and writes nothing.
+
+Both find the file in the disk cache; their repeats alternate. Time is processor time, so that other work on the machine
+counts little. Afterwards the readers are compared, on grid regions and on random ones.
 
 The slide is drawn once and kept in DIR: the middle of a phantom, 1024 x 1024 px, tiled to 20,480 x 20,480 px, in JPEG
 tiles of 256 px (4:2:0, quality 90) at levels 1, 4 and 16. Nothing else is needed; two minutes, `--quick` (fewer
@@ -33,10 +36,10 @@ from PIL import Image
 
 from histosynth.config import PatchSettings
 from histosynth.normalization.staining import staining_of
-from histosynth.patches.extract_slide import cut
+from histosynth.patches.extract_slide import extract_slide
 from histosynth.patches.plan import plan
 from histosynth.slides.open import open_slide
-from histosynth.slides.phantom.drawing import GENOTYPES, draw
+from histosynth.slides.phantom.drawing import GENOTYPES, draw_phantom
 from histosynth.slides.types import Box
 from histosynth.store.part import read_part
 
@@ -66,12 +69,12 @@ def main() -> None:
             settings = PatchSettings(cap=regions, read=source)
             colors = staining_of(settings.stain)
             jobs[source] = plan({"slide": slide}, out=Path(folder), settings=settings, staining=colors).jobs[0]
-            cut(jobs[source])
+            extract_slide(jobs[source])
         boxes = [Box(x=p.x, y=p.y, width=p.extent, height=p.extent) for p in read_part(jobs["base"].part)]
         for _ in range(repeats):
             times["loop"].append(seconds(lambda: bare_loop(slide, boxes)))
             for source, job in jobs.items():
-                times[source].append(seconds(lambda job=job: cut(job)))
+                times[source].append(seconds(lambda job=job: extract_slide(job)))
     ratios = {s: [a / b for a, b in zip(times["loop"], times[s], strict=True)] for s in jobs}
     show("bare OpenSlide loop", len(boxes), times["loop"])
     for source, found in ratios.items():
@@ -106,7 +109,7 @@ def write_slide(folder: Path) -> Path:
         return path
     folder.mkdir(parents=True, exist_ok=True)
     edge = FIELD // 2
-    phantom = draw(GENOTYPES[0], width_px=2 * FIELD, height_px=2 * FIELD, mpp=MPP, rng=np.random.default_rng(0))
+    phantom = draw_phantom(GENOTYPES[0], width_px=2 * FIELD, height_px=2 * FIELD, mpp=MPP, rng=np.random.default_rng(0))
     field = phantom.image[edge:-edge, edge:-edge]
     torn = path.with_suffix(".tmp")
     with tifffile.TiffWriter(torn, bigtiff=True) as tiff:

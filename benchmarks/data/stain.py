@@ -37,7 +37,7 @@ from torchstain.base.normalizers.reinhard import ReinhardNormalizer
 from torchstain.numpy.normalizers.macenko import NumpyMacenkoNormalizer
 from torchstain.torch.normalizers.macenko import TorchMacenkoNormalizer
 
-from histosynth.slides.phantom.drawing import GENOTYPES, draw
+from histosynth.slides.phantom.drawing import GENOTYPES, draw_phantom
 from histosynth.stain import StainError, StainNormalizer, normalizers, tissue_pixels
 
 SIDES = (512, 128)
@@ -109,7 +109,9 @@ def phantom_tiles(count: int) -> list[np.ndarray]:
     phantoms = []
     for seed in range(-(-count // 4)):
         rng = np.random.default_rng(seed)
-        phantoms.append(draw(GENOTYPES[seed % len(GENOTYPES)], width_px=2048, height_px=2048, mpp=0.25, rng=rng))
+        phantoms.append(
+            draw_phantom(GENOTYPES[seed % len(GENOTYPES)], width_px=2048, height_px=2048, mpp=0.25, rng=rng)
+        )
     tiles = [piece for phantom in phantoms for piece in quarters(middle(phantom.image, 1024), SIDES[0])]
     return tiles[:count]
 

@@ -5,8 +5,8 @@ Needs a folder with `lgg_mini` (slides, outlines, labels), `glioma_cpm15`, `crc_
 each it prints
 
     status    patches normalized, and skipped for which reason
-    stains    mean distance between the stains of any two slides, raw -> normalized (`histosynth.stain.spread`), by one
-              yardstick, whatever the method
+    stains    mean distance between the stains of any two slides, raw -> normalized (`histosynth.stain.distance`), by
+              one yardstick, whatever the method
     colors    the same for all that tissue shows: Fréchet distance of the optical densities, which also sees content
     nuclei    structural similarity of the hematoxylin of each patch, raw and normalized: mean and 5th percentile
 

@@ -31,7 +31,7 @@ from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
 
 from histosynth.metrics.morphology import find_nuclei, fit_pooled_stains, measure_images, measure_nuclei
-from histosynth.slides.phantom import GENOTYPES, draw
+from histosynth.slides.phantom import GENOTYPES, draw_phantom
 
 PAPER_MPP = 1.0  # 512 px at 0.25 um/px, scaled to 128 px
 MIN_AREA_UM2 = 8.0
@@ -163,7 +163,7 @@ def interval(a: list[Score], b: list[Score]) -> tuple[float, float]:
 def phantoms() -> None:
     """Nuclei of drawn tissue, whose every nucleus is known, at the scale of the paper preset."""
     for genotype in GENOTYPES:
-        phantom = draw(genotype, width_px=1536, height_px=1536, mpp=0.25, rng=np.random.default_rng(0))
+        phantom = draw_phantom(genotype, width_px=1536, height_px=1536, mpp=0.25, rng=np.random.default_rng(0))
         cut = phantom.image[384:1152, 384:1152]
         image = np.asarray(Image.fromarray(cut).resize((192, 192), Image.Resampling.BOX))
         nuclei = find_nuclei(image, mpp=PAPER_MPP, fit=fit_pooled_stains([phantom.image]))

@@ -19,9 +19,9 @@ from histosynth.metrics.color import (
     fit_stains,
     mean_shift,
 )
-from histosynth.slides.phantom import GENOTYPES, draw
+from histosynth.slides.phantom import GENOTYPES, draw_phantom
+from histosynth.stain.distance import stain_distance
 from histosynth.stain.optical_density import to_density, to_rgb
-from histosynth.stain.spread import stain_distance
 from histosynth.stain.two_stains import TARGET
 
 STAINS = np.array(TARGET.stains)
@@ -146,7 +146,7 @@ def grows(pixels: np.ndarray) -> None:
 
 
 def test_drift_of_a_phantom_grows_with_its_tint() -> None:
-    grows(draw(GENOTYPES[0], width_px=400, height_px=320, mpp=0.5, rng=np.random.default_rng(1)).image)
+    grows(draw_phantom(GENOTYPES[0], width_px=400, height_px=320, mpp=0.5, rng=np.random.default_rng(1)).image)
 
 
 @pytest.mark.real

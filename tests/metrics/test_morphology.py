@@ -27,7 +27,7 @@ from histosynth.metrics.morphology import (
     touches_edge,
 )
 from histosynth.metrics.morphology.shapes import NUCLEUS_DTYPE
-from histosynth.slides.phantom import GENOTYPES, draw
+from histosynth.slides.phantom import GENOTYPES, draw_phantom
 from histosynth.stain import Macenko, tissue_pixels
 from histosynth.stain.optical_density import to_rgb
 from histosynth.stain.two_stains import TARGET
@@ -173,7 +173,7 @@ def phantoms() -> dict[str, tuple[Morphology, float]]:
     """Genotype -> its morphology at 1 um/px, and F1 by center."""
     found = {}
     for genotype in GENOTYPES:
-        phantom = draw(genotype, width_px=1280, height_px=1280, mpp=0.25, rng=np.random.default_rng(3))
+        phantom = draw_phantom(genotype, width_px=1280, height_px=1280, mpp=0.25, rng=np.random.default_rng(3))
         image = np.asarray(Image.fromarray(phantom.image[320:960, 320:960]).resize((160, 160), Image.Resampling.BOX))
         fit = fit_pooled_stains([phantom.image])
         nuclei, drawn = find_nuclei(image, mpp=1.0, fit=fit), phantom.truth.nuclei
@@ -261,7 +261,7 @@ def test_a_store_is_measured_alike_by_any_number_of_processes(tmp_path):
 
 
 def test_stains_of_a_set_are_those_of_its_pooled_tissue():
-    tissue = draw("IDHwt", width_px=600, height_px=600, mpp=0.5, rng=np.random.default_rng(0)).image
+    tissue = draw_phantom("IDHwt", width_px=600, height_px=600, mpp=0.5, rng=np.random.default_rng(0)).image
     glass = np.full((64, 64, 3), 255, np.uint8)
     pooled = tissue_pixels(np.concatenate([tissue.reshape(-1, 3), glass.reshape(-1, 3)]))
     assert fit_pooled_stains([glass, tissue, glass]) == Macenko().estimate(pooled)

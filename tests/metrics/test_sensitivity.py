@@ -12,6 +12,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+from histosynth.stain.spread import stain_distance
 from PIL import Image
 from scipy import ndimage
 
@@ -23,10 +24,9 @@ from histosynth.metrics.manifold import membership
 from histosynth.metrics.memorization_audit import Patches, audit_memorization
 from histosynth.metrics.morphology import compare_morphology, fit_pooled_stains, measure_images
 from histosynth.metrics.statistics import Statistics
-from histosynth.slides.phantom import GENOTYPES, draw
+from histosynth.slides.phantom import GENOTYPES, draw_phantom
 from histosynth.stain import tissue_pixels
 from histosynth.stain.optical_density import to_density, to_rgb
-from histosynth.stain.spread import stain_distance
 
 PX, HALVINGS = 64, 5
 Change = Callable[[np.ndarray], np.ndarray]
@@ -46,7 +46,9 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
     """Patches (N, 64, 64, 3) from within the tumors of two phantoms, and their labels."""
     images, labels = [], []
     for genotype in (GENOTYPES[0], GENOTYPES[2]):
-        slide = draw(genotype, width_px=900, height_px=900, mpp=1.0, rng=np.random.default_rng([4, *genotype.encode()]))
+        slide = draw_phantom(
+            genotype, width_px=900, height_px=900, mpp=1.0, rng=np.random.default_rng([4, *genotype.encode()])
+        )
         center = slide.outline.mean(axis=0).astype(int)
         n = 8
         left, top = center - n * PX // 2

@@ -19,7 +19,7 @@ from histosynth.normalization.normalize import normalize
 from histosynth.normalization.staining import Pool, pooled
 from histosynth.patches.extract import extract
 from histosynth.stain import Macenko, fit, is_tissue, tissue_pixels
-from histosynth.stain.spread import between_slides, stain_distance
+from histosynth.stain.distance import mean_stain_distance, stain_distance
 from histosynth.stain.two_stains import TARGET
 from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.store import Store, write_manifest
@@ -222,7 +222,7 @@ def test_the_preview_shows_raw_beside_normalized(raw: Path, tmp_path: Path) -> N
         ({"method": "none", "target": "median"}, "has no target"),
         ({"target": "{blank}"}, "cannot be fitted by macenko: fewer pixels with stain than an estimate needs"),
         ({"device": "gpu0"}, "--device gpu0 cannot be used"),
-        ({"method": "none", "device": "cpu"}, "the torch backend knows Macenko and Vahadane, not Unchanged"),
+        ({"method": "none", "device": "cpu"}, "the torch backend knows Macenko and Vahadane, not NoNormalization"),
         ({"out": "{raw}"}, "is the store itself; name another directory"),
     ],
 )
@@ -320,8 +320,8 @@ def test_the_distance_between_stains_is_that_of_their_colors() -> None:
     )
     assert stain_distance(TARGET, other) == pytest.approx(np.sqrt((0.36 + 0.64) / 2), abs=1e-4)
     assert stain_distance(TARGET, TARGET) == 0
-    assert between_slides([TARGET, other, TARGET]) == pytest.approx(2 / 3 * stain_distance(TARGET, other))
-    assert between_slides([TARGET]) is None
+    assert mean_stain_distance([TARGET, other, TARGET]) == pytest.approx(2 / 3 * stain_distance(TARGET, other))
+    assert mean_stain_distance([TARGET]) is None
 
 
 @pytest.mark.real

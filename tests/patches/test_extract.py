@@ -13,7 +13,7 @@ from PIL import Image
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.extract import ExtractionResult, extract
-from histosynth.slides.phantom import draw
+from histosynth.slides.phantom import draw_phantom
 from histosynth.slides.phantom.cohort import write_pyramid
 from histosynth.stain.optical_density import to_density, to_rgb
 from histosynth.store.store import Store
@@ -71,7 +71,7 @@ def test_the_same_tissue_at_two_resolutions_gives_the_same_patches(tmp_path: Pat
 
 def test_phantoms_of_both_resolutions_have_one_field_of_view(tmp_path: Path) -> None:
     for mpp, size in ((0.5, 512), (0.25, 1024)):
-        phantom = draw("IDHwt", width_px=size, height_px=size, mpp=mpp, rng=np.random.default_rng(0))
+        phantom = draw_phantom("IDHwt", width_px=size, height_px=size, mpp=mpp, rng=np.random.default_rng(0))
         slide, out = tmp_path / f"{mpp}.tif", tmp_path / f"store{mpp}"
         write_pyramid(slide, phantom.image, mpp=mpp)
         extract([slide], out=out, settings=PatchSettings(region_px=256, patch_px=64), workers=1, progress=False)

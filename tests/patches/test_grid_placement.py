@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.candidate_regions import CandidateRegions, find_candidate_regions
-from histosynth.patches.grid_placement import Regions, grid_regions, inside_share, region_extent
-from histosynth.patches.random_placement import random_regions
+from histosynth.patches.grid_placement import place_on_grid
+from histosynth.patches.placement import Placement, inside_share
+from histosynth.patches.random_placement import place_randomly
+from histosynth.patches.region import region_extent
 from histosynth.slides.tissue import TissueMask
 
 SLIDE = shapely.box(0, 0, 400, 300)
@@ -65,7 +67,7 @@ def outlines(draw_: st.DrawFn) -> shapely.MultiPolygon:
 def test_regions_keep_every_promise(
     area: shapely.MultiPolygon, extent: int, step: int, least: float, jitter: float | None, seed: int
 ) -> None:
-    def lay() -> Regions:
+    def lay() -> Placement:
         """`None` throws darts instead of laying a grid."""
         given = {
             "bounds": SLIDE,
@@ -74,12 +76,12 @@ def test_regions_keep_every_promise(
             "min_share": least,
             "rng": np.random.default_rng(seed),
         }
-        return random_regions(area, **given) if jitter is None else grid_regions(area, **given, jitter=jitter)
+        return place_randomly(area, **given) if jitter is None else place_on_grid(area, **given, jitter=jitter)
 
     regions = lay()
     corners, apart = regions.corners, max(step, extent) if jitter is None else step * (1 - jitter)
     np.testing.assert_array_equal(corners, lay().corners)
-    assert len(corners) + sum(regions.rejected.values()) == regions.candidates
+    assert len(corners) + sum(regions.rejected.values()) == regions.candidate_count
     assert (corners >= 0).all()
     assert (corners + extent <= [400, 300]).all()
     assert [tuple(c) for c in corners[:, ::-1]] == sorted({tuple(c) for c in corners[:, ::-1]})
@@ -122,7 +124,7 @@ def test_places_are_accounted_for_have_tissue_and_come_in_one_order(
         return find_candidate_regions(area, tissue, bounds=SLIDE, extent=extent, settings=chosen, slide_id=slide_id)
 
     places = find("S")
-    assert len(places) + sum(places.rejected.values()) == places.candidates
+    assert len(places) + sum(places.rejected.values()) == places.candidate_count
     assert len({tuple(corner) for corner in places.corners.tolist()}) == len(places)
     fine = mask.repeat(10, 0).repeat(10, 1)
     for (x, y), share in zip(places.corners, places.tissue, strict=True):
@@ -144,7 +146,7 @@ def test_the_share_is_exact() -> None:
 def test_a_small_outline_keeps_its_regions_wherever_it_lies() -> None:
     # As in a region of interest of 1012 px, drawn twelve pixels short of two regions.
     squares = [shapely.box(x, y, x + 1012, y + 1012) for x, y in ((523, 737), (2123, 1350))]
-    regions = grid_regions(
+    regions = place_on_grid(
         shapely.MultiPolygon(squares), bounds=shapely.box(0, 0, 4096, 3072), extent=512, step=512, min_share=0.9
     )
     first, second = (
@@ -156,7 +158,7 @@ def test_a_small_outline_keeps_its_regions_wherever_it_lies() -> None:
 
 def test_neighboring_outlines_do_not_crowd_their_regions() -> None:
     crossing = shapely.MultiPolygon([shapely.box(0, 0, 120, 100), shapely.box(121, 30, 190, 110)])
-    regions = grid_regions(crossing, bounds=SLIDE, extent=50, step=50, min_share=0.4)
+    regions = place_on_grid(crossing, bounds=SLIDE, extent=50, step=50, min_share=0.4)
     assert regions.rejected["too_close"] > 0
 
 
@@ -176,7 +178,7 @@ def test_scaling_up_is_refused() -> None:
 def test_darts_cover_what_theory_says_and_more() -> None:
     # Random sequential adsorption of aligned squares jams at 0.562 of the area (Feder 1980).
     area = shapely.MultiPolygon([shapely.box(0, 0, 3000, 3000)])
-    regions = random_regions(
+    regions = place_randomly(
         area, bounds=area.geoms[0], extent=50, step=50, min_share=1.0, rng=np.random.default_rng(0)
     )
     assert len(regions.corners) * 50**2 / 3000**2 == pytest.approx(0.53, abs=0.05)
@@ -185,14 +187,14 @@ def test_darts_cover_what_theory_says_and_more() -> None:
 
 def test_darts_find_the_one_place_of_a_small_outline() -> None:
     area = shapely.MultiPolygon([shapely.box(33, 71, 83, 121)])
-    found = random_regions(area, bounds=SLIDE, extent=50, step=50, min_share=1.0, rng=np.random.default_rng(0))
+    found = place_randomly(area, bounds=SLIDE, extent=50, step=50, min_share=1.0, rng=np.random.default_rng(0))
     assert found.corners.tolist() == [[33, 71]]
 
 
 def test_jitter_moves_places_by_half_a_step_at_most() -> None:
     area = shapely.MultiPolygon([shapely.box(0, 0, 4000, 4000)])
     given = {"bounds": area.geoms[0].buffer(500), "extent": 100, "step": 100, "min_share": 0.0}
-    moved = grid_regions(area, **given, jitter=0.4, rng=np.random.default_rng(0)).corners
+    moved = place_on_grid(area, **given, jitter=0.4, rng=np.random.default_rng(0)).corners
     off = (moved + 50) % 100 - 50
     assert (off.min(), off.max()) == (-20, 20)
     assert abs(off.mean()) < 1
@@ -202,8 +204,8 @@ def test_jitter_moves_places_by_half_a_step_at_most() -> None:
 def test_jitter_keeps_the_places_at_the_edge_of_the_slide() -> None:
     area = shapely.MultiPolygon([shapely.box(0, 0, 400, 300)])
     given = {"bounds": SLIDE, "extent": 50, "step": 50, "min_share": 1.0}
-    found = grid_regions(area, **given, jitter=0.9, rng=np.random.default_rng(0))
-    assert len(found.corners) == found.candidates == 8 * 6
+    found = place_on_grid(area, **given, jitter=0.9, rng=np.random.default_rng(0))
+    assert len(found.corners) == found.candidate_count == 8 * 6
 
 
 def test_an_outline_of_many_points_is_measured_as_any_other() -> None:

@@ -9,14 +9,14 @@ from histosynth.config import PatchSettings
 from histosynth.patches.quality import (
     bright_share,
     clipped_share,
-    flaw,
+    find_flaw,
     glass_share,
     ink_share,
-    lattice,
     line_length,
+    sample_lattice,
     sharpness,
 )
-from histosynth.slides.phantom import GENOTYPES, draw
+from histosynth.slides.phantom import GENOTYPES, draw_phantom
 
 SETTINGS = PatchSettings()
 INKS = {"green": (1.3, 0.35, 0.9), "blue": (1.6, 0.8, 0.15), "black": (1.8, 1.8, 1.7)}
@@ -25,7 +25,7 @@ INKS = {"green": (1.3, 0.35, 0.9), "blue": (1.6, 0.8, 0.15), "black": (1.8, 1.8,
 @pytest.fixture(scope="module")
 def tissue() -> np.ndarray:
     """256 x 256 px of a phantom's tumor at 0.5 um."""
-    phantom = draw("IDHwt", width_px=768, height_px=768, mpp=0.5, rng=np.random.default_rng(1))
+    phantom = draw_phantom("IDHwt", width_px=768, height_px=768, mpp=0.5, rng=np.random.default_rng(1))
     return phantom.image[256:512, 256:512]
 
 
@@ -48,10 +48,10 @@ def test_sharpness_of_noise_a_slope_and_stripes() -> None:
 
 
 def test_sharpness_does_not_depend_on_stain_and_falls_with_blur(tissue: np.ndarray) -> None:
-    sharp = sharpness(lattice(tissue, mpp=0.5))
+    sharp = sharpness(sample_lattice(tissue, mpp=0.5))
     pale = (255 - 0.5 * (255 - tissue.astype(float))).astype(np.uint8)
-    assert sharpness(lattice(pale, mpp=0.5)) == pytest.approx(sharp, rel=0.03)
-    blurred = [sharpness(lattice(ndimage.gaussian_filter(tissue, (s, s, 0)), mpp=0.5)) for s in (1, 2, 4, 8)]
+    assert sharpness(sample_lattice(pale, mpp=0.5)) == pytest.approx(sharp, rel=0.03)
+    blurred = [sharpness(sample_lattice(ndimage.gaussian_filter(tissue, (s, s, 0)), mpp=0.5)) for s in (1, 2, 4, 8)]
     assert (np.diff([sharp, *blurred]) < 0).all()
 
 
@@ -69,11 +69,11 @@ def test_shares_count_points() -> None:
 @pytest.mark.parametrize(("mpp", "step"), [(0.25, 4), (0.5, 2), (0.499, 2), (1.0, 1), (2.0, 1)])
 def test_the_lattice_is_a_micron(mpp: float, step: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(lattice(image, mpp=mpp), image[::step, ::step])
+    np.testing.assert_array_equal(sample_lattice(image, mpp=mpp), image[::step, ::step])
 
 
 def test_sound_tissue_has_no_flaw(tissue: np.ndarray) -> None:
-    assert flaw(tissue, mpp=0.5, settings=SETTINGS) is None
+    assert find_flaw(tissue, mpp=0.5, settings=SETTINGS) is None
 
 
 def ruled(
@@ -104,7 +104,7 @@ def test_each_flaw_is_named(tissue: np.ndarray) -> None:
         "blurred": [ndimage.gaussian_filter(tissue, (s, s, 0)) for s in (8, 16)],
     }
     for name, images in flaws.items():
-        assert {flaw(image, mpp=0.5, settings=SETTINGS) for image in images} == {name}
+        assert {find_flaw(image, mpp=0.5, settings=SETTINGS) for image in images} == {name}
 
 
 def test_a_little_of_a_flaw_is_none(tissue: np.ndarray) -> None:
@@ -114,26 +114,26 @@ def test_a_little_of_a_flaw_is_none(tissue: np.ndarray) -> None:
         ruled(tissue, color=(90, 40, 120)),  # colored: a fiber or a fold
         ndimage.gaussian_filter(tissue, (0.7, 0.7, 0)),
     ]
-    assert [flaw(image, mpp=0.5, settings=SETTINGS) for image in sound] == [None] * 4
-    assert line_length(lattice(ruled(tissue, part=0.4), mpp=0.5)) == pytest.approx(0.4, abs=0.03)
+    assert [find_flaw(image, mpp=0.5, settings=SETTINGS) for image in sound] == [None] * 4
+    assert line_length(sample_lattice(ruled(tissue, part=0.4), mpp=0.5)) == pytest.approx(0.4, abs=0.03)
 
 
 def test_thresholds_are_settings(tissue: np.ndarray) -> None:
     loose = SETTINGS.model_copy(update={"min_sharpness": 0.0, "max_ink": 1.0})
-    assert flaw(ndimage.gaussian_filter(tissue, (8, 8, 0)), mpp=0.5, settings=loose) is None
-    assert flaw(stroked(tissue, "blue"), mpp=0.5, settings=loose) is None
+    assert find_flaw(ndimage.gaussian_filter(tissue, (8, 8, 0)), mpp=0.5, settings=loose) is None
+    assert find_flaw(stroked(tissue, "blue"), mpp=0.5, settings=loose) is None
     strict = SETTINGS.model_copy(update={"min_sharpness": 0.9})
-    assert flaw(tissue, mpp=0.5, settings=strict) == "blurred"
+    assert find_flaw(tissue, mpp=0.5, settings=strict) == "blurred"
 
 
 @pytest.mark.parametrize("genotype", GENOTYPES)
 @pytest.mark.parametrize("mpp", [0.25, 0.5])
 def test_phantoms_pass(genotype: str, mpp: float) -> None:
     size = round(400 / mpp)
-    image = draw(genotype, width_px=size, height_px=size, mpp=mpp, rng=np.random.default_rng(2)).image
+    image = draw_phantom(genotype, width_px=size, height_px=size, mpp=mpp, rng=np.random.default_rng(2)).image
     side = round(40 / mpp)
     inner = range(size // 4, 3 * size // 4 - side, side)
-    found = [flaw(image[y : y + side, x : x + side], mpp=mpp, settings=SETTINGS) for y in inner for x in inner]
+    found = [find_flaw(image[y : y + side, x : x + side], mpp=mpp, settings=SETTINGS) for y in inner for x in inner]
     assert found.count(None) == len(found) > 9
 
 
@@ -161,8 +161,8 @@ def test_real_tissue_passes_and_falls_once_blurred_or_inked(
     shared_data: Path, name: str, mpp: float, passing: float
 ) -> None:
     found = tiles(shared_data / name / "images", 4)
-    assert np.mean([flaw(tile, mpp=mpp, settings=SETTINGS) is None for tile in found]) >= passing
+    assert np.mean([find_flaw(tile, mpp=mpp, settings=SETTINGS) is None for tile in found]) >= passing
     blurred = [ndimage.gaussian_filter(tile, (6, 6, 0)) for tile in found]
-    assert np.mean([flaw(tile, mpp=mpp, settings=SETTINGS) is not None for tile in blurred]) > 0.9
+    assert np.mean([find_flaw(tile, mpp=mpp, settings=SETTINGS) is not None for tile in blurred]) > 0.9
     inked = [(tile * np.exp(-np.array(INKS["green"]))).astype(np.uint8) for tile in found]
-    assert np.mean([flaw(tile, mpp=mpp, settings=SETTINGS) is not None for tile in inked]) > 0.9
+    assert np.mean([find_flaw(tile, mpp=mpp, settings=SETTINGS) is not None for tile in inked]) > 0.9

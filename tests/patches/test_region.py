@@ -11,8 +11,7 @@ from PIL import Image
 
 from histosynth.config import PatchSettings
 from histosynth.patches.extract import extract
-from histosynth.patches.grid_placement import region_extent
-from histosynth.patches.region import read_region
+from histosynth.patches.region import read_region, region_extent
 from histosynth.slides.open import open_slide
 from histosynth.slides.phantom.files import write_pyramid
 from histosynth.slides.types import Box

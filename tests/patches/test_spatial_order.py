@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from histosynth.patches.spatial_order import slide_rng, spread
+from histosynth.patches.spatial_order import slide_rng, spatially_balanced_order
 
 
 def lattice(columns: int, rows: int) -> np.ndarray:
@@ -11,7 +11,7 @@ def lattice(columns: int, rows: int) -> np.ndarray:
 
 
 def order(corners: np.ndarray, *, seed: int = 0, slide_id: str = "S") -> np.ndarray:
-    return spread(corners, rng=slide_rng(seed, slide_id, "order"))
+    return spatially_balanced_order(corners, rng=slide_rng(seed, slide_id, "order"))
 
 
 @given(

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import distance_transform_edt
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.phantom import GENOTYPES, Cohort, Phantom, draw, draw_cohort
+from histosynth.slides.phantom import GENOTYPES, Cohort, Phantom, draw_cohort, draw_phantom
 from histosynth.slides.phantom.nuclei import KINDS
 from histosynth.slides.phantom.optics import unmix
 
@@ -25,7 +25,7 @@ CODEL, NON_CODEL, WILDTYPE = GENOTYPES
 
 @pytest.fixture(scope="module")
 def phantoms() -> dict[str, Phantom]:
-    return {g: draw(g, width_px=SIZE, height_px=SIZE, mpp=MPP, rng=np.random.default_rng(7)) for g in GENOTYPES}
+    return {g: draw_phantom(g, width_px=SIZE, height_px=SIZE, mpp=MPP, rng=np.random.default_rng(7)) for g in GENOTYPES}
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_only_codeleted_nuclei_lie_in_halos(phantoms: dict[str, Phantom]) -> Non
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_outline_is_valid_within_the_section_and_parts_tumor_from_brain(seed: int) -> None:
-    phantom = draw(CODEL, width_px=500, height_px=400, mpp=0.5, rng=np.random.default_rng(seed))
+    phantom = draw_phantom(CODEL, width_px=500, height_px=400, mpp=0.5, rng=np.random.default_rng(seed))
     outline, section = shapely.Polygon(phantom.outline), shapely.Polygon(phantom.truth.section)
     assert outline.is_valid
     assert section.contains(outline)
@@ -119,8 +119,8 @@ def test_the_outline_is_valid_within_the_section_and_parts_tumor_from_brain(seed
 
 
 def test_microns_not_pixels_set_the_size_of_a_nucleus() -> None:
-    fine = draw(CODEL, width_px=500, height_px=500, mpp=0.5, rng=np.random.default_rng(1))
-    coarse = draw(CODEL, width_px=250, height_px=250, mpp=1.0, rng=np.random.default_rng(1))
+    fine = draw_phantom(CODEL, width_px=500, height_px=500, mpp=0.5, rng=np.random.default_rng(1))
+    coarse = draw_phantom(CODEL, width_px=250, height_px=250, mpp=1.0, rng=np.random.default_rng(1))
     radius = [np.median(of_kind(p, "tumor")["major"]) * mpp for p, mpp in ((fine, 0.5), (coarse, 1.0))]
     assert radius[0] == pytest.approx(radius[1], rel=0.03)
     assert radius[0] == pytest.approx(3.9, abs=0.3)
@@ -129,7 +129,7 @@ def test_microns_not_pixels_set_the_size_of_a_nucleus() -> None:
 @pytest.mark.parametrize("genotype", GENOTYPES)
 @pytest.mark.parametrize(("width", "height", "mpp"), [(200, 200, 0.5), (200, 700, 0.5), (51, 60, 2.0), (40, 30, 4.0)])
 def test_small_narrow_and_coarse_slides_are_drawn_too(genotype: str, width: int, height: int, mpp: float) -> None:
-    phantom = draw(genotype, width_px=width, height_px=height, mpp=mpp, rng=np.random.default_rng(0))
+    phantom = draw_phantom(genotype, width_px=width, height_px=height, mpp=mpp, rng=np.random.default_rng(0))
     assert phantom.image.shape == (height, width, 3)
     # Tissue in the middle, glass in the corner.
     assert phantom.image[height // 2, width // 2].mean() < phantom.image[0, 0].mean() > 230
@@ -147,7 +147,7 @@ def test_openslide_reads_the_pyramid_with_its_microns_per_pixel(cohort: Cohort) 
             whole = np.asarray(slide.read_region((0, 0), 0, (600, 600)))[..., :3].astype(float)
             small = np.asarray(slide.read_region((0, 0), 1, (150, 150)))[..., :3].astype(float)
         drawn = json.loads((cohort.truth / f"{path.stem}.json").read_text())
-        again = draw(drawn["genotype"], width_px=600, height_px=600, mpp=0.5,
+        again = draw_phantom(drawn["genotype"], width_px=600, height_px=600, mpp=0.5,
                      rng=np.random.default_rng(np.random.SeedSequence(drawn["seed"])))  # fmt: skip
         assert np.abs(whole - again.image).mean() < 4.0
         assert np.abs(small - whole.reshape(150, 4, 150, 4, 3).mean((1, 3))).mean() < 5.0
@@ -198,8 +198,8 @@ def test_labels_outlines_and_truth_belong_to_the_slides(cohort: Cohort) -> None:
 def test_mistakes_are_named(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(HistosynthError, match="did you mean 'IDHwt'"):
-        draw("IDHwild", width_px=400, height_px=400, mpp=0.5, rng=rng)
+        draw_phantom("IDHwild", width_px=400, height_px=400, mpp=0.5, rng=rng)
     with pytest.raises(HistosynthError, match="too small for a tumor"):
-        draw(CODEL, width_px=64, height_px=400, mpp=0.5, rng=rng)
+        draw_phantom(CODEL, width_px=64, height_px=400, mpp=0.5, rng=rng)
     with pytest.raises(HistosynthError, match="ask for 1 at least"):
         draw_cohort(tmp_path, patients_per_genotype=0)

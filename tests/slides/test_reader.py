@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.compositing import on_white
+from histosynth.slides.compositing import composite_on_white
 from histosynth.slides.files import find_slides, slide_id_of
 from histosynth.slides.image import ImageReader
 from histosynth.slides.mpp import plausible_mpp, require_mpp
@@ -108,12 +108,12 @@ def test_resolution_of_screens_and_printers_is_no_mpp() -> None:
 def test_on_white_is_alpha_compositing(rgba: np.ndarray) -> None:
     alpha = rgba[..., 3:] / 255
     expected = rgba[..., :3] * alpha + 255 * (1 - alpha)
-    assert np.abs(on_white(rgba) - expected).max() <= 0.5 + 1e-9
+    assert np.abs(composite_on_white(rgba) - expected).max() <= 0.5 + 1e-9
 
 
 @given(st.integers(0, 255))
 def test_on_white_leaves_opaque_pixels_alone(value: int) -> None:
     opaque = np.dstack([np.full((2, 3, 3), value, np.uint8), np.full((2, 3), 255, np.uint8)])
-    assert (on_white(opaque) == value).all()
+    assert (composite_on_white(opaque) == value).all()
     opaque[0, 0] = 0
-    assert (on_white(opaque)[0, 0] == 255).all()
+    assert (composite_on_white(opaque)[0, 0] == 255).all()

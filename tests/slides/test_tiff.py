@@ -19,7 +19,7 @@ from histosynth.slides.open import open_slide
 from histosynth.slides.openslide import OpenSlideReader
 from histosynth.slides.phantom.files import write_pyramid
 from histosynth.slides.tiff import TiffReader
-from histosynth.slides.tiff_levels import NotUnderstoodError
+from histosynth.slides.tiff_levels import UnsupportedTiffError
 from histosynth.slides.types import Box
 
 HEIGHT, WIDTH = 610, 700
@@ -229,7 +229,7 @@ def test_what_cannot_be_had_alike_is_left_to_another_reader(
     tifffile.imwrite(
         tmp_path / "a.tif", image, **{"tile": (256, 256), "photometric": "rgb", "metadata": None, **options}
     )
-    with pytest.raises(NotUnderstoodError):
+    with pytest.raises(UnsupportedTiffError):
         TiffReader(tmp_path / "a.tif")
     with open_slide(tmp_path / "a.tif") as slide:
         assert isinstance(slide, reader)
@@ -319,7 +319,7 @@ def test_five_hundred_slides_leave_no_handle_and_no_memory(tmp_path: Path, pictu
 def test_a_refused_file_leaves_no_handle(tmp_path: Path) -> None:
     (tmp_path / "a.svs").write_bytes(b"II*\0" + bytes(200))
     before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
-    with pytest.raises(NotUnderstoodError):
+    with pytest.raises(UnsupportedTiffError):
         TiffReader(tmp_path / "a.svs")
     if before:
         assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from histosynth.slides.annotations import read_outlines
 from histosynth.slides.open import open_slide
-from histosynth.slides.phantom import draw
+from histosynth.slides.phantom import draw_phantom
 from histosynth.slides.tissue import TissueMask, otsu, tissue_mask
 from histosynth.slides.types import Box
 
@@ -66,7 +66,7 @@ def stroked(image: np.ndarray, ink: str, *, width: float) -> tuple[np.ndarray, n
 
 @pytest.mark.parametrize("ink", INKS)
 def test_ink_is_no_tissue_and_takes_none_with_it(tmp_path: Path, ink: str) -> None:
-    phantom = draw("IDHmut-codel", width_px=1024, height_px=1024, mpp=0.5, rng=np.random.default_rng(4)).image
+    phantom = draw_phantom("IDHmut-codel", width_px=1024, height_px=1024, mpp=0.5, rng=np.random.default_rng(4)).image
     image, stroke = stroked(phantom, ink, width=40)
     clean, inked = mask_of(tmp_path, phantom).mask, mask_of(tmp_path, image).mask
     cells = stroke.reshape(128, 8, 128, 8).mean((1, 3))

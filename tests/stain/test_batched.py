@@ -15,7 +15,7 @@ from PIL import Image
 from histosynth.errors import HistosynthError
 from histosynth.stain import Macenko, StainError, StainFit, batched, normalizers, tissue_pixels
 from histosynth.stain.batched import apply, estimate_batch, estimate_macenko, normalize_batch
-from histosynth.stain.two_stains import TARGET, TwoStains, transform
+from histosynth.stain.two_stains import TARGET, TwoStains, normalization_matrix
 
 MACENKO = Macenko()
 CPU = "cpu"
@@ -25,7 +25,7 @@ SIDE = 64
 class Tenths(TwoStains):
     """Another method of two stains: the mean colors of the tenth that absorbs the most red, and of the least."""
 
-    def find(self, stained: np.ndarray) -> np.ndarray:
+    def find_stain_vectors(self, stained: np.ndarray) -> np.ndarray:
         order = np.argsort(stained[0] / stained.sum(axis=0))
         tenth = len(order) // 10
         return np.stack([stained[:, order[-tenth:]].mean(axis=1), stained[:, order[:tenth]].mean(axis=1)]).astype(float)
@@ -74,7 +74,7 @@ def assert_same_fits(found: list[StainFit | str], expected: list[StainFit | str]
             assert np.array(a.stains) == pytest.approx(np.array(b.stains), abs=2e-5)
             assert a.max_concentrations == pytest.approx(b.max_concentrations, abs=5e-5)
             assert (a.angle_deg, a.residual) == pytest.approx((b.angle_deg, b.residual), abs=2e-3)
-            assert np.abs(transform(a, TARGET) - transform(b, TARGET)).max() < 1e-3
+            assert np.abs(normalization_matrix(a, TARGET) - normalization_matrix(b, TARGET)).max() < 1e-3
 
 
 OUTCOMES = {
@@ -105,8 +105,10 @@ def test_angles_beyond_a_quarter_turn_from_the_mean_color() -> None:
     vectors = np.random.default_rng(0).normal(size=(1000, 2)).astype(np.float32)
     vectors[0] = 0, -1
     x, y = torch.tensor(vectors.T)
-    assert batched._angle(batched._turn(x, y).double().numpy()) == pytest.approx(np.arctan2(*vectors.T[::-1]), abs=1e-6)
-    assert batched._turn(torch.zeros(1), torch.zeros(1)).item() == 0
+    assert batched._radians(batched._diamond_angle(x, y).double().numpy()) == pytest.approx(
+        np.arctan2(*vectors.T[::-1]), abs=1e-6
+    )
+    assert batched._diamond_angle(torch.zeros(1), torch.zeros(1)).item() == 0
 
 
 @given(st.integers(1, 400), st.integers(0, 2**32 - 1))
@@ -115,7 +117,7 @@ def test_the_largest_are_the_percentile_of_numpy(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     values, inside = rng.normal(size=(1, 2, 400)).astype(np.float32), np.zeros((1, 400), bool)
     inside[0, rng.permutation(400)[:count]] = True
-    found = batched._largest(torch.tensor(values), torch.tensor(inside), np.array([float(count)]), percent=1.0)
+    found = batched._top_percentile(torch.tensor(values), torch.tensor(inside), np.array([float(count)]), percent=1.0)
     assert found[0] == pytest.approx(np.percentile(values[0].astype(float)[:, inside[0]], 99, axis=1), abs=1e-6)
 
 
@@ -128,7 +130,7 @@ def test_any_pixels_and_any_matrix_within_a_level(seed: int) -> None:
     found = normalize_batch(images, normalizer=MACENKO, fits=fits, device=CPU)
     for image, fit, original in zip(found, fits, images, strict=True):
         assert np.abs(image.astype(int) - MACENKO.apply(original, fit)).max() <= 1
-    shared = apply(torch.tensor(images), torch.tensor(transform(fits[0], TARGET)))
+    shared = apply(torch.tensor(images), torch.tensor(normalization_matrix(fits[0], TARGET)))
     assert np.array_equal(shared[0], found[0])
 
 
@@ -151,14 +153,14 @@ def test_strides_do_not_matter() -> None:
     planar = images.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
     assert not planar.is_contiguous()
     assert estimate_macenko(planar) == estimate_macenko(images)
-    matrix = torch.tensor(transform(one_by_one(BATCH[:1])[0], TARGET))
+    matrix = torch.tensor(normalization_matrix(one_by_one(BATCH[:1])[0], TARGET))
     assert torch.equal(apply(planar, matrix), apply(images, matrix))
     assert torch.equal(apply(images[:, ::2, 1::3], matrix), apply(images, matrix)[:, ::2, 1::3])
 
 
 def test_a_long_image_goes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.tensor(BATCH[:3])
-    matrices = torch.tensor(transform(one_by_one(BATCH[:1])[0], TARGET)).expand(3, 3, 3).requires_grad_()
+    matrices = torch.tensor(normalization_matrix(one_by_one(BATCH[:1])[0], TARGET)).expand(3, 3, 3).requires_grad_()
     whole = apply(images, matrices)
     assert whole.grad_fn is None
     assert not whole.requires_grad
@@ -184,7 +186,7 @@ def test_another_method_of_two_stains_finds_its_vectors_itself() -> None:
 
 
 def test_what_knows_no_two_stains_is_refused() -> None:
-    with pytest.raises(HistosynthError, match="knows Macenko and Vahadane, not Unchanged; leave out --device"):
+    with pytest.raises(HistosynthError, match="knows Macenko and Vahadane, not NoNormalization; leave out --device"):
         normalize_batch(BATCH, normalizer=normalizers["none"], fits=[None] * len(BATCH), device=CPU)
     with pytest.raises(HistosynthError, match="leave out --device"):
         estimate_batch(BATCH, normalizer=normalizers["none"], device=CPU)

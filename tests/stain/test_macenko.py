@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from histosynth.slides.phantom import GENOTYPES, draw
+from histosynth.slides.phantom import GENOTYPES, draw_phantom
 from histosynth.stain import StainError, StainFit
 from histosynth.stain.macenko import Macenko
 from histosynth.stain.normalizer import REASONS
@@ -178,7 +178,7 @@ def agrees_with_torchstain(image: np.ndarray, fit: StainFit) -> None:
 
 def test_phantoms_agree_with_torchstain() -> None:
     for genotype in GENOTYPES:
-        image = draw(genotype, width_px=384, height_px=384, mpp=0.5, rng=np.random.default_rng(0)).image
+        image = draw_phantom(genotype, width_px=384, height_px=384, mpp=0.5, rng=np.random.default_rng(0)).image
         agrees_with_torchstain(image, MACENKO.estimate(image.reshape(-1, 3)))
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from skimage.color import lab2rgb, rgb2lab
 
 from histosynth.stain import REASONS, StainError, normalizers, tissue_pixels
-from histosynth.stain.reinhard import TARGET, LabFit, Reinhard, move
+from histosynth.stain.reinhard import TARGET, LabFit, Reinhard, transfer_lab
 
 REINHARD = Reinhard()
 PALE = LabFit(mean=(66.0, 24.0, -14.0), std=(9.0, 5.0, 4.0), pixels=1)
@@ -62,7 +62,7 @@ def test_the_moments_become_those_of_the_target(source: LabFit, target: LabFit) 
     lab -= lab.mean(axis=1, keepdims=True)
     lab /= lab.std(axis=1, keepdims=True)
     lab = (lab * np.array(source.std)[:, None] + np.array(source.mean)[:, None]).astype(np.float32)
-    move(lab, source, target)
+    transfer_lab(lab, source, target)
     assert lab.mean(axis=1, dtype=float) == pytest.approx(target.mean, abs=1e-4)
     assert lab.std(axis=1, dtype=float) == pytest.approx(target.std, abs=1e-4)
 
@@ -89,9 +89,9 @@ def test_exchanging_the_fits_inverts_the_map_and_keeps_the_order_of_lightness(so
     lightness = np.linspace(1, 99, 200)
     lab = np.stack([lightness, 30 * np.sin(lightness), 30 * np.cos(lightness)]).astype(np.float32)
     moved = lab.copy()
-    move(moved, source, target)
+    transfer_lab(moved, source, target)
     assert (np.diff(moved[0]) > 0).all()
-    move(moved, target, source)
+    transfer_lab(moved, target, source)
     assert np.abs(moved - lab).max() < 0.01
 
 
@@ -129,7 +129,7 @@ def test_no_fit_leaves_the_image() -> None:
 
 
 def test_a_target_is_the_median_of_fits_and_survives_json() -> None:
-    target = REINHARD.toward([PALE, STRONG, TARGET]).target
+    target = REINHARD.with_target([PALE, STRONG, TARGET]).target
     assert target.mean == (60.6849, 24.0, -14.0)
     assert target.std == (12.0, 5.6613, 5.916)
     assert target.pixels == 2

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.optimize import minimize, nnls
 
-from histosynth.slides.phantom import GENOTYPES, draw
+from histosynth.slides.phantom import GENOTYPES, draw_phantom
 from histosynth.stain import REASONS, Macenko, StainError, Vahadane
 from histosynth.stain.optical_density import to_density
 from histosynth.stain.two_stains import TARGET
-from histosynth.stain.vahadane import better_stains, concentrations, condense, factorize
+from histosynth.stain.vahadane import bin_densities, concentrations, factorize, update_stains
 
 VAHADANE = Vahadane()
 H, E = np.array([0.6511, 0.7012, 0.2905]), np.array([0.2159, 0.8012, 0.5581])  # QuPath's default stains
@@ -72,7 +72,7 @@ def test_known_stains_are_recovered_within_a_degree(hematoxylin: np.ndarray, eos
 
 @pytest.mark.parametrize("genotype", GENOTYPES)
 def test_phantoms_hold_few_pixels_of_one_stain_so_that_the_penalty_biases(genotype: str) -> None:
-    phantom = draw(genotype, width_px=512, height_px=512, mpp=0.5, rng=np.random.default_rng(0))
+    phantom = draw_phantom(genotype, width_px=512, height_px=512, mpp=0.5, rng=np.random.default_rng(0))
     truth = (phantom.truth.stain.hematoxylin, phantom.truth.stain.eosin)
     pixels = phantom.image.reshape(-1, 3)
     error = [degrees(Vahadane(penalty=penalty).estimate(pixels).stains, truth).max() for penalty in (0.002, 0.02, 0.1)]
@@ -110,7 +110,7 @@ def test_the_objective_never_rises(seed: int, penalty: float) -> None:
     for _ in range(30):
         c = concentrations(density, stains, penalty=penalty)
         costs.append(cost(density, stains, c, penalty=penalty) @ counts)
-        stains = better_stains(density, stains, c, counts=counts)
+        stains = update_stains(density, stains, c, counts=counts)
         costs.append(cost(density, stains, c, penalty=penalty) @ counts)
         assert stains.min() >= 0
         assert np.linalg.norm(stains, axis=1) == pytest.approx(1)
@@ -122,7 +122,7 @@ def test_no_unit_vector_is_better_than_the_better_stain() -> None:
     rng = np.random.default_rng(0)
     density, counts = rng.gamma(1.0, 0.5, (3, 200)), rng.integers(1, 9, 200)
     c = concentrations(density, random_stains(rng), penalty=0.1)
-    first, second = better_stains(density, random_stains(rng), c, counts=counts)
+    first, second = update_stains(density, random_stains(rng), c, counts=counts)
     least = cost(density, np.array([first, second]), c, penalty=0.1) @ counts
     for other in np.abs(rng.normal(second, 0.1, (500, 3))):
         assert least <= cost(density, np.array([first, other / np.linalg.norm(other)]), c, penalty=0.1) @ counts
@@ -148,7 +148,7 @@ def test_the_end_is_the_minimum_that_a_general_optimizer_finds(penalty: float) -
 
 def test_condensed_pixels_are_the_pixels() -> None:
     density = stained(mixture(H, E))
-    means, counts = condense(density.astype(np.float32))
+    means, counts = bin_densities(density.astype(np.float32))
     assert counts.sum() == density.shape[1]
     assert means.shape[1] < density.shape[1] / 10
     assert means @ counts == pytest.approx(density.sum(axis=1), rel=1e-6)

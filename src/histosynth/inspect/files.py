@@ -35,9 +35,9 @@ def slide(path: Path) -> Facts:
 
 def outlines(path: Path) -> Facts:
     """Return the classes and areas of an outline file."""
-    from histosynth.slides.annotations import examine
+    from histosynth.slides.annotations import summarize_outlines
 
-    return {"kind": "outlines", **examine(path)}
+    return {"kind": "outlines", **summarize_outlines(path)}
 
 
 def labels(path: Path) -> Facts:

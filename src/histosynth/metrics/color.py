@@ -10,7 +10,7 @@ twice as many nuclei move it as surely as a bluer dye.
 `concentration_distances`: 1-Wasserstein distances between concentrations of hematoxylin and of eosin, by one pair of
 stain vectors for all sets: how much of each there is. It sees stain and content, too.
 
-`histosynth.stain.spread.stain_distance`: between the colors of the two stains themselves. What do dense nuclei and
+`histosynth.stain.distance.stain_distance`: between the colors of the two stains themselves. What do dense nuclei and
 dense eosin look like, however many there are? It is free of content, as long as both sets show both stains in more than
 a few pixels of a hundred.
 

@@ -105,7 +105,7 @@ def normalize(
     if per == "slide":
         fits = _fit_slides(parts, names, staining, progress=progress)
         if target == MEDIAN:
-            staining = replace(staining, normalizer=staining.normalizer.toward(_require(fits, store)))
+            staining = replace(staining, normalizer=staining.normalizer.with_target(_require(fits, store)))
 
     for stale in [out / MANIFEST, *out.glob(".*.tmp"), *({*parts_of(out)} - {out / part.name for part in parts})]:
         stale.unlink(missing_ok=True)

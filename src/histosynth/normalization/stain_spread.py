@@ -1,7 +1,7 @@
 """How far apart the slides of a store are stained, before and after, by one yardstick: Macenko fits of the same pixels.
 
 Whatever the method, both stores are measured alike, and on the pixels that are tissue before: what a method does to
-glass changes nothing. See `histosynth.stain.spread` for the distance.
+glass changes nothing. See `histosynth.stain.distance` for the distance.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from histosynth.normalization.staining import Pool
 from histosynth.stain import Macenko, StainError, StainFit, is_tissue
-from histosynth.stain.spread import between_slides
+from histosynth.stain.distance import mean_stain_distance
 from histosynth.store.part import stream_rows
 from histosynth.store.png import decode_png
 
@@ -51,7 +51,7 @@ def stain_spread(raw: Sequence[Path], normalized: Sequence[Path], *, progress: b
         if not left[name] and (pair := _measure(*pools.pop(name))):
             for key, fit in zip(fits, pair, strict=True):
                 fits[key].append(fit)
-    before, after = (between_slides(fits[key]) for key in ("raw", "normalized"))
+    before, after = (mean_stain_distance(fits[key]) for key in ("raw", "normalized"))
     if before is None or after is None:
         return None
     measured = len(fits["raw"])

@@ -12,9 +12,9 @@ import shapely
 from numpy.typing import NDArray
 
 from histosynth.config import PatchSettings
-from histosynth.patches.grid_placement import grid_regions
-from histosynth.patches.random_placement import random_regions
-from histosynth.patches.spatial_order import slide_rng, spread
+from histosynth.patches.grid_placement import place_on_grid
+from histosynth.patches.random_placement import place_randomly
+from histosynth.patches.spatial_order import slide_rng, spatially_balanced_order
 from histosynth.slides.tissue import TissueMask
 from histosynth.slides.types import Box
 
@@ -26,9 +26,9 @@ class CandidateRegions:
     corners: NDArray[np.int64]  # (N, 2): x, y
     tissue: NDArray[np.float64]  # (N,): share of each that is tissue
     extent: int
-    candidates: int
+    candidate_count: int
     """Candidate regions tried in all."""
-    left_out: Mapping[str, NDArray[np.int64]]
+    rejected_corners: Mapping[str, NDArray[np.int64]]
     """Corners (N, 2) of those that fell away, by reason."""
 
     def __len__(self) -> int:
@@ -37,7 +37,7 @@ class CandidateRegions:
     @property
     def rejected(self) -> dict[str, int]:
         """How many places fell away, by reason."""
-        return {reason: len(corners) for reason, corners in self.left_out.items()}
+        return {reason: len(corners) for reason, corners in self.rejected_corners.items()}
 
     def boxes(self) -> Iterator[Box]:
         """The regions, in draw order."""
@@ -67,9 +67,9 @@ def find_candidate_regions(
     step = max(1, round(settings.stride * extent))
     rng = slide_rng(settings.seed, slide_id, "places")
     if settings.sampling == "random":
-        found = random_regions(area, bounds=bounds, extent=extent, step=step, min_share=settings.min_tumor, rng=rng)
+        found = place_randomly(area, bounds=bounds, extent=extent, step=step, min_share=settings.min_tumor, rng=rng)
     else:
-        found = grid_regions(
+        found = place_on_grid(
             area,
             bounds=bounds,
             extent=extent,
@@ -81,11 +81,11 @@ def find_candidate_regions(
     tissue = np.array([mask.fraction(Box(x=x, y=y, width=extent, height=extent)) for x, y in found.corners.tolist()])
     passed = tissue >= settings.min_tissue
     corners = found.corners[passed]
-    order = spread(corners, rng=slide_rng(settings.seed, slide_id, "order"))
+    order = spatially_balanced_order(corners, rng=slide_rng(settings.seed, slide_id, "order"))
     return CandidateRegions(
         corners=corners[order],
         tissue=tissue[passed][order],
         extent=extent,
-        candidates=found.candidates,
-        left_out={**found.left_out, "too_little_tissue": found.corners[~passed]},
+        candidate_count=found.candidate_count,
+        rejected_corners={**found.rejected_corners, "too_little_tissue": found.corners[~passed]},
     )

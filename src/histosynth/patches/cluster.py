@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from histosynth import __version__
 from histosynth.errors import HistosynthError
-from histosynth.patches.extract_slide import Job, cut
+from histosynth.patches.extract_slide import Job, extract_slide
 from histosynth.store.part import part_fingerprint, part_record
 
 _CONNECT_SECONDS = 5
@@ -52,7 +52,7 @@ def require_cluster(address: str, *, workers: int | None) -> None:
         pass
 
 
-def on_shared_disk(job: Job) -> Job:
+def with_absolute_paths(job: Job) -> Job:
     """The same job for a process in another directory. A slide that is no file here (a URL) keeps its name."""
     slide = job.slide.absolute() if job.slide.exists() else job.slide
     outline = job.outline.absolute() if job.outline else None
@@ -75,7 +75,7 @@ def extract_on_cluster(job: Job, version: str) -> int | HistosynthError:
         return int(part_record(job.part)["patches"])
     own = job.part.with_name(f".{job.part.name}.{uuid.uuid4().hex}.tmp")
     try:
-        patches = cut(replace(job, part=own))
+        patches = extract_slide(replace(job, part=own))
     except HistosynthError as error:
         return error
     own.replace(job.part)

@@ -20,8 +20,8 @@ from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.normalization.staining import MEDIAN, Staining, staining_of
 from histosynth.patches.cluster import require_cluster
-from histosynth.patches.manifest import describe
-from histosynth.patches.plan import Skip, plan, refuse_bad
+from histosynth.patches.manifest import build_manifest
+from histosynth.patches.plan import SkippedSlide, plan, require_no_bad_slides
 from histosynth.patches.preview import PREVIEW, write_preview
 from histosynth.patches.workers import run_jobs
 from histosynth.rundir import MANIFEST, locks_output
@@ -99,14 +99,14 @@ def extract(
     """
     if dask is not None:
         require_cluster(dask, workers=workers)
-    staining = _staining(settings)
+    staining = _build_staining(settings)
     paths = {slide_id_of(path): path for path in find_slides(slides)}
     once, aliases = settings.one_label_per_patient, settings.genotype_aliases
     table = read_labels(labels, one_label_per_patient=once, aliases=aliases) if labels is not None else None
-    sides = read_split_table(split_table) if split_table is not None else None
+    splits = read_split_table(split_table) if split_table is not None else None
     if outlines is not None and not outlines.is_dir():
         raise HistosynthError(f"no folder of outlines '{outlines}'; check --outlines")
-    refuse_foreign(out, slide_ids=set(paths))
+    require_own_parts(out, slide_ids=set(paths))
     mpp_by_slide = read_mpp_table(mpp_table) if mpp_table is not None else None
     planned = plan(
         paths,
@@ -115,15 +115,15 @@ def extract(
         staining=staining,
         outlines=outlines,
         labels=table,
-        sides=sides,
+        split_table=splits,
         mpp=mpp,
         mpp_by_slide=mpp_by_slide,
         progress=progress,
     )
     if not skip_bad_slides:
-        refuse_bad(planned.skips)
+        require_no_bad_slides(planned.skips)
     if not planned.jobs:
-        raise HistosynthError(_nothing_to_cut(planned.skips))
+        raise HistosynthError(_no_slide_message(planned.skips))
 
     todo = [job for job in planned.jobs if part_fingerprint(job.part) != job.fingerprint]
     kept = {job.part for job in planned.jobs} - {job.part for job in todo}
@@ -138,7 +138,7 @@ def extract(
                 if error is not None and not skip_bad_slides:
                     raise error
                 if error is not None:
-                    skips.append(Skip(slide_id=job.slide_id, reason=str(error), bad=True))
+                    skips.append(SkippedSlide(slide_id=job.slide_id, reason=str(error), bad=True))
     finally:
         for torn in out.glob(".*.tmp"):
             torn.unlink(missing_ok=True)
@@ -147,17 +147,17 @@ def extract(
     done = [job for job in planned.jobs if job.slide_id not in skipped]
     records = [part_record(job.part) for job in done]
     if not records:
-        raise HistosynthError(_nothing_to_cut(skips))
+        raise HistosynthError(_no_slide_message(skips))
     if not any(record["patches"] for record in records):
-        raise HistosynthError(_no_patch(records))
-    manifest = describe(
+        raise HistosynthError(_no_patch_message(records))
+    manifest = build_manifest(
         records,
         list(skipped.values()),
         settings=settings,
         staining=staining,
         outlined=outlines is not None,
         table=table,
-        sides=sides,
+        split_table=splits,
         mpp=mpp,
     )
     if mpp_by_slide is not None:
@@ -175,7 +175,7 @@ def extract(
         slides_resumed=len(kept),
         slides_remade=remade,
         slides_without_patch=tuple(record["slide_id"] for record in records if not record["patches"]),
-        slides_skipped={slide_id: skip.told for slide_id, skip in skipped.items()},
+        slides_skipped={slide_id: skip.full_reason for slide_id, skip in skipped.items()},
         labels_without_slide=tuple(manifest["labels_table"]["without_slide"]) if table else (),
         genotype_aliases=table.aliases if table else {},
         split_without_slide=tuple(manifest["split"].get("without_slide", ())),
@@ -184,7 +184,7 @@ def extract(
     )
 
 
-def _staining(settings: PatchSettings) -> Staining:
+def _build_staining(settings: PatchSettings) -> Staining:
     """What is done to the colors; it must fail before anything is written."""
     if settings.stain_target == MEDIAN:
         raise HistosynthError(
@@ -194,7 +194,7 @@ def _staining(settings: PatchSettings) -> Staining:
     return staining_of(settings.stain, target=settings.stain_target, per=settings.stain_per)
 
 
-def refuse_foreign(out: Path, *, slide_ids: set[str]) -> None:
+def require_own_parts(out: Path, *, slide_ids: set[str]) -> None:
     """Raise unless `out` is absent, empty, or a store whose every part belongs to one of these slides."""
     parts = {part.name for part in parts_of(out)}
     if unnamed := sorted(parts - {part_path(out, slide_id).name for slide_id in slide_ids}):
@@ -204,16 +204,16 @@ def refuse_foreign(out: Path, *, slide_ids: set[str]) -> None:
         )
 
 
-def _nothing_to_cut(skips: Sequence[Skip]) -> str:
+def _no_slide_message(skips: Sequence[SkippedSlide]) -> str:
     reasons = Counter("unusable" if skip.bad else skip.reason for skip in skips)
     told = ", ".join(f"{count} of {len(skips)}: {reason}" for reason, count in reasons.most_common())
     return (
-        f"no slide is left to cut ({told}; the first is {skips[0].slide_id}: {skips[0].told}); "
+        f"no slide is left to cut ({told}; the first is {skips[0].slide_id}: {skips[0].full_reason}); "
         "outlines and labels are found by slide id, the file name without its suffix"
     )
 
 
-def _no_patch(records: Sequence[Mapping[str, Any]]) -> str:
+def _no_patch_message(records: Sequence[Mapping[str, Any]]) -> str:
     rejected = sum((Counter(record["rejected"]) for record in records), Counter[str]())
     told = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common() if count)
     return (

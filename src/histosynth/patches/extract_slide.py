@@ -20,11 +20,10 @@ from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.normalization.staining import Staining, stain_slide
 from histosynth.patches.candidate_regions import CandidateRegions, find_candidate_regions
-from histosynth.patches.grid_placement import region_extent
-from histosynth.patches.quality import FLAWS, flaw
-from histosynth.patches.region import read_region
+from histosynth.patches.quality import FLAWS, find_flaw
+from histosynth.patches.region import read_region, region_extent
 from histosynth.remote import file_name
-from histosynth.slides.annotations import Frame, read_outlines
+from histosynth.slides.annotations import SlideFrame, read_outlines
 from histosynth.slides.open import open_slide
 from histosynth.slides.tissue import tissue_mask
 from histosynth.slides.types import Box, SlideReader
@@ -76,7 +75,7 @@ def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, settings
         outline,
         tumor_classes=settings.tumor_classes,
         exclude_classes=settings.exclude_classes,
-        frame=Frame.of(slide),
+        frame=SlideFrame.of(slide),
         origin=settings.outline_origin,
     )
     pieces = [part for part in shapely.get_parts(shapely.intersection(found.tumor, bounds)) if part.area > 0]
@@ -97,7 +96,7 @@ def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, settings
     return TumorArea(polygons=polygons, slide=bounds, record=record)
 
 
-def propose(slide: SlideReader, job: Job) -> tuple[TumorArea, CandidateRegions]:
+def propose_regions(slide: SlideReader, job: Job) -> tuple[TumorArea, CandidateRegions]:
     """Where patches of a slide may come from, and the places to try, in order."""
     area = tumor_area(slide, job.outline, mpp=job.mpp, settings=job.settings)
     places = find_candidate_regions(
@@ -111,7 +110,7 @@ def propose(slide: SlideReader, job: Job) -> tuple[TumorArea, CandidateRegions]:
     return area, places
 
 
-def cut(job: Job) -> int:
+def extract_slide(job: Job) -> int:
     """Cut one slide and write its part, whole or not at all; return the number of patches.
 
     Raises:
@@ -120,8 +119,8 @@ def cut(job: Job) -> int:
     """
     settings = job.settings
     with open_slide(job.slide, mpp=job.mpp) as slide:
-        area, places = propose(slide, job)
-        taken = _take(slide, places, job=job)
+        area, places = propose_regions(slide, job)
+        taken = _select_patches(slide, places, job=job)
     corners = places.corners[taken.rows].tolist()
     names = [f"{job.slide_id}_{x}_{y}" for x, y in corners]
     stained = stain_slide(dict(zip(names, taken.images, strict=True)), job.staining)
@@ -156,7 +155,7 @@ def cut(job: Job) -> int:
         "mpp": job.mpp,
         "extent_px": places.extent,
         "outlines": area.record,
-        "candidates": places.candidates,
+        "candidates": places.candidate_count,
         "rejected": {**places.rejected, **taken.rejected},
         "patches": len(patches),
         "stain": stained.record,
@@ -167,7 +166,7 @@ def cut(job: Job) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Taken:
+class _Selection:
     """The places that became patches, in scan order, and what became of the others."""
 
     rows: list[int]
@@ -177,14 +176,14 @@ class _Taken:
     rejected: dict[str, int]
 
 
-def _take(slide: SlideReader, places: CandidateRegions, *, job: Job) -> _Taken:
+def _select_patches(slide: SlideReader, places: CandidateRegions, *, job: Job) -> _Selection:
     """Read places in their order until `cap` of them are sound; scale each to the size of a patch."""
     sound: dict[int, NDArray[np.uint8]] = {}
     flawed: dict[str, list[list[int]]] = {reason: [] for reason in FLAWS} if job.settings.quality else {}
     ahead = enumerate(places.boxes())
     # As many at a time as are still wanted: none is read in vain.
     while batch := list(islice(ahead, job.cap - len(sound))):
-        looks = in_threads(partial(_look, slide, job=job), [box for _, box in batch])
+        looks = in_threads(partial(_patch_or_flaw, slide, job=job), [box for _, box in batch])
         for (row, box), look in zip(batch, looks, strict=True):
             if isinstance(look, str):
                 flawed[look].append([box.x, box.y])
@@ -193,7 +192,7 @@ def _take(slide: SlideReader, places: CandidateRegions, *, job: Job) -> _Taken:
     rows = sorted(sound, key=lambda row: (places.corners[row, 1], places.corners[row, 0]))
     rejected = {reason: len(corners) for reason, corners in flawed.items()}
     over_cap = len(places) - len(rows) - sum(rejected.values())
-    return _Taken(
+    return _Selection(
         rows=rows,
         images=[sound[row] for row in rows],
         flawed=flawed,
@@ -201,9 +200,9 @@ def _take(slide: SlideReader, places: CandidateRegions, *, job: Job) -> _Taken:
     )
 
 
-def _look(slide: SlideReader, box: Box, *, job: Job) -> NDArray[np.uint8] | str:
+def _patch_or_flaw(slide: SlideReader, box: Box, *, job: Job) -> NDArray[np.uint8] | str:
     """The patch of a region, or the flaw for which it is rejected."""
     settings = job.settings
     region = read_region(slide, box, side_px=settings.patch_px, source=settings.read)
-    found = flaw(region.pixels, mpp=job.mpp * region.downsample, settings=settings) if settings.quality else None
+    found = find_flaw(region.pixels, mpp=job.mpp * region.downsample, settings=settings) if settings.quality else None
     return found or region.scaled(settings.patch_px)

@@ -13,33 +13,33 @@ from histosynth.cohort.split_table import SplitTable
 from histosynth.config import PatchSettings
 from histosynth.normalization.staining import Staining
 from histosynth.patches.extract_slide import FLAWED
-from histosynth.patches.plan import Skip, patients_of
+from histosynth.patches.plan import SkippedSlide, patients_of
 from histosynth.rundir import versions
 
 TISSUE_ONLY = "none: tissue only"
 
 
-def describe(
+def build_manifest(
     records: Sequence[Mapping[str, Any]],
-    skips: Sequence[Skip],
+    skips: Sequence[SkippedSlide],
     *,
     settings: PatchSettings,
     staining: Staining,
     outlined: bool,
     table: Labels | None,
-    sides: SplitTable | None,
+    split_table: SplitTable | None,
     mpp: float | None,
 ) -> dict[str, Any]:
     """The manifest of a store, from the records of its parts and the slides that have none.
 
     Args:
-        records: one a part, as `cut` wrote it.
+        records: one a part, as `extract_slide` wrote it.
         skips: the other slides.
         settings: what was cut.
         staining: what was done to the colors.
         outlined: whether outlines were given.
         table: the labels, where given.
-        sides: the split table, where given.
+        split_table: the split table, where given.
         mpp: microns per pixel that stood in where a slide states none, where given.
     """
     rejected: Counter[str] = Counter()
@@ -60,7 +60,7 @@ def describe(
         "staining": staining.to_dict(),
         "outlines": _classes(settings) if outlined else TISSUE_ONLY,
         "labels_table": table.describe(ids) if table else None,
-        "split": sides.describe(patients_of(ids, table)) if sides else {"by": rule(settings)},
+        "split": split_table.describe(patients_of(ids, table)) if split_table else {"by": rule(settings)},
         "totals": {
             "slides_done": len(records),
             "slides_skipped": len(skips),

@@ -21,7 +21,7 @@ from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.normalization.staining import Staining
 from histosynth.patches.extract_slide import Job, tumor_area
-from histosynth.patches.grid_placement import region_extent
+from histosynth.patches.region import region_extent
 from histosynth.remote import file_name, open_binary
 from histosynth.slides.annotations import find_outlines
 from histosynth.slides.mpp import require_mpp
@@ -30,14 +30,14 @@ from histosynth.store.part import part_path
 
 _HASHED_BYTES = 1 << 20
 # These settings matter to a part through its label, split, cap and staining alone.
-_SEEN_ELSEWHERE = {
+_COVERED_ELSEWHERE = {
     "held_out", "held_out_patients", "folds", "fold", "genotype_aliases", "cap", "cap_per_patient",
     "stain", "stain_target", "stain_per",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Skip:
+class SkippedSlide:
     """A slide that yields no part. `bad`: something is wrong with it, and only --skip-bad-slides lets it pass."""
 
     slide_id: str
@@ -47,14 +47,14 @@ class Skip:
     """What nearly would have done."""
 
     @property
-    def told(self) -> str:
+    def full_reason(self) -> str:
         """The reason, with its hint."""
         return f"{self.reason}, but {self.hint}" if self.hint else self.reason
 
     @property
     def record(self) -> dict[str, Any]:
         """What the manifest says of it."""
-        return {"slide_id": self.slide_id, "status": "skipped", "reason": self.told, "patches": 0}
+        return {"slide_id": self.slide_id, "status": "skipped", "reason": self.full_reason, "patches": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Plan:
     """Jobs and skips, each in the order of the slides."""
 
     jobs: tuple[Job, ...]
-    skips: tuple[Skip, ...]
+    skips: tuple[SkippedSlide, ...]
 
 
 def plan(
@@ -73,7 +73,7 @@ def plan(
     staining: Staining,
     outlines: Path | None = None,
     labels: Labels | None = None,
-    sides: SplitTable | None = None,
+    split_table: SplitTable | None = None,
     mpp: float | None = None,
     mpp_by_slide: Mapping[str, float] | None = None,
     progress: bool = False,
@@ -87,14 +87,14 @@ def plan(
         staining: what is done to the colors.
         outlines: folder of outline files; None: tissue only.
         labels: the table of labels; None: no slide has one.
-        sides: the table of splits; None: as the settings say.
+        split_table: the table of splits; None: as the settings say.
         mpp: microns per pixel where a slide states none.
         mpp_by_slide: microns per pixel that count whatever the slide states.
         progress: show a bar on stderr.
     """
-    check_rule(settings, table=sides is not None)
-    sound: list[_Sound] = []
-    skips: list[Skip] = []
+    check_rule(settings, table=split_table is not None)
+    sound: list[_UsableSlide] = []
+    skips: list[SkippedSlide] = []
     for slide_id, path in tqdm(
         slides.items(), desc="checking", unit="slide", delay=1, leave=False, disable=not progress
     ):
@@ -103,16 +103,16 @@ def plan(
             outline = find_outlines(outlines, slide_id) if outlines is not None else None
             if labels is not None and assigned.label is None:
                 why, hint = f"no label in {labels.path.name}", labels.near_miss(slide_id)
-                skips.append(Skip(slide_id=slide_id, reason=why, bad=False, hint=hint))
+                skips.append(SkippedSlide(slide_id=slide_id, reason=why, bad=False, hint=hint))
             elif outlines is not None and outline is None:
-                skips.append(Skip(slide_id=slide_id, reason="no outline file", bad=False))
+                skips.append(SkippedSlide(slide_id=slide_id, reason="no outline file", bad=False))
             else:
                 override = (mpp_by_slide or {}).get(slide_id)
-                found = _check(path, slide_id, outline, settings=settings, mpp=mpp, override=override)
-                sound.append(_Sound(path=path, slide_id=slide_id, assigned=assigned, outline=outline, mpp=found))
+                found = _checked_mpp(path, slide_id, outline, settings=settings, mpp=mpp, override=override)
+                sound.append(_UsableSlide(path=path, slide_id=slide_id, assigned=assigned, outline=outline, mpp=found))
         except HistosynthError as error:
-            skips.append(Skip(slide_id=slide_id, reason=str(error), bad=True))
-    split = _split(sound, settings, sides, patients_of(slides, labels))
+            skips.append(SkippedSlide(slide_id=slide_id, reason=str(error), bad=True))
+    split = _split(sound, settings, split_table, patients_of(slides, labels))
     caps = slide_caps({slide.slide_id: slide.assigned.patient_id for slide in sound}, settings)
     jobs = [
         _job(
@@ -134,7 +134,10 @@ def patients_of(slide_ids: Iterable[str], labels: Labels | None) -> dict[str, st
 
 
 def _split(
-    slides: "Sequence[_Sound]", settings: PatchSettings, sides: SplitTable | None, everyone: Mapping[str, str]
+    slides: "Sequence[_UsableSlide]",
+    settings: PatchSettings,
+    split_table: SplitTable | None,
+    everyone: Mapping[str, str],
 ) -> dict[str, str]:
     """The split of each patient of `slides`: of the table where there is one, else by the settings.
 
@@ -143,13 +146,13 @@ def _split(
     groups: dict[str, set[str]] = {}
     for slide in slides:
         groups.setdefault(slide.assigned.patient_id, set()).add(slide.assigned.label or "")
-    if sides is not None:
-        return sides.of({slide.slide_id: slide.assigned.patient_id for slide in slides}, everyone=everyone)
+    if split_table is not None:
+        return split_table.of({slide.slide_id: slide.assigned.patient_id for slide in slides}, everyone=everyone)
     return split_by(settings, {patient: "\0".join(sorted(found)) for patient, found in groups.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Sound:
+class _UsableSlide:
     """A slide in which no fault was found."""
 
     path: Path
@@ -159,7 +162,7 @@ class _Sound:
     mpp: float
 
 
-def _check(
+def _checked_mpp(
     path: Path,
     slide_id: str,
     outline: Path | None,
@@ -201,17 +204,17 @@ def slide_caps(patients: Mapping[str, str], settings: PatchSettings) -> dict[str
     return caps
 
 
-def _job(slide: _Sound, *, split: str, cap: int, out: Path, settings: PatchSettings, staining: Staining) -> Job:
+def _job(slide: _UsableSlide, *, split: str, cap: int, out: Path, settings: PatchSettings, staining: Staining) -> Job:
     """The job, with the SHA-256 of all that its part depends on.
 
     Of a slide that is its size and its first and last MiB: reading gigabytes to resume would cost more than it saves.
     """
     made_from = {
         "version": __version__,
-        "settings": settings.model_dump(mode="json", exclude=_SEEN_ELSEWHERE),
+        "settings": settings.model_dump(mode="json", exclude=_COVERED_ELSEWHERE),
         "staining": staining.to_dict(),
         "cap": cap,
-        "slide": [slide.slide_id, file_name(slide.path), _ends(slide.path)],
+        "slide": [slide.slide_id, file_name(slide.path), _partial_hash(slide.path)],
         "outline": hashlib.sha256(slide.outline.read_bytes()).hexdigest() if slide.outline else None,
         "patient": [slide.assigned.patient_id, slide.assigned.label, split],
         "mpp": slide.mpp,
@@ -232,7 +235,7 @@ def _job(slide: _Sound, *, split: str, cap: int, out: Path, settings: PatchSetti
     )
 
 
-def _ends(path: Path) -> str:
+def _partial_hash(path: Path) -> str:
     with open_binary(path) as file:
         size = file.seek(0, 2)
         digest = hashlib.sha256(str(size).encode())
@@ -242,7 +245,7 @@ def _ends(path: Path) -> str:
     return digest.hexdigest()
 
 
-def refuse_bad(skips: Sequence[Skip]) -> None:
+def require_no_bad_slides(skips: Sequence[SkippedSlide]) -> None:
     """Raise the first bad slide's error, with the number of the others."""
     bad = [skip for skip in skips if skip.bad]
     if len(bad) == 1:

@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from histosynth.pages import data_uri, environment
 from histosynth.patches.candidate_regions import CandidateRegions
-from histosynth.patches.extract_slide import FLAWED, Job, propose
+from histosynth.patches.extract_slide import FLAWED, Job, propose_regions
 from histosynth.rundir import atomic_write, write_text
 from histosynth.slides.open import open_slide
-from histosynth.store.part import part_record, read_places
+from histosynth.store.part import part_record, read_corners
 
 PREVIEW = "preview"
 """Folder inside the store."""
@@ -65,7 +65,7 @@ def write_preview(out: Path, jobs: Sequence[Job], *, manifest: Mapping[str, Any]
     folder.mkdir(exist_ok=True)
     inline = {}
     for job in tqdm(jobs, desc="drawing previews", unit="slide", disable=not progress):
-        picture, shown = draw_slide(job)
+        picture, shown = draw_preview(job)
         with atomic_write(folder / f"{job.slide_id}.png") as file:
             counts = {name: len(corners) for name, corners in shown.items()}
             with_legend(picture, counts, outlined=job.outline is not None).save(file, format="PNG")
@@ -82,24 +82,24 @@ def write_preview(out: Path, jobs: Sequence[Job], *, manifest: Mapping[str, Any]
     return folder / "index.html"
 
 
-def draw_slide(job: Job) -> tuple[Image.Image, dict[str, NDArray[np.int64]]]:
+def draw_preview(job: Job) -> tuple[Image.Image, dict[str, NDArray[np.int64]]]:
     """The thumbnail of a slide that is cut, with its outline and the fate of every place; and the places shown."""
     settings, record = job.settings, part_record(job.part)
     with open_slide(job.slide, mpp=job.mpp) as slide:
-        area, places = propose(slide, job)
+        area, places = propose_regions(slide, job)
         longest = max(slide.width_px, slide.height_px)
         # A region must be large enough to be seen.
         wanted = max(_PICTURE_PX, round(_LEAST_REGION_PX * longest / places.extent))
         thumbnail = slide.thumbnail(min(wanted, _LARGEST_PX))
         scale = thumbnail.shape[1] / slide.width_px, thumbnail.shape[0] / slide.height_px
-    fates = place_fates(places, taken=read_places(job.part), flawed=record[FLAWED])
+    fates = region_outcomes(places, taken=read_corners(job.part), flawed=record[FLAWED])
     outline = area.polygons if job.outline is not None else shapely.MultiPolygon()
     # Where darts missed says nothing, and there are thousands.
     shown = {name: at for name, at in fates.items() if settings.sampling == "grid" or name not in _FAINT}
-    return draw_places(thumbnail, shown, extent=places.extent, outline=outline, scale=scale), shown
+    return draw_regions(thumbnail, shown, extent=places.extent, outline=outline, scale=scale), shown
 
 
-def place_fates(
+def region_outcomes(
     places: CandidateRegions, *, taken: NDArray[np.int64], flawed: Mapping[str, Sequence[Sequence[int]]]
 ) -> dict[str, NDArray[np.int64]]:
     """Corners (N, 2) of all places by what became of them, in the order of `COLORS`."""
@@ -107,7 +107,7 @@ def place_fates(
     known = {tuple(corner) for corners in (taken, *gone.values()) for corner in corners.tolist()}
     rest = [corner for corner in places.corners.tolist() if tuple(corner) not in known]
     fates = {
-        **places.left_out,
+        **places.rejected_corners,
         **gone,
         "over_cap": np.array(rest, np.int64).reshape(-1, 2),
         "taken": taken,
@@ -115,7 +115,7 @@ def place_fates(
     return {name: fates[name] for name in COLORS if name in fates}
 
 
-def draw_places(
+def draw_regions(
     image: NDArray[np.uint8],
     fates: Mapping[str, NDArray[np.int64]],
     *,

@@ -36,10 +36,10 @@ _FAR = 4
 _NOISE_ENERGY = 4.0  # of noise of standard deviation 1: twice its variance, down and across
 
 
-def flaw(region: NDArray[np.uint8], *, mpp: float, settings: PatchSettings) -> str | None:
+def find_flaw(region: NDArray[np.uint8], *, mpp: float, settings: PatchSettings) -> str | None:
     """The first of `FLAWS` that a region (H, W, 3) at `mpp` microns per pixel has, or None."""
-    points = lattice(region, mpp=mpp)
-    if _spread(points[..., 1]) < 3 or glass_share(points) > 0.95:
+    points = sample_lattice(region, mpp=mpp)
+    if _standard_deviation(points[..., 1]) < 3 or glass_share(points) > 0.95:
         return "near_blank"
     if clipped_share(points) > 0.75:
         return "overexposed"
@@ -52,7 +52,7 @@ def flaw(region: NDArray[np.uint8], *, mpp: float, settings: PatchSettings) -> s
     return "blurred" if sharpness(points) < settings.min_sharpness else None
 
 
-def lattice(region: NDArray[np.uint8], *, mpp: float) -> NDArray[np.uint8]:
+def sample_lattice(region: NDArray[np.uint8], *, mpp: float) -> NDArray[np.uint8]:
     """The pixels of a region about one micron apart; all of them where it is coarser than that."""
     step = max(1, round(_PITCH_UM / mpp))
     return np.ascontiguousarray(region[::step, ::step])
@@ -72,7 +72,7 @@ def _difference_energy(image: NDArray[np.float32], distance: int) -> float:
     return float(np.vdot(down, down) / down.size + np.vdot(across, across) / across.size)
 
 
-def _spread(channel: NDArray[np.uint8]) -> float:
+def _standard_deviation(channel: NDArray[np.uint8]) -> float:
     """The standard deviation."""
     centered = channel - channel.mean(dtype=np.float32)
     return float(np.sqrt(np.vdot(centered, centered) / centered.size))

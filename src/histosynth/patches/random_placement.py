@@ -10,13 +10,14 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from histosynth.patches.grid_placement import Regions, grid_places, sift
+from histosynth.patches.grid_placement import grid_corners
+from histosynth.patches.placement import Placement, filter_candidates
 
 _DARTS_A_REGION = 40
 _MOST_DARTS = 100_000
 
 
-def random_regions(
+def place_randomly(
     area: shapely.MultiPolygon,
     *,
     bounds: shapely.Polygon,
@@ -24,7 +25,7 @@ def random_regions(
     step: int,
     min_share: float,
     rng: np.random.Generator,
-) -> Regions:
+) -> Placement:
     """Random regions whose share inside `area` is at least `min_share`, none overlapping.
 
     Args:
@@ -45,19 +46,19 @@ def random_regions(
     darts = [rng.integers(a, b, size=(n, 2)) for a, b, n in zip(low.astype(int), high.astype(int), counts, strict=True)]
     # Shuffled, so that neighboring polygons are filled alike where their regions could meet.
     thrown = rng.permutation(np.concatenate(darts))
-    places, _ = grid_places(area, step=step)
+    places, _ = grid_corners(area, step=step)
     corners = np.concatenate([thrown, places])
-    return sift(
+    return filter_candidates(
         corners,
         area,
         bounds=bounds,
         extent=extent,
         min_share=min_share,
-        thin=lambda inside: _sticking(corners[inside], apart=step),
+        thin=lambda inside: _non_overlapping(corners[inside], apart=step),
     )
 
 
-def _sticking(corners: NDArray[np.int64], *, apart: int) -> NDArray[np.bool_]:
+def _non_overlapping(corners: NDArray[np.int64], *, apart: int) -> NDArray[np.bool_]:
     """Which places, in their order, are at least `apart` in x or in y from all that stuck before."""
     stuck = np.zeros(len(corners), dtype=bool)
     cells: dict[tuple[int, int], tuple[int, int]] = {}  # a cell of side `apart` holds one place at most

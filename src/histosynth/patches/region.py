@@ -12,7 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from histosynth.slides.pyramid import nearest_finer
+from histosynth.config import PatchSettings
+from histosynth.errors import HistosynthError
+from histosynth.slides.pyramid import nearest_finer_level
 from histosynth.slides.types import Box, SlideReader
 from histosynth.store.scale import UNIT, Window, area_average
 
@@ -31,9 +33,25 @@ class Region:
         return area_average(self.pixels, side_px=side_px, window=self.window)
 
 
+def region_extent(settings: PatchSettings, *, mpp: float) -> int:
+    """Side of a region in whole level-0 pixels of a slide of `mpp` microns per pixel.
+
+    Raises:
+        HistosynthError: the region has fewer pixels than the patch, so that scaling would invent detail.
+    """
+    extent = max(1, round(settings.region_px * settings.region_mpp / mpp))
+    if extent < settings.patch_px:
+        raise HistosynthError(
+            f"at {mpp:g} microns per pixel a region of {settings.region_px * settings.region_mpp:g} microns has only "
+            f"{extent} px a side, fewer than a patch of {settings.patch_px} px; lower patches.patch_px or raise "
+            "patches.region_px"
+        )
+    return extent
+
+
 def read_region(slide: SlideReader, box: Box, *, side_px: int, source: Literal["base", "best_level"]) -> Region:
     """A square region, in level-0 pixels, to become a patch of `side_px`, which is at most its side."""
-    level = 0 if source == "base" else nearest_finer(slide.levels, box.width / side_px)
+    level = 0 if source == "base" else nearest_finer_level(slide.levels, box.width / side_px)
     downsample = slide.levels[level].downsample
     # The level that is a thousandth too coarse passes as fine enough, but a window holds a pixel a pixel at least.
     side = max(box.width / downsample, side_px)

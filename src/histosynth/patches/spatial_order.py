@@ -19,7 +19,7 @@ def slide_rng(seed: int, slide_id: str, purpose: str) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(int.from_bytes(digest)))
 
 
-def spread(corners: NDArray[np.int64], *, rng: np.random.Generator) -> NDArray[np.int64]:
+def spatially_balanced_order(corners: NDArray[np.int64], *, rng: np.random.Generator) -> NDArray[np.int64]:
     """The order (N,) in which to take the distinct places (N, 2): row numbers."""
     count = len(corners)
     group, turn, bit = np.zeros(count, np.int64), np.zeros(count, np.int64), 0

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from histosynth import __version__
 from histosynth.errors import HistosynthError
-from histosynth.patches.cluster import dask_executor, extract_on_cluster, on_shared_disk
-from histosynth.patches.extract_slide import Job, cut
+from histosynth.patches.cluster import dask_executor, extract_on_cluster, with_absolute_paths
+from histosynth.patches.extract_slide import Job, extract_slide
 
-Ended = tuple[Job, HistosynthError | None]
+FinishedJob = tuple[Job, HistosynthError | None]
 """A job that has ended, and the error of a slide that could not be cut."""
 _Outcome = tuple[Job, int | HistosynthError]
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} slides [{elapsed}<{remaining}{postfix}]"
@@ -25,7 +25,7 @@ _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} slides [{elapsed}<
 
 def run_jobs(
     jobs: Sequence[Job], *, workers: int | None, dask: str | None = None, progress: bool
-) -> Generator[Ended, None, None]:
+) -> Generator[FinishedJob, None, None]:
     """Cut every slide; yield each job as it ends. Closed early, it stops the processes at once.
 
     Args:
@@ -40,11 +40,11 @@ def run_jobs(
     """
     processes = min(workers or os.cpu_count() or 1, len(jobs))
     if dask is not None and jobs:
-        outcomes = _on_cluster(jobs, dask)
+        outcomes = _run_on_cluster(jobs, dask)
     elif processes > 1:
-        outcomes = _pooled(jobs, processes)
+        outcomes = _run_in_pool(jobs, processes)
     else:
-        outcomes = ((job, _attempt(job)) for job in jobs)
+        outcomes = ((job, _extract_or_error(job)) for job in jobs)
     started, patches = time.monotonic(), 0
     bar = tqdm(total=len(jobs), desc="cutting", bar_format=_BAR, disable=not progress or not jobs)
     with bar, closing(outcomes):
@@ -57,18 +57,18 @@ def run_jobs(
             yield job, outcome if isinstance(outcome, HistosynthError) else None
 
 
-def _attempt(job: Job) -> int | HistosynthError:
+def _extract_or_error(job: Job) -> int | HistosynthError:
     """The number of patches, or the error of a slide that cannot be cut."""
     try:
-        return cut(job)
+        return extract_slide(job)
     except HistosynthError as error:
         return error
 
 
-def _on_cluster(jobs: Sequence[Job], address: str) -> Generator[_Outcome, None, None]:
+def _run_on_cluster(jobs: Sequence[Job], address: str) -> Generator[_Outcome, None, None]:
     with dask_executor(address) as executor:
         try:
-            futures = {executor.submit(extract_on_cluster, on_shared_disk(job), __version__): job for job in jobs}
+            futures = {executor.submit(extract_on_cluster, with_absolute_paths(job), __version__): job for job in jobs}
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except CancelledError as error:
@@ -88,14 +88,14 @@ def _on_cluster(jobs: Sequence[Job], address: str) -> Generator[_Outcome, None, 
             executor.shutdown(wait=False)
 
 
-def _pooled(jobs: Sequence[Job], processes: int) -> Generator[_Outcome, None, None]:
+def _run_in_pool(jobs: Sequence[Job], processes: int) -> Generator[_Outcome, None, None]:
     others = set(multiprocessing.active_children())
     # Spawned, not forked: the caller may hold the threads of a numerical library.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_watch_parent)
+    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_exit_with_parent)
     try:
-        with _interrupts_held():
-            futures = {pool.submit(_attempt, job): job for job in jobs}
+        with _interrupts_blocked():
+            futures = {pool.submit(_extract_or_error, job): job for job in jobs}
         for future in as_completed(futures):
             yield futures[future], future.result()
     except BrokenProcessPool as error:
@@ -111,7 +111,7 @@ def _pooled(jobs: Sequence[Job], processes: int) -> Generator[_Outcome, None, No
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
+def _interrupts_blocked() -> Iterator[None]:
     """Processes started inside do not hear Ctrl-C: their parent does, and stops them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -123,7 +123,7 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _watch_parent() -> None:
+def _exit_with_parent() -> None:
     """End with the parent, however it ended: an orphan would write beside the command that is run again."""
     parent = multiprocessing.parent_process()
 

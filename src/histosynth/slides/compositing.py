@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def composite_on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Composite (H, W, 4) pixels on white, (H, W, 3): what was not scanned is transparent, black without its alpha."""
     color, alpha = rgba[..., :3], rgba[..., 3:].astype(np.uint16)
     if alpha.min(initial=255) == 255:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.compositing import on_white
+from histosynth.slides.compositing import composite_on_white
 from histosynth.slides.files import slide_id_of
 from histosynth.slides.mpp import plausible_mpp
 from histosynth.slides.types import Box, SlideReader
@@ -61,7 +61,9 @@ def _load(path: Path) -> tuple[NDArray[np.uint8], float | None]:
             if image.mode not in _OPAQUE_MODES | _ALPHA_MODES:
                 raise HistosynthError(f"image {path} has pixels of type {image.mode}; save it as 8-bit RGB")
             has_alpha = image.mode in _ALPHA_MODES or "transparency" in image.info
-            pixels = on_white(np.asarray(image.convert("RGBA"))) if has_alpha else np.asarray(image.convert("RGB"))
+            pixels = (
+                composite_on_white(np.asarray(image.convert("RGBA"))) if has_alpha else np.asarray(image.convert("RGB"))
+            )
             return pixels, _stated_mpp(image)
     except Image.DecompressionBombError as error:
         raise HistosynthError(

@@ -66,11 +66,11 @@ def _open(path: Path) -> SlideReader:
     if suffix in IMAGE_SUFFIXES and not url_of(path):
         return readers["image"](path)
     from histosynth.slides.openslide import is_openslide
-    from histosynth.slides.tiff_levels import NotUnderstoodError
+    from histosynth.slides.tiff_levels import UnsupportedTiffError
 
     try:
         return readers["tiff"](path)
-    except NotUnderstoodError as error:
+    except UnsupportedTiffError as error:
         if url_of(path):
             raise HistosynthError(f"{error} (only tiled TIFF is read from afar; copy the file here)") from error
     return readers["image" if suffix in TIFF_SUFFIXES and not is_openslide(path) else "openslide"](path)

@@ -7,10 +7,10 @@ import openslide
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.compositing import on_white
+from histosynth.slides.compositing import composite_on_white
 from histosynth.slides.files import slide_id_of
 from histosynth.slides.mpp import square_mpp
-from histosynth.slides.pyramid import levels_of, thumbnail
+from histosynth.slides.pyramid import make_levels, thumbnail
 from histosynth.slides.types import Box, Level, SlideReader
 
 
@@ -35,7 +35,7 @@ class OpenSlideReader(SlideReader):
             raise HistosynthError(_unreadable(path, error)) from error
         self.width_px, self.height_px = self._slide.dimensions
         self.properties = dict(self._slide.properties)
-        self._levels = levels_of(self._slide.level_dimensions)
+        self._levels = make_levels(self._slide.level_dimensions)
         self.mpp = self._stated_mpp()
 
     @property
@@ -51,7 +51,7 @@ class OpenSlideReader(SlideReader):
         downsample = self._slide.level_downsamples[level]
         corner = round(box.x * downsample), round(box.y * downsample)
         try:
-            return on_white(np.asarray(self._slide.read_region(corner, level, (box.width, box.height))))
+            return composite_on_white(np.asarray(self._slide.read_region(corner, level, (box.width, box.height))))
         except openslide.OpenSlideError as error:
             raise HistosynthError(_unreadable(self.path, error)) from error
 

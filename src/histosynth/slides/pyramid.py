@@ -17,7 +17,7 @@ _STRIP_PIXELS = 1 << 24
 _SLACK = 1.001  # a level that is coarser than asked by a thousandth is as good, and saves decoding the next finer one
 
 
-def levels_of(sizes: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
+def make_levels(sizes: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
     """Levels from their (width, height), level 0 first."""
     width, height = sizes[0]
     return tuple(
@@ -33,7 +33,7 @@ def _downsample(width: int, height: int, level_width: int, level_height: int) ->
     return float(whole) if fits else ratio
 
 
-def nearest_finer(levels: Sequence[Level], downsample: float) -> int:
+def nearest_finer_level(levels: Sequence[Level], downsample: float) -> int:
     """The number of the coarsest level that is not coarser than `downsample`."""
     fine = [n for n, level in enumerate(levels) if level.downsample <= downsample * _SLACK]
     return max(fine, key=lambda n: levels[n].downsample, default=0)
@@ -43,7 +43,7 @@ def thumbnail(slide: SlideReader, max_px: int) -> NDArray[np.uint8]:
     """The whole slide, (h, w, 3), longest side at most `max_px`, read in strips: a slide may have no pyramid."""
     downsample = max(1.0, max(slide.width_px, slide.height_px) / max_px)
     width, height = max(1, round(slide.width_px / downsample)), max(1, round(slide.height_px / downsample))
-    number = nearest_finer(slide.levels, downsample)
+    number = nearest_finer_level(slide.levels, downsample)
     level = slide.levels[number]
     step = level.height_px / height
     rows = max(1, int(_STRIP_PIXELS / (level.width_px * step)))

@@ -17,8 +17,8 @@ from histosynth.errors import HistosynthError
 from histosynth.remote import file_name, open_binary
 from histosynth.slides.files import slide_id_of
 from histosynth.slides.mpp import square_mpp
-from histosynth.slides.pyramid import levels_of, thumbnail
-from histosynth.slides.tiff_levels import NotUnderstoodError, Pyramid, TiledPage, find_pyramid
+from histosynth.slides.pyramid import make_levels, thumbnail
+from histosynth.slides.tiff_levels import Pyramid, TiledPage, UnsupportedTiffError, find_pyramid
 from histosynth.slides.types import Box, Level, SlideReader
 
 _CACHE_BYTES = 64 << 20
@@ -32,7 +32,7 @@ class TiffReader(SlideReader):
     """A tiled TIFF, opened.
 
     Raises:
-        NotUnderstoodError: no TIFF, or one whose tiles could not be had as OpenSlide has them.
+        UnsupportedTiffError: no TIFF, or one whose tiles could not be had as OpenSlide has them.
         HistosynthError: it is cut off, has oblong pixels, is no RGB picture, or cannot be reached.
     """
 
@@ -49,7 +49,7 @@ class TiffReader(SlideReader):
         except BaseException:
             self._file.close()
             raise
-        self._levels = levels_of([(page.width_px, page.height_px) for page in self._pages])
+        self._levels = make_levels([(page.width_px, page.height_px) for page in self._pages])
         self.width_px, self.height_px = self._pages[0].width_px, self._pages[0].height_px
         self._kept = max(4, _CACHE_BYTES // max(3 * page.tile_width * page.tile_height for page in self._pages))
 
@@ -60,7 +60,7 @@ class TiffReader(SlideReader):
 
     def _find_pyramid(self) -> Pyramid:
         if self._file.read(4) not in _MAGIC:
-            raise NotUnderstoodError(f"slide {self.path} is no TIFF; leave the choice of the reader open")
+            raise UnsupportedTiffError(f"slide {self.path} is no TIFF; leave the choice of the reader open")
         self._file.seek(0)
         try:
             with tifffile.TiffFile(self._file, name=file_name(self.path)) as tiff:
@@ -68,7 +68,7 @@ class TiffReader(SlideReader):
         except HistosynthError:
             raise
         except Exception as error:  # a broken structure fails in every way there is; another reader says what it is
-            raise NotUnderstoodError(
+            raise UnsupportedTiffError(
                 f"slide {self.path} cannot be read (broken TIFF: {error}); copy it anew or leave it out"
             ) from error
         size = self._file.seek(0, 2)

@@ -4,7 +4,7 @@ Level 0 is the first page; further tiled pages follow it in Aperio's SVS, and in
 reduced (NewSubfileType, TIFF 6.0). In OME-TIFF a pyramid lies in the SubIFDs of a page, and of several series the
 largest one is the slide. The rules for SVS and plain pyramids are OpenSlide's, and so are the pixels: JPEG tiles go
 through libjpeg with the color space that the page states (not the one that the JPEG claims), with its default
-integer DCT and smooth chroma upsampling. What cannot be had alike is refused (`NotUnderstoodError`) and left to it.
+integer DCT and smooth chroma upsampling. What cannot be had alike is refused (`UnsupportedTiffError`) and left to it.
 """
 
 import re
@@ -22,7 +22,7 @@ from histosynth.errors import HistosynthError
 
 _RGB, _YCBCR = 2, 6
 _NONE, _LZW, _JPEG, _ZIP, _OLD_ZIP, _APERIO_J2K_RGB, _J2K = 1, 5, 7, 8, 32946, 33005, 34712
-_PLAIN: dict[int, Callable[..., bytes | bytearray]] = {
+_BYTE_CODECS: dict[int, Callable[..., bytes | bytearray]] = {
     _NONE: lambda data, out: data[:out],
     _LZW: lambda data, out: imagecodecs.lzw_decode(data, out=out),
     _ZIP: lambda data, out: imagecodecs.zlib_decode(data, out=out),
@@ -33,7 +33,7 @@ _MICRONS = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4,
 _PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # microns an inch, a centimeter
 
 
-class NotUnderstoodError(HistosynthError):
+class UnsupportedTiffError(HistosynthError):
     """The file is no TIFF that is read tile by tile; another reader may know it."""
 
 
@@ -78,37 +78,37 @@ def find_pyramid(tiff: tifffile.TiffFile, *, path: Path) -> Pyramid:
     """The slide in an opened TIFF.
 
     Raises:
-        NotUnderstoodError: another reader must judge the file.
+        UnsupportedTiffError: another reader must judge the file.
         HistosynthError: an OME-TIFF that is no 8-bit RGB picture (OpenSlide would show its first channel as gray).
     """
     if found := [name for name in _FOREIGN if getattr(tiff, f"is_{name}", False)]:
-        raise NotUnderstoodError(f"slide {path} is of the format {found[0]}; leave the choice of the reader open")
+        raise UnsupportedTiffError(f"slide {path} is of the format {found[0]}; leave the choice of the reader open")
     if tiff.is_ome:
-        return _ome(tiff, path=path)
+        return _ome_pyramid(tiff, path=path)
     pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage)]
     if len(pages) < len(tiff.pages) or not pages or not pages[0].is_tiled:
-        raise NotUnderstoodError(f"slide {path} is a TIFF without tiles; leave the choice of the reader open")
+        raise UnsupportedTiffError(f"slide {path} is a TIFF without tiles; leave the choice of the reader open")
     tiled = [page for page in pages if page.is_tiled]
     if tiff.is_svs:
         levels = [_tiled_page(page, path=path) for page in tiled]
         if len(levels) > 1 and not all(all(level.lengths) for level in levels):
             # Where a tile is missing, OpenSlide paints this level and the coarser ones from finer levels.
-            raise NotUnderstoodError(f"slide {path} lacks some of its tiles; leave the choice of the reader open")
-        return Pyramid(pages=_ordered(levels, path), stated_mpp=_aperio_mpp(pages[0]))
+            raise UnsupportedTiffError(f"slide {path} lacks some of its tiles; leave the choice of the reader open")
+        return Pyramid(pages=_order_levels(levels, path), stated_mpp=_aperio_mpp(pages[0]))
     levels = [_tiled_page(page, path=path) for page in tiled if page is pages[0] or page.subfiletype & 1]
-    return Pyramid(pages=_ordered(levels, path), stated_mpp=_resolution_mpp(pages[0]))
+    return Pyramid(pages=_order_levels(levels, path), stated_mpp=_resolution_mpp(pages[0]))
 
 
-def _ordered(levels: Sequence[TiledPage], path: Path) -> tuple[TiledPage, ...]:
+def _order_levels(levels: Sequence[TiledPage], path: Path) -> tuple[TiledPage, ...]:
     ordered = tuple(sorted(levels, key=lambda level: -level.width_px))
     first = ordered[0]
     shapes = {round(first.width_px / level.width_px / (first.height_px / level.height_px), 1) for level in ordered}
     if first is not levels[0] or shapes != {1.0}:
-        raise NotUnderstoodError(f"slide {path} has pages of several pictures; leave the choice of the reader open")
+        raise UnsupportedTiffError(f"slide {path} has pages of several pictures; leave the choice of the reader open")
     return ordered
 
 
-def _ome(tiff: tifffile.TiffFile, *, path: Path) -> Pyramid:
+def _ome_pyramid(tiff: tifffile.TiffFile, *, path: Path) -> Pyramid:
     # The largest picture; of two alike the one with a pyramid, then the first.
     index, series = max(enumerate(tiff.series), key=lambda item: (item[1].size, len(item[1].levels), -item[0]))
     if series.dtype != np.uint8 or sorted(series.get_axes(squeeze=True)) != ["S", "X", "Y"]:
@@ -118,9 +118,9 @@ def _ome(tiff: tifffile.TiffFile, *, path: Path) -> Pyramid:
         )
     keyframes = [level.keyframe for level in series.levels]
     if not keyframes[0].is_tiled:
-        raise NotUnderstoodError(f"slide {path} is an OME-TIFF without tiles; leave the choice of the reader open")
+        raise UnsupportedTiffError(f"slide {path} is an OME-TIFF without tiles; leave the choice of the reader open")
     pages = [_tiled_page(page, path=path) for page in keyframes if page.is_tiled]
-    return Pyramid(pages=_ordered(pages, path), stated_mpp=_ome_mpp(tiff, index) or _resolution_mpp(keyframes[0]))
+    return Pyramid(pages=_order_levels(pages, path), stated_mpp=_ome_mpp(tiff, index) or _resolution_mpp(keyframes[0]))
 
 
 def _tiled_page(page: tifffile.TiffPage, *, path: Path) -> TiledPage:
@@ -134,14 +134,14 @@ def _tiled_page(page: tifffile.TiffPage, *, path: Path) -> TiledPage:
         and page.predictor in (1, 2)
     )
     shape = (page.tilelength, page.tilewidth, 3 // planes)
-    if known and compression in _PLAIN:
-        decode = _plain(_PLAIN[compression], shape, predictor=page.predictor)
+    if known and compression in _BYTE_CODECS:
+        decode = _byte_decoder(_BYTE_CODECS[compression], shape, predictor=page.predictor)
     elif known and compression == _JPEG and planes == 1:
-        decode = _jpeg(page.jpegtables, shape, colorspace="RGB" if photometric == _RGB else "YCBCR")
+        decode = _jpeg_decoder(page.jpegtables, shape, colorspace="RGB" if photometric == _RGB else "YCBCR")
     elif known and compression in (_APERIO_J2K_RGB, _J2K) and planes == 1:
-        decode = _jpeg2000(shape)
+        decode = _jpeg2000_decoder(shape)
     else:
-        raise NotUnderstoodError(
+        raise UnsupportedTiffError(
             f"slide {path} has tiles of compression {compression}, photometry {photometric}, {page.samplesperpixel} x "
             f"{page.bitspersample} bits, which are not read one by one; leave the choice of the reader open"
         )
@@ -156,24 +156,26 @@ def _tiled_page(page: tifffile.TiffPage, *, path: Path) -> TiledPage:
         decode=decode,
     )
     if not len(found.offsets) == len(found.lengths) == found.tiles * planes:
-        raise NotUnderstoodError(f"slide {path} lists {len(found.offsets)} tiles where {found.tiles * planes} belong")
+        raise UnsupportedTiffError(f"slide {path} lists {len(found.offsets)} tiles where {found.tiles * planes} belong")
     return found
 
 
-def _jpeg(tables: bytes | None, shape: tuple[int, ...], *, colorspace: str) -> Callable[[bytes], NDArray[np.uint8]]:
+def _jpeg_decoder(
+    tables: bytes | None, shape: tuple[int, ...], *, colorspace: str
+) -> Callable[[bytes], NDArray[np.uint8]]:
     def decode(data: bytes) -> NDArray[np.uint8]:
-        return _checked(
+        return _check_tile(
             imagecodecs.jpeg8_decode(data, tables=tables, colorspace=colorspace, outcolorspace="RGB"), shape
         )
 
     return decode
 
 
-def _jpeg2000(shape: tuple[int, ...]) -> Callable[[bytes], NDArray[np.uint8]]:
-    return lambda data: _checked(imagecodecs.jpeg2k_decode(data), shape)
+def _jpeg2000_decoder(shape: tuple[int, ...]) -> Callable[[bytes], NDArray[np.uint8]]:
+    return lambda data: _check_tile(imagecodecs.jpeg2k_decode(data), shape)
 
 
-def _plain(
+def _byte_decoder(
     codec: Callable[..., bytes | bytearray], shape: tuple[int, ...], *, predictor: int
 ) -> Callable[[bytes], NDArray[np.uint8]]:
     size = int(np.prod(shape))
@@ -189,7 +191,7 @@ def _plain(
     return decode
 
 
-def _checked(tile: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _check_tile(tile: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
     if tile.shape != shape or tile.dtype != np.uint8:
         raise ValueError(f"a tile of {tile.shape} {tile.dtype} where {shape} uint8 belongs")
     return tile
@@ -197,7 +199,7 @@ def _checked(tile: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint
 
 def _aperio_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
     found = re.search(r"\|\s*MPP\s*=\s*([^|\s]+)", page.description)
-    return _pair(found[1].replace(",", "."), found[1].replace(",", ".")) if found else None
+    return _parse_pair(found[1].replace(",", "."), found[1].replace(",", ".")) if found else None
 
 
 def _resolution_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
@@ -214,16 +216,16 @@ def _ome_mpp(tiff: tifffile.TiffFile, index: int) -> tuple[float, float] | None:
     pixels = ElementTree.fromstring(tiff.ome_metadata or "<OME/>").findall(".//{*}Image/{*}Pixels")
     if index >= len(pixels):
         return None
-    states = pixels[index].get
-    x, y = states("PhysicalSizeX"), states("PhysicalSizeY") or states("PhysicalSizeX")
-    sizes = _pair(x, y)
-    units = [_MICRONS.get(states(f"PhysicalSize{axis}Unit", "µm")) for axis in "XY"]
+    attribute = pixels[index].get
+    x, y = attribute("PhysicalSizeX"), attribute("PhysicalSizeY") or attribute("PhysicalSizeX")
+    sizes = _parse_pair(x, y)
+    units = [_MICRONS.get(attribute(f"PhysicalSize{axis}Unit", "µm")) for axis in "XY"]
     if sizes is None or units[0] is None or units[1] is None:
         return None
     return sizes[0] * units[0], sizes[1] * units[1]
 
 
-def _pair(x: str | None, y: str | None) -> tuple[float, float] | None:
+def _parse_pair(x: str | None, y: str | None) -> tuple[float, float] | None:
     try:
         return float(x or ""), float(y or "")
     except ValueError:

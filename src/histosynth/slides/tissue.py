@@ -55,11 +55,11 @@ def tissue_mask(slide: SlideReader) -> TissueMask:
     """Find the tissue of a slide on a thumbnail of at most 1024 pixels, and at most an eighth of its size."""
     longest = max(slide.width_px, slide.height_px)
     image = slide.thumbnail(max(1, min(_MAX_PX, longest // _MIN_DOWNSAMPLE)))
-    mask = _find(image)
+    mask = _segment(image)
     return TissueMask(mask, slide.width_px / mask.shape[1], slide.height_px / mask.shape[0])
 
 
-def _find(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _segment(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """The mask (h, w) of an image (h, w, 3)."""
     # One level for all channels: glass is gray, and a region without any has its lightest color taken for no glass.
     glass = np.clip(np.percentile(image, 99, axis=(0, 1)).max(), _DIMMEST_GLASS, 255)
@@ -69,10 +69,10 @@ def _find(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     darkest, palest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     measure = 2 * darkest - palest
     smallest = max(4, round(_SMALL * measure.size))
-    ink = _without_small(is_ink(density), smallest)
+    ink = _remove_small(is_ink(density), smallest)
     ink = ndimage.binary_dilation(ink, iterations=_INK_RIM) if ink.any() else ink
     mask = (measure > _threshold(measure[~ink])) & ~ink
-    return ~_without_small(~_without_small(mask, smallest), smallest)
+    return ~_remove_small(~_remove_small(mask, smallest), smallest)
 
 
 def _threshold(measure: NDArray[np.floating]) -> float:
@@ -96,7 +96,7 @@ def otsu(values: NDArray[np.floating], *, bins: int = 256) -> float:
     return float(edges[1 + between.argmax()])
 
 
-def _without_small(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
+def _remove_small(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
     """Clear the connected parts of fewer than `smallest` pixels."""
     labels, _ = ndimage.label(mask)
     keep = np.bincount(labels.ravel()) >= smallest

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from histosynth.errors import HistosynthError
-from histosynth.stain.macenko import ALPHA, Macenko, directions, principal_plane
+from histosynth.stain.macenko import ALPHA, Macenko, directions_at, principal_plane
 from histosynth.stain.normalizer import GLASS_DENSITY, StainError, StainNormalizer, tissue_pixels
 from histosynth.stain.optical_density import I0, to_density
 from histosynth.stain.two_stains import (
@@ -35,13 +35,13 @@ from histosynth.stain.two_stains import (
     TOP_PERCENT,
     StainFit,
     TwoStains,
-    accepted,
-    normal,
-    ordered,
-    require_kept,
-    require_stained,
-    transform,
-    unmixing,
+    normalization_matrix,
+    order_stains,
+    plane_normal,
+    require_enough_stain,
+    require_tissue_kept,
+    unmixing_matrix,
+    validated_fit,
 )
 
 Result = TypeVar("Result")
@@ -62,7 +62,9 @@ def estimate_batch(images: NDArray[np.uint8], *, normalizer: StainNormalizer, de
     if isinstance(two_stains, Macenko):
         return estimate_macenko(torch.tensor(images, device=device))
     reasons: dict[int, str] = {}
-    fits = _each(range(len(images)), lambda k: two_stains.estimate(tissue_pixels(images[k].reshape(-1, 3))), reasons)
+    fits = _try_each(
+        range(len(images)), lambda k: two_stains.estimate(tissue_pixels(images[k].reshape(-1, 3))), reasons
+    )
     return [fits.get(k) or reasons[k] for k in range(len(images))]
 
 
@@ -84,7 +86,7 @@ def normalize_batch(
     rows = [k for k, fit in enumerate(fits) if fit is not None]
     normalized = np.array(images)
     if rows:
-        matrices = np.stack([transform(fit, target) for fit in fits if fit is not None])
+        matrices = np.stack([normalization_matrix(fit, target) for fit in fits if fit is not None])
         mixed = apply(torch.from_numpy(normalized[rows]).to(device), torch.from_numpy(matrices))
         normalized[rows] = mixed.cpu().numpy()
     return normalized
@@ -107,11 +109,11 @@ def require_device(device: str, *, normalizer: StainNormalizer) -> None:
 
 @torch.inference_mode()
 def apply(images: Tensor, matrices: Tensor) -> Tensor:
-    """`optical_density.mix` of a batch, to one level.
+    """`optical_density.apply_matrix` of a batch, to one level.
 
     Args:
         images: uint8, (B, H, W, 3), of any strides.
-        matrices: of `two_stains.transform`, (3, 3) for all or (B, 3, 3).
+        matrices: of `two_stains.normalization_matrix`, (3, 3) for all or (B, 3, 3).
 
     Returns:
         uint8, (B, H, W, 3), on the device of the images.
@@ -155,37 +157,41 @@ def _estimate(pixels: Tensor) -> list[StainFit | str]:  # (B, N, 3)
     reasons: dict[int, str] = {}
 
     def plane(k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        require_stained(int(counts_stained[k]), black=black[k])
+        require_enough_stain(int(counts_stained[k]), black=black[k])
         about_zero = moments_stained[k] / counts_stained[k]
         mean = about_zero[0, 1:]
         return principal_plane(mean, about_zero[1:, 1:] - np.outer(mean, mean))
 
-    planes = _each(range(len(pixels)), plane, reasons)
+    planes = _try_each(range(len(pixels)), plane, reasons)
     if not planes:
         return [reasons[k] for k in range(len(pixels))]
     rows = list(planes)
     x, y = _project(density[rows], torch.tensor(np.stack([planes[k] for k in rows]))).unbind(1)
-    turn = _turn(x, y)
-    angles = _largest(torch.stack([-turn, turn], 1), stained[rows], counts_stained[rows], percent=ALPHA, of=_angle)
+    turn = _diamond_angle(x, y)
+    angles = _top_percentile(
+        torch.stack([-turn, turn], 1), stained[rows], counts_stained[rows], percent=ALPHA, of=_radians
+    )
     extremes = {k: angle * np.array([-1.0, 1.0]) for k, angle in zip(rows, angles, strict=True)}
 
-    stains = _each(rows, lambda k: ordered(directions(extremes[k], *planes[k])), reasons)
+    stains = _try_each(rows, lambda k: order_stains(directions_at(extremes[k], *planes[k])), reasons)
     if stains:
         rows = list(stains)
-        concentrations = _project(density[rows], torch.tensor(np.stack([unmixing(stains[k]) for k in rows])))
-        largest = _largest(concentrations, tissue[rows], counts[rows], percent=TOP_PERCENT)
+        concentrations = _project(density[rows], torch.tensor(np.stack([unmixing_matrix(stains[k]) for k in rows])))
+        largest = _top_percentile(concentrations, tissue[rows], counts[rows], percent=TOP_PERCENT)
         maxima = dict(zip(rows, largest, strict=True))
 
     def fit(k: int) -> StainFit:
-        across = normal(stains[k])
+        across = plane_normal(stains[k])
         squares = float(across @ moments[k, 1:, 1:] @ across)
         residual = math.sqrt(max(squares, 0.0) / (3 * counts[k]))
-        found = accepted(stains[k], maxima[k], residual=residual, pixels=int(counts_stained[k]))
+        found = validated_fit(stains[k], maxima[k], residual=residual, pixels=int(counts_stained[k]))
         dense = density[k : k + 1, :, density[k].amax(0) > DENSE]
-        require_kept(_project(dense, torch.tensor(transform(found, TARGET).T[None])).amax(1)[0].cpu().numpy())
+        require_tissue_kept(
+            _project(dense, torch.tensor(normalization_matrix(found, TARGET).T[None])).amax(1)[0].cpu().numpy()
+        )
         return found
 
-    fits = _each(stains, fit, reasons)
+    fits = _try_each(stains, fit, reasons)
     return [fits.get(k) or reasons[k] for k in range(len(pixels))]
 
 
@@ -214,7 +220,7 @@ def _project(density: Tensor, vectors: Tensor) -> Tensor:  # (B, 3, N), (B, V, 3
     return red.add_(green).add_(blue)
 
 
-def _largest(
+def _top_percentile(
     values: Tensor,
     inside: Tensor,
     counts: NDArray[np.float64],
@@ -232,20 +238,20 @@ def _largest(
     return between
 
 
-def _turn(x: Tensor, y: Tensor) -> Tensor:
+def _diamond_angle(x: Tensor, y: Tensor) -> Tensor:
     """The diamond angle of (x, y), between -2 and 2."""
     turn = y / (x.abs() + y.abs()).clamp_min(_TINY)
     return torch.where(x < 0, torch.where(y < 0, -2.0, 2.0) - turn, turn)
 
 
-def _angle(turn: NDArray[np.float64]) -> NDArray[np.float64]:
+def _radians(turn: NDArray[np.float64]) -> NDArray[np.float64]:
     """The angle, in radians, of a diamond angle."""
     size = np.abs(turn)
     angle: NDArray[np.float64] = np.copysign(np.arctan2(1 - np.abs(size - 1), 1 - size), turn)
     return angle
 
 
-def _each(
+def _try_each(
     rows: Mapping[int, Any] | Sequence[int], compute: Callable[[int], Result], reasons: dict[int, str]
 ) -> dict[int, Result]:
     """What is computed for each row; of a row that it cannot be computed for, the reason is noted."""

@@ -23,14 +23,14 @@ _MIN_SPREAD = 1e-3
 class Macenko(TwoStains):
     """Macenko normalization to a target fit."""
 
-    def find(self, stained: NDArray[np.float32]) -> NDArray[np.float64]:
+    def find_stain_vectors(self, stained: NDArray[np.float32]) -> NDArray[np.float64]:
         """The extreme directions within the principal plane."""
         count = stained.shape[1]
         mean = stained.mean(axis=1, dtype=np.float64)
         centered = stained - mean.astype(np.float32)[:, None]
         forward, side = principal_plane(mean, (centered @ centered.T).astype(np.float64) / count)
         x, y = np.stack([forward, side]).astype(np.float32) @ stained
-        return directions(_extreme_angles(x, y), forward, side)
+        return directions_at(_extreme_angles(x, y), forward, side)
 
 
 normalizers.register("macenko")(Macenko())
@@ -53,7 +53,7 @@ def principal_plane(
     return forward, np.cross(forward, axes[:, 0])
 
 
-def directions(
+def directions_at(
     angles: NDArray[np.float64], forward: NDArray[np.float64], side: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The unit vectors (2, 3) at two angles from the first of the plane's vectors."""

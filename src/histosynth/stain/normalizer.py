@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.registry import Registry
-from histosynth.stain.optical_density import least_channel, to_density
+from histosynth.stain.optical_density import min_channel, to_density
 
 GLASS_DENSITY = 0.15
 """Paler than this in every channel is glass."""
@@ -57,7 +57,7 @@ class StainNormalizer(Protocol):
         """
         ...
 
-    def toward(self, fits: Sequence[Any]) -> Self:
+    def with_target(self, fits: Sequence[Any]) -> Self:
         """This normalizer with another target: the median of these fits."""
         ...
 
@@ -79,7 +79,7 @@ def is_tissue(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
     The densest channel is the darkest one: a density falls as its pixel value rises.
     """
-    tissue: NDArray[np.bool_] = least_channel(pixels) < _GLASS
+    tissue: NDArray[np.bool_] = min_channel(pixels) < _GLASS
     return tissue
 
 
@@ -95,10 +95,10 @@ def fit(normalizer: StainNormalizer, reference: NDArray[np.uint8]) -> StainNorma
         StainError: the reference does not allow it.
     """
     found = normalizer.estimate(tissue_pixels(np.ascontiguousarray(reference).reshape(-1, 3)))
-    return normalizer if found is None else normalizer.toward([found])
+    return normalizer if found is None else normalizer.with_target([found])
 
 
-class Unchanged:
+class NoNormalization:
     """No normalization: raw colors."""
 
     target = None
@@ -106,7 +106,7 @@ class Unchanged:
     def estimate(self, pixels: NDArray[np.uint8]) -> None:
         """Nothing to estimate."""
 
-    def toward(self, fits: Sequence[Any]) -> Self:
+    def with_target(self, fits: Sequence[Any]) -> Self:
         """Itself: there is no target."""
         return self
 
@@ -119,4 +119,4 @@ class Unchanged:
         return image
 
 
-normalizers.register("none")(Unchanged())
+normalizers.register("none")(NoNormalization())

@@ -21,7 +21,7 @@ def to_density(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     return density
 
 
-def least_channel(pixels: NDArray[Number]) -> NDArray[Number]:
+def min_channel(pixels: NDArray[Number]) -> NDArray[Number]:
     """The least of the three channels of (N, 3) pixels or densities: numpy's own is slow on so short an axis."""
     return np.minimum(np.minimum(pixels[:, 0], pixels[:, 1]), pixels[:, 2])
 
@@ -32,7 +32,7 @@ def to_rgb(density: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.clip(np.rint(light), 0, 255).astype(np.uint8)
 
 
-def mix(rgb: NDArray[np.uint8], matrix: NDArray[np.float32]) -> NDArray[np.uint8]:
+def apply_matrix(rgb: NDArray[np.uint8], matrix: NDArray[np.float32]) -> NDArray[np.uint8]:
     """`to_rgb(to_density(rgb) @ matrix)` of pixels (..., 3), a block at a time and to base 2, which is cheaper."""
     pixels = np.ascontiguousarray(rgb).reshape(-1, 3)
     mixed = np.empty_like(pixels)

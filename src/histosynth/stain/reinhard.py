@@ -110,34 +110,34 @@ class Reinhard:
             raise StainError("foreign-color")
         return LabFit(mean=_round(mean), std=_round(std), pixels=count)
 
-    def toward(self, fits: Sequence[LabFit]) -> Self:
+    def with_target(self, fits: Sequence[LabFit]) -> Self:
         """This method with the median of these fits for its target."""
         return replace(self, target=LabFit.median(fits))
 
     def apply(self, image: NDArray[np.uint8], fit: LabFit | None) -> NDArray[np.uint8]:
         """The image, (..., 3), in the colors of the target; unchanged where `fit` is None."""
-        return image if fit is None else transfer(image, fit, self.target)
+        return image if fit is None else transfer_colors(image, fit, self.target)
 
     def invert(self, image: NDArray[np.uint8], fit: LabFit | None) -> NDArray[np.uint8]:
         """An image in the colors of the target, (..., 3), in those of the slide; what `apply` clipped stays lost."""
-        return image if fit is None else transfer(image, self.target, fit)
+        return image if fit is None else transfer_colors(image, self.target, fit)
 
 
 normalizers.register("reinhard")(Reinhard())
 
 
-def transfer(image: NDArray[np.uint8], source: LabFit, target: LabFit) -> NDArray[np.uint8]:
+def transfer_colors(image: NDArray[np.uint8], source: LabFit, target: LabFit) -> NDArray[np.uint8]:
     """The image, (..., 3), from the colors of one fit to those of another: the map of the module, a block at a time."""
     pixels = np.ascontiguousarray(image).reshape(-1, 3)
     moved = np.empty_like(pixels)
     for start in range(0, len(pixels), BLOCK):
         lab = to_lab(pixels[start : start + BLOCK])
-        move(lab, source, target)
+        transfer_lab(lab, source, target)
         moved[start : start + BLOCK] = to_rgb(lab)
     return moved.reshape(image.shape)
 
 
-def move(lab: NDArray[np.float32], source: LabFit, target: LabFit) -> None:
+def transfer_lab(lab: NDArray[np.float32], source: LabFit, target: LabFit) -> None:
     """The map of the module on L*, a* and b* as rows, (3, N), in place."""
     ratio = target.std[0] / source.std[0]
     bend = min(_TISSUE, source.mean[0] + (_TISSUE - target.mean[0]) / ratio)

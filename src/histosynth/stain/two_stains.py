@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.stain.normalizer import StainError
-from histosynth.stain.optical_density import mix, to_density
+from histosynth.stain.optical_density import apply_matrix, to_density
 
 BETA = 0.15
 """Least optical density, in every channel, of a pixel with stain: eosin that lets red through is seen where dense."""
@@ -112,7 +112,7 @@ class TwoStains(ABC):
     target: StainFit = TARGET
 
     @abstractmethod
-    def find(self, stained: NDArray[np.float32]) -> NDArray[np.float64]:
+    def find_stain_vectors(self, stained: NDArray[np.float32]) -> NDArray[np.float64]:
         """The two stain vectors as rows (2, 3), in any order and of any length.
 
         Args:
@@ -134,38 +134,38 @@ class TwoStains(ABC):
         density = to_density(np.ascontiguousarray(pixels.T))
         least = np.minimum(np.minimum(density[0], density[1]), density[2])
         stained = np.compress(least >= BETA, density, axis=1)
-        require_stained(stained.shape[1], black=int(np.count_nonzero(least > BLACK_DENSITY)))
-        stains = ordered(self.find(stained))
-        maxima = np.percentile(unmixing(stains) @ density, 100 - TOP_PERCENT, axis=1)
-        off_plane = normal(stains).astype(np.float32) @ density
+        require_enough_stain(stained.shape[1], black=int(np.count_nonzero(least > BLACK_DENSITY)))
+        stains = order_stains(self.find_stain_vectors(stained))
+        maxima = np.percentile(unmixing_matrix(stains) @ density, 100 - TOP_PERCENT, axis=1)
+        off_plane = plane_normal(stains).astype(np.float32) @ density
         residual = float(np.sqrt(np.dot(off_plane, off_plane) / (3 * off_plane.size)))
-        fit = accepted(stains, maxima, residual=residual, pixels=stained.shape[1])
+        fit = validated_fit(stains, maxima, residual=residual, pixels=stained.shape[1])
         dense = density[:, density.max(axis=0) > DENSE]
-        require_kept((transform(fit, TARGET).T @ dense).max(axis=0))
+        require_tissue_kept((normalization_matrix(fit, TARGET).T @ dense).max(axis=0))
         return fit
 
-    def toward(self, fits: Sequence[StainFit]) -> Self:
+    def with_target(self, fits: Sequence[StainFit]) -> Self:
         """This method with the median of these fits for its target."""
         return replace(self, target=StainFit.median(fits))
 
     def apply(self, image: NDArray[np.uint8], fit: StainFit | None) -> NDArray[np.uint8]:
         """The image, (..., 3), in the colors of the target; unchanged where `fit` is None."""
-        return image if fit is None else mix(image, transform(fit, self.target))
+        return image if fit is None else apply_matrix(image, normalization_matrix(fit, self.target))
 
     def invert(self, image: NDArray[np.uint8], fit: StainFit | None) -> NDArray[np.uint8]:
         """An image in the colors of the target, (..., 3), in those of the slide; what `apply` clipped stays lost."""
-        return image if fit is None else mix(image, transform(self.target, fit))
+        return image if fit is None else apply_matrix(image, normalization_matrix(self.target, fit))
 
 
 @lru_cache(maxsize=64)
-def transform(source: StainFit, target: StainFit) -> NDArray[np.float32]:
+def normalization_matrix(source: StainFit, target: StainFit) -> NDArray[np.float32]:
     """M of the module's equation, (3, 3), from the colors of one fit to those of another."""
     scale = np.divide(target.max_concentrations, source.max_concentrations)
     matrix: NDArray[np.float64] = np.linalg.pinv(np.array(source.stains)) @ (scale[:, None] * np.array(target.stains))
     return matrix.astype(np.float32)
 
 
-def require_stained(pixels: int, *, black: int) -> None:
+def require_enough_stain(pixels: int, *, black: int) -> None:
     """Nothing, if so many pixels with stain, so many of them black, are enough to estimate from.
 
     Raises:
@@ -177,7 +177,7 @@ def require_stained(pixels: int, *, black: int) -> None:
         raise StainError("black")
 
 
-def ordered(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def order_stains(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Stain vectors (2, 3) brought to unit length, hematoxylin first: it absorbs more red than eosin does.
 
     Raises:
@@ -190,20 +190,22 @@ def ordered(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return stains
 
 
-def unmixing(stains: NDArray[np.float64]) -> NDArray[np.float32]:
+def unmixing_matrix(stains: NDArray[np.float64]) -> NDArray[np.float32]:
     """The matrix (2, 3) that takes a density to the concentrations of two stains, by least squares."""
     matrix: NDArray[np.float32] = np.linalg.pinv(stains.T).astype(np.float32)
     return matrix
 
 
-def normal(stains: NDArray[np.float64]) -> NDArray[np.floating]:
+def plane_normal(stains: NDArray[np.float64]) -> NDArray[np.floating]:
     """The unit vector that two stains leave out: what a density has of it is its residual."""
     across = np.cross(stains[0], stains[1])
     unit: NDArray[np.floating] = across / np.linalg.norm(across)
     return unit
 
 
-def accepted(stains: NDArray[np.float64], maxima: NDArray[np.floating], *, residual: float, pixels: int) -> StainFit:
+def validated_fit(
+    stains: NDArray[np.float64], maxima: NDArray[np.floating], *, residual: float, pixels: int
+) -> StainFit:
     """What was found, as a fit.
 
     Args:
@@ -228,7 +230,7 @@ def accepted(stains: NDArray[np.float64], maxima: NDArray[np.floating], *, resid
     )
 
 
-def require_kept(density: NDArray[np.float32]) -> None:
+def require_tissue_kept(density: NDArray[np.float32]) -> None:
     """Nothing, if dense tissue is no glass after normalization to the built-in target.
 
     Args:

@@ -46,18 +46,18 @@ class Vahadane(TwoStains):
     penalty: float = PENALTY
     """Price of concentration, in optical density; 0 is plain non-negative factorization."""
 
-    def find(self, stained: NDArray[np.float32]) -> NDArray[np.float64]:
+    def find_stain_vectors(self, stained: NDArray[np.float32]) -> NDArray[np.float64]:
         """The stain vectors of the sparse factorization."""
-        start = np.maximum(Macenko().find(stained[:, :: 1 + stained.shape[1] // _START_PIXELS]), 0)
+        start = np.maximum(Macenko().find_stain_vectors(stained[:, :: 1 + stained.shape[1] // _START_PIXELS]), 0)
         start /= np.linalg.norm(start, axis=1, keepdims=True)
-        density, counts = condense(stained)
+        density, counts = bin_densities(stained)
         return factorize(density, start, counts=counts, penalty=self.penalty)
 
 
 normalizers.register("vahadane")(Vahadane())
 
 
-def condense(density: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def bin_densities(density: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Densities >= 0, (3, N), as the few thousand colors they lie near: means (3, K), and pixels in each, (K,).
 
     Cells are even in the square root of density: noise grows with density, and dense pixels are few.
@@ -87,7 +87,7 @@ def factorize(
         found = concentrations(density, stains, penalty=penalty)
         if not found.any(axis=1).all():
             raise StainError("one-stain")
-        before, stains = stains, better_stains(density, stains, found, counts=counts)
+        before, stains = stains, update_stains(density, stains, found, counts=counts)
         if np.abs(stains - before).max() < _TOLERANCE:
             break
     return stains
@@ -102,7 +102,7 @@ def concentrations(density: NDArray[np.float64], stains: NDArray[np.float64], *,
     return least
 
 
-def better_stains(
+def update_stains(
     density: NDArray[np.float64],
     stains: NDArray[np.float64],
     found: NDArray[np.float64],

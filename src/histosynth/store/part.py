@@ -176,7 +176,7 @@ def read_ids(path: Path) -> list[str]:
         raise HistosynthError(f"{path} cannot be read ({error}); delete it and run the same command again") from error
 
 
-def read_places(path: Path) -> NDArray[np.int64]:
+def read_corners(path: Path) -> NDArray[np.int64]:
     """Corners (N, 2), x and y in level-0 pixels, of the patches of a whole part."""
     table = pq.read_table(path, columns=["x", "y"])
     return np.stack([table.column(name).to_numpy() for name in ("x", "y")], axis=1).astype(np.int64)

@@ -9,7 +9,7 @@ import pytest
 from histosynth.metrics.morphology import MORPHOLOGY_FEATURES, Difference, compare_morphology, measure_store
 from histosynth.report.sections.morphology import measure as nuclei
 from histosynth.report.sections.morphology.measure import Count, NucleiFigures, NucleiRow, findings, striking
-from histosynth.slides.phantom.drawing import draw
+from histosynth.slides.phantom.drawing import draw_phantom
 from histosynth.stain import StainFit
 from histosynth.stain.two_stains import TARGET
 from histosynth.store.part import Patch
@@ -23,7 +23,7 @@ def tumors():
     """Genotype -> patches (N, 40, 40, 3) at 1 um per pixel from the middle of a drawn tumor."""
     found = {}
     for genotype in ("IDHmut-codel", "IDHwt"):
-        image = draw(genotype, width_px=576, height_px=576, mpp=1.0, rng=np.random.default_rng(3)).image
+        image = draw_phantom(genotype, width_px=576, height_px=576, mpp=1.0, rng=np.random.default_rng(3)).image
         middle = image[128:448, 128:448]
         found[genotype] = middle.reshape(8, PX, 8, PX, 3).swapaxes(1, 2).reshape(-1, PX, PX, 3)
     return found

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from histosynth.slides.annotations import examine, read_outlines
+from histosynth.slides.annotations import read_outlines, summarize_outlines
 
 SQUARE = [(0, 0), (10, 0), (10, 10), (0, 10)]
 
@@ -78,7 +78,7 @@ def test_without_a_group_the_name_is_the_class_unless_asap_gave_it(tmp_path: Pat
     path.write_text(
         asap(annotation(SQUARE, group="None", name="Annotation 12"), annotation(SQUARE, group="None", name="Tumor"))
     )
-    assert set(examine(path)["classes"]) == {"(no class)", "Tumor"}
+    assert set(summarize_outlines(path)["classes"]) == {"(no class)", "Tumor"}
 
 
 def test_points_come_in_their_order_and_with_decimal_commas(read: Any) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.annotations import Frame, examine
+from histosynth.slides.annotations import SlideFrame, summarize_outlines
 
 SQUARE = ("0,0", "10,0", "10,10", "0,10")
-FRAME = Frame(slide_id="s", width_px=100, height_px=100, mpp_x=1, mpp_y=1, center_x_nm=0, center_y_nm=0)
+FRAME = SlideFrame(slide_id="s", width_px=100, height_px=100, mpp_x=1, mpp_y=1, center_x_nm=0, center_y_nm=0)
 
 
 def imagescope(*points: str) -> str:
@@ -101,7 +101,7 @@ def test_no_other_file_is_read(read: Any, tmp_path: Path) -> None:
 def test_elements_in_great_depth_are_survived(tmp_path: Path) -> None:
     path = tmp_path / "deep.xml"
     path.write_text("<Annotations>" + "<a>" * 200_000 + "</a>" * 200_000 + "</Annotations>")
-    assert examine(path)["classes"] == {}
+    assert summarize_outlines(path)["classes"] == {}
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -119,6 +119,6 @@ def test_a_code_page_that_the_file_names(read: Any) -> None:
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(HistosynthError, match="cannot be read: No such file"):
-        examine(tmp_path / "gone.xml")
+        summarize_outlines(tmp_path / "gone.xml")
     with pytest.raises(HistosynthError, match="cannot be read: Is a directory"):
-        examine(tmp_path)
+        summarize_outlines(tmp_path)

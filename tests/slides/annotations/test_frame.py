@@ -12,12 +12,12 @@ from PIL import Image
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.patches.extract_slide import tumor_area
-from histosynth.slides.annotations import Frame
+from histosynth.slides.annotations import SlideFrame
 from histosynth.slides.open import open_slide
 from histosynth.slides.types import Box
 
 BOUNDS = Box(x=3000, y=500, width=2000, height=1500)
-FRAME = Frame(slide_id="s", width_px=8000, height_px=4000, bounds=BOUNDS)
+FRAME = SlideFrame(slide_id="s", width_px=8000, height_px=4000, bounds=BOUNDS)
 GEOJSON = (
     '{"type": "Feature", "properties": {"classification": {"name": "Tumor"}}, '
     '"geometry": {"type": "Polygon", "coordinates": [%s]}}'
@@ -72,7 +72,7 @@ def test_auto_refuses_what_would_miss_the_scanned_part(read: Any, content: str, 
 
 @pytest.mark.parametrize("bounds", [None, Box(x=0, y=0, width=2000, height=1500)])
 def test_without_a_shift_the_origin_changes_nothing(read: Any, bounds: Box | None) -> None:
-    frame = Frame(slide_id="s", width_px=8000, height_px=4000, bounds=bounds)
+    frame = SlideFrame(slide_id="s", width_px=8000, height_px=4000, bounds=bounds)
     areas = [read(geojson(3010, 20), frame=frame, origin=origin).tumor for origin in ("auto", "slide", "bounds")]
     assert all(area.equals(shapely.box(3010, 20, 3110, 120)) for area in areas)
 
@@ -91,21 +91,21 @@ def test_the_facts_of_a_slide() -> None:
         "hamamatsu.XOffsetFromSlideCentre": "-12345",
         "hamamatsu.YOffsetFromSlideCentre": "no number",
     }
-    assert Frame.of(slide(**stated)) == Frame(
+    assert SlideFrame.of(slide(**stated)) == SlideFrame(
         slide_id="s", width_px=8000, height_px=4000, mpp_x=0.25, mpp_y=0.5, center_x_nm=-12345, bounds=BOUNDS
     )
-    assert Frame.of(slide()).bounds is None
+    assert SlideFrame.of(slide()).bounds is None
     odd = {"openslide.bounds-x": "nan", "openslide.mpp-x": "352.8", "openslide.mpp-y": "inf"}
-    assert Frame.of(slide(**odd)) == Frame.of(slide())
+    assert SlideFrame.of(slide(**odd)) == SlideFrame.of(slide())
 
 
 def test_a_slide_without_properties_has_a_frame(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "a.png")
     with open_slide(tmp_path / "a.png", mpp=0.5) as opened:
-        assert Frame.of(opened) == Frame(slide_id="a", width_px=40, height_px=30, mpp_x=0.5, mpp_y=0.5)
+        assert SlideFrame.of(opened) == SlideFrame(slide_id="a", width_px=40, height_px=30, mpp_x=0.5, mpp_y=0.5)
     bare = slide()
     del bare.properties  # a reader of another package
-    assert Frame.of(bare).width_px == 8000
+    assert SlideFrame.of(bare).width_px == 8000
 
 
 def test_the_tumor_of_a_slide_with_bounds_lies_on_its_scanned_part(tmp_path: Path) -> None:
@@ -127,5 +127,5 @@ def test_the_tumor_of_a_slide_with_bounds_lies_on_its_scanned_part(tmp_path: Pat
 @pytest.mark.real
 def test_a_real_slide_states_its_facts(shared_data: Path) -> None:
     with open_slide(shared_data / "slides" / "CMU-1-Small-Region.svs") as opened:
-        frame = Frame.of(opened)
+        frame = SlideFrame.of(opened)
     assert (frame.width_px, frame.height_px, frame.mpp_x, frame.bounds) == (2220, 2967, 0.499, None)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import shapely
 
-from histosynth.slides.annotations import examine, read_outlines
+from histosynth.slides.annotations import read_outlines, summarize_outlines
 
 
 def square(side: float, at: float = 0) -> list[tuple[float, float]]:
@@ -132,7 +132,7 @@ def test_the_class_from_layer_attribute_or_text(tmp_path: Path) -> None:
             layer(region(square(10)), name=""),
         )
     )
-    assert set(examine(path)["classes"]) == {"Layer", "CaP", "Valued", "Text", "(no class)"}
+    assert set(summarize_outlines(path)["classes"]) == {"Layer", "CaP", "Valued", "Text", "(no class)"}
 
 
 def test_a_click_is_no_area_and_counted(read: Any) -> None:
@@ -150,6 +150,6 @@ def test_areas_are_those_that_imagescope_states(shared_data: Path, name: str) ->
         stated["CaP" if is_cap else "(no class)"] += sum(float(r.get("Area", "")) for r in annotation.iter("Region"))
     found = read_outlines(path, tumor_classes=[name])
     assert found.counts["polygons"] == 2
-    assert examine(path)["classes"][name]["area_px2"] == pytest.approx(stated[name], rel=0.002)
+    assert summarize_outlines(path)["classes"][name]["area_px2"] == pytest.approx(stated[name], rel=0.002)
     assert found.tumor.area <= stated[name] * 1.002
     assert shapely.is_valid(found.tumor)

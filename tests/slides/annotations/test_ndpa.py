@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.annotations import Frame, examine, read_outlines
+from histosynth.slides.annotations import SlideFrame, read_outlines, summarize_outlines
 
-FRAME = Frame(
+FRAME = SlideFrame(
     slide_id="s", width_px=4000, height_px=6000, mpp_x=0.5, mpp_y=0.25, center_x_nm=100_000, center_y_nm=-200_000
 )
 
@@ -73,16 +73,16 @@ def test_areas_of_every_kind_and_what_is_none(read: Any) -> None:
     [
         (None, "count from the center of the glass slide .NDPA.; read them with its slide"),
         (
-            Frame(slide_id="s", width_px=9, height_px=9, mpp_x=0.5, mpp_y=0.5),
+            SlideFrame(slide_id="s", width_px=9, height_px=9, mpp_x=0.5, mpp_y=0.5),
             "slide s states no hamamatsu.XOffsetFromSlideCentre, no hamamatsu.YOffsetFromSlideCentre; use the NDPI",
         ),
         (
-            Frame(slide_id="s", width_px=9, height_px=9, center_x_nm=0, center_y_nm=0),
+            SlideFrame(slide_id="s", width_px=9, height_px=9, center_x_nm=0, center_y_nm=0),
             "slide s states no microns per pixel;",
         ),
     ],
 )
-def test_without_the_facts_of_the_slide_it_says_which(read: Any, frame: Frame | None, message: str) -> None:
+def test_without_the_facts_of_the_slide_it_says_which(read: Any, frame: SlideFrame | None, message: str) -> None:
     with pytest.raises(HistosynthError, match=message):
         read(ndpa(view(ring(square(10)))), frame=frame)
 
@@ -96,7 +96,7 @@ def test_another_unit_is_refused(read: Any) -> None:
 def test_the_real_export(shared_data: Path) -> None:
     path = shared_data / "annotations" / "hamamatsu_mixed.ndpa"
     left_out = {"ignored_lines": 1, "ignored_others": 1, "ignored_points": 1}
-    assert examine(path) == {
+    assert summarize_outlines(path) == {
         "format": "Hamamatsu NDPA",
         "classes": {"Tumor": {"areas": 1, "area_mm2": 0.02}},
         "left_out": left_out,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.annotations import Frame, examine, read_outlines
-from histosynth.slides.annotations.drawing import mend
+from histosynth.slides.annotations import SlideFrame, read_outlines, summarize_outlines
+from histosynth.slides.annotations.areas import make_valid
 
 Ring = list[tuple[float, float]]
 SIDE = 800
@@ -176,7 +176,7 @@ def test_a_million_vertices(read: Any, write: Any) -> None:
     assert found.tumor.area == pytest.approx(np.pi * (20_000**2 + 500**2 / 2), rel=1e-4)
 
 
-def ndpa(ring: Ring, frame: Frame) -> str:
+def ndpa(ring: Ring, frame: SlideFrame) -> str:
     """The inverse of the frame: pixels into nanometers from the center of the glass."""
     assert None not in (frame.mpp_x, frame.mpp_y, frame.center_x_nm, frame.center_y_nm)
     points = "".join(
@@ -192,11 +192,11 @@ def ndpa(ring: Ring, frame: Frame) -> str:
 
 @given(st.lists(st.tuples(st.floats(0, 7000), st.floats(0, 5000)), min_size=3, max_size=12))
 def test_one_outline_in_every_format_is_the_same_tumor(tmp_path_factory: pytest.TempPathFactory, points: Ring) -> None:
-    frame = Frame(
+    frame = SlideFrame(
         slide_id="s", width_px=8000, height_px=6000, mpp_x=0.23, mpp_y=0.24, center_x_nm=-3e6, center_y_nm=7e6
     )
     ring = [(round(x, 2), round(y, 2)) for x, y in points]
-    assume(sum(part.area for part in mend(shapely.Polygon(ring))[0]) > 1)
+    assume(sum(part.area for part in make_valid(shapely.Polygon(ring))[0]) > 1)
     path = tmp_path_factory.mktemp("f") / "a.xml"
     contents = [geojson([ring], [], "Tumor"), imagescope([ring], [], "Tumor"), asap([ring], "Tumor")]
     contents += [contents[1].replace("Vertex ", "V ").replace('Type="0"', 'Type="Polygon"'), ndpa(ring, frame)]
@@ -214,4 +214,7 @@ def test_what_a_file_holds(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
     path.write_text(imagescope([circle(300, 300, 250)], [circle(300, 300, 100)], "Tumor"))
     net = shapely.Polygon(circle(0, 0, 250)).area - shapely.Polygon(circle(0, 0, 100)).area
-    assert examine(path) == {"format": "ImageScope XML", "classes": {"Tumor": {"areas": 1, "area_px2": round(net)}}}
+    assert summarize_outlines(path) == {
+        "format": "ImageScope XML",
+        "classes": {"Tumor": {"areas": 1, "area_px2": round(net)}},
+    }

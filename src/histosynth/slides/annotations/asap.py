@@ -8,7 +8,7 @@ above. Without a group the class is the annotation's own name, unless ASAP gave 
 import re
 from xml.etree.ElementTree import Element
 
-from histosynth.slides.annotations.drawing import NO_CLASS, Area, Drawing, box, number, polygon
+from histosynth.slides.annotations.areas import NO_CLASS, Area, ParsedAnnotations, parse_coordinate, polygon, rectangle
 
 _NO_GROUP = frozenset({"", "None"})
 _GIVEN_BY_ASAP = re.compile(r"(Annotation \d+)?")
@@ -16,41 +16,41 @@ _AREAS = frozenset({"polygon", "spline", ""})
 _POINTS = frozenset({"dot", "pointset"})
 
 
-def draw_asap(root: Element, where: str) -> Drawing:
+def parse_asap(root: Element, where: str) -> ParsedAnnotations:
     """What the file outlines.
 
     Raises:
         HistosynthError: broken coordinates.
     """
-    drawing = Drawing(format="ASAP XML")
+    parsed = ParsedAnnotations(format="ASAP XML")
     parents = {group.get("Name", ""): group.get("PartOfGroup", "") for group in root.iter("Group")}
     for count, annotation in enumerate(root.iter("Annotation"), start=1):
         here = f"{where}, annotation {count}"
         points = _points(annotation, here)
         kind = annotation.get("Type", "").lower()
         if kind in _POINTS:
-            drawing.ignored["ignored_points"] += max(1, len(points))
+            parsed.ignored["ignored_points"] += max(1, len(points))
         elif kind == "measurement":
-            drawing.ignored["ignored_lines"] += 1
+            parsed.ignored["ignored_lines"] += 1
         elif kind in _AREAS or kind == "rectangle":
             group = annotation.get("PartOfGroup", "").strip()
             own = annotation.get("Name", "").strip()
             name = own if group in _NO_GROUP else group
-            drawn = box(points, here) if kind == "rectangle" else polygon(points, here)
+            drawn = rectangle(points, here) if kind == "rectangle" else polygon(points, here)
             if group in _NO_GROUP and _GIVEN_BY_ASAP.fullmatch(own):
                 name = NO_CLASS
-            drawing.areas.append(Area(name=name, polygon=drawn, within=_above(group, parents)))
+            parsed.areas.append(Area(name=name, polygon=drawn, within=_above(group, parents)))
         else:
-            drawing.ignored["ignored_others"] += 1
-    return drawing
+            parsed.ignored["ignored_others"] += 1
+    return parsed
 
 
 def _points(annotation: Element, where: str) -> list[tuple[float, float]]:
     """The points by their `Order`, which is that of the file in every file seen; a missing one keeps its place."""
     found = []
     for place, point in enumerate(annotation.iter("Coordinate")):
-        order = number(point.get("Order") or str(place), where)
-        found.append((order, number(point.get("X"), where), number(point.get("Y"), where)))
+        order = parse_coordinate(point.get("Order") or str(place), where)
+        found.append((order, parse_coordinate(point.get("X"), where), parse_coordinate(point.get("Y"), where)))
     return [(x, y) for _, x, y in sorted(found, key=lambda entry: entry[0])]
 
 

@@ -5,22 +5,22 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.annotations import markup
-from histosynth.slides.annotations.asap import draw_asap
-from histosynth.slides.annotations.drawing import Drawing
-from histosynth.slides.annotations.geojson import draw_geojson
-from histosynth.slides.annotations.imagescope import draw_imagescope
-from histosynth.slides.annotations.ndpa import draw_ndpa
+from histosynth.slides.annotations.areas import ParsedAnnotations
+from histosynth.slides.annotations.asap import parse_asap
+from histosynth.slides.annotations.geojson import parse_geojson
+from histosynth.slides.annotations.imagescope import parse_imagescope
+from histosynth.slides.annotations.markup import parse_xml
+from histosynth.slides.annotations.ndpa import parse_ndpa
 
-_BY_ROOT: dict[str, Callable[[Element, str], Drawing]] = {
-    "ASAP_Annotations": draw_asap,
-    "Annotations": draw_imagescope,
-    "annotations": draw_ndpa,
+_BY_ROOT: dict[str, Callable[[Element, str], ParsedAnnotations]] = {
+    "ASAP_Annotations": parse_asap,
+    "Annotations": parse_imagescope,
+    "annotations": parse_ndpa,
 }
 _KNOWN = "QuPath GeoJSON, or XML of ASAP, ImageScope, HALO or NDP.view"
 
 
-def draw(path: Path) -> Drawing:
+def parse_annotations(path: Path) -> ParsedAnnotations:
     """What a file outlines, in the coordinates of its format.
 
     Raises:
@@ -35,10 +35,10 @@ def draw(path: Path) -> Drawing:
     if not first:
         raise HistosynthError(f"{where} are empty; export them anew")
     if first in (b"{", b"["):
-        return draw_geojson(data, where)
+        return parse_geojson(data, where)
     if first != b"<":
         raise HistosynthError(f"{where} are neither JSON nor XML; give {_KNOWN}")
-    root = markup.parse(data, where)
+    root = parse_xml(data, where)
     if root.tag not in _BY_ROOT:
         raise HistosynthError(f"{where} are XML of another kind (root element '{root.tag}'); give {_KNOWN}")
     return _BY_ROOT[root.tag](root, where)

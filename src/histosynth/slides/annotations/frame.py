@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shapely.geometry import MultiPolygon
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.annotations.drawing import Drawing
+from histosynth.slides.annotations.areas import ParsedAnnotations
 from histosynth.slides.mpp import plausible_mpp
 from histosynth.slides.types import Box, SlideReader
 
@@ -27,7 +27,7 @@ _CLEARLY_BETTER = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frame:
+class SlideFrame:
     """Where a slide's pixels lie; None is what the slide does not state.
 
     Attributes:
@@ -73,12 +73,14 @@ class Frame:
         )
 
 
-def place(tumor: MultiPolygon, drawing: Drawing, *, frame: Frame | None, origin: str, path: Path) -> MultiPolygon:
+def to_level0(
+    tumor: MultiPolygon, parsed: ParsedAnnotations, *, frame: SlideFrame | None, origin: str, path: Path
+) -> MultiPolygon:
     """The tumor in level-0 pixels of the whole slide.
 
     Args:
-        tumor: in the coordinates of the drawing.
-        drawing: what it was drawn in.
+        tumor: in the coordinates of the parsed.
+        parsed: what it was drawn in.
         frame: of the slide; without it, pixels are taken to count from the corner of the whole slide.
         origin: `slide`, `bounds`, or `auto`: what the tool does by default.
         path: the file, for errors.
@@ -87,7 +89,7 @@ def place(tumor: MultiPolygon, drawing: Drawing, *, frame: Frame | None, origin:
         HistosynthError: the slide does not state what is needed, or `auto` places the tumor beside the scanned part
             where the other origin would not.
     """
-    if drawing.nanometers:
+    if parsed.nanometers:
         return _from_nanometers(tumor, frame, path)
     if frame is None or frame.bounds is None or (frame.bounds.x, frame.bounds.y) == (0, 0):
         return tumor
@@ -97,17 +99,17 @@ def place(tumor: MultiPolygon, drawing: Drawing, *, frame: Frame | None, origin:
         return places[origin]
     scanned = shapely.box(bounds.x, bounds.y, bounds.x + bounds.width, bounds.y + bounds.height)
     share = {name: shapely.intersection(placed, scanned).area / placed.area for name, placed in places.items()}
-    usual, other = ("bounds", "slide") if drawing.cropped else ("slide", "bounds")
+    usual, other = ("bounds", "slide") if parsed.cropped else ("slide", "bounds")
     if share[other] > share[usual] + _CLEARLY_BETTER:
         raise HistosynthError(
-            f"outlines {path}: counted from the corner of the {usual}, as is usual for {drawing.format}, "
+            f"outlines {path}: counted from the corner of the {usual}, as is usual for {parsed.format}, "
             f"{share[usual]:.0%} of the tumor lies on the scanned part of slide {frame.slide_id}, from that of the "
             f"{other} {share[other]:.0%}; say which is meant by --outline-origin {other} or --outline-origin {usual}"
         )
     return places[usual]
 
 
-def _from_nanometers(tumor: MultiPolygon, frame: Frame | None, path: Path) -> MultiPolygon:
+def _from_nanometers(tumor: MultiPolygon, frame: SlideFrame | None, path: Path) -> MultiPolygon:
     if frame is None:
         raise HistosynthError(
             f"outlines {path} count from the center of the glass slide (NDPA); read them with its slide"

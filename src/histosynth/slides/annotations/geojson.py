@@ -15,28 +15,28 @@ from shapely.geometry import Polygon, shape
 from shapely.geometry.base import BaseGeometry
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.annotations.drawing import NO_CLASS, Area, Drawing, check
+from histosynth.slides.annotations.areas import NO_CLASS, Area, ParsedAnnotations, check_coordinates
 
 _CELLS = frozenset({"cell", "detection", "PathCellObject", "PathDetectionObject"})
 
 
-def draw_geojson(data: bytes, where: str) -> Drawing:
+def parse_geojson(data: bytes, where: str) -> ParsedAnnotations:
     """What the file outlines.
 
     Raises:
         HistosynthError: not JSON, not GeoJSON, or broken coordinates.
     """
-    drawing = Drawing(format="QuPath GeoJSON", cropped=True)
+    parsed = ParsedAnnotations(format="QuPath GeoJSON", cropped=True)
     for number, feature in enumerate(_features(data, where), start=1):
         if _is_cell(feature):
-            drawing.ignored["ignored_cells"] += 1
+            parsed.ignored["ignored_cells"] += 1
             continue
         for part in _parts(feature, f"{where}, feature {number}"):
             if isinstance(part, Polygon):
-                drawing.areas.append(Area(name=_class_of(feature), polygon=part))
+                parsed.areas.append(Area(name=_class_of(feature), polygon=part))
             else:
-                drawing.ignored["ignored_points" if part.geom_type == "Point" else "ignored_lines"] += 1
-    return drawing
+                parsed.ignored["ignored_points" if part.geom_type == "Point" else "ignored_lines"] += 1
+    return parsed
 
 
 def _features(data: bytes, where: str) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ def _parts(feature: dict[str, Any], where: str) -> list[BaseGeometry]:
         shapely.errors.ShapelyError,
     ) as error:
         raise HistosynthError(f"{where}: broken geometry ({error}); mend or remove it in QuPath") from error
-    check(shapely.get_coordinates(whole), where)
+    check_coordinates(shapely.get_coordinates(whole), where)
     parts = [whole]
     while any(hasattr(part, "geoms") for part in parts):
         parts = [simple for part in parts for simple in getattr(part, "geoms", [part])]

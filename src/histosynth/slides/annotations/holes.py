@@ -12,11 +12,11 @@ from typing import Literal
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
 
-from histosynth.slides.annotations.drawing import Area, mend, polygons
+from histosynth.slides.annotations.areas import Area, make_valid, polygon_parts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solid:
+class NetArea:
     """A positive area, valid, less the holes of its layer.
 
     Attributes:
@@ -32,23 +32,23 @@ class Solid:
     holes: frozenset[int] = frozenset()
 
 
-def solids(areas: Sequence[Area]) -> list[Solid]:
+def subtract_holes(areas: Sequence[Area]) -> list[NetArea]:
     """Every positive area, in its order, with the holes of its layer cut out."""
     layers: dict[int, list[int]] = defaultdict(list)
     for number, area in enumerate(areas):
         layers[area.layer].append(number)
-    found: dict[int, Solid] = {}
+    found: dict[int, NetArea] = {}
     for numbers in layers.values():
         found |= _layer({number: areas[number] for number in numbers})
     return [found[number] for number in sorted(found)]
 
 
-def _layer(areas: dict[int, Area]) -> dict[int, Solid]:
-    mended = {number: mend(area.polygon) for number, area in areas.items()}
+def _layer(areas: dict[int, Area]) -> dict[int, NetArea]:
+    mended = {number: make_valid(area.polygon) for number, area in areas.items()}
     shapes = {number: MultiPolygon(parts) for number, (parts, _) in mended.items() if parts}
     holes = _Found({number: shape for number, shape in shapes.items() if areas[number].negative})
     positive = _Found({number: shape for number, shape in shapes.items() if not areas[number].negative})
-    found: dict[int, Solid] = {}
+    found: dict[int, NetArea] = {}
     for number, area in areas.items():
         if area.negative:
             continue
@@ -59,8 +59,8 @@ def _layer(areas: dict[int, Area]) -> dict[int, Solid]:
             cutting = frozenset(hole for hole in over if _cuts(holes.shapes[hole], shapes[number], positive))
         if cutting:
             rest = shapely.difference(shapes[number], shapely.union_all([shapes[hole] for hole in cutting]))
-            parts = polygons(rest)
-        found[number] = Solid(area=area, parts=parts, repaired=repaired, holes=cutting)
+            parts = polygon_parts(rest)
+        found[number] = NetArea(area=area, parts=parts, repaired=repaired, holes=cutting)
     return found
 
 

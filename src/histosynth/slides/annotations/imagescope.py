@@ -11,15 +11,23 @@ from xml.etree.ElementTree import Element
 
 from shapely.geometry import Polygon
 
-from histosynth.slides.annotations.drawing import NO_CLASS, Area, Drawing, box, ellipse, number, polygon
+from histosynth.slides.annotations.areas import (
+    NO_CLASS,
+    Area,
+    ParsedAnnotations,
+    ellipse,
+    parse_coordinate,
+    polygon,
+    rectangle,
+)
 
 _AREAS: dict[str, Callable[[Sequence[tuple[float, float]], str], Polygon]] = {
     "": polygon,
     "0": polygon,
     "polygon": polygon,
     "freehand": polygon,
-    "1": box,
-    "rectangle": box,
+    "1": rectangle,
+    "rectangle": rectangle,
     "2": ellipse,
     "ellipse": ellipse,
 }
@@ -28,14 +36,14 @@ _POINTS = frozenset({"pin", "point"})
 _UNNAMED_ATTRIBUTE = "Description"
 
 
-def draw_imagescope(root: Element, where: str) -> Drawing:
+def parse_imagescope(root: Element, where: str) -> ParsedAnnotations:
     """What the file outlines.
 
     Raises:
         HistosynthError: broken coordinates.
     """
     is_halo = next(root.iter("V"), None) is not None
-    drawing = Drawing(format="HALO XML" if is_halo else "ImageScope XML")
+    parsed = ParsedAnnotations(format="HALO XML" if is_halo else "ImageScope XML")
     for layer, annotation in enumerate(root.iter("Annotation"), start=1):
         name = _layer_name(annotation)
         for count, region in enumerate(annotation.iter("Region"), start=1):
@@ -43,10 +51,10 @@ def draw_imagescope(root: Element, where: str) -> Drawing:
             if kind in _AREAS:
                 here = f"{where}, layer {layer}, region {count}"
                 points = [
-                    (number(vertex.get("X"), here), number(vertex.get("Y"), here))
+                    (parse_coordinate(vertex.get("X"), here), parse_coordinate(vertex.get("Y"), here))
                     for vertex in region.iter("V" if is_halo else "Vertex")
                 ]
-                drawing.areas.append(
+                parsed.areas.append(
                     Area(
                         name=name or region.get("Text", "").strip() or NO_CLASS,
                         polygon=_AREAS[kind](points, here),
@@ -55,10 +63,10 @@ def draw_imagescope(root: Element, where: str) -> Drawing:
                     )
                 )
             elif kind in _LINES:
-                drawing.ignored["ignored_lines"] += 1
+                parsed.ignored["ignored_lines"] += 1
             else:
-                drawing.ignored["ignored_points" if kind in _POINTS else "ignored_others"] += 1
-    return drawing
+                parsed.ignored["ignored_points" if kind in _POINTS else "ignored_others"] += 1
+    return parsed
 
 
 def _layer_name(annotation: Element) -> str:

@@ -6,7 +6,7 @@ from xml.parsers import expat
 from histosynth.errors import HistosynthError
 
 
-def parse(data: bytes, where: str) -> Element:
+def parse_xml(data: bytes, where: str) -> Element:
     """The root element. Encodings are those that expat knows: UTF-8, UTF-16, ISO 8859-1 and 8-bit code pages.
 
     Raises:

@@ -8,20 +8,20 @@ slide that turn nanometers into pixels are in `frame`.
 from xml.etree.ElementTree import Element
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.annotations.drawing import NO_CLASS, Area, Drawing, ellipse, number, polygon
+from histosynth.slides.annotations.areas import NO_CLASS, Area, ParsedAnnotations, ellipse, parse_coordinate, polygon
 
 _POINTS = frozenset({"pin"})
 _LINES = frozenset({"freehand", "linearmeasure", "pointer"})
 _CLOSED = frozenset({"1", "true"})
 
 
-def draw_ndpa(root: Element, where: str) -> Drawing:
+def parse_ndpa(root: Element, where: str) -> ParsedAnnotations:
     """What the file outlines.
 
     Raises:
         HistosynthError: coordinates that are broken, or in another unit.
     """
-    drawing = Drawing(format="Hamamatsu NDPA", nanometers=True)
+    parsed = ParsedAnnotations(format="Hamamatsu NDPA", nanometers=True)
     for count, view in enumerate(root.iter("ndpviewstate"), start=1):
         here = f"{where}, view state {count}"
         unit = _text(view, "coordformat") or "nanometers"
@@ -30,20 +30,23 @@ def draw_ndpa(root: Element, where: str) -> Drawing:
         for annotation in view.iter("annotation"):
             kind = annotation.get("type", "").lower()
             if kind == "circle":
-                x, y, radius = (number(_text(annotation, key), here) for key in ("x", "y", "radius"))
+                x, y, radius = (parse_coordinate(_text(annotation, key), here) for key in ("x", "y", "radius"))
                 drawn = ellipse([(x - radius, y - radius), (x + radius, y + radius)], here)
             elif kind == "freehand" and (
                 _text(annotation, "closed").lower() in _CLOSED
                 or _text(annotation, "specialtype").lower().startswith("rectangle")
             ):
                 points = annotation.iter("point")
-                drawn = polygon([(number(_text(p, "x"), here), number(_text(p, "y"), here)) for p in points], here)
+                drawn = polygon(
+                    [(parse_coordinate(_text(p, "x"), here), parse_coordinate(_text(p, "y"), here)) for p in points],
+                    here,
+                )
             else:
                 others = "ignored_lines" if kind in _LINES else "ignored_others"
-                drawing.ignored["ignored_points" if kind in _POINTS else others] += 1
+                parsed.ignored["ignored_points" if kind in _POINTS else others] += 1
                 continue
-            drawing.areas.append(Area(name=_text(view, "title") or NO_CLASS, polygon=drawn))
-    return drawing
+            parsed.areas.append(Area(name=_text(view, "title") or NO_CLASS, polygon=drawn))
+    return parsed
 
 
 def _text(element: Element, tag: str) -> str:

@@ -10,10 +10,10 @@ import shapely
 from shapely.geometry import MultiPolygon
 
 from histosynth.errors import HistosynthError
-from histosynth.slides.annotations.drawing import NO_CLASS, Area, Drawing, polygons
-from histosynth.slides.annotations.formats import draw
-from histosynth.slides.annotations.frame import Frame, place
-from histosynth.slides.annotations.holes import Solid, solids
+from histosynth.slides.annotations.areas import NO_CLASS, Area, ParsedAnnotations, polygon_parts
+from histosynth.slides.annotations.formats import parse_annotations
+from histosynth.slides.annotations.frame import SlideFrame, to_level0
+from histosynth.slides.annotations.holes import NetArea, subtract_holes
 
 _MM2_PER_NM2 = 1e-12
 
@@ -42,7 +42,7 @@ def read_outlines(
     *,
     tumor_classes: Sequence[str],
     exclude_classes: Sequence[str] = (),
-    frame: Frame | None = None,
+    frame: SlideFrame | None = None,
     origin: str = "auto",
 ) -> Outlines:
     """Read the outlines of the tumor from a file of any known format.
@@ -58,46 +58,46 @@ def read_outlines(
         HistosynthError: of no known format, broken, no outline of the classes (the text names those found), nothing
             left of them, a class both tumor and excluded, or a slide that does not state what placing them needs.
     """
-    drawing = draw(path)
+    parsed = parse_annotations(path)
     tumors, excluded = _names(tumor_classes), _names(exclude_classes)
     if both := [name for name in exclude_classes if name.strip().casefold() in tumors]:
         raise HistosynthError(f"class '{both[0]}' is to be tumor and to be excluded; name it once")
-    chosen: list[Solid] = []
-    away: list[Solid] = []
-    counts, classes = Counter(drawing.ignored), Counter[str]()
-    for solid in solids(drawing.areas):
-        classes[solid.area.name] += 1
-        if _is_one_of(solid.area, excluded):
-            away.append(solid)
-        elif _is_one_of(solid.area, tumors):
-            chosen.append(solid)
+    chosen: list[NetArea] = []
+    away: list[NetArea] = []
+    counts, classes = Counter(parsed.ignored), Counter[str]()
+    for net in subtract_holes(parsed.areas):
+        classes[net.area.name] += 1
+        if _is_one_of(net.area, excluded):
+            away.append(net)
+        elif _is_one_of(net.area, tumors):
+            chosen.append(net)
         else:
             counts["other_classes"] += 1
-    counts["polygons"] = sum(bool(solid.parts) for solid in chosen)
-    counts["excluded"] = sum(bool(solid.parts) for solid in away)
+    counts["polygons"] = sum(bool(net.parts) for net in chosen)
+    counts["excluded"] = sum(bool(net.parts) for net in away)
     counts["without_area"] = len(chosen) + len(away) - counts["polygons"] - counts["excluded"]
-    counts["repaired"] = sum(solid.repaired and bool(solid.parts) for solid in [*chosen, *away])
-    counts["holes"] = len(frozenset[int]().union(*(solid.holes for solid in [*chosen, *away])))
-    counts["holes_unused"] = sum(area.negative for area in drawing.areas) - counts["holes"]
-    counts["excluded_absent"] = len(excluded - {name for solid in away for name in _own(solid.area)})
+    counts["repaired"] = sum(net.repaired and bool(net.parts) for net in [*chosen, *away])
+    counts["holes"] = len(frozenset[int]().union(*(net.holes for net in [*chosen, *away])))
+    counts["holes_unused"] = sum(area.negative for area in parsed.areas) - counts["holes"]
+    counts["excluded_absent"] = len(excluded - {name for net in away for name in _class_names(net.area)})
     if not counts["polygons"]:
-        raise HistosynthError(_nothing_found(path, tumor_classes, classes, drawing, absent=not chosen))
-    tumor = shapely.union_all([part for solid in chosen for part in solid.parts])
+        raise HistosynthError(_nothing_found(path, tumor_classes, classes, parsed, absent=not chosen))
+    tumor = shapely.union_all([part for net in chosen for part in net.parts])
     if away:
-        tumor = shapely.difference(tumor, shapely.union_all([part for solid in away for part in solid.parts]))
-    if not (left := polygons(tumor)):
+        tumor = shapely.difference(tumor, shapely.union_all([part for net in away for part in net.parts]))
+    if not (left := polygon_parts(tumor)):
         raise HistosynthError(
             f"outlines {path}: nothing is left of class {_listed(tumor_classes)} without {_listed(exclude_classes)}; "
             "exclude less, or mend the outlines"
         )
     return Outlines(
-        tumor=place(MultiPolygon(left), drawing, frame=frame, origin=origin, path=path),
+        tumor=to_level0(MultiPolygon(left), parsed, frame=frame, origin=origin, path=path),
         counts={key: count for key, count in sorted(counts.items()) if count},
-        format=drawing.format,
+        format=parsed.format,
     )
 
 
-def examine(path: Path) -> dict[str, Any]:
+def summarize_outlines(path: Path) -> dict[str, Any]:
     """What a file outlines, without its slide.
 
     Returns:
@@ -108,23 +108,23 @@ def examine(path: Path) -> dict[str, Any]:
     Raises:
         HistosynthError: of no known format, or broken.
     """
-    drawing = draw(path)
+    parsed = parse_annotations(path)
     classes: dict[str, dict[str, float]] = {}
-    for solid in solids(drawing.areas):
-        found = classes.setdefault(solid.area.name, {"areas": 0})
+    for net in subtract_holes(parsed.areas):
+        found = classes.setdefault(net.area.name, {"areas": 0})
         found["areas"] += 1
-        area = sum(part.area for part in solid.parts)
-        if drawing.nanometers:
+        area = sum(part.area for part in net.parts)
+        if parsed.nanometers:
             found["area_mm2"] = round(found.get("area_mm2", 0) + area * _MM2_PER_NM2, 6)
         else:
             found["area_px2"] = found.get("area_px2", 0) + round(area)
-    left_out = {"left_out": dict(sorted(drawing.ignored.items()))} if drawing.ignored else {}
-    return {"format": drawing.format, "classes": dict(sorted(classes.items())), **left_out}
+    left_out = {"left_out": dict(sorted(parsed.ignored.items()))} if parsed.ignored else {}
+    return {"format": parsed.format, "classes": dict(sorted(classes.items())), **left_out}
 
 
 def outlined_classes(path: Path) -> dict[str, dict[str, float]]:
-    """The classes of a file, as `examine` tells them."""
-    classes: dict[str, dict[str, float]] = examine(path)["classes"]
+    """The classes of a file, as `summarize_outlines` tells them."""
+    classes: dict[str, dict[str, float]] = summarize_outlines(path)["classes"]
     return classes
 
 
@@ -132,12 +132,12 @@ def _names(classes: Sequence[str]) -> frozenset[str]:
     return frozenset(name.strip().casefold() for name in classes)
 
 
-def _own(area: Area) -> frozenset[str]:
+def _class_names(area: Area) -> frozenset[str]:
     return _names([area.name, *area.within])
 
 
 def _is_one_of(area: Area, names: Collection[str]) -> bool:
-    return not _own(area).isdisjoint(names)
+    return not _class_names(area).isdisjoint(names)
 
 
 def _listed(classes: Sequence[str]) -> str:
@@ -145,10 +145,10 @@ def _listed(classes: Sequence[str]) -> str:
 
 
 def _nothing_found(
-    path: Path, tumor_classes: Sequence[str], classes: Counter[str], drawing: Drawing, *, absent: bool
+    path: Path, tumor_classes: Sequence[str], classes: Counter[str], parsed: ParsedAnnotations, *, absent: bool
 ) -> str:
     if not classes:
-        seen = ", ".join(f"{count} {key}" for key, count in sorted(drawing.ignored.items())) or "nothing drawn"
+        seen = ", ".join(f"{count} {key}" for key, count in sorted(parsed.ignored.items())) or "nothing drawn"
         return f"outlines {path} hold no outlined area ({seen}); outline the tumor and export it again"
     if not absent:
         return f"outlines {path}: every outline of class {_listed(tumor_classes)} has no area; draw it anew"

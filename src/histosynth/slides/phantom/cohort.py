@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
 from histosynth.rundir import atomic_write, write_json, write_text
-from histosynth.slides.phantom.drawing import GENOTYPES, draw
+from histosynth.slides.phantom.drawing import GENOTYPES, draw_phantom
 from histosynth.slides.phantom.files import nuclei_table, outline_geojson, write_pyramid
 
 
@@ -76,7 +76,7 @@ def draw_cohort(
         for number, (name, genotype) in enumerate(genotypes.items())
     ]
     with tqdm(total=count, desc="phantom slides", unit="slide", disable=not progress) as bar:
-        for _ in _finished(tasks, min(workers or os.cpu_count() or 1, count)):
+        for _ in _results_as_completed(tasks, min(workers or os.cpu_count() or 1, count)):
             bar.update()
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
@@ -91,7 +91,7 @@ def draw_slide(
 ) -> Path:
     """Draw one square slide into `cohort`: the slide (whose path is returned), its outline, its truth."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    phantom = draw(genotype, width_px=size_px, height_px=size_px, mpp=mpp, rng=rng)
+    phantom = draw_phantom(genotype, width_px=size_px, height_px=size_px, mpp=mpp, rng=rng)
     write_json(cohort.outlines / f"{slide_id}.geojson", outline_geojson(phantom.outline, name=slide_id))
     with atomic_write(cohort.truth / f"{slide_id}.parquet") as file:
         pq.write_table(nuclei_table(phantom.truth.nuclei), file)
@@ -109,7 +109,7 @@ def draw_slide(
     return path
 
 
-def _finished(tasks: Sequence[Callable[[], Path]], processes: int) -> Iterator[Path]:
+def _results_as_completed(tasks: Sequence[Callable[[], Path]], processes: int) -> Iterator[Path]:
     """Results as they come, drawn in this process where one is enough."""
     if processes == 1:
         for task in tasks:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.slides.phantom.fields import Blob, Field, Frame, noise
-from histosynth.slides.phantom.nuclei import KINDS, Nuclei, at, stamp
+from histosynth.slides.phantom.nuclei import KINDS, Nuclei, stamp, values_at
 from histosynth.slides.phantom.optics import Stain, optical_density, transmit
 from histosynth.slides.phantom.tissue import Tissue, brain
 from histosynth.slides.phantom.tumors import TUMORS
@@ -36,7 +36,7 @@ class Phantom:
     truth: Truth
 
 
-def draw(genotype: str, *, width_px: int, height_px: int, mpp: float, rng: np.random.Generator) -> Phantom:
+def draw_phantom(genotype: str, *, width_px: int, height_px: int, mpp: float, rng: np.random.Generator) -> Phantom:
     """Draw a phantom of `genotype` (one of `GENOTYPES`).
 
     Raises:
@@ -53,7 +53,7 @@ def draw(genotype: str, *, width_px: int, height_px: int, mpp: float, rng: np.ra
     frame = Frame(width_px=width_px, height_px=height_px, mpp=mpp)
     stain = Stain.draw(rng)
     section = Blob.draw(frame, radius=0.45, rng=rng)
-    margin = _margin(frame, section, rng)
+    margin = _tumor_outline(frame, section, rng)
     tissue_depth, tumor_depth = section.depth(frame), margin.depth(frame)
     normal, tumor = brain(frame, rng), TUMORS[genotype](frame, tumor_depth, rng)
 
@@ -61,10 +61,10 @@ def draw(genotype: str, *, width_px: int, height_px: int, mpp: float, rng: np.ra
     share = np.clip(frayed / 24.0 + 0.5, 0.0, 1.0)
     ragged = 3.0 * noise(frame, scale_um=40.0, rng=rng) + 1.2 * noise(frame, scale_um=5.0, rng=rng)
     edge = np.clip((tissue_depth + ragged) / 3.0, 0.0, 1.0)
-    table = np.concatenate([_where(tumor, frayed > 0.0), _where(normal, frayed <= 0.0)])
-    table = table[at(tissue_depth, np.stack([table["x"], table["y"]], 1)) > 8.0]
+    table = np.concatenate([_nuclei_within(tumor, frayed > 0.0), _nuclei_within(normal, frayed <= 0.0)])
+    table = table[values_at(tissue_depth, np.stack([table["x"], table["y"]], 1)) > 8.0]
 
-    hematoxylin, eosin = _stained(frame, normal, tumor, share, table, rng)
+    hematoxylin, eosin = _stain_concentrations(frame, normal, tumor, share, table, rng)
     density = optical_density(hematoxylin * edge, eosin * edge, stain)
     density += (0.002 * noise(frame, scale_um=200.0, rng=rng))[..., None]
     light = transmit(density)
@@ -74,7 +74,7 @@ def draw(genotype: str, *, width_px: int, height_px: int, mpp: float, rng: np.ra
     return Phantom(image, margin.polygon(), Truth(cells, stain, section.polygon()))
 
 
-def _margin(frame: Frame, section: Blob, rng: np.random.Generator) -> Blob:
+def _tumor_outline(frame: Frame, section: Blob, rng: np.random.Generator) -> Blob:
     """The outline of the tumor: drawn again until brain surrounds it on all sides."""
     while True:
         margin = Blob.draw(frame, radius=0.385, rng=rng)
@@ -82,14 +82,14 @@ def _margin(frame: Frame, section: Blob, rng: np.random.Generator) -> Blob:
             return margin
 
 
-def _where(tissue: Tissue, mask: NDArray[np.bool_]) -> Nuclei:
+def _nuclei_within(tissue: Tissue, mask: NDArray[np.bool_]) -> Nuclei:
     """The nuclei of a tissue whose centers lie in the mask."""
     table = tissue.nuclei
     within: Nuclei = table[mask[table["y"].astype(int), table["x"].astype(int)]]
     return within
 
 
-def _stained(
+def _stain_concentrations(
     frame: Frame, normal: Tissue, tumor: Tissue, share: Field, table: Nuclei, rng: np.random.Generator
 ) -> tuple[Field, Field]:
     """Concentrations of hematoxylin and eosin: the grounds mixed by `share`, then nuclei and red cells upon them."""

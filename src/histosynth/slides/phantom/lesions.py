@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.slides.phantom.fields import Field, Frame, noise
-from histosynth.slides.phantom.nuclei import Nuclei, Points, at, distances, lattice
+from histosynth.slides.phantom.nuclei import Nuclei, Points, distances, lattice, values_at
 from histosynth.slides.phantom.tissue import population
 
 
@@ -23,7 +23,7 @@ def capillaries(frame: Frame, depth: Field, *, per_mm2: float, rng: np.random.Ge
     course = np.concatenate([heading, twig]).reshape(-1)
     on = ((path >= 0) & (path < [frame.width_px, frame.height_px])).all(axis=1)
     path, course = path[on], course[on]
-    deep = at(depth, path) > 5.0
+    deep = values_at(depth, path) > 5.0
     path, course = path[deep], course[deep]
     axis, _ = distances(frame, path, reach_um=9.0)
 
@@ -74,7 +74,7 @@ def necrosis(frame: Frame, depth: Field, rng: np.random.Generator) -> tuple[Fiel
 def debris(frame: Frame, rim: Field, rng: np.random.Generator) -> Nuclei:
     """Nuclear dust within the necrosis."""
     xy = lattice(frame, spacing_um=7.0, jitter=0.3, rng=rng)
-    xy = xy[(at(rim, xy) < -4.0) & (rng.random(len(xy)) < 0.6)]
+    xy = xy[(values_at(rim, xy) < -4.0) & (rng.random(len(xy)) < 0.6)]
     return population(
         frame, xy, kind="debris", radius_um=1.2, spread=0.3, elongation=1.3, stain=0.8, waver=0.05, rng=rng
     )

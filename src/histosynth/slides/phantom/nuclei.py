@@ -86,7 +86,7 @@ def lattice(frame: Frame, *, spacing_um: float, jitter: float, rng: np.random.Ge
     return kept
 
 
-def at(field: Field, xy: Points) -> Field:
+def values_at(field: Field, xy: Points) -> Field:
     """Values of a field (H, W) at points (N, 2)."""
     values: Field = field[xy[:, 1].astype(int), xy[:, 0].astype(int)]
     return values

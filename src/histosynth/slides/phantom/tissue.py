@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.slides.phantom.fields import Field, Frame, fibers, noise
-from histosynth.slides.phantom.nuclei import Nuclei, Points, at, distances, lattice, nuclei
+from histosynth.slides.phantom.nuclei import Nuclei, Points, distances, lattice, nuclei, values_at
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def brain(frame: Frame, rng: np.random.Generator) -> Tissue:
     grain = noise(frame, scale_um=1.8, rng=rng)
     eosin = 0.19 + 0.03 * grain + white * (0.025 * felt - 0.04)
     xy = lattice(frame, spacing_um=27.0, jitter=0.28, rng=rng)
-    large = (rng.random(len(xy)) < 0.25) & (at(white, xy) < 0.3)
+    large = (rng.random(len(xy)) < 0.25) & (values_at(white, xy) < 0.3)
     glia = population(frame, xy[~large], kind="glia", radius_um=2.6, spread=0.12, elongation=1.15, stain=0.75, rng=rng)
     neurons = population(frame, xy[large], kind="neuron", radius_um=3.8, spread=0.1, elongation=1.2, stain=0.5, rng=rng)
     near, _ = distances(frame, xy[large], reach_um=12.0)

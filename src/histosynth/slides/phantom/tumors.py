@@ -11,7 +11,7 @@ import numpy as np
 
 from histosynth.slides.phantom.fields import Field, Frame, fibers, noise
 from histosynth.slides.phantom.lesions import capillaries, debris, glomeruli, necrosis
-from histosynth.slides.phantom.nuclei import Points, at, distances, lattice
+from histosynth.slides.phantom.nuclei import Points, distances, lattice, values_at
 from histosynth.slides.phantom.tissue import Tissue, fiber_direction, population
 
 
@@ -19,7 +19,7 @@ def codeleted(frame: Frame, depth: Field, rng: np.random.Generator) -> Tissue:
     """IDHmut-codel: a honeycomb of clear cells with round nuclei ("fried eggs"), chicken-wire capillaries."""
     vessel, lining = capillaries(frame, depth, per_mm2=26.0, rng=rng)
     xy = lattice(frame, spacing_um=13.5, jitter=0.13, rng=rng)
-    xy = xy[(at(vessel, xy) > 6.0) & (rng.random(len(xy)) < 0.97)]
+    xy = xy[(values_at(vessel, xy) > 6.0) & (rng.random(len(xy)) < 0.97)]
     near, next_near = distances(frame, xy, reach_um=14.0)
     wall = np.exp(-(((next_near - near) / 1.5) ** 2))
     halo = np.clip((7.4 - near) / 1.5, 0.0, 1.0) * np.clip((vessel - 2.6) / 1.0, 0.0, 1.0)
@@ -43,8 +43,8 @@ def non_codeleted(frame: Frame, depth: Field, rng: np.random.Generator) -> Tissu
     eosin = np.maximum(0.36 + 0.07 * felt + 0.06 * across + 0.03 * cloud, 0.05) * (1.0 - 0.7 * hole)
     eosin = np.maximum(eosin, 0.55 * np.exp(-(((vessel - 2.4) / 1.0) ** 2)))
     xy = lattice(frame, spacing_um=17.5, jitter=0.26, rng=rng)
-    xy = xy[at(vessel, xy) > 5.0]
-    angle = _sample(direction, frame, xy) + rng.normal(0.0, 0.6, len(xy))
+    xy = xy[values_at(vessel, xy) > 5.0]
+    angle = _sample_coarse(direction, frame, xy) + rng.normal(0.0, 0.6, len(xy))
     cells = population(frame, xy, kind="tumor", radius_um=3.9, spread=0.18, elongation=2.3, stain=0.85, rim=0.1,
                        chromatin=0.22, waver=0.075, angle=angle, rng=rng)  # fmt: skip
     return Tissue(np.full(frame.shape, 0.03, np.float32), eosin, np.concatenate([cells, lining]))
@@ -54,18 +54,20 @@ def wildtype(frame: Frame, depth: Field, rng: np.random.Generator) -> Tissue:
     """IDHwt: crowded pleomorphic dark nuclei, mitoses, vascular tufts, necrosis behind palisades."""
     rim, outward = necrosis(frame, depth, rng)
     tufts = lattice(frame, spacing_um=200.0, jitter=0.2, rng=rng)
-    tufts = tufts[(at(depth, tufts) > 30.0) & (at(rim, tufts) > 70.0)]
+    tufts = tufts[(values_at(depth, tufts) > 30.0) & (values_at(rim, tufts) > 70.0)]
     tuft, _ = distances(frame, tufts, reach_um=40.0)
     tuft = tuft + 3.0 * noise(frame, scale_um=12.0, rng=rng)
     dead, glomerulus = np.clip(-rim / 6.0, 0.0, 1.0), np.clip((20.0 - tuft) / 3.0, 0.0, 1.0)
 
     fence_xy = lattice(frame, spacing_um=7.4, jitter=0.2, rng=rng)
-    fence_xy = fence_xy[(at(rim, fence_xy) > 0.0) & (at(rim, fence_xy) < 26.0) & (at(tuft, fence_xy) > 20.0)]
+    fence_xy = fence_xy[
+        (values_at(rim, fence_xy) > 0.0) & (values_at(rim, fence_xy) < 26.0) & (values_at(tuft, fence_xy) > 20.0)
+    ]
     xy = lattice(frame, spacing_um=9.6, jitter=0.17, rng=rng)
-    xy = xy[(at(rim, xy) > 28.0) & (at(tuft, xy) > 20.0) & (rng.random(len(xy)) < 0.92)]
+    xy = xy[(values_at(rim, xy) > 28.0) & (values_at(tuft, xy) > 20.0) & (rng.random(len(xy)) < 0.92)]
     fate = rng.random(len(xy))
     dividing, giant, other = fate < 0.015, (fate > 0.015) & (fate < 0.11), fate > 0.11
-    radial = at(outward, fence_xy) + rng.normal(0.0, 0.2, len(fence_xy))
+    radial = values_at(outward, fence_xy) + rng.normal(0.0, 0.2, len(fence_xy))
     cells = [
         population(frame, xy[other], kind="tumor", radius_um=3.7, spread=0.24, elongation=1.5, stain=1.05, rim=0.15,
                    chromatin=0.19, waver=0.06, rng=rng),
@@ -99,7 +101,7 @@ TUMORS: dict[str, Callable[[Frame, Field, np.random.Generator], Tissue]] = {
 """Genotype -> its tissue, given the frame and the depth below the outline in microns."""
 
 
-def _sample(coarse: Field, frame: Frame, xy: Points) -> Field:
+def _sample_coarse(coarse: Field, frame: Frame, xy: Points) -> Field:
     """Values of a coarse field at points on the frame."""
     rows, columns = coarse.shape
-    return at(coarse, xy * [columns / frame.width_px, rows / frame.height_px])
+    return values_at(coarse, xy * [columns / frame.width_px, rows / frame.height_px])

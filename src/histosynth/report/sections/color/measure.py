@@ -25,8 +25,8 @@ from histosynth.metrics.color import (
 from histosynth.report.comparison import PAIRS
 from histosynth.report.sides import SIDES, Plan, SideName
 from histosynth.stain import StainFit, tissue_pixels
+from histosynth.stain.distance import stain_distance
 from histosynth.stain.optical_density import to_rgb
-from histosynth.stain.spread import stain_distance
 
 PIXELS_PER_SIDE = 2**18
 LEAST_PIXELS = 100

@@ -36,7 +36,7 @@ class Area:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawing:
+class ParsedAnnotations:
     """The content of one file.
 
     Attributes:
@@ -54,7 +54,7 @@ class Drawing:
     cropped: bool = False
 
 
-def number(text: str | None, where: str) -> float:
+def parse_coordinate(text: str | None, where: str) -> float:
     """A coordinate. A decimal comma is one that a tool wrote under a European locale.
 
     Raises:
@@ -72,11 +72,11 @@ def polygon(points: Sequence[tuple[float, float]], where: str) -> Polygon:
     Raises:
         HistosynthError: a coordinate that is not finite, or larger than any slide.
     """
-    check(np.asarray(points, float), where)
+    check_coordinates(np.asarray(points, float), where)
     return Polygon(points) if len(points) > 2 else Polygon()
 
 
-def box(points: Sequence[tuple[float, float]], where: str) -> Polygon:
+def rectangle(points: Sequence[tuple[float, float]], where: str) -> Polygon:
     """A rectangle given by two opposite corners; by more points, it is as they say."""
     if len(points) != 2:
         return polygon(points, where)
@@ -97,7 +97,7 @@ def ellipse(points: Sequence[tuple[float, float]], where: str) -> Polygon:
     return polygon(list(zip(*around, strict=True)), where)
 
 
-def check(points: NDArray[np.float64], where: str) -> None:
+def check_coordinates(points: NDArray[np.float64], where: str) -> None:
     """Raise where a coordinate is no finite number, or larger than any slide."""
     if not np.isfinite(points).all():
         raise HistosynthError(f"{where}: coordinates that are no finite numbers; mend or remove the area")
@@ -105,15 +105,15 @@ def check(points: NDArray[np.float64], where: str) -> None:
         raise HistosynthError(f"{where}: coordinates larger than any slide; mend or remove the area")
 
 
-def mend(drawn: Polygon) -> tuple[list[Polygon], bool]:
+def make_valid(drawn: Polygon) -> tuple[list[Polygon], bool]:
     """The area as valid polygons, and whether it had to be repaired.
 
     A ring that crosses itself keeps all that it winds around, as ASAP's own masks do (`shapely.make_valid`, structure).
     """
     valid = drawn if drawn.is_valid else shapely.make_valid(drawn, method="structure", keep_collapsed=False)
-    return polygons(valid), not drawn.is_valid
+    return polygon_parts(valid), not drawn.is_valid
 
 
-def polygons(geometry: shapely.Geometry) -> list[Polygon]:
+def polygon_parts(geometry: shapely.Geometry) -> list[Polygon]:
     """The polygons of a geometry that have an area."""
     return [part for part in shapely.get_parts(geometry) if isinstance(part, Polygon) and part.area > 0]

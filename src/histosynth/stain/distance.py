@@ -23,7 +23,7 @@ def stain_distance(a: StainFit, b: StainFit) -> float:
     return float(np.sqrt(np.mean(np.sum((_colors(a) - _colors(b)) ** 2, axis=1))))
 
 
-def between_slides(fits: Sequence[StainFit]) -> float | None:
+def mean_stain_distance(fits: Sequence[StainFit]) -> float | None:
     """Mean distance between any two slides, of 2,000 evenly taken where there are more; None for fewer than two."""
     if len(fits) < 2:
         return None
