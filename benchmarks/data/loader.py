@@ -33,7 +33,7 @@ from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.png import decode_png, encode_png
 from histosynth.store.store import Store, write_manifest
 from histosynth.training.data.dataset import PatchDataset
-from histosynth.training.data.feistel_permutation import shuffled
+from histosynth.training.data.feistel_permutation import permute_indices
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.launch import launch
 
@@ -123,7 +123,7 @@ def overhead(store: Store) -> dict[str, float]:
     read = time.process_time() - started
     started = time.process_time()
     for n in range(100):
-        shuffled(np.arange(64) + 64 * n, count=10**8, key=(0, n))
+        permute_indices(np.arange(64) + 64 * n, count=10**8, key=(0, n))
     drawn = (time.process_time() - started) / 6400
     found = {"footer_bytes": size / len(store), "footer_us": 1e6 * read / len(store), "order_us": 1e6 * drawn}
     return {name: round(value, 2) for name, value in found.items()}

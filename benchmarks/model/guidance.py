@@ -31,7 +31,7 @@ from histosynth.metrics.extractors import build_extractor
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
 from histosynth.metrics.statistics import Statistics
-from histosynth.sampling.generate import generate, trained_settings
+from histosynth.sampling.generate import generate, training_settings
 from histosynth.store.store import Store
 
 GUIDANCE = (1.0, 2.0, 4.0)
@@ -59,7 +59,7 @@ def main() -> None:
         ceiling = measure_accuracy(classifier, sides["held_out"], rng=rng).balanced
         print(f"{per_label} patches a label; real held-out patches recognized: {ceiling.value:.2f}")
         right, found = {}, {}
-        settings = trained_settings(run).sample
+        settings = training_settings(run).sample
         for guidance in GUIDANCE:
             out = folder / f"samples-{guidance:g}"
             made_how = settings.model_copy(update={"guidance": guidance})

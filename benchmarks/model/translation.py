@@ -26,7 +26,7 @@ from phantom_model import add_options, run_and_store
 from skimage.metrics import structural_similarity
 
 from histosynth.metrics.morphology import Morphology, fit_pooled_stains, measure_images
-from histosynth.sampling.edit import How, translate
+from histosynth.sampling.edit import EditOptions, translate
 from histosynth.sampling.sources import Selection
 from histosynth.store.store import Store
 
@@ -83,7 +83,9 @@ def measure(given: argparse.Namespace, folder: Path) -> None:
     per_label, steps = (8, 4) if given.quick else (given.per_label, given.steps)
     run, path = run_and_store(given, folder)
     store, out = Store(path), folder / "edits"
-    translate(run, Selection(paths=[path], per_label=per_label), out=out, how=How(steps=steps, progress=False))
+    translate(
+        run, Selection(paths=[path], per_label=per_label), out=out, options=EditOptions(steps=steps, progress=False)
+    )
     edits = Store(out)
     at = {name: row for row, name in enumerate(store.column("patch_id"))}
     names, labels, origin = edits.column("patch_id"), edits.column("label"), edits.manifest["edits"]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from histosynth.sampling.edit import How, fill, interpolate, square, translate
+from histosynth.sampling.edit import EditOptions, central_square, inpaint, interpolate, translate
 from histosynth.sampling.edited_store import SHEET_NOTE
 from histosynth.sampling.sources import Selection
 from histosynth.store.contact_sheet import contact_sheet
@@ -21,7 +21,7 @@ from histosynth.store.png import synthetic_mark, with_texts
 from histosynth.store.store import Store
 
 OUT = Path(__file__).with_name("edits.png")
-HOW = How(steps=20, progress=False)
+OPTIONS = EditOptions(steps=20, progress=False)
 COLUMNS = 6
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     rows: dict[str, list[NDArray[np.uint8]]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         translated, between, filled = (Path(temporary) / name for name in ("translated", "between", "filled"))
-        translate(run, Selection(paths=[path], per_label=COLUMNS), out=translated, how=HOW)
+        translate(run, Selection(paths=[path], per_label=COLUMNS), out=translated, options=OPTIONS)
         manifest, made = Store(translated).manifest, pictures(translated)
         names = {k: [n for n, told in manifest["sources"].items() if told["label"] == k] for k in labels}
         for label in labels:
@@ -43,12 +43,12 @@ def main() -> None:
                     made_from = [made[f"{run.name}_{name}_to_{other}"] for name in names[label]]
                     rows[f"{label} translated into {other} (synthetic)"] = made_from
         ends = [names[label][0] for label in labels[::2]]
-        interpolate(run, Selection(paths=[path], patches=ends), out=between, frames=COLUMNS, how=HOW)
+        interpolate(run, Selection(paths=[path], patches=ends), out=between, frames=COLUMNS, options=OPTIONS)
         rows[f"From {labels[0]} to {labels[2]} (synthetic)"] = list(pictures(between).values())
-        fill(run, Selection(paths=[path], per_label=COLUMNS // 3), out=filled, how=HOW)
+        inpaint(run, Selection(paths=[path], per_label=COLUMNS // 3), out=filled, options=OPTIONS)
         told = Store(filled).manifest["edits"]
         before = [real[edit["from"][0]] for edit in told.values()][:COLUMNS]
-        hole = square(before[0].shape[0], share=0.5)[..., None]
+        hole = central_square(before[0].shape[0], share=0.5)[..., None]
         rows["A hole in phantom patches of held-out patients"] = [np.where(hole, 255, image) for image in before]
         rows["The hole filled (synthetic inside)"] = [pictures(filled)[name] for name in told][:COLUMNS]
         rows["What was there"] = before

@@ -15,7 +15,7 @@ from PIL import Image
 
 from histosynth.cli import histosynth
 from histosynth.errors import HistosynthError
-from histosynth.sampling.edit import How, fill, interpolate, read_mask, square, translate
+from histosynth.sampling.edit import EditOptions, central_square, inpaint, interpolate, read_mask, translate
 from histosynth.sampling.sources import Selection
 from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.png import is_synthetic
@@ -23,7 +23,7 @@ from histosynth.store.store import Store, write_manifest
 from histosynth.training.data.dataset import PatchDataset
 
 MakeRun = Callable[..., Path]
-QUICK = How(steps=4, device="cpu", progress=False)
+QUICK = EditOptions(steps=4, device="cpu", progress=False)
 
 
 @pytest.fixture
@@ -58,8 +58,8 @@ def everything(store: Path, **options: Any) -> Selection:
 def test_a_patch_translated_into_its_own_label_comes_back(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
     """To the rounding of its bytes or nearly: the way up and down is one curve. Another label changes it."""
     run, before = make_run(), images(store)
-    how = How(steps=60, device="cpu", progress=False)
-    translate(run, everything(store, patches=["S0_0_0"]), out=tmp_path / "out", to=["a", "b"], how=how)
+    options = EditOptions(steps=60, device="cpu", progress=False)
+    translate(run, everything(store, patches=["S0_0_0"]), out=tmp_path / "out", to=["a", "b"], options=options)
     found = images(tmp_path / "out")
     same, other = (np.abs(found[f"run_S0_0_0_to_{label}"].astype(int) - before["S0_0_0"]).max() for label in ("a", "b"))
     assert same <= 2
@@ -69,9 +69,9 @@ def test_a_patch_translated_into_its_own_label_comes_back(make_run: MakeRun, sto
 @pytest.mark.parametrize("process", ["edm", "ddpm"])
 def test_an_edit_depends_on_its_source_alone(make_run: MakeRun, store: Path, tmp_path: Path, process: str) -> None:
     run = make_run(process=process)
-    translate(run, everything(store), out=tmp_path / "all", how=QUICK)
-    one = How(steps=4, device="cpu", progress=False, batch=1)
-    translate(run, everything(store, patches=["S3_0_0"]), out=tmp_path / "one", how=one)
+    translate(run, everything(store), out=tmp_path / "all", options=QUICK)
+    one = EditOptions(steps=4, device="cpu", progress=False, batch=1)
+    translate(run, everything(store, patches=["S3_0_0"]), out=tmp_path / "one", options=one)
     found = images(tmp_path / "one")
     assert sorted(found) == ["run_S3_0_0_to_a", "run_S3_0_0_to_c"]
     for name, image in images(tmp_path / "all").items():
@@ -82,7 +82,7 @@ def test_an_edit_depends_on_its_source_alone(make_run: MakeRun, store: Path, tmp
 def test_the_store_says_that_it_is_synthetic_and_whose_patches_they_were(
     make_run: MakeRun, store: Path, tmp_path: Path
 ) -> None:
-    result = translate(make_run(), everything(store), out=tmp_path / "out", how=QUICK)
+    result = translate(make_run(), everything(store), out=tmp_path / "out", options=QUICK)
     opened = Store(tmp_path / "out")
     assert (result.images, result.made, len(opened)) == (12, 12, 12)
     assert set(opened.column("source")) == {"run"}
@@ -103,24 +103,24 @@ def test_the_store_says_that_it_is_synthetic_and_whose_patches_they_were(
 
 
 def test_edits_of_held_out_patients_stay_out_of_training(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
-    translate(make_run(), everything(store), out=tmp_path / "out", how=QUICK)
+    translate(make_run(), everything(store), out=tmp_path / "out", options=QUICK)
     opened = Store(tmp_path / "out")
     seen = [opened.column("patch_id")[row] for row in PatchDataset(opened, split="train").rows]
     assert {name.split("_")[1] for name in seen} == {"S0", "S2", "S4"}
-    interpolate(make_run(), everything(store, patches=["S0_0_0", "S1_0_0"]), out=tmp_path / "between", how=QUICK)
+    interpolate(make_run(), everything(store, patches=["S0_0_0", "S1_0_0"]), out=tmp_path / "between", options=QUICK)
     assert set(Store(tmp_path / "between").column("split")) == {"held_out"}
 
 
 def test_by_default_held_out_patches_are_drawn(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
-    translate(make_run(), Selection(paths=[store], per_label=5), out=tmp_path / "out", to=["a"], how=QUICK)
+    translate(make_run(), Selection(paths=[store], per_label=5), out=tmp_path / "out", to=["a"], options=QUICK)
     assert sorted(images(tmp_path / "out")) == [f"run_S{i}_0_0_to_a" for i in (1, 3, 5)]
 
 
 def test_interpolation_ends_at_the_two_patches(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
     before = images(store)
-    how = How(steps=60, device="cpu", progress=False)
+    options = EditOptions(steps=60, device="cpu", progress=False)
     named = everything(store, patches=["S2_0_0", "S5_0_0"])
-    interpolate(make_run(), named, out=tmp_path / "out", frames=4, how=how)
+    interpolate(make_run(), named, out=tmp_path / "out", frames=4, options=options)
     opened = Store(tmp_path / "out")
     frames = opened.images(range(4)).astype(int)
     assert opened.column("label") == ["b", None, None, "c"]
@@ -131,9 +131,9 @@ def test_interpolation_ends_at_the_two_patches(make_run: MakeRun, store: Path, t
 
 
 def test_filling_keeps_the_known_bytes_and_depends_on_the_seed(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
-    run, before, hole = make_run(), images(store), square(16, share=0.5)
+    run, before, hole = make_run(), images(store), central_square(16, share=0.5)
     for name, seed, variants in (("two", 0, 2), ("second", 1, 1)):
-        fill(run, everything(store), out=tmp_path / name, variants=variants, seed=seed, repeats=2, how=QUICK)
+        inpaint(run, everything(store), out=tmp_path / name, variants=variants, seed=seed, repeats=2, options=QUICK)
     two, second = images(tmp_path / "two"), images(tmp_path / "second")
     for source, image in before.items():
         first, other = (two[f"run_{source}_filled_{seed}"] for seed in (0, 1))
@@ -150,7 +150,9 @@ def test_every_byte_of_a_known_pixel_survives(make_run: MakeRun, tmp_path: Path)
     Image.fromarray(np.pad(np.full((1, 1), 255, np.uint8), ((0, 15), (0, 15)))).save(tmp_path / "mask.png")
     mask = read_mask(tmp_path / "mask.png")
     assert mask.sum() == 1
-    fill(make_run(), Selection(paths=[tmp_path / "ramp.png"]), out=tmp_path / "out", hole=mask, repeats=1, how=QUICK)
+    inpaint(
+        make_run(), Selection(paths=[tmp_path / "ramp.png"]), out=tmp_path / "out", hole=mask, repeats=1, options=QUICK
+    )
     found = images(tmp_path / "out")["run_ramp_filled_0"]
     assert np.array_equal(found[~mask], np.asarray(Image.open(tmp_path / "ramp.png"))[~mask])
     assert Store(tmp_path / "out").column("label") == [None]
@@ -161,13 +163,13 @@ def test_asked_again_nothing_is_made_and_an_interrupted_store_is_finished(
 ) -> None:
     monkeypatch.setattr("histosynth.sampling.edited_store._BLOCK", 5)
     run, out = make_run(), tmp_path / "out"
-    translate(run, everything(store), out=out, how=QUICK)
+    translate(run, everything(store), out=out, options=QUICK)
     whole = {path.name: path.read_bytes() for path in out.iterdir()}
     assert len(whole) == 3 + 2
-    assert translate(run, everything(store), out=out, how=QUICK).made == 0
+    assert translate(run, everything(store), out=out, options=QUICK).made == 0
     (out / "manifest.json").unlink()
     min(out.glob("*.parquet")).unlink()
-    assert translate(run, everything(store), out=out, how=QUICK).made == 5
+    assert translate(run, everything(store), out=out, options=QUICK).made == 5
     assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
 
 
@@ -176,14 +178,17 @@ def test_mistakes_are_one_line_and_leave_nothing(make_run: MakeRun, store: Path,
     Image.new("RGB", (16, 12)).save(tmp_path / "flat.png")
     flat = Selection(paths=[tmp_path / "flat.png"])
     for call, message in (
-        (lambda: translate(run, everything(store), out=out, to=["d"], how=QUICK), "knows no label 'd'"),
+        (lambda: translate(run, everything(store), out=out, to=["d"], options=QUICK), "knows no label 'd'"),
         (lambda: translate(run, everything(store, patches=["S0_0_1"]), out=out), r"no patch 'S0_0_1' .*did you mean"),
         (lambda: translate(run, flat, out=out), "'flat' is 16 x 12 px; this model draws 16 x 16"),
         (lambda: translate(run, everything(store), out=out, to=["a", "a"]), "two results would be called"),
-        (lambda: translate(run, everything(store), out=out, how=How(steps=41)), "41 steps asked of a schedule with 40"),
+        (
+            lambda: translate(run, everything(store), out=out, options=EditOptions(steps=41)),
+            "41 steps asked of a schedule with 40",
+        ),
         (lambda: interpolate(run, everything(store), out=out), "not among 6; name two"),
-        (lambda: fill(run, everything(store), out=out, hole=np.ones((8, 8), bool)), "the mask is 8 x 8 px"),
-        (lambda: fill(run, everything(store), out=out, hole=np.zeros((16, 16), bool)), "leaves nothing to draw"),
+        (lambda: inpaint(run, everything(store), out=out, hole=np.ones((8, 8), bool)), "the mask is 8 x 8 px"),
+        (lambda: inpaint(run, everything(store), out=out, hole=np.zeros((16, 16), bool)), "leaves nothing to draw"),
         (lambda: translate(run, Selection(paths=[store], label="z"), out=out), "knows no label 'z'"),
     ):
         with pytest.raises(HistosynthError, match=message):
@@ -193,23 +198,23 @@ def test_mistakes_are_one_line_and_leave_nothing(make_run: MakeRun, store: Path,
 
 def test_other_edits_are_refused(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
     run, out = make_run(), tmp_path / "out"
-    translate(run, everything(store), out=out, to=["a"], how=QUICK)
+    translate(run, everything(store), out=out, to=["a"], options=QUICK)
     with pytest.raises(HistosynthError, match=r"depth = 1\.0, not 0\.5"):
-        translate(run, everything(store), out=out, to=["a"], depth=0.5, how=QUICK)
+        translate(run, everything(store), out=out, to=["a"], depth=0.5, options=QUICK)
     with pytest.raises(HistosynthError, match="holds other edits"):
-        translate(run, everything(store), out=out, to=["b"], how=QUICK)
+        translate(run, everything(store), out=out, to=["b"], options=QUICK)
     with pytest.raises(HistosynthError, match="edit = translate, not inpaint"):
-        fill(run, everything(store), out=out, how=QUICK)
+        inpaint(run, everything(store), out=out, options=QUICK)
     (out / "manifest.json").unlink()
     with pytest.raises(HistosynthError, match="unfinished samples of another model or other settings"):
-        fill(run, everything(store), out=out, how=QUICK)
+        inpaint(run, everything(store), out=out, options=QUICK)
 
 
 def test_a_patch_at_another_scale_is_refused(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
     patch = Patch(patch_id="fine", image=np.zeros((16, 16, 3), np.uint8), source="real", label="a", mpp=0.5)
     write_part(part_path(store, "T"), [patch], fingerprint="x")
     with pytest.raises(HistosynthError, match=r"'fine' has 0\.5 um/px; this model draws at 1"):
-        translate(make_run(), everything(store, patches=["fine"]), out=tmp_path / "out", how=QUICK)
+        translate(make_run(), everything(store, patches=["fine"]), out=tmp_path / "out", options=QUICK)
 
 
 def test_the_verbs(make_run: MakeRun, store: Path, tmp_path: Path) -> None:

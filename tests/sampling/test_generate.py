@@ -13,7 +13,7 @@ from PIL import Image
 from histosynth.config import SampleSettings
 from histosynth.errors import HistosynthError
 from histosynth.rundir import exclusive_lock
-from histosynth.sampling.generate import SamplingResult, generate, trained_settings
+from histosynth.sampling.generate import SamplingResult, generate, training_settings
 from histosynth.store.store import Store
 
 MakeRun = Callable[..., Path]
@@ -151,7 +151,7 @@ def test_samples_of_other_making_are_refused(make_run: MakeRun, tmp_path: Path) 
 
 
 def test_defaults_are_those_of_the_training(make_run: MakeRun) -> None:
-    assert trained_settings(make_run()).sample.steps == 3
+    assert training_settings(make_run()).sample.steps == 3
 
 
 def test_manifest_tells_the_making(make_run: MakeRun, tmp_path: Path) -> None:

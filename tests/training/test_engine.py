@@ -13,13 +13,13 @@ from histosynth.cli import main
 from histosynth.config import Settings, load_settings
 from histosynth.errors import HistosynthError
 from histosynth.store.store import Store
-from histosynth.training.checkup import Checkup
 from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.launch import launch
 from histosynth.training.log import read_stats
 from histosynth.training.loop import train
 from histosynth.training.model_task import Images
+from histosynth.training.periodic_metric import PeriodicMetric
 
 MakeStore = Callable[..., Path]
 
@@ -160,17 +160,17 @@ def test_trackers_are_accelerates(make_store: MakeStore, tiny_settings: Settings
 
 def test_the_best_weights_by_a_checkup_are_kept(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
     """The second of three looks is the best, and a resumed run remembers it."""
-    store, run, figures = make_store(), tmp_path / "run", iter([3.0, 1.0, 2.0, 1.5])
+    store, run, distances = make_store(), tmp_path / "run", iter([3.0, 1.0, 2.0, 1.5])
     shown: list[dict[str, tuple[int, ...]]] = []
 
     def measure(images: Mapping[str, np.ndarray]) -> float:
         shown.append({name: group.shape for name, group in images.items()})
-        return next(figures)
+        return next(distances)
 
-    checkup = Checkup(name="frechet", every=32, per_label=40, measure=measure)
-    train(store, out=run, settings=tiny_settings, device="cpu", progress=False, checkups=[checkup])
+    metric = PeriodicMetric(name="frechet", every=32, per_label=40, measure=measure)
+    train(store, out=run, settings=tiny_settings, device="cpu", progress=False, metrics=[metric])
     longer = load_settings(tiny_settings, overrides=["train.images=128"])
-    train(store, out=run, settings=longer, device="cpu", progress=False, checkups=[checkup])
+    train(store, out=run, settings=longer, device="cpu", progress=False, metrics=[metric])
     assert shown == 4 * [{"dark": (40, 8, 8, 3), "light": (40, 8, 8, 3)}]
     assert [line["frechet"] for line in read_stats(run) if "frechet" in line] == [3.0, 1.0, 2.0, 1.5]
     assert [p.name for p in (run / "weights").glob("best-*")] == ["best-0000000064.safetensors"]

@@ -23,12 +23,12 @@ from histosynth.gan.losses import DiscriminatorLoss, discriminator_loss
 from histosynth.gan.progan import Generator
 from histosynth.store.store import Store
 from histosynth.training.checkpoint import find_weights, read_origin
-from histosynth.training.checkup import Checkup
 from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.gan_task import GanTask
 from histosynth.training.launch import launch
 from histosynth.training.log import read_stats
 from histosynth.training.loop import train
+from histosynth.training.periodic_metric import PeriodicMetric
 from histosynth.training.run import Run
 
 MakeStore = Callable[..., Path]
@@ -200,11 +200,11 @@ def test_it_learns_the_two_shades(make_store: MakeStore, tiny_settings: Settings
     more = ["train.images=2400", "gan.stable_images=600", "gan.fade_images=600", "gan.ema_halflife=300"]
     settings = load_settings(tiny_settings, overrides=[*more, "gan.width=16", "gan.lr=3e-3"])
     shown: list[dict[str, float]] = []
-    checkup = Checkup(
+    metric = PeriodicMetric(
         name="frechet", every=2400, per_label=40,
         measure=lambda made: shown.append({k: float(v.mean()) for k, v in made.items()}) or 0.0,  # type: ignore[func-returns-value]
     )  # fmt: skip
-    train(make_store(), out=tmp_path / "run", settings=settings, device="cpu", progress=False, checkups=[checkup])
+    train(make_store(), out=tmp_path / "run", settings=settings, device="cpu", progress=False, metrics=[metric])
     assert shown[-1]["dark"] == pytest.approx(60, abs=25)
     assert shown[-1]["light"] == pytest.approx(190, abs=25)
 

@@ -19,7 +19,7 @@ from histosynth.training import saving
 from histosynth.training.checkpoint import find_weights, load_state, newest_state, save_state
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.loop import train
-from histosynth.training.writer import Writer
+from histosynth.training.writer import BackgroundWriter
 
 MakeStore = Callable[..., Path]
 
@@ -203,7 +203,7 @@ def test_an_error_of_the_writer_is_not_lost() -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
-    writer = Writer()
+    writer = BackgroundWriter()
     writer.submit(fail, what="nothing")
     with pytest.raises(ZeroDivisionError):
         writer.submit(lambda: None, what="nothing")

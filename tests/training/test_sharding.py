@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from histosynth.config import Settings, load_settings
-from histosynth.training.sharding import gathered, load_optimizer, load_weights, whole
+from histosynth.training.sharding import full_copy, load_optimizer, load_weights, unsharded
 
 CODE = """
 import json
@@ -96,12 +96,12 @@ def test_plain_tensors_are_copied_and_loaded() -> None:
     optimizer = torch.optim.AdamW(linear.parameters())
     linear(torch.ones(1, 2)).sum().backward()
     optimizer.step()
-    kept = whole({"weights": linear.state_dict(), "optimizer": optimizer.state_dict()})
+    kept = full_copy({"weights": linear.state_dict(), "optimizer": optimizer.state_dict()})
     assert kept["weights"]["weight"].data_ptr() != linear.weight.data_ptr()
     other = nn.Linear(2, 2)
     second = torch.optim.AdamW(other.parameters())
     load_weights(other.state_dict(), kept["weights"])
     load_optimizer(second, kept["optimizer"])
-    with gathered(other):
+    with unsharded(other):
         assert torch.equal(other.weight, linear.weight)
     assert torch.equal(second.state[other.weight]["exp_avg"], optimizer.state[linear.weight]["exp_avg"])

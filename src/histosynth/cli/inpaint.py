@@ -64,15 +64,15 @@ def command(
       histosynth inpaint runs/lgg store --out edits/filled --variants 3
       histosynth inpaint runs/lgg patch.png --label IDHwt --mask mask.png --out edits/patch
     """  # fmt: skip
-    from histosynth.sampling.edit import How, fill, read_mask
+    from histosynth.sampling.edit import EditOptions, inpaint, read_mask
     from histosynth.sampling.sources import Selection
 
     selection = Selection(
         paths=paths, patches=patches, label=label, split=None if split == "all" else split, per_label=per_label,
         seed=seed,
     )  # fmt: skip
-    result = fill(
+    result = inpaint(
         run, selection, out=out, hole=read_mask(mask) if mask else hole, to=to, variants=variants, seed=seed,
-        repeats=repeats, how=How(steps=steps, guidance=guidance, device=device, progress=not quiet),
+        repeats=repeats, options=EditOptions(steps=steps, guidance=guidance, device=device, progress=not quiet),
     )  # fmt: skip
     show_edits(result, as_json=as_json)

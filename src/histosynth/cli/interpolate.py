@@ -35,9 +35,9 @@ def command(
       histosynth interpolate runs/lgg store --patch S1_10240_2048 --patch S7_512_768 --out edits/between
       histosynth interpolate runs/lgg a.png b.png --label IDHwt --out edits/images --frames 11
     """
-    from histosynth.sampling.edit import How, interpolate
+    from histosynth.sampling.edit import EditOptions, interpolate
     from histosynth.sampling.sources import Selection
 
     selection = Selection(paths=paths, patches=patches, label=label, split=None)
-    how = How(steps=steps, guidance=guidance, device=device, progress=not quiet)
-    show_edits(interpolate(run, selection, out=out, frames=frames, how=how), as_json=as_json)
+    options = EditOptions(steps=steps, guidance=guidance, device=device, progress=not quiet)
+    show_edits(interpolate(run, selection, out=out, frames=frames, options=options), as_json=as_json)

@@ -63,9 +63,9 @@ def command(
     given = {"sampler": sampler, "steps": steps, "eta": eta, "guidance": guidance, "classifier_scale": classifier_scale}
     options = [f"sample.{key}={value}" for key, value in given.items() if value is not None]
     options += [f"sample.classifier={json.dumps(str(classifier))}"] if classifier else []
-    from histosynth.sampling.generate import generate, trained_settings
+    from histosynth.sampling.generate import generate, training_settings
 
-    base = load_settings(config) if config else trained_settings(run)
+    base = load_settings(config) if config else training_settings(run)
     settings = load_settings(base, overrides=[*overrides, *options])
     result = generate(
         run, out=out, settings=settings.sample, per_label=per_label, seed=seed, labels=labels, device=device,

@@ -10,7 +10,7 @@ from histosynth.cli.options import device_option, json_option, print_result, qui
 from histosynth.config import Settings, load_settings
 
 if TYPE_CHECKING:
-    from histosynth.training.checkup import Checkup
+    from histosynth.training.periodic_metric import PeriodicMetric
 
 
 @click.command()
@@ -56,7 +56,7 @@ def command(
         settings=settings,
         device=device,
         progress=not quiet,
-        checkups=_checkups(store, settings, device),
+        metrics=_metrics(store, settings, device),
     )
     facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(result).items()}
     rate = f" at {result.images_per_second:.1f} a second" if result.images_per_second else ""
@@ -73,7 +73,7 @@ def command(
     print_result(facts, text, as_json=as_json)
 
 
-def _checkups(store: Path, settings: Settings, device: str | None) -> "list[Checkup]":
+def _metrics(store: Path, settings: Settings, device: str | None) -> "list[PeriodicMetric]":
     """The quick Fréchet distance, where it is asked for."""
     train = settings.train
     if not train.frechet_every or settings.model_role == "classifier":
@@ -81,7 +81,7 @@ def _checkups(store: Path, settings: Settings, device: str | None) -> "list[Chec
     from histosynth.metrics.extractors import build_extractor
     from histosynth.metrics.quick_frechet import quick_frechet
     from histosynth.store.store import Store
-    from histosynth.training.checkup import Checkup
+    from histosynth.training.periodic_metric import PeriodicMetric
 
     real = Store(store)
     weights = Path(settings.evaluate.weights) if settings.evaluate.weights else None
@@ -94,4 +94,4 @@ def _checkups(store: Path, settings: Settings, device: str | None) -> "list[Chec
         seed=train.seed,
     )
     per_label = -(-train.frechet_images // max(len(real.labels), 1))
-    return [Checkup(name="frechet", every=train.frechet_every, per_label=per_label, measure=measure)]
+    return [PeriodicMetric(name="frechet", every=train.frechet_every, per_label=per_label, measure=measure)]

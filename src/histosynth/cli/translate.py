@@ -49,12 +49,12 @@ def command(
       histosynth translate runs/lgg store --out edits/wt --to IDHwt --per-label 20
       histosynth translate runs/lgg patch.png --label IDHmut-codel --out edits/patch
     """  # fmt: skip
-    from histosynth.sampling.edit import How, translate
+    from histosynth.sampling.edit import EditOptions, translate
     from histosynth.sampling.sources import Selection
 
     selection = Selection(
         paths=paths, patches=patches, label=label, split=None if split == "all" else split, per_label=per_label,
         seed=seed,
     )  # fmt: skip
-    how = How(steps=steps, guidance=guidance, device=device, progress=not quiet)
-    show_edits(translate(run, selection, out=out, to=to, depth=depth, how=how), as_json=as_json)
+    options = EditOptions(steps=steps, guidance=guidance, device=device, progress=not quiet)
+    show_edits(translate(run, selection, out=out, to=to, depth=depth, options=options), as_json=as_json)

@@ -23,14 +23,14 @@ def command(run: Path, once: bool, every: float, as_json: bool) -> None:
       histosynth watch runs/lgg
       histosynth watch runs/lgg --once --json
     """
-    from histosynth.training.progress import as_text, run_progress
+    from histosynth.training.progress import progress_text, read_progress
 
     while True:
-        found = run_progress(run)
+        found = read_progress(run)
         facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(found).items()}
         if not (once or as_json):
             click.clear()
-        print_result(facts, as_text(found), as_json=as_json)
+        print_result(facts, progress_text(found), as_json=as_json)
         if once or found.status != "running":
             return
         time.sleep(every)

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from histosynth.diffusion import inpainting
 from histosynth.diffusion.guidance import guided_denoiser
-from histosynth.diffusion.inpainting import inpaint
 from histosynth.diffusion.interpolation import mix_denoisers, slerp
 from histosynth.diffusion.inversion import invert, regenerate
 from histosynth.diffusion.noise import SeededNoise
@@ -28,7 +28,7 @@ from histosynth.diffusion.samplers import Denoise
 from histosynth.diffusion.thresholding import no_clipping
 from histosynth.errors import HistosynthError
 from histosynth.rundir import locks_output
-from histosynth.sampling.edited_store import Edit, EditResult, draw_sheet, write_edits
+from histosynth.sampling.edited_store import Edit, EditResult, write_edit_sheet, write_edits
 from histosynth.sampling.fixed_batch import FixedBatch
 from histosynth.sampling.sources import Selection, read_sources
 from histosynth.slides.image import ImageReader
@@ -42,7 +42,7 @@ UNKNOWN = "no label"
 
 
 @dataclass(frozen=True, kw_only=True)
-class How:
+class EditOptions:
     """How a model is run.
 
     Attributes:
@@ -62,7 +62,13 @@ class How:
 
 @locks_output
 def translate(
-    source: Path, selection: Selection, *, out: Path, to: Sequence[str] = (), depth: float = 1.0, how: How = How()
+    source: Path,
+    selection: Selection,
+    *,
+    out: Path,
+    to: Sequence[str] = (),
+    depth: float = 1.0,
+    options: EditOptions = EditOptions(),
 ) -> EditResult:
     """Draw patches as they would look under other labels.
 
@@ -77,10 +83,10 @@ def translate(
     Raises:
         HistosynthError: see `read_sources` and `write_edits`; an unknown label; steps that the process does not have.
     """
-    model = _Model.load(source, how)
+    model = _Editor.load(source, options)
     patches = read_sources(selection, origin=model.origin)
     for name in to:
-        model.origin.number(name)
+        model.origin.label_index(name)
     edits = [
         Edit(
             patch_id=f"{model.origin.run}_{patch.patch_id}_to_{_safe(label)}",
@@ -91,20 +97,22 @@ def translate(
 
     def draw(some: Sequence[Edit]) -> Tensor:
         latent = model.inverted([edit.sources[0] for edit in some], depth=depth)
-        down = model.denoise([edit.label for edit in some], guidance=how.guidance)
-        return regenerate(down, model.schedule, latent=latent, steps=how.steps, depth=depth)
+        down = model.denoise([edit.label for edit in some], guidance=options.guidance)
+        return regenerate(down, model.schedule, latent=latent, steps=options.steps, depth=depth)
 
     return model.write(out, edits, draw=draw, kind="translate", before=_by_label(patches), extra={"depth": depth})
 
 
 @locks_output
-def interpolate(source: Path, selection: Selection, *, out: Path, frames: int = 7, how: How = How()) -> EditResult:
+def interpolate(
+    source: Path, selection: Selection, *, out: Path, frames: int = 7, options: EditOptions = EditOptions()
+) -> EditResult:
     """Draw `frames` patches from the first to the second of two, ends included (as the model gives them back).
 
     Raises:
         HistosynthError: see `translate`; not two patches.
     """
-    model = _Model.load(source, how)
+    model = _Editor.load(source, options)
     patches = read_sources(selection, origin=model.origin)
     if len(patches) != 2:
         raise HistosynthError(f"interpolation goes from one patch to another, not among {len(patches)}; name two")
@@ -124,15 +132,15 @@ def interpolate(source: Path, selection: Selection, *, out: Path, frames: int = 
         weight = torch.tensor([edit.weight for edit in some], dtype=torch.float64)
         first, second = ([edit.sources[k] for edit in some] for k in (0, 1))
         latent = slerp(model.inverted(first), model.inverted(second), weight=weight)
-        down = [model.denoise([p.label for p in ends], guidance=how.guidance) for ends in (first, second)]
+        down = [model.denoise([p.label for p in ends], guidance=options.guidance) for ends in (first, second)]
         denoise = mix_denoisers(*down, weight=weight.to(latent))
-        return regenerate(denoise, model.schedule, latent=latent, steps=how.steps)
+        return regenerate(denoise, model.schedule, latent=latent, steps=options.steps)
 
     return model.write(out, edits, draw=draw, kind="interpolate", before={group: patches}, extra={})
 
 
 @locks_output
-def fill(
+def inpaint(
     source: Path,
     selection: Selection,
     *,
@@ -142,7 +150,7 @@ def fill(
     variants: int = 1,
     seed: int = 0,
     repeats: int = 10,
-    how: How = How(),
+    options: EditOptions = EditOptions(),
 ) -> EditResult:
     """Draw part of patches anew.
 
@@ -160,16 +168,16 @@ def fill(
     Raises:
         HistosynthError: see `translate`; a hole of another size, or none.
     """
-    model = _Model.load(source, how)
+    model = _Editor.load(source, options)
     side = model.origin.image_px
-    mask = square(side, share=hole) if isinstance(hole, float) else hole
+    mask = central_square(side, share=hole) if isinstance(hole, float) else hole
     if mask.shape != (side, side):
         raise HistosynthError(f"the mask is {mask.shape[1]} x {mask.shape[0]} px, the patches {side} x {side}")
     if not mask.any():
         raise HistosynthError("the mask leaves nothing to draw; paint what is to be drawn anew white")
     patches = read_sources(selection, origin=model.origin)
     if to is not None:
-        model.origin.number(to)
+        model.origin.label_index(to)
     edits = [
         Edit(
             patch_id=f"{model.origin.run}_{patch.patch_id}_filled_{seed + i}",
@@ -182,17 +190,17 @@ def fill(
 
     def draw(some: Sequence[Edit]) -> Tensor:
         noise = SeededNoise([edit.seed for edit in some], image_px=side, device=model.device)
-        denoise = model.denoise([edit.label for edit in some], guidance=how.guidance)
+        denoise = model.denoise([edit.label for edit in some], guidance=options.guidance)
         image = model.images([edit.sources[0] for edit in some])
-        return inpaint(
-            denoise, model.schedule, image=image, known=known, steps=how.steps, draw=noise.draw, repeats=repeats
+        return inpainting.inpaint(
+            denoise, model.schedule, image=image, known=known, steps=options.steps, draw=noise.draw, repeats=repeats
         )
 
     extra = {"repeats": repeats, "mask_sha256": sha256(np.packbits(mask).tobytes()).hexdigest()}
     return model.write(out, edits, draw=draw, kind="inpaint", before=_by_label(patches), extra=extra)
 
 
-def square(side_px: int, *, share: float) -> NDArray[np.bool_]:
+def central_square(side_px: int, *, share: float) -> NDArray[np.bool_]:
     """A mask of that side, true in a square in the middle whose side is `share` of it."""
     mask = np.zeros((side_px, side_px), dtype=bool)
     size = round(share * side_px)
@@ -208,24 +216,26 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return np.asarray(image.mean(axis=2) > 127.5)
 
 
-class _Model:
+class _Editor:
     """A trained denoiser on its device, and what its weights say of themselves."""
 
-    def __init__(self, denoiser: FixedBatch, origin: Origin, *, weights: Path, how: How, device: torch.device) -> None:
-        self.denoiser, self.origin, self.weights, self.how, self.device = denoiser, origin, weights, how, device
+    def __init__(
+        self, denoiser: FixedBatch, origin: Origin, *, weights: Path, options: EditOptions, device: torch.device
+    ) -> None:
+        self.denoiser, self.origin, self.weights, self.options, self.device = denoiser, origin, weights, options, device
         self.schedule = denoiser.schedule
 
     @classmethod
-    def load(cls, source: Path, how: How) -> "_Model":
+    def load(cls, source: Path, options: EditOptions) -> "_Editor":
         weights = find_weights(source)
         denoiser, origin = load_denoiser(weights)
-        device = pick_device(how.device)
+        device = pick_device(options.device)
         try:
-            denoiser.schedule.times(how.steps)
+            denoiser.schedule.times(options.steps)
         except ValueError as error:
             raise HistosynthError(f"--steps: {error}") from error
         denoiser = FixedBatch(denoiser.to(device).to(memory_format=torch.channels_last), device=device)
-        return cls(denoiser, origin, weights=weights, how=how, device=device)
+        return cls(denoiser, origin, weights=weights, options=options, device=device)
 
     def number(self, label: str | None) -> int:
         """The number of a label; the null label's where it is none of the model's."""
@@ -245,7 +255,7 @@ class _Model:
         order = [list(unique).index(patch.patch_id) for patch in patches]
         up = self.denoise([patch.label for patch in unique.values()])
         image = self.images(list(unique.values()))
-        return invert(up, self.schedule, image=image, steps=self.how.steps, depth=depth)[order]
+        return invert(up, self.schedule, image=image, steps=self.options.steps, depth=depth)[order]
 
     def write(
         self,
@@ -257,12 +267,17 @@ class _Model:
         before: dict[str, list[Patch]],
         extra: dict[str, object],
     ) -> EditResult:
-        made_with = {"steps": self.how.steps, "guidance": self.how.guidance, "device": self.device.type, **extra}
+        made_with = {
+            "steps": self.options.steps,
+            "guidance": self.options.guidance,
+            "device": self.device.type,
+            **extra,
+        }
         made = write_edits(
             out, edits, draw=draw, kind=kind, origin=self.origin, weights=self.weights, made_with=made_with,
-            batch=self.how.batch, progress=self.how.progress,
+            batch=self.options.batch, progress=self.options.progress,
         )  # fmt: skip
-        return EditResult(store=out, sheet=draw_sheet(out, edits, before=before), images=len(edits), made=made)
+        return EditResult(store=out, sheet=write_edit_sheet(out, edits, before=before), images=len(edits), made=made)
 
 
 def _by_label(patches: Sequence[Patch]) -> dict[str, list[Patch]]:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
 from histosynth.rundir import versions
-from histosynth.sampling.made_with import claim, sha256_of
+from histosynth.sampling.made_with import prepare_store, sha256_of
 from histosynth.store.contact_sheet import save_contact_sheet
 from histosynth.store.part import Patch, part_fingerprint, part_path, write_part
 from histosynth.store.png import synthetic_mark
@@ -113,7 +113,7 @@ def write_edits(
         raise HistosynthError(f"two results would be called '{twice[0]}'; name every source and label once")
     made_with = {"edit": kind, **made_with, "run": origin.run, "weights_sha256": sha256_of(weights)}
     made_with["edits"] = _digest(edits)
-    claim(out, made_with)
+    prepare_store(out, made_with)
     made = 0
     with tqdm(total=len(edits), unit="img", desc=kind, disable=not progress) as bar:
         for start in range(0, len(edits), _BLOCK):
@@ -143,7 +143,7 @@ def write_edits(
     return made
 
 
-def draw_sheet(store: Path, edits: Sequence[Edit], *, before: Mapping[str, Sequence[Patch]]) -> Path:
+def write_edit_sheet(store: Path, edits: Sequence[Edit], *, before: Mapping[str, Sequence[Patch]]) -> Path:
     """Write the contact sheet: the sources of each group, then the rows of edits whose name begins with the group's."""
     opened = Store(store)
     at = {name: row for row, name in enumerate(opened.column("patch_id"))}

@@ -22,11 +22,11 @@ class FixedBatch(Denoiser):
     def __init__(self, denoiser: Denoiser, *, device: torch.device) -> None:
         super().__init__(denoiser.network, denoiser.schedule)
         self.denoiser = denoiser
-        self.group = group_of(device)
+        self.group = group_size(device)
 
     def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
         """See `Denoiser.predict`."""
-        found = [self.denoiser.predict(*trio) for trio in in_groups(self.group, x, t, label)]
+        found = [self.denoiser.predict(*trio) for trio in padded_groups(self.group, x, t, label)]
         clean = torch.cat([prediction.clean for prediction in found])[: len(x)]
         variances = [prediction.variance_fraction for prediction in found if prediction.variance_fraction is not None]
         return Prediction(clean, torch.cat(variances)[: len(x)] if variances else None)
@@ -37,19 +37,19 @@ class FixedBatchGuide:
 
     def __init__(self, guide: GuidingClassifier, *, device: torch.device) -> None:
         self.guide = guide
-        self.group = group_of(device)
+        self.group = group_size(device)
 
     def gradient(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         """See `GuidingClassifier.gradient`."""
-        return torch.cat([self.guide.gradient(*trio) for trio in in_groups(self.group, x, t, label)])[: len(x)]
+        return torch.cat([self.guide.gradient(*trio) for trio in padded_groups(self.group, x, t, label)])[: len(x)]
 
 
-def group_of(device: torch.device) -> int:
+def group_size(device: torch.device) -> int:
     """The one size of groups on a device."""
     return _GROUP.get(device.type, 8)
 
 
-def in_groups(size: int, *parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
+def padded_groups(size: int, *parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The parts cut alike into groups of `size`, the last one filled up with its last element."""
 
     def cut(part: Tensor) -> tuple[Tensor, ...]:

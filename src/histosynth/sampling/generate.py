@@ -15,15 +15,15 @@ from tqdm import tqdm
 
 from histosynth.config import SampleSettings, Settings
 from histosynth.rundir import versions
-from histosynth.sampling.drawing import Drawing, open_drawing
-from histosynth.sampling.made_with import claim, sha256_of
+from histosynth.sampling.generative_model import GenerativeModel, load_generative_model
+from histosynth.sampling.made_with import prepare_store, sha256_of
 from histosynth.store.contact_sheet import save_contact_sheet
 from histosynth.store.part import Patch, part_path, read_ids, read_part, write_part
 from histosynth.store.png import synthetic_mark
 from histosynth.store.store import Store, write_manifest
 from histosynth.training.checkpoint import Origin, find_weights, read_origin
 from histosynth.training.data.dataset import to_bytes
-from histosynth.training.launch import broadcast_from_main, launch, total, writing
+from histosynth.training.launch import broadcast_from_main, launch, main_process_lock, sum_over_processes
 
 _BLOCK = 256  # seeds a part
 _SHOWN = 12  # images a label on the contact sheet
@@ -50,7 +50,7 @@ class SamplingResult:
     evaluations: int
 
 
-def trained_settings(source: Path) -> Settings:
+def training_settings(source: Path) -> Settings:
     """The settings that a run (or weights file) was trained with: the defaults for sampling from it."""
     return read_origin(find_weights(source)).settings
 
@@ -90,17 +90,17 @@ def generate(
     accelerator = launch(device)
     weights = find_weights(source)
     torch_device = accelerator.device
-    drawing = open_drawing(weights, settings, device=torch_device)
-    origin = drawing.origin
-    wanted = sorted(set(labels) or origin.labels, key=origin.number)
+    model = load_generative_model(weights, settings, device=torch_device)
+    origin = model.origin
+    wanted = sorted(set(labels) or origin.labels, key=origin.label_index)
     facts = {"run": origin.run, "images_seen": origin.images, "data_hash": origin.data_hash}
     facts |= {"weights_sha256": sha256_of(weights), "device": torch_device.type}
-    made_with = drawing.made_with(facts) | {"marked": mark}
-    marks = _marks(made_with, drawing.words) if mark else None
-    maker = _Maker(drawing, torch_device, marks, settings.batch)
-    with writing(accelerator, out):
+    made_with = model.made_with(facts) | {"marked": mark}
+    marks = _marks(made_with, model.words) if mark else None
+    maker = _PatchGenerator(model, torch_device, marks, settings.batch)
+    with main_process_lock(accelerator, out):
         if accelerator.is_main_process:
-            claim(out, made_with)
+            prepare_store(out, made_with)
         accelerator.wait_for_everyone()
         seeds = range(seed, seed + per_label * len(origin.labels))
         blocks = range(seed // _BLOCK + accelerator.process_index, -(-seeds.stop // _BLOCK), accelerator.num_processes)
@@ -121,11 +121,13 @@ def generate(
                     patches = old | dict(zip(missing, maker.make(missing, bar=bar), strict=True))
                     write_part(path, [patches[s] for s in sorted(patches)], fingerprint=str(made_with))
                 made += len(missing)
-        made = int(total(accelerator, torch.tensor([made], device=torch_device)).item())  # waits for every process
+        made = int(
+            sum_over_processes(accelerator, torch.tensor([made], device=torch_device)).item()
+        )  # waits for every process
         sheet = out / "contact_sheet.png"
         if accelerator.is_main_process:
             told = {"synthetic": True, "source": origin.run, "weights": str(weights), "made_with": made_with}
-            told |= {"evaluations": drawing.evaluations, "train_split": origin.settings.train.split}
+            told |= {"evaluations": model.evaluations, "train_split": origin.settings.train.split}
             write_manifest(out, {**told, "versions": versions()})
             store = Store(out)
             groups = {f"{name} (synthetic)": store.images(store.select(label=name)[:_SHOWN]) for name in store.labels}
@@ -133,16 +135,14 @@ def generate(
         images, names = broadcast_from_main(
             accelerator, (len(store), store.labels) if accelerator.is_main_process else None
         )
-    return SamplingResult(
-        store=out, sheet=sheet, images=images, made=made, labels=names, evaluations=drawing.evaluations
-    )
+    return SamplingResult(store=out, sheet=sheet, images=images, made=made, labels=names, evaluations=model.evaluations)
 
 
 @dataclass(frozen=True)
-class _Maker:
+class _PatchGenerator:
     """Makes images of seeds."""
 
-    drawing: Drawing
+    model: GenerativeModel
     device: torch.device
     marks: dict[str, str] | None
     batch: int
@@ -150,11 +150,11 @@ class _Maker:
     @torch.inference_mode()
     def make(self, seeds: Sequence[int], *, bar: "tqdm[Never]") -> Iterator[Patch]:
         """The patches of these seeds, batch by batch."""
-        origin, size = self.drawing.origin, self.batch
+        origin, size = self.model.origin, self.batch
         for i in range(0, len(seeds), size):
             batch = seeds[i : i + size]
             label = torch.tensor([s % len(origin.labels) for s in batch], device=self.device)
-            x = self.drawing.images(batch, label)
+            x = self.model.images(batch, label)
             for s, image in zip(batch, to_bytes(x), strict=True):
                 name = origin.labels[s % len(origin.labels)]
                 texts = None if self.marks is None else {**self.marks, "Label": name, "Seed": str(s)}

@@ -18,7 +18,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def claim(out: Path, made_with: MadeWith) -> None:
+def prepare_store(out: Path, made_with: MadeWith) -> None:
     """Make the directory, or see that what is in it was made the same way.
 
     Raises:

@@ -44,7 +44,7 @@ def read_sources(selection: Selection, *, origin: Origin) -> list[Patch]:
         HistosynthError: no such patch, none at all, or one that is not of the model's size and scale.
     """
     if selection.label is not None:
-        origin.number(selection.label)
+        origin.label_index(selection.label)
     found = [_read_image(path, selection) for path in selection.paths if path.is_file()]
     stores = [Store(path) for path in selection.paths if not path.is_file()]
     if selection.patches:

@@ -89,7 +89,7 @@ class Origin:
     images: int
     data_hash: str
 
-    def number(self, label: str) -> int:
+    def label_index(self, label: str) -> int:
         """The number of a label.
 
         Raises:
@@ -151,7 +151,7 @@ def read_origin(path: Path) -> Origin:
     )
 
 
-_IN_WORDS = {
+_OTHER_KINDS = {
     "classifier": "a classifier, which makes no images; give it to `sample --classifier`",
     "generator": "a progan, which draws new patches and edits none; give a run of a diffusion model",
 }
@@ -165,7 +165,7 @@ def load_denoiser(path: Path) -> tuple[Denoiser, Origin]:
     """
     origin = read_origin(path)
     if origin.settings.model_role != "denoiser":
-        raise HistosynthError(f"{path} holds {_IN_WORDS[origin.settings.model_role]}")
+        raise HistosynthError(f"{path} holds {_OTHER_KINDS[origin.settings.model_role]}")
     denoiser = build_denoiser(
         origin.settings.model, origin.settings.diffusion, image_px=origin.image_px, labels=len(origin.labels)
     )

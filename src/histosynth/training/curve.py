@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from histosynth.rundir import atomic_write
 
 
-def save_curve(path: Path, stats: list[dict[str, Any]]) -> None:
+def save_loss_curve(path: Path, stats: list[dict[str, Any]]) -> None:
     """Draw loss and learning rate over images seen, from the lines of `stats.jsonl`, as a PNG.
 
     The scale is logarithmic where the loss can be: that of a critic goes below zero.

@@ -14,8 +14,8 @@ from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.pipeline import SamplingPipeline
 from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.model_task import Images, ModelTask
-from histosynth.training.sharding import gathered
-from histosynth.training.task import AT_ONCE
+from histosynth.training.sharding import unsharded
+from histosynth.training.task import PREVIEW_BATCH
 
 
 class DiffusionTask(ModelTask):
@@ -39,8 +39,8 @@ class DiffusionTask(ModelTask):
         """See `ModelTask.draw_times`."""
         return self.denoiser.draw_times(count, generator=generator)
 
-    def shown_label(self, label: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
-        """See `ModelTask.shown_label`; some labels become the null label."""
+    def training_label(self, label: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
+        """See `ModelTask.training_label`; some labels become the null label."""
         drawn = torch.cat([torch.rand(1, generator=generator) for generator in generators])
         return label.masked_fill(drawn < self.settings.train.label_drop, self.denoiser.null_label)
 
@@ -56,11 +56,11 @@ class DiffusionTask(ModelTask):
         self.denoiser.load_state_dict(self.emas[0].weights)
         self.denoiser.eval()
         found = []
-        for start in range(0, per_label * len(labels), AT_ONCE):
-            seeds = range(start, min(start + AT_ONCE, per_label * len(labels)))
+        for start in range(0, per_label * len(labels), PREVIEW_BATCH):
+            seeds = range(start, min(start + PREVIEW_BATCH, per_label * len(labels)))
             noise = SeededNoise(seeds, image_px=self.data.image_px, device=self.device)
             label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
-            with self.accelerator.autocast(), gathered(self.module):
+            with self.accelerator.autocast(), unsharded(self.module):
                 found.append(to_bytes(self.pipeline.images(self.denoiser, label, noise=noise)))
         self.denoiser.load_state_dict(current)
         images = np.concatenate(found)

@@ -31,9 +31,9 @@ from histosynth.gan.losses import discriminator_loss, generator_loss
 from histosynth.gan.progan import seeded_latents
 from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.ema import EMA
-from histosynth.training.launch import total
-from histosynth.training.sharding import load_optimizer, load_weights, whole
-from histosynth.training.task import AT_ONCE, Task
+from histosynth.training.launch import sum_over_processes
+from histosynth.training.sharding import full_copy, load_optimizer, load_weights
+from histosynth.training.task import PREVIEW_BATCH, Task
 
 _COLLAPSED = 0.25  # of the distances between real images of the label: runs that went well kept above 0.36
 
@@ -65,7 +65,7 @@ class GanTask(Task):
 
     def __init__(self, data: PatchDataset, *, settings: Settings, accelerator: Accelerator) -> None:
         super().__init__(data, settings=settings, accelerator=accelerator)
-        _refuse_what_it_lacks(accelerator)
+        _check_supported(accelerator)
         gan, train = settings.gan, settings.train
         self.microbatch = min(train.microbatch or self.share, self.share)
         for name, images in (("train.batch", self.share), ("train.microbatch", self.microbatch)):
@@ -102,7 +102,7 @@ class GanTask(Task):
 
     def learning_rate(self, seen: int) -> float:
         """The learning rate after `seen` images."""
-        return self.settings.gan.lr * self.decay(seen)
+        return self.settings.gan.lr * self.lr_factor(seen)
 
     def step(self, seen: int) -> dict[str, float]:
         """See `Task.step`; `docs/how-to/progan.md` says what is logged."""
@@ -112,14 +112,16 @@ class GanTask(Task):
                 optimizer.state.clear()
         images = self._draw(seen)
         lr = self.learning_rate(seen)
-        about_d = self._update("discriminator", images, self._discriminate, growth, seen=seen, lr=lr)
+        about_d = self._update("discriminator", images, self._discriminator_losses, growth, seen=seen, lr=lr)
         self.discriminator.requires_grad_(False)
-        about_g = self._update("generator", images, self._generate, growth, seen=seen, lr=lr)
+        about_g = self._update("generator", images, self._generator_losses, growth, seen=seen, lr=lr)
         self.discriminator.requires_grad_(True)
         self.emas[0].update(self.generator, images=seen + batch, batch=batch)
         self.seen = seen + batch
         of_labels = range(len(self.data.labels))
-        self._watch(**{side: np.array([about_d.pop(f"{side} {i}") for i in of_labels]) for side in ("fake", "real")})
+        self._warn_on_collapse(
+            **{side: np.array([about_d.pop(f"{side} {i}") for i in of_labels]) for side in ("fake", "real")}
+        )
         return {
             **{name: value / batch for name, value in about_d.items() if name != "grad_norm"},
             "grad_norm": about_d["grad_norm"],
@@ -134,11 +136,11 @@ class GanTask(Task):
 
     def _draw(self, seen: int) -> Images:
         """This process's share of the batch, on the device."""
-        x, label, generators = self.drawn(seen)
+        x, label, generators = self.load_share(seen)
         size = self.settings.gan.latent
         z = torch.stack([torch.randn(2, size, generator=generator) for generator in generators])
         mix = torch.cat([torch.rand(1, generator=generator) for generator in generators])
-        x = real_images_at(self.shown(x, generators).to(self.device), self.growth(seen))
+        x = real_images_at(self.augment(x, generators).to(self.device), self.growth(seen))
         x = x.contiguous(memory_format=torch.channels_last)
         return Images(x, *(part.to(self.device) for part in (label, z[:, 0], z[:, 1], mix)))
 
@@ -170,24 +172,25 @@ class GanTask(Task):
                     f"{self.microbatch}, to a multiple of {STDDEV_GROUP}"
                 ) from error
             found.append({key: value.detach() for key, value in values.items()})
-        sums = total(
+        sums = sum_over_processes(
             self.accelerator, torch.stack([torch.stack([part[key].sum() for part in found]).sum() for key in found[0]])
         )
         told = dict(zip(found[0], sums.tolist(), strict=True))
         gradients = [weight.grad for weight in self.networks[name].parameters() if weight.grad is not None]
-        self._exchange(gradients)
+        self._sum_gradients(gradients)
         told["grad_norm"] = float(torch.nn.utils.get_total_norm(gradients))
         if not math.isfinite(told["loss"]) or not math.isfinite(told["grad_norm"]):
             each = torch.cat([part["loss"] for part in found])
             raise HistosynthError(
-                f"{name}: " + self.diverged(seen, loss=told["loss"] / batch, gradient=told["grad_norm"], losses=each)
+                f"{name}: "
+                + self.divergence_message(seen, loss=told["loss"] / batch, gradient=told["grad_norm"], losses=each)
             )
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.step()
         return told
 
-    def _discriminate(self, images: Images, growth: Growth) -> dict[str, Tensor]:
+    def _discriminator_losses(self, images: Images, growth: Growth) -> dict[str, Tensor]:
         """The discriminator's loss, and what else to log, of each image."""
         with torch.no_grad():
             fake = self.generator(images.z_discriminator, images.label, growth=growth)
@@ -205,22 +208,22 @@ class GanTask(Task):
         }
         return {**found._asdict(), **apart}
 
-    def _generate(self, images: Images, growth: Growth) -> dict[str, Tensor]:
+    def _generator_losses(self, images: Images, growth: Growth) -> dict[str, Tensor]:
         """The generator's loss of each image."""
         fake = self.generator(images.z_generator, images.label, growth=growth)
         return {"loss": generator_loss(self.discriminator(fake, images.label, growth=growth), gan=self.settings.gan)}
 
-    def _exchange(self, gradients: list[Tensor]) -> None:
+    def _sum_gradients(self, gradients: list[Tensor]) -> None:
         """Sum gradients over the processes; all have the same ones, as the growth is the same."""
         if self.accelerator.num_processes == 1:
             return
-        summed = total(self.accelerator, torch.cat([gradient.flatten() for gradient in gradients]))
+        summed = sum_over_processes(self.accelerator, torch.cat([gradient.flatten() for gradient in gradients]))
         for gradient, part in zip(
             gradients, torch.split(summed, [gradient.numel() for gradient in gradients]), strict=True
         ):
             gradient.copy_(part.view_as(gradient))
 
-    def _watch(self, *, fake: NDArray[np.float64], real: NDArray[np.float64]) -> None:
+    def _warn_on_collapse(self, *, fake: NDArray[np.float64], real: NDArray[np.float64]) -> None:
         """Warn where the diversity of the fakes of a label falls below a share of that of its reals."""
         before = self.diversity.ratios
         self.diversity.update(fake=fake, real=real, batch=self.settings.train.batch)
@@ -236,8 +239,8 @@ class GanTask(Task):
     def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
         """See `Task.preview`."""
         labels, growth, found = self.data.labels, self.growth(self.seen), []
-        for start in range(0, per_label * len(labels), AT_ONCE):
-            seeds = range(start, min(start + AT_ONCE, per_label * len(labels)))
+        for start in range(0, per_label * len(labels), PREVIEW_BATCH):
+            seeds = range(start, min(start + PREVIEW_BATCH, per_label * len(labels)))
             z = seeded_latents(seeds, size=self.settings.gan.latent).to(self.device)
             label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
             x = functional_call(self.generator, self.emas[0].weights, (z, label), {"growth": growth})
@@ -248,9 +251,9 @@ class GanTask(Task):
     def state(self) -> dict[str, Any]:
         """See `Task.state`."""
         return {
-            "model": whole(self.model.state_dict()),
-            "emas": [whole(ema.weights) for ema in self.emas],
-            "optimizers": {name: whole(optimizer.state_dict()) for name, optimizer in self.optimizers.items()},
+            "model": full_copy(self.model.state_dict()),
+            "emas": [full_copy(ema.weights) for ema in self.emas],
+            "optimizers": {name: full_copy(optimizer.state_dict()) for name, optimizer in self.optimizers.items()},
             "diversity": self.diversity.state(),
             "seen": self.seen,
         }
@@ -265,7 +268,7 @@ class GanTask(Task):
         self.seen = state["seen"]
 
 
-def _refuse_what_it_lacks(accelerator: Accelerator) -> None:
+def _check_supported(accelerator: Accelerator) -> None:
     if accelerator.distributed_type == DistributedType.FSDP:
         raise HistosynthError("a progan does not train under FSDP; launch it without, one process a GPU")
     if accelerator.scaler is not None:

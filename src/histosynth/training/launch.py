@@ -23,7 +23,7 @@ from histosynth.rundir import exclusive_lock
 from histosynth.training.device import has_native_bf16, pick_device
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-_PATIENCE = timedelta(days=1)  # that a process waits for another, which may be measuring or writing
+_TIMEOUT = timedelta(days=1)  # that a process waits for another, which may be measuring or writing
 
 
 def launch(
@@ -41,7 +41,7 @@ def launch(
         HistosynthError: no such device, fewer GPUs than processes, a precision that the device has not.
     """
     many = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    chosen = pick_device(_own_gpu(device) if many else device)
+    chosen = pick_device(_device_of_rank(device) if many else device)
     if precision == "fp16" and chosen.type == "cpu":
         raise HistosynthError("train.precision = fp16 needs a GPU; on a CPU take fp32 or bf16")
     if precision == "auto":
@@ -56,17 +56,17 @@ def launch(
         mixed_precision="no" if precision == "fp32" else precision,
         log_with=list(trackers) or None,
         project_dir=directory,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)] if many else None,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)] if many else None,
     )
     if accelerator.distributed_type == DistributedType.FSDP and not accelerator.is_fsdp2:
         raise HistosynthError("FSDP of version 1 is not supported; set `fsdp_version: 2` by `accelerate config`")
     if many:
-        atexit.unregister(_leave)
-        atexit.register(_leave)
+        atexit.unregister(_destroy_process_group)
+        atexit.register(_destroy_process_group)
     return accelerator
 
 
-def _own_gpu(device: str | None) -> str | None:
+def _device_of_rank(device: str | None) -> str | None:
     """The device of this process among many."""
     if device not in (None, "cuda", "cpu"):
         raise HistosynthError(f"--device {device}: under a launcher each process takes its own; leave --device out")
@@ -78,17 +78,17 @@ def _own_gpu(device: str | None) -> str | None:
     return f"cuda:{rank}"
 
 
-def _leave() -> None:
+def _destroy_process_group() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
 
-def writing(accelerator: Accelerator, directory: Path) -> AbstractContextManager[None]:
+def main_process_lock(accelerator: Accelerator, directory: Path) -> AbstractContextManager[None]:
     """Lock a directory (`exclusive_lock`): the main process does it for all."""
     return exclusive_lock(directory) if accelerator.is_main_process else nullcontext()
 
 
-def total(accelerator: Accelerator, values: Tensor) -> Tensor:
+def sum_over_processes(accelerator: Accelerator, values: Tensor) -> Tensor:
     """Sums over all processes."""
     return cast(Tensor, accelerator.reduce(values, reduction="sum"))
 

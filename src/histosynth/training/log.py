@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.rundir import write_text
-from histosynth.training.writer import dispensable
+from histosynth.training.writer import warn_if_unwritten
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -40,14 +40,14 @@ class Log:
 
     def write(self, images: int, values: dict[str, float]) -> None:
         """Log `values` after `images` images."""
-        with dispensable("a line of the log"):
+        with warn_if_unwritten("a line of the log"):
             self._file.write(json.dumps({"images": images, **values}) + "\n")
             self._file.flush()
             self._accelerator.log(values, step=images)
 
     def close(self) -> None:
         """Write what is left."""
-        with dispensable("the end of the log"):
+        with warn_if_unwritten("the end of the log"):
             self._file.close()
             for tracker in self._accelerator.trackers:
                 tracker.finish()

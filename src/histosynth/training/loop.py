@@ -15,18 +15,18 @@ from histosynth.store.contact_sheet import save_contact_sheet
 from histosynth.store.png import synthetic_mark
 from histosynth.store.store import Store
 from histosynth.training.checkpoint import load_state, newest_state
-from histosynth.training.checkup import Checkup
 from histosynth.training.classifier_task import ClassifierTask
 from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.gan_task import GanTask
-from histosynth.training.launch import broadcast_from_main, launch, writing
+from histosynth.training.launch import broadcast_from_main, launch, main_process_lock
 from histosynth.training.log import Log, check_trackers, read_stats
+from histosynth.training.periodic_metric import PeriodicMetric
 from histosynth.training.run import Run
 from histosynth.training.saving import Saver
-from histosynth.training.stopping import Stop
+from histosynth.training.stopping import StopCondition
 from histosynth.training.task import Task
-from histosynth.training.writer import Writer, dispensable
+from histosynth.training.writer import BackgroundWriter, warn_if_unwritten
 
 _LOG_LINES = 500  # about so many lines of stats.jsonl a run, however long it is
 
@@ -71,7 +71,7 @@ def train(
     settings: Settings,
     device: str | None = None,
     progress: bool = True,
-    checkups: Sequence[Checkup] = (),
+    metrics: Sequence[PeriodicMetric] = (),
 ) -> TrainingResult:
     """Train a genotype-conditional denoiser, GAN or classifier on the patches of a store, or go on with it.
 
@@ -83,7 +83,7 @@ def train(
         settings: sections `model`, `diffusion` or `gan`, `train`; `sample` is used for the grids on the way.
         device: name of the device (None: the best there is).
         progress: show a progress bar.
-        checkups: figures to log on the way; the weights best by the first are kept.
+        metrics: metrics to log on the way; the weights best by the first are kept.
 
     Raises:
         HistosynthError: no labeled patches, settings that do not fit, a directory of another run, a diverged loss, a
@@ -92,8 +92,8 @@ def train(
     """
     trackers = check_trackers(settings.train.trackers)
     accelerator = launch(device, precision=settings.train.precision, trackers=trackers, directory=out / "tensorboard")
-    with writing(accelerator, out):
-        return _train(store, accelerator, out=out, settings=settings, progress=progress, checkups=checkups)
+    with main_process_lock(accelerator, out):
+        return _train(store, accelerator, out=out, settings=settings, progress=progress, metrics=metrics)
 
 
 def _train(
@@ -103,7 +103,7 @@ def _train(
     out: Path,
     settings: Settings,
     progress: bool,
-    checkups: Sequence[Checkup],
+    metrics: Sequence[PeriodicMetric],
 ) -> TrainingResult:
     store = store if isinstance(store, Store) else Store(store)
     data = PatchDataset.of(store, settings.train, progress=progress and accelerator.is_main_process)
@@ -128,9 +128,9 @@ def _train(
         task.load_state(state)
         resumed_at, seconds = state["images"], state["seconds"]
         del state
-    with Stop(accelerator, hours=settings.train.hours, seconds=seconds) as stop, Writer() as writer:
+    with StopCondition(accelerator, hours=settings.train.hours, seconds=seconds) as stop, BackgroundWriter() as writer:
         saver = Saver(run, task, stop, writer, seen=resumed_at)
-        seen = _loop(run, task, stop, saver, writer, seen=resumed_at, progress=progress, checkups=checkups)
+        seen = _loop(run, task, stop, saver, writer, seen=resumed_at, progress=progress, metrics=metrics)
         saver.finish(seen, changed=seen > resumed_at)
     accelerator.wait_for_everyone()
     stats = read_stats(out)
@@ -151,20 +151,20 @@ def _train(
 def _loop(
     run: Run,
     task: Task,
-    stop: Stop,
+    stop: StopCondition,
     saver: Saver,
-    writer: Writer,
+    writer: BackgroundWriter,
     *,
     seen: int,
     progress: bool,
-    checkups: Sequence[Checkup],
+    metrics: Sequence[PeriodicMetric],
 ) -> int:
     """Train until all images are seen or the hours are over; returns the images seen."""
     settings, total, main = run.settings.train, task.images, task.accelerator.is_main_process
     log_every = max(total // _LOG_LINES, settings.batch)
     started, first = time.perf_counter(), seen
     log = Log(run.path, images=seen, accelerator=task.accelerator, settings=run.settings) if main else None
-    best = broadcast_from_main(task.accelerator, _best(run, checkups[0].name) if checkups else math.inf)
+    best = broadcast_from_main(task.accelerator, _best(run, metrics[0].name) if metrics else math.inf)
     bar = tqdm(total=total, initial=seen, unit="img", desc="train", disable=not (progress and main), smoothing=0.05)
     try:
         over = False
@@ -172,28 +172,28 @@ def _loop(
             try:
                 values = task.step(seen)
             except HistosynthError as error:
-                raise HistosynthError(f"{error}; the last checkpoint is in {saver.newest()}") from error
+                raise HistosynthError(f"{error}; the last checkpoint is in {saver.latest_state()}") from error
             before, seen = seen, seen + settings.batch
-            writer.look()
-            over = stop.due()
+            writer.poll()
+            over = stop.should_stop()
             ended = seen >= total or over
             bar.update(settings.batch)
             if (_crossed(before, seen, settings.samples_every) or ended) and not stop.signum:
                 _show(run, task, seen=seen)
-            figures = {
-                checkup.name: _measure(task, checkup)
-                for checkup in checkups
-                if (_crossed(before, seen, checkup.every) or ended) and not stop.signum
+            measured = {
+                metric.name: _measure(task, metric)
+                for metric in metrics
+                if (_crossed(before, seen, metric.every) or ended) and not stop.signum
             }
-            if checkups and figures.get(checkups[0].name, math.inf) < best:
-                best = figures[checkups[0].name]
-                saver.keep_best(seen)
-            if log and (figures or ended or _crossed(before, seen, log_every)):
+            if metrics and measured.get(metrics[0].name, math.inf) < best:
+                best = measured[metrics[0].name]
+                saver.save_best(seen)
+            if log and (measured or ended or _crossed(before, seen, log_every)):
                 rate = (seen - first) / (time.perf_counter() - started)
-                log.write(seen, {**values, **figures, "images_per_second": round(rate, 2)})
+                log.write(seen, {**values, **measured, "images_per_second": round(rate, 2)})
                 bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
             if stop.signum:
-                saver.stop(seen)
+                saver.save_and_stop(seen)
             if _crossed(before, seen, settings.checkpoint_every) and not ended:
                 saver.save(seen)
     finally:
@@ -205,16 +205,16 @@ def _loop(
 
 def _show(run: Run, task: Task, *, seen: int) -> None:
     if (images := task.preview()) and task.accelerator.is_main_process:
-        with dispensable("a sample grid"):
+        with warn_if_unwritten("a sample grid"):
             save_contact_sheet(
                 run.path / "samples" / f"{seen:010d}.png", images, texts=synthetic_mark(run.name), columns=6
             )
 
 
-def _measure(task: Task, checkup: Checkup) -> float:
-    images = task.preview(checkup.per_label)
+def _measure(task: Task, metric: PeriodicMetric) -> float:
+    images = task.preview(metric.per_label)
     return float(
-        broadcast_from_main(task.accelerator, checkup.measure(images) if task.accelerator.is_main_process else None)
+        broadcast_from_main(task.accelerator, metric.measure(images) if task.accelerator.is_main_process else None)
     )
 
 

@@ -21,8 +21,8 @@ from histosynth.config import Settings
 from histosynth.errors import HistosynthError
 from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.ema import EMA
-from histosynth.training.launch import total
-from histosynth.training.sharding import load_optimizer, load_weights, whole
+from histosynth.training.launch import sum_over_processes
+from histosynth.training.sharding import full_copy, load_optimizer, load_weights
 from histosynth.training.task import Task, image_seed
 
 _SMALLEST_SCALE = 2.0**-10  # of fp16: a loss that small and still too large has diverged
@@ -68,7 +68,7 @@ class ModelTask(Task):
         )
         self.module, self.optimizer = accelerator.prepare(_Forward(self.model, self), optimizer)
         self.emas = [EMA(self.model, halflife=halflife) for halflife in train.ema_halflife]
-        self._unproven = 0 if accelerator.distributed_type == DistributedType.NO else 2
+        self._trial_steps = 0 if accelerator.distributed_type == DistributedType.NO else 2
         if train.compile:
             self._compile()
 
@@ -76,7 +76,7 @@ class ModelTask(Task):
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
         """Times of noise as training draws them, (count,) on the CPU."""
 
-    def shown_label(self, label: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
+    def training_label(self, label: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
         """The label that the model is shown of each image."""
         return label
 
@@ -89,17 +89,19 @@ class ModelTask(Task):
         train = self.settings.train
         images = self._draw(seen)
         self.model.train()
-        if self._unproven:  # before gradients are exchanged, as none may be missing there; again with Adam's moments
-            self._rehearse(seen, images)
-            self._unproven -= 1
+        if self._trial_steps:  # before gradients are exchanged, as none may be missing there; again with Adam's moments
+            self._fit_microbatch(seen, images)
+            self._trial_steps -= 1
         losses, more = self._accumulate(seen, images)
-        sums = total(self.accelerator, torch.stack([losses.sum(), *(value.sum() for value in more.values())]))
+        sums = sum_over_processes(
+            self.accelerator, torch.stack([losses.sum(), *(value.sum() for value in more.values())])
+        )
         loss, *others = (sums / train.batch).tolist()
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), train.clip).item()
         logged = {"loss": loss, **dict(zip(more, others, strict=True)), "grad_norm": norm}
         logged |= {"lr": self.learning_rate(seen), "microbatch": self.microbatch}
-        if not math.isfinite(loss) or not (math.isfinite(norm) or self._scaling()):
-            raise HistosynthError(self.diverged(seen, loss=loss, gradient=norm, losses=losses))
+        if not math.isfinite(loss) or not (math.isfinite(norm) or self._loss_scale_settling()):
+            raise HistosynthError(self.divergence_message(seen, loss=loss, gradient=norm, losses=losses))
         for group in self.optimizer.param_groups:
             group["lr"] = logged["lr"]
         self.optimizer.step()
@@ -109,11 +111,11 @@ class ModelTask(Task):
 
     def _draw(self, seen: int) -> Images:
         """This process's share of the batch, on the CPU."""
-        x, label, generators = self.drawn(seen)
-        label = self.shown_label(label, generators=generators)
+        x, label, generators = self.load_share(seen)
+        label = self.training_label(label, generators=generators)
         t = torch.cat([self.draw_times(1, generator=generator) for generator in generators])
         noise = torch.stack([torch.randn(x.shape[1:], generator=generator) for generator in generators])
-        return Images(self.shown(x, generators), label, t, noise)
+        return Images(self.augment(x, generators), label, t, noise)
 
     def _accumulate(self, seen: int, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
         """Gradients of the batch. Halves the microbatch and begins anew where memory runs out."""
@@ -121,7 +123,9 @@ class ModelTask(Task):
             self.optimizer.zero_grad(set_to_none=True)
             count = -(-self.share // self.microbatch)
             try:
-                found = [self._pass(seen, images, number, last=number == count - 1) for number in range(count)]
+                found = [
+                    self._forward_backward(seen, images, number, last=number == count - 1) for number in range(count)
+                ]
                 return torch.cat([losses for losses, _ in found]), {
                     name: torch.cat([more[name] for _, more in found]) for name in found[0][1]
                 }
@@ -133,34 +137,36 @@ class ModelTask(Task):
                         f"memory ran out after {seen} images ({str(error)[:80]}); set train.microbatch below "
                         f"{self.microbatch}"
                     ) from error
-            self._halve()
+            self._halve_microbatch()
 
-    def _pass(self, seen: int, images: Images, number: int, *, last: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    def _forward_backward(
+        self, seen: int, images: Images, number: int, *, last: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Forward and backward through a microbatch; processes exchange gradients after the last."""
         first, train = number * self.microbatch, self.settings.train
         x, label, t, noise = (part[first : first + self.microbatch].to(self.device) for part in images)
-        torch.manual_seed(image_seed(train.seed, self.first_of_share(seen) + first))  # for dropout
+        torch.manual_seed(image_seed(train.seed, self.share_start(seen) + first))  # for dropout
         with nullcontext() if last else self.accelerator.no_sync(self.module):
             losses, more = self.module(x.contiguous(memory_format=torch.channels_last), label, t, noise)
             self.accelerator.backward(losses.sum() * (self.accelerator.num_processes / train.batch))
         return losses.detach(), more
 
-    def _rehearse(self, seen: int, images: Images) -> None:
+    def _fit_microbatch(self, seen: int, images: Images) -> None:
         """Find the microbatch that fits the memory of every process."""
         while True:
             lacking = torch.zeros(1, device=self.device)
             try:
-                self._pass(seen, images, 0, last=False)
+                self._forward_backward(seen, images, 0, last=False)
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
                 lacking += 1
             self.optimizer.zero_grad(set_to_none=True)
-            if not total(self.accelerator, lacking).item():
+            if not sum_over_processes(self.accelerator, lacking).item():
                 return
-            self._halve()
+            self._halve_microbatch()
 
-    def _halve(self) -> None:
+    def _halve_microbatch(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         clear_device_cache(garbage_collection=True)
         if self.microbatch == 1:
@@ -179,7 +185,7 @@ class ModelTask(Task):
         network: nn.Module = self.model.network  # type: ignore[assignment]
         try:
             network.compile()
-            self._pass(0, self._draw(0), 0, last=False)
+            self._forward_backward(0, self._draw(0), 0, last=False)
         except Exception as error:  # of a compiler, a driver, a missing header: all alike
             if isinstance(error, RuntimeError) and should_reduce_batch_size(error):
                 return
@@ -189,7 +195,7 @@ class ModelTask(Task):
         finally:
             self.optimizer.zero_grad(set_to_none=True)
 
-    def _scaling(self) -> bool:
+    def _loss_scale_settling(self) -> bool:
         """Whether fp16's loss scale still has to find its place: a step whose gradient overflows is left out then."""
         scaler = self.accelerator.scaler
         return scaler is not None and scaler.get_scale() > _SMALLEST_SCALE
@@ -197,15 +203,15 @@ class ModelTask(Task):
     def learning_rate(self, seen: int) -> float:
         """The learning rate after `seen` images: linear warm-up, then constant or half a cosine down to zero."""
         train = self.settings.train
-        return train.lr * min((seen + train.batch) / max(train.warmup, 1), 1.0) * self.decay(seen)
+        return train.lr * min((seen + train.batch) / max(train.warmup, 1), 1.0) * self.lr_factor(seen)
 
     def state(self) -> dict[str, Any]:
         """See `Task.state`."""
         scaler = self.accelerator.scaler
         return {
-            "model": whole(self.model.state_dict()),
-            "emas": [whole(ema.weights) for ema in self.emas],
-            "optimizer": whole(self.optimizer.state_dict()),
+            "model": full_copy(self.model.state_dict()),
+            "emas": [full_copy(ema.weights) for ema in self.emas],
+            "optimizer": full_copy(self.optimizer.state_dict()),
             "scaler": scaler.state_dict() if scaler is not None else {},
         }
 

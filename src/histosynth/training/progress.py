@@ -40,11 +40,11 @@ class RunProgress:
     seconds_left: float | None
     checkpoint: Path | None
     samples: Path | None
-    figures: dict[str, tuple[float, float]]
+    metrics: dict[str, tuple[float, float]]
     last: dict[str, float]
 
 
-def run_progress(run: Path, *, columns: int = 40) -> RunProgress:
+def read_progress(run: Path, *, columns: int = 40) -> RunProgress:
     """How far the run in that directory is.
 
     Raises:
@@ -72,7 +72,7 @@ def run_progress(run: Path, *, columns: int = 40) -> RunProgress:
         seconds_left=0.0 if manifest["status"] == "finished" else left,
         checkpoint=max((run / "state").glob("state-*.pt"), default=None),
         samples=max((run / "samples").glob("*.png"), default=None),
-        figures={name: (values[-1], min(values)) for name, values in found.items() if values},
+        metrics={name: (values[-1], min(values)) for name, values in found.items() if values},
         last=last,
     )
 
@@ -84,7 +84,7 @@ def sparkline(values: tuple[float, ...]) -> str:
     return "".join(_BARS[round((value - low) / step)] for value in values)
 
 
-def as_text(found: RunProgress) -> str:
+def progress_text(found: RunProgress) -> str:
     """For people, a fact a line."""
     share = 100 * found.images / max(found.total_images, 1)
     lines = [f"{found.run}: {found.status}, {found.images:,} of {found.total_images:,} images ({share:.1f} %)"]
@@ -99,7 +99,7 @@ def as_text(found: RunProgress) -> str:
     if found.images_per_second:
         left = "" if found.seconds_left is None else f", {_duration(found.seconds_left)} left"
         lines.append(f"rate        {found.images_per_second:.1f} images a second{left}")
-    lines += [f"{name:<10}  {last:.4g}, lowest {low:.4g}" for name, (last, low) in found.figures.items()]
+    lines += [f"{name:<10}  {last:.4g}, lowest {low:.4g}" for name, (last, low) in found.metrics.items()]
     lines.append(f"checkpoint  {found.checkpoint or 'none yet'}")
     lines.append(f"samples     {found.samples or 'none yet'}")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from histosynth.rundir import MANIFEST, is_empty, provenance, read_manifest, req
 
 KIND = "run"
 # These may change between two calls of the same run; all else that training reads must not.
-_FREE = {
+_MAY_CHANGE = {
     "images", "epochs", "hours", "microbatch", "compile", "checkpoint_every", "keep_states", "samples_every",
     "trackers", "frechet_every", "frechet_images", "cache", "cache_gb", "workers",
 }  # fmt: skip
@@ -69,7 +69,7 @@ def _require_same(path: Path, old: Settings, new: Settings) -> None:
     for section in ("model", "diffusion", "gan", "train"):
         before, now = getattr(old, section).model_dump(), getattr(new, section).model_dump()
         for key in before:
-            if before[key] != now[key] and not (section == "train" and key in _FREE):
+            if before[key] != now[key] and not (section == "train" and key in _MAY_CHANGE):
                 raise HistosynthError(
                     f"{path} was begun with {section}.{key} = {before[key]}, not {now[key]}; "
                     "give the old value to resume it, or --out a new directory"

@@ -13,20 +13,20 @@ from torch import Tensor
 
 from histosynth.errors import Stopped
 from histosynth.training.checkpoint import Origin, save_state, save_weights
-from histosynth.training.curve import save_curve
+from histosynth.training.curve import save_loss_curve
 from histosynth.training.launch import broadcast_from_main
 from histosynth.training.log import read_stats
 from histosynth.training.run import Run
-from histosynth.training.sharding import whole
-from histosynth.training.stopping import Stop
+from histosynth.training.sharding import full_copy
+from histosynth.training.stopping import StopCondition
 from histosynth.training.task import Task
-from histosynth.training.writer import Writer
+from histosynth.training.writer import BackgroundWriter
 
 
 class Saver:
-    """Saves a task into its run, by a `Writer`; the run is said to be running from `seen` images on."""
+    """Saves a task into its run, by a `BackgroundWriter`; the run is said to be running from `seen` images on."""
 
-    def __init__(self, run: Run, task: Task, stop: Stop, writer: Writer, *, seen: int) -> None:
+    def __init__(self, run: Run, task: Task, stop: StopCondition, writer: BackgroundWriter, *, seen: int) -> None:
         self.run, self.task, self._stop, self._writer = run, task, stop, writer
         self._main = task.accelerator.is_main_process
         if self._main:
@@ -38,13 +38,13 @@ class Saver:
         if self._main:
             self._writer.submit(partial(self._write, state, status), what=f"the checkpoint after {seen} images")
 
-    def keep_best(self, seen: int) -> None:
+    def save_best(self, seen: int) -> None:
         """Write the averaged weights as the best ones, in place of others."""
-        weights = whole(self.task.emas[0].weights)
+        weights = full_copy(self.task.emas[0].weights)
         if self._main:
             self._writer.submit(partial(self._write_best, weights, seen), what=f"the best weights after {seen} images")
 
-    def stop(self, seen: int) -> NoReturn:
+    def save_and_stop(self, seen: int) -> NoReturn:
         """Save, and end as the signal wants it.
 
         Raises:
@@ -65,9 +65,9 @@ class Saver:
         if self._main:
             self._writer.wait(needed=True)
             self.run.write_manifest("finished", images=seen)
-            save_curve(self.run.path / "figures" / "loss.png", read_stats(self.run.path))
+            save_loss_curve(self.run.path / "figures" / "loss.png", read_stats(self.run.path))
 
-    def newest(self) -> Path:
+    def latest_state(self) -> Path:
         """The newest state on disk, or the directory where none is yet."""
         self._writer.wait()
         folder = self.run.path / "state"

@@ -13,26 +13,26 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
-def whole(tree: Any) -> Any:
+def full_copy(tree: Any) -> Any:
     """A copy on the CPU of all tensors in nested dicts and lists. All processes must call it."""
     if isinstance(tree, dict):
-        return {key: whole(value) for key, value in tree.items()}
+        return {key: full_copy(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return [whole(value) for value in tree]
+        return [full_copy(value) for value in tree]
     if isinstance(tree, Tensor):
         full = tree.full_tensor() if isinstance(tree, DTensor) else tree
         return full.detach().to("cpu", copy=True)
     return tree
 
 
-def spread_like(value: Tensor, like: Tensor) -> Tensor:
+def shard_like(value: Tensor, like: Tensor) -> Tensor:
     """`value` on the device of `like`, and spread as it is."""
     value = value.to(like.device)
     return distribute_tensor(value, like.device_mesh, like.placements) if isinstance(like, DTensor) else value
 
 
 @contextmanager
-def gathered(module: nn.Module) -> Iterator[None]:
+def unsharded(module: nn.Module) -> Iterator[None]:
     """Within, what is inside a module that FSDP wrapped may be called by itself."""
     if not isinstance(module, FSDPModule):
         yield
@@ -48,7 +48,7 @@ def load_weights(weights: dict[str, Tensor], values: dict[str, Tensor]) -> None:
     """Write `values`, whole, into `weights`."""
     with torch.no_grad():
         for name, weight in weights.items():
-            weight.copy_(spread_like(values[name], weight))
+            weight.copy_(shard_like(values[name], weight))
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -57,4 +57,4 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     for parameter, kept in optimizer.state.items():
         for name, value in kept.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                kept[name] = spread_like(value, parameter)
+                kept[name] = shard_like(value, parameter)

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from histosynth.training.launch import total
+from histosynth.training.launch import sum_over_processes
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stop:
+class StopCondition:
     """Says after each step whether training has to end, alike on all processes.
 
     Args:
@@ -41,7 +41,7 @@ class Stop:
         """That the run has taken, in all its calls."""
         return time.monotonic() - self._began
 
-    def due(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether to end now."""
         late = bool(self._limit) and self.seconds >= self._limit
         if self.accelerator.num_processes == 1:
@@ -51,11 +51,11 @@ class Stop:
         signals[-1] = late and self.accelerator.is_main_process
         if self._got:
             signals[_SIGNALS.index(signal.Signals(self._got))] = 1
-        *came, over = total(self.accelerator, signals).tolist()
+        *came, over = sum_over_processes(self.accelerator, signals).tolist()
         self.signum = next((int(number) for number, count in zip(_SIGNALS, came, strict=True) if count), 0)
         return bool(over) or self.signum > 0
 
-    def __enter__(self) -> "Stop":
+    def __enter__(self) -> "StopCondition":
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self

@@ -25,7 +25,7 @@ from histosynth.training.data.stain_jitter import random_stain
 from histosynth.training.ema import EMA
 
 _NAMED = 16  # patches that an error names
-AT_ONCE = 64
+PREVIEW_BATCH = 64
 """Images of a preview that are made at once."""
 
 
@@ -91,24 +91,24 @@ class Task(ABC):
         wanted = min(train.images, math.ceil(train.epochs * len(self.data))) if train.epochs else train.images
         return -(-wanted // train.batch) * train.batch
 
-    def decay(self, seen: int) -> float:
+    def lr_factor(self, seen: int) -> float:
         """What `train.lr_decay` leaves of the learning rate after `seen` images: all, or half a cosine down to zero."""
         if self.settings.train.lr_decay == "none":
             return 1.0
         return (1 + math.cos(math.pi * min(seen / self.images, 1.0))) / 2
 
-    def first_of_share(self, seen: int) -> int:
+    def share_start(self, seen: int) -> int:
         """Position of the first image of this process."""
         return seen + self.rank * self.share
 
-    def drawn(self, seen: int) -> tuple[Tensor, Tensor, list[torch.Generator]]:
+    def load_share(self, seen: int) -> tuple[Tensor, Tensor, list[torch.Generator]]:
         """This process's share of the batch on the CPU: images, labels, and a generator each."""
-        train, start = self.settings.train, self.first_of_share(seen)
+        train, start = self.settings.train, self.share_start(seen)
         x, label = self.data.batch(start, self.share, seed=train.seed, stride=train.batch)
         positions = range(start, start + self.share)
         return x, label, [torch.Generator().manual_seed(image_seed(train.seed, position)) for position in positions]
 
-    def shown(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    def augment(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Images as training shows them: turned, and stained otherwise."""
         train = self.settings.train
         if train.flips:
@@ -117,7 +117,7 @@ class Task(ABC):
             x = random_stain(x.to(self.device), strength=train.stain_jitter, generators=generators)
         return x
 
-    def diverged(self, seen: int, *, loss: float, gradient: float, losses: Tensor) -> str:
+    def divergence_message(self, seen: int, *, loss: float, gradient: float, losses: Tensor) -> str:
         """Where it happened: the step, and the patches whose loss is no number, or all of the batch.
 
         Args:

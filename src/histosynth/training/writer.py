@@ -10,7 +10,7 @@ from histosynth.errors import HistosynthError
 
 
 @contextmanager
-def dispensable(what: str) -> Iterator[None]:
+def warn_if_unwritten(what: str) -> Iterator[None]:
     """Where the disk refuses `what` is written within, warn and go on."""
     try:
         yield
@@ -18,7 +18,7 @@ def dispensable(what: str) -> Iterator[None]:
         warnings.warn(f"{what} could not be written ({error.strerror or error}); training goes on", stacklevel=3)
 
 
-class Writer:
+class BackgroundWriter:
     """Runs jobs in a thread of its own. Leaving it waits for the last."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Writer:
         self.wait()
         self._job, self._what = self._pool.submit(job), what
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Where the job in flight has ended, say how, as `wait` does."""
         if self._job is not None and self._job.done():
             self.wait()
@@ -55,7 +55,7 @@ class Writer:
                 raise HistosynthError(f"{said}: mend that and run the same command again") from error
             warnings.warn(f"{said}, and training goes on", stacklevel=2)
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> "BackgroundWriter":
         return self
 
     def __exit__(

@@ -79,7 +79,7 @@ def test_a_batch_is_the_same_from_memory_from_disk_from_the_store_and_from_afar(
     whole = shown(PatchDataset(large, **shares), 0, 256)
     for options in [{"cache": "off", "workers": 1}, {"cache": "off", "workers": 5}, {"cache": str(tmp_path / "kept")}]:
         data = PatchDataset(large, **shares, **options)
-        assert data.reading == (
+        assert data.pixel_source == (
             "the store" if options["cache"] == "off" else str(*(tmp_path / "kept").glob("*.pixels"))
         )
         for ranks, micro in [(1, 64), (2, 16), (4, 4)]:
@@ -144,14 +144,14 @@ def test_without_room_auto_says_so_and_reads_the_store(large: Store, monkeypatch
     monkeypatch.setattr(dataset, "_IN_MEMORY", 0)
     with pytest.warns(UserWarning, match=r"decoded anew for each step: they take 0\.0 GB, more than train\.cache_gb"):
         data = PatchDataset(large, cache_gb=1e-9)
-    assert data.reading == "the store"
-    assert PatchDataset(large).reading.endswith(".pixels")
+    assert data.pixel_source == "the store"
+    assert PatchDataset(large).pixel_source.endswith(".pixels")
 
 
 def test_the_settings_reach_the_data(large: Store) -> None:
     settings = TrainSettings(split="all", balance=True, weights={"b": 2.0}, cache="off", workers=3)
     data = PatchDataset.of(large, settings)
-    assert (data.reading, len(data)) == ("the store", 75)
+    assert (data.pixel_source, len(data)) == ("the store", 75)
     wanted = PatchDataset(large, split="all", balance=True, weights={"b": 2.0})
     assert shown(data, 10, 50) == shown(wanted, 10, 50)
 

@@ -14,7 +14,7 @@ from histosynth.errors import HistosynthError
 from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.store import Store, write_manifest
 from histosynth.training.data import pixel_cache
-from histosynth.training.data.pixel_cache import PixelCache, file_bytes, lack_of_room
+from histosynth.training.data.pixel_cache import PixelCache, file_bytes, space_problem
 
 PX = 16
 USAGE = namedtuple("USAGE", "total used free")
@@ -94,7 +94,7 @@ def test_what_does_not_fit_is_told_before_anything_is_deleted(tmp_path: Path, mo
         cache(make(tmp_path / "other", seed=1), tmp_path / "kept", limit_gb=1e-6)
     monkeypatch.setattr(pixel_cache.shutil, "disk_usage", lambda _: USAGE(100, 100, 0))
     large = make(tmp_path / "large", 60, seed=1)
-    assert "has 0.0 GB left" in str(lack_of_room(10**6, directory=tmp_path / "kept", limit_gb=1))
+    assert "has 0.0 GB left" in str(space_problem(10**6, directory=tmp_path / "kept", limit_gb=1))
     with pytest.raises(HistosynthError, match=r"has 0\.0 GB left; raise it, free some, or set train\.cache=off"):
         cache(large, tmp_path / "kept")
     assert kept.is_file()

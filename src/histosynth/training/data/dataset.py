@@ -19,9 +19,9 @@ from histosynth.config import TrainSettings
 from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.store.store import Store
 from histosynth.store.threads import cores
-from histosynth.training.data.feistel_permutation import shuffled
-from histosynth.training.data.label_schedule import Turns
-from histosynth.training.data.pixel_cache import PixelCache, file_bytes, lack_of_room, user_directory
+from histosynth.training.data.feistel_permutation import permute_indices
+from histosynth.training.data.label_schedule import LabelSchedule
+from histosynth.training.data.pixel_cache import PixelCache, default_directory, file_bytes, space_problem
 
 _IN_MEMORY = 1 << 28  # bytes of pixels that are held rather than written to a file
 _AHEAD = 64  # batches decoded ahead, at most
@@ -74,10 +74,10 @@ class PatchDataset:
         self.labels = [name for name, count in zip(names, counts, strict=True) if count]
         self.rows = keep[np.argsort(codes[keep], kind="stable")]
         self._ends = np.cumsum(counts[counts > 0])
-        self._turns = self._shares(balance, weights or {})
+        self._schedule = self._shares(balance, weights or {})
         self.store, self._workers = store, workers or min(cores(), 16)
         self.image_px = store.patch_px
-        self.reading, self._read = self._pixels(cache, cache_gb, progress)
+        self.pixel_source, self._read = self._pixels(cache, cache_gb, progress)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="ahead")
         self._coming: dict[tuple[int, int, int], Future[Batch]] = {}
 
@@ -136,14 +136,16 @@ class PatchDataset:
     def order(self, start: int, size: int, *, seed: int) -> NDArray[np.int64]:
         """Which of `rows` stand at the positions from `start` on: (size,), places in `rows`."""
         positions = np.arange(start, start + size)
-        if self._turns is None:
-            return _walk(positions, count=len(self.rows), key=(seed,))
+        if self._schedule is None:
+            return _permuted_passes(positions, count=len(self.rows), key=(seed,))
         places = np.empty(size, np.int64)
-        labels, before = self._turns.at(positions)
+        labels, before = self._schedule.at(positions)
         for label in np.unique(labels):
             first = int(self._ends[label - 1]) if label else 0
             here = labels == label
-            places[here] = first + _walk(before[here], count=int(self._ends[label]) - first, key=(seed, int(label)))
+            places[here] = first + _permuted_passes(
+                before[here], count=int(self._ends[label]) - first, key=(seed, int(label))
+            )
         return places
 
     def _make(self, start: int, size: int, seed: int) -> Batch:
@@ -151,7 +153,7 @@ class PatchDataset:
         labels = np.searchsorted(self._ends, places, side="right")
         return to_tensor(self._read(self.rows[places].astype(np.int64))), torch.from_numpy(labels)
 
-    def _shares(self, balance: bool, weights: Mapping[str, float]) -> Turns | None:
+    def _shares(self, balance: bool, weights: Mapping[str, float]) -> LabelSchedule | None:
         """Turns of the labels; None: as often as there are patches of each."""
         for name in weights:
             if name not in self.labels:
@@ -162,18 +164,20 @@ class PatchDataset:
         if not balance and not weights:
             return None
         counts = np.diff(self._ends, prepend=0)
-        return Turns([weights.get(n, 1.0) * (1 if balance else c) for n, c in zip(self.labels, counts, strict=True)])
+        return LabelSchedule(
+            [weights.get(n, 1.0) * (1 if balance else c) for n, c in zip(self.labels, counts, strict=True)]
+        )
 
     def _pixels(
         self, cache: str, cache_gb: float, progress: bool
     ) -> tuple[str, Callable[[NDArray[np.int64]], NDArray[np.uint8]]]:
         """Where pixels come from, and how to get some."""
         size = file_bytes(self.store, image_px=self.image_px)
-        directory = user_directory() if cache == "auto" else Path(cache)
+        directory = default_directory() if cache == "auto" else Path(cache)
         if cache == "auto" and size <= _IN_MEMORY:
             images = self.store.images(np.arange(len(self.store)), threads=self._workers)
             return "memory", lambda rows: images[rows]
-        why = lack_of_room(size, directory=directory, limit_gb=cache_gb) if cache == "auto" else None
+        why = space_problem(size, directory=directory, limit_gb=cache_gb) if cache == "auto" else None
         if why is not None:
             warnings.warn(f"patches are decoded anew for each step: {why}", stacklevel=3)
         if cache == "off" or why is not None:
@@ -182,12 +186,12 @@ class PatchDataset:
         return str(kept.path), kept.read
 
 
-def _walk(index: NDArray[np.int64], *, count: int, key: tuple[int, ...]) -> NDArray[np.int64]:
+def _permuted_passes(index: NDArray[np.int64], *, count: int, key: tuple[int, ...]) -> NDArray[np.int64]:
     """Pass after pass through `count` things, each pass in an order of its own."""
     turn, place = np.divmod(index, count)
     for one in np.unique(turn):
         here = turn == one
-        place[here] = shuffled(place[here], count=count, key=(*key, int(one)))
+        place[here] = permute_indices(place[here], count=count, key=(*key, int(one)))
     return place
 
 

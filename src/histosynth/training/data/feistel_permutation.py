@@ -16,7 +16,7 @@ _ROUNDS = 10
 _FEW = 1024  # up to so many, NumPy's own permutation takes less time than the network
 
 
-def shuffled(index: NDArray[np.int64], *, count: int, key: Sequence[int]) -> NDArray[np.int64]:
+def permute_indices(index: NDArray[np.int64], *, count: int, key: Sequence[int]) -> NDArray[np.int64]:
     """Where each of these indices, 0 <= index < count, goes in the permutation of `count` that the key names."""
     seed = np.random.SeedSequence(tuple(key))
     if count <= _FEW:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 _TURNS = 1000
 
 
-class Turns:
+class LabelSchedule:
     """Rounds of labels.
 
     Args:

@@ -27,7 +27,7 @@ _SUFFIX = ".pixels"
 _GB = 10**9
 
 
-def user_directory() -> Path:
+def default_directory() -> Path:
     """The user's own place for decoded patches."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "histosynth" / "pixels"
 
@@ -37,7 +37,7 @@ def file_bytes(store: Store, *, image_px: int) -> int:
     return _PAGE + len(store) * (3 * image_px**2 + 4)
 
 
-def lack_of_room(size: int, *, directory: Path, limit_gb: float) -> str | None:
+def space_problem(size: int, *, directory: Path, limit_gb: float) -> str | None:
     """Why so many bytes do not fit into the directory; None where they do, once other files there are gone."""
     if size > limit_gb * _GB:
         return f"they take {size / _GB:.1f} GB, more than train.cache_gb = {limit_gb:g}"
@@ -106,7 +106,7 @@ class PixelCache:
     def _make(self, store: Store, *, limit_gb: float, progress: bool) -> None:
         for torn in (self.path, *self.path.parent.glob(f".*{_SUFFIX}.tmp")):  # nobody else writes here now
             torn.unlink(missing_ok=True)
-        if why := lack_of_room(self._size, directory=self.path.parent, limit_gb=limit_gb):
+        if why := space_problem(self._size, directory=self.path.parent, limit_gb=limit_gb):
             raise HistosynthError(f"no room for decoded patches: {why}; raise it, free some, or set train.cache=off")
         _make_room(self.path.parent, self._size, limit_gb=limit_gb)
         checks, done = np.empty(len(store), np.uint32), 0

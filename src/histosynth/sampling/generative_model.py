@@ -13,7 +13,7 @@ from histosynth.diffusion.pipeline import SamplingPipeline
 from histosynth.errors import HistosynthError
 from histosynth.gan.growth import growth_at
 from histosynth.gan.progan import seeded_latents
-from histosynth.sampling.fixed_batch import FixedBatch, FixedBatchGuide, group_of, in_groups
+from histosynth.sampling.fixed_batch import FixedBatch, FixedBatchGuide, group_size, padded_groups
 from histosynth.sampling.made_with import sha256_of
 from histosynth.training.checkpoint import (
     Origin,
@@ -25,7 +25,7 @@ from histosynth.training.checkpoint import (
 )
 
 
-class Drawing(Protocol):
+class GenerativeModel(Protocol):
     """A model ready to draw.
 
     Attributes:
@@ -45,17 +45,17 @@ class Drawing(Protocol):
         """An image a seed, of these labels: (B, 3, S, S), about [-1, 1]."""
 
 
-def open_drawing(weights: Path, settings: SampleSettings, *, device: torch.device) -> Drawing:
+def load_generative_model(weights: Path, settings: SampleSettings, *, device: torch.device) -> GenerativeModel:
     """The model of a weights file, as these settings make it draw.
 
     Raises:
         HistosynthError: the weights, the settings or the classifier do not fit.
     """
     generator = read_origin(weights).settings.model_role == "generator"
-    return (GanDrawing if generator else DiffusionDrawing)(weights, settings, device=device)
+    return (GanModel if generator else DiffusionModel)(weights, settings, device=device)
 
 
-class DiffusionDrawing:
+class DiffusionModel:
     """A denoiser, from noise to image in steps."""
 
     def __init__(self, weights: Path, settings: SampleSettings, *, device: torch.device) -> None:
@@ -72,17 +72,17 @@ class DiffusionDrawing:
         self.words = f"{settings.sampler}, {settings.steps} steps, guidance {settings.guidance}"
 
     def made_with(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """See `Drawing.made_with`."""
+        """See `GenerativeModel.made_with`."""
         chosen = self._settings.model_dump(exclude={"batch", "classifier"})
         return {**chosen, **facts, "classifier_sha256": self._classifier_sha256}
 
     def images(self, seeds: Sequence[int], label: Tensor) -> Tensor:
-        """See `Drawing.images`."""
+        """See `GenerativeModel.images`."""
         noise = SeededNoise(seeds, image_px=self.origin.image_px, device=self._device)
         return self._pipeline.images(self._denoiser, label, noise=noise, classifier=self._classifier)
 
 
-class GanDrawing:
+class GanModel:
     """The generator of a progressive GAN, in one pass, grown as far as its weights are."""
 
     def __init__(self, weights: Path, settings: SampleSettings, *, device: torch.device) -> None:
@@ -98,11 +98,11 @@ class GanDrawing:
         self.evaluations, self.words = 1, f"progan, one pass at {self._growth.px} px"
 
     def made_with(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """See `Drawing.made_with`."""
+        """See `GenerativeModel.made_with`."""
         return {"model": "progan", "grown_px": self._growth.px, **facts}
 
     def images(self, seeds: Sequence[int], label: Tensor) -> Tensor:
-        """See `Drawing.images`."""
+        """See `GenerativeModel.images`."""
         z = seeded_latents(seeds, size=self._generator.latent).to(self._device)
-        groups = in_groups(group_of(self._device), z, label)
+        groups = padded_groups(group_size(self._device), z, label)
         return torch.cat([self._generator.images(*pair, growth=self._growth) for pair in groups])[: len(seeds)]

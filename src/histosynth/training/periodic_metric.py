@@ -14,7 +14,7 @@ Measure = Callable[[Mapping[str, NDArray[np.uint8]]], float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkup:
+class PeriodicMetric:
     """What to measure, and when.
 
     Attributes:
