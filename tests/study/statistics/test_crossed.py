@@ -78,9 +78,12 @@ def test_never_worth_more_than_the_readings(p: float, variance: float, df: float
 
 @pytest.mark.parametrize("readers", [1, 2, 6])
 def test_intervals_cover_the_truth(readers: int) -> None:
-    """A small run of `benchmarks/study/study_coverage.py`: 300 studies, so three in a hundred is five errors of
-    chance.""" rng = np.random.default_rng(7) reader_sd = 0.3 if readers > 1 else 0.0  # one reader has no others to
-    vary studies = simulate(300, readers=readers, cases=60, accuracy=0.5, reader_sd=reader_sd, case_sd=0.7, rng=rng)
-    found = [pooled(y, strata=np.arange(60) % 2, margin=0.1)[-1 if readers == 2 else 0] for y in studies] covered =
-    np.mean([p.low <= 0.5 <= p.high for p in found]) assert covered > 0.91 if readers == 6:
+    """A small run of `benchmarks/study/study_coverage.py`: 300 studies; a deviation of 3 % is five errors of chance."""
+    rng = np.random.default_rng(7)
+    reader_sd = 0.3 if readers > 1 else 0.0  # one reader has no others to vary
+    studies = simulate(300, readers=readers, cases=60, accuracy=0.5, reader_sd=reader_sd, case_sd=0.7, rng=rng)
+    found = [pooled(y, strata=np.arange(60) % 2, margin=0.1)[-1 if readers == 2 else 0] for y in studies]
+    covered = np.mean([p.low <= 0.5 <= p.high for p in found])
+    assert covered > 0.91
+    if readers == 6:
         assert covered < 0.995  # nor are they needlessly wide
