@@ -1,10 +1,10 @@
-# `make demo` and `make test` each work alone on a fresh machine with Python 3.11 or newer; the rest serves developers.
+# `make demo` and `make test` each work alone on a fresh machine with Python 3.11 or newer; the rest is for developers.
 PYTHONS := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14)
 BIN := .venv/bin
 
-.PHONY: demo test lint types contracts check docs clean help
+.PHONY: demo test lint types contracts words benchmarks check docs clean help
 
-demo: .venv/installed  ## draw phantom slides and take them all the way to a report in demo/
+demo: .venv/installed  ## draw phantom slides and process them up to a report in demo/
 	$(BIN)/histosynth demo --out demo
 
 test: .venv/installed  ## run all tests, with branch coverage
@@ -17,12 +17,18 @@ lint: .venv/installed  ## ruff: rules and format
 types: .venv/installed  ## mypy --strict
 	$(BIN)/mypy
 
-contracts: .venv/installed  ## import-linter: who may import whom
+contracts: .venv/installed  ## import-linter: the layers of packages
 	$(BIN)/lint-imports
 
-check: lint types contracts  ## lint, types and contracts
+words: .venv/installed  ## words that the style excludes
+	$(BIN)/python tools/check_words.py
 
-docs: .venv/installed  ## write docs/reference anew from the code
+check: lint types contracts words  ## lint, types, contracts and words
+
+benchmarks: .venv/installed  ## run a third of the benchmarks with --quick, another third for each commit
+	$(BIN)/python benchmarks/quick.py --third
+
+docs: .venv/installed  ## regenerate docs/reference from the code
 	$(BIN)/python docs/reference/generate.py
 
 clean:  ## remove .venv and every cache
@@ -31,7 +37,7 @@ clean:  ## remove .venv and every cache
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/make \1:/p' $(MAKEFILE_LIST)
 
-# pip shows its progress to a person and keeps quiet in a log. The stamp comes last, so a broken install is done again.
+# pip shows progress on a terminal only. The stamp comes last, so a broken installation is repeated.
 .venv/installed: pyproject.toml
 	@for python in $(PYTHONS); do \
 		$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec $$python -m venv .venv; \

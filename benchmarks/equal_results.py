@@ -74,7 +74,7 @@ def run_all(checkout: Path, work: Path, out: Path, *, quick: bool) -> None:
         """Run a command whose result is the directory `result`, unless it is there."""
         if not (out / result).exists():
             print(f"{out.name}: histosynth", *words, flush=True)
-            python("-m", "histosynth", *words, "--quiet")
+            python("-m", "histosynth", *words, *([] if words[0] == "compare" else ["--quiet"]))
 
     if not cohort.exists():
         python("-c", DRAW, cohort)

@@ -34,14 +34,14 @@ ARGUMENTS = {
     "model/color_shift": ["--data", DATA / "osteosarcoma_10x"],
     "model/guidance": ["--store", "{store}", "--run", "{run}"],
     "model/inversion": ["--store", "{store}", "--run", "{run}"],
-    "model/noise_levels": ["--store", "{store}", "--run", "{run}"],
+    "model/noise_levels": ["--store", "{store}", "--run", "{discrete}"],
     "model/objectives": ["--data", DATA / "osteosarcoma_10x"],
     "model/osteosarcoma": ["--data", DATA / "osteosarcoma_10x"],
     "model/quality_at_equal_time": ["--data", DATA / "osteosarcoma_10x"],
     "model/samplers": ["--data", DATA / "osteosarcoma_10x"],
     "model/translation": ["--store", "{store}", "--run", "{run}"],
 }
-"""Arguments beside `--quick`; `{store}` and `{run}` stand for a toy model of phantom tissue."""
+"""Arguments beside `--quick`; `{store}`, `{run}` and `{discrete}` stand for toy models of phantom tissue."""
 
 
 def main() -> None:
@@ -107,9 +107,9 @@ def run(script: str, scratch: Path, *, limit_s: float) -> str:
 
 
 def toy_model(scratch: Path) -> dict[str, str]:
-    """Return a store of phantom patches and a run on it after a few steps, made when first wanted."""
-    store, trained = scratch / "store", scratch / "run"
-    if not trained.exists():
+    """Return a store of phantom patches and two runs of a few steps on it, made at the first call."""
+    store, trained, discrete = scratch / "store", scratch / "run", scratch / "discrete"
+    if not discrete.exists():
         draw = (
             "import sys; from pathlib import Path; from histosynth.slides.phantom import draw_cohort; "
             "draw_cohort(Path(sys.argv[1]), size_px=1024, progress=False)"
@@ -121,10 +121,11 @@ def toy_model(scratch: Path) -> dict[str, str]:
             ["-c", draw, cohort],
             ["-m", "histosynth", "patches", cohort / "slides", *tables, "--out", store, *small],
             ["-m", "histosynth", "train", store, "--out", trained, *small],
+            ["-m", "histosynth", "train", store, "--out", discrete, *small, "--set", "diffusion.process=ddpm"],
         ):
             command = [sys.executable, *map(str, words)]
             subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
-    return {"store": str(store), "run": str(trained)}
+    return {"store": str(store), "run": str(trained), "discrete": str(discrete)}
 
 
 if __name__ == "__main__":
