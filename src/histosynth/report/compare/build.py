@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import quote
 
 from histosynth.report.charts import as_files
-from histosynth.report.compare.reports import read_entries
-from histosynth.report.compare.page import render
 from histosynth.report.compare.charts import intervals_chart, sheet, shown_sides
+from histosynth.report.compare.page import render
 from histosynth.report.compare.record import record
+from histosynth.report.compare.reports import read_entries
 from histosynth.report.compare.schema import KIND, ComparisonFacts
 from histosynth.report.compare.tables import as_markdown, legend, tables
 from histosynth.report.compare.wording import alarmed, cautions, verdict

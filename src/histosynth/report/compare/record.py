@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from histosynth.caution import Caution
-from histosynth.report.compare.reports import Entry, labels_of
 from histosynth.report.compare.ranking import best_of
+from histosynth.report.compare.reports import Entry, labels_of
 from histosynth.report.compare.schema import KIND, SCHEMA_VERSION, Against, ComparisonFacts, ModelFacts, Row, Scores
 from histosynth.report.comparison import MEASURES
 from histosynth.rundir import provenance
