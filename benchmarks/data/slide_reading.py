@@ -35,7 +35,7 @@ import tifffile
 from PIL import Image
 
 from histosynth.config import PatchSettings
-from histosynth.normalization.staining import staining_of
+from histosynth.normalization.staining import build_normalization
 from histosynth.patches.extract_slide import extract_slide
 from histosynth.patches.plan import plan
 from histosynth.slides.open import open_slide
@@ -67,7 +67,7 @@ def main() -> None:
         jobs = {}
         for source in ("best_level", "base"):
             settings = PatchSettings(cap=regions, read=source)
-            colors = staining_of(settings.stain)
+            colors = build_normalization(settings.stain)
             jobs[source] = plan({"slide": slide}, out=Path(folder), settings=settings, staining=colors).jobs[0]
             extract_slide(jobs[source])
         boxes = [Box(x=p.x, y=p.y, width=p.extent, height=p.extent) for p in read_part(jobs["base"].part)]

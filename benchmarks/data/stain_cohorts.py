@@ -33,7 +33,7 @@ from histosynth.config import PatchSettings
 from histosynth.convert.pack import pack
 from histosynth.metrics.color import ColorStatistics, color_distance
 from histosynth.normalization.normalize import normalize
-from histosynth.normalization.stain_spread import YARDSTICK
+from histosynth.normalization.stain_spread import REFERENCE_METHOD
 from histosynth.patches.extract import extract
 from histosynth.stain import StainError, StainFit, normalizers, tissue_pixels
 from histosynth.stain.optical_density import to_density
@@ -75,7 +75,7 @@ def colors_between(slides: dict[str, NDArray[np.uint8]]) -> float:
 
 def fit_of(images: NDArray[np.uint8]) -> StainFit | None:
     try:
-        return YARDSTICK.estimate(tissue_pixels(images.reshape(-1, 3)[::4]))
+        return REFERENCE_METHOD.estimate(tissue_pixels(images.reshape(-1, 3)[::4]))
     except StainError:
         return None
 

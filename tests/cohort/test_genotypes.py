@@ -1,6 +1,6 @@
 import pytest
 
-from histosynth.cohort.genotypes import CODEL, NON_CODEL, WILDTYPE, genotype, genotype_aliases
+from histosynth.cohort.genotypes import CODEL, NON_CODEL, WILDTYPE, genotype_aliases, parse_genotype
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from histosynth.cohort.genotypes import CODEL, NON_CODEL, WILDTYPE, genotype, ge
     ],
 )  # fmt: skip
 def test_written_forms(name: str | None, forms: list[str]) -> None:
-    assert {form: genotype(form) for form in forms} == dict.fromkeys(forms, name)
+    assert {form: parse_genotype(form) for form in forms} == dict.fromkeys(forms, name)
 
 
 def test_a_column_of_genotypes_gets_their_names_and_other_words_stay() -> None:

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from histosynth.cohort.labels import Labels, patient_of, read_labels
+from histosynth.cohort.labels import LabelTable, patient_id_of, read_labels
 from histosynth.errors import HistosynthError
 
 
-def table(tmp_path: Path, text: str) -> Labels:
+def table(tmp_path: Path, text: str) -> LabelTable:
     path = tmp_path / "labels.csv"
     path.write_bytes(text.encode())
     return read_labels(path)
@@ -24,7 +24,7 @@ def table(tmp_path: Path, text: str) -> Labels:
     ],
 )
 def test_the_patient_is_in_the_barcode_and_nowhere_else(slide_id: str, patient: str) -> None:
-    assert patient_of(slide_id) == patient
+    assert patient_id_of(slide_id) == patient
 
 
 def test_it_joins_on_the_slide_then_on_the_patient(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from histosynth.cohort.split import (
     HELD_OUT,
     TRAIN,
-    check_rule,
-    fold_patients,
-    patient_number,
-    split_by,
+    assign_folds,
+    check_split_settings,
+    patient_hash,
+    split_by_settings,
     split_patients,
 )
 from histosynth.config import PatchSettings
@@ -35,8 +35,8 @@ def test_a_newcomer_moves_at_most_the_patient_who_stepped_in(labels: dict, newco
     after = split_patients({**labels, newcomer: "codel"}, fraction=0.3, seed=seed)
     moved = {patient for patient in labels if before[patient] != after[patient]}
     # By definition the side is u < fraction: only who stands on the other side of it had stepped in, or steps in now.
-    stepped = {p for p in moved if (before[p] == HELD_OUT) != (patient_number(p, seed=seed) < 0.3)}
-    stepped |= {p for p in moved if (after[p] == HELD_OUT) != (patient_number(p, seed=seed) < 0.3)}
+    stepped = {p for p in moved if (before[p] == HELD_OUT) != (patient_hash(p, seed=seed) < 0.3)}
+    stepped |= {p for p in moved if (after[p] == HELD_OUT) != (patient_hash(p, seed=seed) < 0.3)}
     assert moved == stepped
     assert len(moved) <= 2
     assert all(labels[patient] == "codel" for patient in moved)
@@ -62,7 +62,7 @@ def test_another_seed_is_another_draw() -> None:
 
 def test_the_number_never_changes() -> None:
     # A changed hash would move patients between training and test of stores that people already have.
-    assert patient_number("TCGA-DB-5270", seed=0) == 0.7863363005563719
+    assert patient_hash("TCGA-DB-5270", seed=0) == 0.7863363005563719
 
 
 @given(labels=cohorts, folds=st.integers(2, 8), seed=st.integers(0, 3))
@@ -70,15 +70,15 @@ def test_each_patient_is_held_out_once_and_each_label_in_as_many_folds_as_can_be
     labels: dict, folds: int, seed: int
 ) -> None:
     held_out: Counter[str] = Counter()
-    for fold in sorted(set(fold_patients(labels, folds=folds, seed=seed).values())):
-        split = split_by(PatchSettings(folds=folds, fold=fold, seed=seed), labels)
+    for fold in sorted(set(assign_folds(labels, folds=folds, seed=seed).values())):
+        split = split_by_settings(PatchSettings(folds=folds, fold=fold, seed=seed), labels)
         assert list(split) == list(labels)
         held_out.update(patient for patient, side in split.items() if side == HELD_OUT)
         for label in set(labels.values()):
             sides = Counter(split[patient] for patient in labels if labels[patient] == label)
             assert sides[TRAIN] >= min(1, sides.total() - 1)
     assert held_out == Counter(dict.fromkeys(labels, 1))
-    found = fold_patients(labels, folds=folds, seed=seed)
+    found = assign_folds(labels, folds=folds, seed=seed)
     for label in set(labels.values()):
         members = [patient for patient in labels if labels[patient] == label]
         assert len({found[patient] for patient in members}) == min(folds, len(members))
@@ -86,9 +86,9 @@ def test_each_patient_is_held_out_once_and_each_label_in_as_many_folds_as_can_be
 
 @given(labels=cohorts, newcomer=st.text(min_size=7, max_size=8), folds=st.integers(2, 8), seed=st.integers(0, 3))
 def test_a_newcomer_moves_only_who_is_borrowed(labels: dict, newcomer: str, folds: int, seed: int) -> None:
-    before = fold_patients(labels, folds=folds, seed=seed)
-    after = fold_patients({**labels, newcomer: "codel"}, folds=folds, seed=seed)
-    home = {patient: int(folds * patient_number(patient, seed=seed)) for patient in labels}
+    before = assign_folds(labels, folds=folds, seed=seed)
+    after = assign_folds({**labels, newcomer: "codel"}, folds=folds, seed=seed)
+    home = {patient: int(folds * patient_hash(patient, seed=seed)) for patient in labels}
     moved = {patient for patient in labels if before[patient] != after[patient]}
     assert all(labels[patient] == "codel" for patient in moved)
     assert all(home[patient] != before[patient] or home[patient] != after[patient] for patient in moved)
@@ -101,13 +101,13 @@ def test_a_newcomer_moves_only_who_is_borrowed(labels: dict, newcomer: str, fold
 def test_the_order_of_the_patients_does_not_matter(labels: dict, folds: int, order: object) -> None:
     shuffled = list(labels)
     order.shuffle(shuffled)  # type: ignore[attr-defined]
-    again = fold_patients({patient: labels[patient] for patient in shuffled}, folds=folds, seed=0)
-    assert again == fold_patients(labels, folds=folds, seed=0)
+    again = assign_folds({patient: labels[patient] for patient in shuffled}, folds=folds, seed=0)
+    assert again == assign_folds(labels, folds=folds, seed=0)
 
 
 def test_in_a_large_cohort_folds_are_even_and_the_first_of_five_is_the_draw_of_a_fifth() -> None:
     labels = {f"P{n}": "ab"[n % 2] for n in range(2000)}
-    folds = fold_patients(labels, folds=5, seed=0)
+    folds = assign_folds(labels, folds=5, seed=0)
     assert all(abs(count - 400) < 4 * (2000 * 0.2 * 0.8) ** 0.5 for count in Counter(folds.values()).values())
     drawn = split_patients(labels, fraction=0.2, seed=0)
     assert {p for p, fold in folds.items() if fold == 0} == {p for p, side in drawn.items() if side == HELD_OUT}
@@ -126,17 +126,17 @@ def test_in_a_large_cohort_folds_are_even_and_the_first_of_five_is_the_draw_of_a
 )
 def test_rules_that_contradict_each_other(settings: dict, table: bool, message: str) -> None:
     with pytest.raises(HistosynthError, match=message):
-        check_rule(PatchSettings(**settings), table=table)
+        check_split_settings(PatchSettings(**settings), table=table)
 
 
 def test_a_fold_that_holds_nobody() -> None:
     labels = {"a": "x", "b": "x"}
-    (empty,) = set(range(3)) - set(fold_patients(labels, folds=3, seed=0).values())
+    (empty,) = set(range(3)) - set(assign_folds(labels, folds=3, seed=0).values())
     with pytest.raises(HistosynthError, match=r"holds nobody out: there are only 2 patients; lower patches\.folds"):
-        split_by(PatchSettings(folds=3, fold=empty), labels)
+        split_by_settings(PatchSettings(folds=3, fold=empty), labels)
 
 
 def test_the_folds_never_change() -> None:
     # Nor may they move a patient from one of the stores that people already have to another.
-    few = fold_patients(dict.fromkeys("abcdef", "x") | dict.fromkeys("gh", "y"), folds=5, seed=0)
+    few = assign_folds(dict.fromkeys("abcdef", "x") | dict.fromkeys("gh", "y"), folds=5, seed=0)
     assert few == {"a": 2, "b": 3, "c": 4, "d": 0, "e": 1, "f": 1, "g": 3, "h": 1}

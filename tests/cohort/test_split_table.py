@@ -33,13 +33,13 @@ def table(folder: Path, text: str) -> SplitTable:
     ],
 )
 def test_ways_to_write_it(tmp_path: Path, text: str) -> None:
-    sides = table(tmp_path, text).of(SLIDES, everyone=SLIDES)
+    sides = table(tmp_path, text).assign(SLIDES, all_slides=SLIDES)
     assert sides == {"P1": "train", "P3": "held_out", "TCGA-DB-5270": "train"}
 
 
 def test_unknown_names_are_told_and_names_of_skipped_slides_are_not_unknown(tmp_path: Path) -> None:
     read = table(tmp_path, "patient_id,split\nP1,train\nP3,test\nP8,test\nP9,train\nTCGA-DB-5270,test\n")
-    assert read.of({"S1": "P1"}, everyone=SLIDES) == {"P1": "train"}
+    assert read.assign({"S1": "P1"}, all_slides=SLIDES) == {"P1": "train"}
     assert read.describe(SLIDES) == {
         "by": "split table", "file": "split.csv", "rows": 5, "without_slide": ["P8", "P9"],
     }  # fmt: skip
@@ -62,7 +62,7 @@ def test_unknown_names_are_told_and_names_of_skipped_slides_are_not_unknown(tmp_
 )
 def test_mistakes_are_one_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(HistosynthError, match=message) as caught:
-        table(tmp_path, text).of(SLIDES, everyone=SLIDES)
+        table(tmp_path, text).assign(SLIDES, all_slides=SLIDES)
     assert "\n" not in str(caught.value)
     assert "split.csv" in str(caught.value)
 
@@ -75,10 +75,10 @@ def test_what_the_table_says_is_what_happens(patients: dict[str, str], sides: An
     wanted = {patient: sides.choice(["train", "held_out"]) for patient in patients}
     slides = {f"{patient}-{n}": patient for patient in patients for n in range(2)}
     rows = [
-        SplitRow(line=n, name=f"{patient}-{n % 2}" if n % 3 else patient, is_slide=bool(n % 3), side=side)
+        SplitRow(line=n, name=f"{patient}-{n % 2}" if n % 3 else patient, is_slide=bool(n % 3), split=side)
         for n, (patient, side) in enumerate(wanted.items(), 2)
     ]
-    assert SplitTable(path=Path("x"), rows=tuple(rows)).of(slides, everyone=slides) == wanted
+    assert SplitTable(path=Path("x"), rows=tuple(rows)).assign(slides, all_slides=slides) == wanted
 
 
 def test_the_store_follows_the_table_and_says_so(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:

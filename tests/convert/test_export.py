@@ -20,7 +20,7 @@ from PIL import Image
 
 from histosynth.cli import main
 from histosynth.config import PatchSettings
-from histosynth.convert import export_forms
+from histosynth.convert import export_formats
 from histosynth.convert.export import export
 from histosynth.convert.pack import pack
 from histosynth.errors import HistosynthError
@@ -28,7 +28,7 @@ from histosynth.inspect.describe import describe
 from histosynth.store.part import SCHEMA, Patch, part_path, write_part
 from histosynth.store.store import Store, write_manifest
 
-FORMS = ("png", "npz", "webdataset")
+FORMATS = ("png", "npz", "webdataset")
 Verb = Callable[..., tuple[int, str, str]]
 
 
@@ -61,8 +61,8 @@ def make(path: Path, labels: list[str | None], *, source: str = "real", side: in
     return path
 
 
-def do(store: Path, out: Path, form: str, **options: Any) -> Any:
-    return export(store, out=out, form=form, progress=False, **options)
+def do(store: Path, out: Path, format: str, **options: Any) -> Any:
+    return export(store, out=out, format=format, progress=False, **options)
 
 
 def everything(directory: Path) -> dict[str, bytes]:
@@ -110,7 +110,7 @@ def test_npz_is_what_the_adm_evaluator_reads(store: Path, tmp_path: Path) -> Non
 
 
 def test_webdataset(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_forms, "_SHARD", 4)
+    monkeypatch.setattr(export_formats, "_SHARD", 4)
     do(store, tmp_path / "out", "webdataset")
     samples: dict[str, dict[str, bytes]] = {}
     for name in ("shard-000000.tar", "shard-000001.tar"):
@@ -133,30 +133,30 @@ def test_webdataset(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert facts["patch_id"] == f"S{n}.svs_{n}_0"
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_the_same_store_gives_the_same_bytes(store: Path, tmp_path: Path, form: str) -> None:
-    assert do(store, tmp_path / "a", form).made
-    do(store, tmp_path / "b", form)
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_same_store_gives_the_same_bytes(store: Path, tmp_path: Path, format: str) -> None:
+    assert do(store, tmp_path / "a", format).written
+    do(store, tmp_path / "b", format)
     assert everything(tmp_path / "a") == everything(tmp_path / "b")
-    again = do(store, tmp_path / "a", form)
-    assert not again.made
+    again = do(store, tmp_path / "a", format)
+    assert not again.written
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_synthetic_patches_say_so(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("format", FORMATS)
+def test_synthetic_patches_say_so(tmp_path: Path, format: str) -> None:
     made = make(tmp_path / "samples", ["wt", "wt", "codel"], source="rün-1")
-    do(made, tmp_path / "out", form)
+    do(made, tmp_path / "out", format)
     record = json.loads((tmp_path / "out" / "export.json").read_text())
     assert record["description"].startswith("SYNTHETIC")
     assert (record["synthetic"], record["sources"]) == (3, ["rün-1"])
     pngs = [data for name, data in everything(tmp_path / "out").items() if name.endswith(".png")]
-    if form == "webdataset":
+    if format == "webdataset":
         with tarfile.open(tmp_path / "out" / "shard-000000.tar") as tar:
             contents = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
         pngs = [data for name, data in contents.items() if name.endswith("png")]
         assert all(json.loads(data)["synthetic"] for name, data in contents.items() if name.endswith("json"))
-    assert len(pngs) == (0 if form == "npz" else 3)
+    assert len(pngs) == (0 if format == "npz" else 3)
     for data in pngs:
         with Image.open(BytesIO(data)) as opened:
             opened.load()
@@ -278,7 +278,7 @@ def test_what_is_there_is_left_alone(store: Path, tmp_path: Path, verb: Verb) ->
     (tmp_path / "empty").mkdir()
     assert verb(store, "--out", tmp_path / "empty", "--to", "png")[0] == 0
     code, _, error = verb(store, "--out", tmp_path / "empty", "--to", "npz")
-    assert "an export of other patches or in another form" in error
+    assert "an export of other patches or in another format" in error
     assert "is no patch store" in verb(tmp_path / "mine", "--out", tmp_path / "x", "--to", "npz")[2]
 
 
@@ -307,4 +307,4 @@ def test_the_verb_says_what_it_made(store: Path, tmp_path: Path, verb: Verb) -> 
     assert output.splitlines()[:2] == [f"6 patches (real) in {tmp_path / 'out'}", "labels   0 codel_1, 1 codel_2, 2 wt"]
     assert describe(tmp_path / "out")["kind"] == "export of a store"
     told = json.loads(verb(store, "--out", tmp_path / "out", "--to", "webdataset", "--json")[1])
-    assert (told["patches"], told["made"], told["synthetic"]) == (6, False, 0)
+    assert (told["patches"], told["written"], told["synthetic"]) == (6, False, 0)

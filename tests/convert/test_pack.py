@@ -371,11 +371,11 @@ def test_kill_and_the_same_command_give_the_same_bytes(
 def test_crops_lie_side_by_side_inside_the_tile(
     tmp_path_factory: pytest.TempPathFactory, width: int, height: int, crop: int
 ) -> None:
-    from histosynth.convert.tile_images import Seen
+    from histosynth.convert.tile_images import CheckedTile
     from histosynth.convert.tiles import Tile
 
     tile = Tile(path=Path("x"), tile_id="x", label="a", patient_id=None)
-    seen = Seen(tile=tile, width_px=width, height_px=height, mpp=None, source="real", sha256="")
+    seen = CheckedTile(tile=tile, width_px=width, height_px=height, mpp=None, source="real", sha256="")
     cover = np.zeros((height, width), int)
     for box in seen.boxes(crop):
         cover[box.y : box.y + crop, box.x : box.x + crop] += 1

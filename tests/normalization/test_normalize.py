@@ -16,7 +16,7 @@ from histosynth.convert.pack import pack
 from histosynth.errors import HistosynthError
 from histosynth.normalization import normalize as module
 from histosynth.normalization.normalize import normalize
-from histosynth.normalization.staining import Pool, pooled
+from histosynth.normalization.staining import PixelPool, pool_pixels
 from histosynth.patches.extract import extract
 from histosynth.stain import Macenko, fit, is_tissue, tissue_pixels
 from histosynth.stain.distance import mean_stain_distance, stain_distance
@@ -303,11 +303,11 @@ def test_the_pool_takes_every_nth_pixel_of_all_images_in_a_row() -> None:
     images = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (5, 7, 1, 9)]
     whole = np.concatenate([image.reshape(-1, 3) for image in images])
     for at_most in (1, 7, 50, 155, 156, 1000):
-        pool = Pool(len(whole), at_most=at_most)
+        pool = PixelPool(len(whole), at_most=at_most)
         for image in images:
             pool.add(image)
         np.testing.assert_array_equal(pool.pixels, whole[:: max(1, -(-len(whole) // at_most))])
-    np.testing.assert_array_equal(pooled(images), whole)
+    np.testing.assert_array_equal(pool_pixels(images), whole)
 
 
 def test_the_distance_between_stains_is_that_of_their_colors() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
-from histosynth.normalization.staining import staining_of
+from histosynth.normalization.staining import build_normalization
 from histosynth.patches.cluster import extract_on_cluster
 from histosynth.patches.extract import extract
 from histosynth.patches.extract_slide import Job
@@ -169,7 +169,7 @@ def test_a_job_may_run_twice(draw_cohort: Any, small: PatchSettings, tmp_path: P
     cohort, out = draw_cohort(1), tmp_path / "store"
     out.mkdir()
     (job,) = plan(
-        {"S0": cohort.slides / "S0.png"}, out=out, settings=small, staining=staining_of("macenko"), mpp=0.5
+        {"S0": cohort.slides / "S0.png"}, out=out, settings=small, staining=build_normalization("macenko"), mpp=0.5
     ).jobs
     assert extract_on_cluster(job, __version__) == small.cap
     first = job.part.stat()

@@ -16,7 +16,7 @@ from histosynth.slides.open import open_slide
 from histosynth.slides.phantom.files import write_pyramid
 from histosynth.slides.types import Box
 from histosynth.store.store import Store
-from histosynth.store.threads import in_threads
+from histosynth.store.threads import map_in_threads
 
 SIDE = 1024
 SLOPE = np.array([0.2137, 0.1931, 0])  # gray a pixel along x in red and along y in green
@@ -130,13 +130,13 @@ def test_threads_and_processes_change_no_byte(tmp_path: Path, monkeypatch: pytes
     write_pyramid(tmp_path / "a.tif", tissue_picture(1024), mpp=0.25)
     wanted = PatchSettings(region_px=256, region_mpp=0.25, patch_px=64)
     for cores in (1, 3):
-        monkeypatch.setattr("histosynth.store.threads.cores", lambda cores=cores: cores)
+        monkeypatch.setattr("histosynth.store.threads.available_cores", lambda cores=cores: cores)
         extract([tmp_path / "a.tif"], out=tmp_path / f"{cores}", settings=wanted, workers=1, progress=False)
     assert content(tmp_path / "1") == content(tmp_path / "3")
 
 
 def test_threads_keep_the_order_and_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("histosynth.store.threads.cores", lambda: 3)
-    assert list(in_threads(lambda n: n * n, range(100))) == [n * n for n in range(100)]
+    monkeypatch.setattr("histosynth.store.threads.available_cores", lambda: 3)
+    assert list(map_in_threads(lambda n: n * n, range(100))) == [n * n for n in range(100)]
     with pytest.raises(ZeroDivisionError):
-        list(in_threads(lambda n: 1 // n, [1, 0, 2]))
+        list(map_in_threads(lambda n: 1 // n, [1, 0, 2]))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histosynth.store.scale import UNIT, Window, area_average
+from histosynth.store.scale import SUBPIXELS, Window, area_average
 
 
 def noise(side: int, seed: int = 0) -> np.ndarray:
@@ -42,17 +42,20 @@ def test_it_neither_enlarges_nor_squeezes(shape: tuple[int, int, int]) -> None:
 
 @settings(max_examples=50)
 @given(
-    x=st.integers(0, 5 * UNIT), y=st.integers(0, 5 * UNIT), side=st.integers(4 * UNIT, 7 * UNIT), m=st.integers(1, 4)
+    x=st.integers(0, 5 * SUBPIXELS),
+    y=st.integers(0, 5 * SUBPIXELS),
+    side=st.integers(4 * SUBPIXELS, 7 * SUBPIXELS),
+    m=st.integers(1, 4),
 )
 def test_a_window_between_the_pixels_is_the_integral_over_it(x: int, y: int, side: int, m: int) -> None:
     image = noise(12)
     # The integral of a picture of constant pixels is linear between them: another way to the same average.
     integral = np.zeros((13, 13, 3))
     integral[1:, 1:] = image.cumsum(0, dtype=float).cumsum(1)
-    edges = [start / UNIT + np.arange(m + 1) * side / UNIT / m for start in (y, x)]
+    edges = [start / SUBPIXELS + np.arange(m + 1) * side / SUBPIXELS / m for start in (y, x)]
     across = np.stack([[np.interp(edges[1], range(13), row[:, c]) for c in range(3)] for row in integral], axis=0)
     both = np.stack([[np.interp(edges[0], range(13), across[:, c, j]) for c in range(3)] for j in range(m + 1)])
-    area = np.diff(np.diff(both, axis=0), axis=2).transpose(2, 0, 1) / (side / UNIT / m) ** 2
+    area = np.diff(np.diff(both, axis=0), axis=2).transpose(2, 0, 1) / (side / SUBPIXELS / m) ** 2
     found = area_average(image, side_px=m, window=Window(x=x, y=y, side=side))
     assert np.abs(found - area).max() <= 0.5 + 1e-6
 
@@ -67,4 +70,4 @@ def test_the_quick_way_at_whole_ratios_is_the_exact_one(ratio: int, m: int, seed
 
 def test_a_window_beyond_the_image_is_refused() -> None:
     with pytest.raises(ValueError, match="lies outside"):
-        area_average(noise(8), side_px=4, window=Window(x=1, y=0, side=8 * UNIT))
+        area_average(noise(8), side_px=4, window=Window(x=1, y=0, side=8 * SUBPIXELS))

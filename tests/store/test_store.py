@@ -164,7 +164,7 @@ def test_the_hash_reads_no_image_that_its_writer_noted(tmp_path: Path, monkeypat
     pq.write_table(table.take([1, 0, 2]), path)
     assert Store(directory).content_hash() != noted
     write_part(path, patches[2:], fingerprint="f")
-    monkeypatch.setattr("histosynth.store.part_files.PartFiles.each_image", None)
+    monkeypatch.setattr("histosynth.store.part_files.PartFiles.map_images", None)
     assert Store(directory).content_hash() == noted
 
 

@@ -2,7 +2,7 @@
 
 import time
 
-from histosynth.store.threads import in_threads
+from histosynth.store.threads import map_in_threads
 
 
 def test_results_keep_the_order_and_items_are_taken_a_few_at_a_time() -> None:
@@ -17,7 +17,7 @@ def test_results_keep_the_order_and_items_are_taken_a_few_at_a_time() -> None:
         time.sleep(0.001 if n % 3 else 0.003)
         return n * n
 
-    for n, result in enumerate(in_threads(work, items(), threads=4)):
+    for n, result in enumerate(map_in_threads(work, items(), threads=4)):
         assert result == n * n
         assert len(taken) <= n + 1 + 2 * 4
     assert len(taken) == 1000

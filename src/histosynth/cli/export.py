@@ -19,14 +19,14 @@ _NEXT = {
 @click.argument("store", type=_PATH, metavar="STORE")
 @click.option("--out", required=True, type=_PATH, metavar="DIR", help="Directory of the export.")
 @click.option(
-    "--to", "form", required=True, type=click.Choice(["png", "npz", "webdataset"]), help="Format of the export."
+    "--to", "format", required=True, type=click.Choice(["png", "npz", "webdataset"]), help="Format of the export."
 )
 @click.option("--split", type=click.Choice(["train", "held_out"]), help="Only this split. Default: all patches.")
 @click.option("--label", "labels", multiple=True, help="Only this label; repeatable. Default: all.")
 @quiet_option
 @json_option
 def command(
-    store: Path, out: Path, form: str, split: str | None, labels: tuple[str, ...], quiet: bool, as_json: bool
+    store: Path, out: Path, format: str, split: str | None, labels: tuple[str, ...], quiet: bool, as_json: bool
 ) -> None:
     """Write the patches of STORE as PNG folders, as an .npz for the ADM evaluator, or as a WebDataset.
 
@@ -39,11 +39,11 @@ def command(
     """
     from histosynth.convert.export import export
 
-    result = export(store, out=out, form=form, split=split, labels=labels, progress=not quiet)
+    result = export(store, out=out, format=format, split=split, labels=labels, progress=not quiet)
     made = "synthetic" if result.synthetic == result.patches else f"{result.synthetic} of them synthetic"
     numbers = ", ".join(f"{number} {label}" for label, number in result.labels.items()) or "none"
     text = (
         f"{result.patches} patches ({made if result.synthetic else 'real'}) in {out}"
-        f"{'' if result.made else ', which existed already'}\nlabels   {numbers}\nform     {_NEXT[form]}"
+        f"{'' if result.written else ', which existed already'}\nlabels   {numbers}\nformat   {_NEXT[format]}"
     )
     print_result({**asdict(result), "directory": str(out)}, text, as_json=as_json)

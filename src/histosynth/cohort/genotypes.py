@@ -23,7 +23,7 @@ _FORMS = {
 }
 
 
-def genotype(text: str) -> str | None:
+def parse_genotype(text: str) -> str | None:
     """The name of the genotype that `text` writes; None where it is no such form."""
     compact = re.sub(r"[\W_]+", "", text.lower())
     return next((name for name, form in _FORMS.items() if re.fullmatch(form, compact)), None)
@@ -34,7 +34,7 @@ def genotype_aliases(labels: Iterable[str]) -> dict[str, str]:
 
     It is one where more than half of its distinct labels are such forms. The others keep their own words.
     """
-    found = {label: genotype(label) for label in sorted(set(labels))}
+    found = {label: parse_genotype(label) for label in sorted(set(labels))}
     known = {label: name for label, name in found.items() if name is not None}
     if 2 * len(known) <= len(found):
         return {}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from histosynth.cohort.genotypes import genotype_aliases
-from histosynth.cohort.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell, read_table
+from histosynth.cohort.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell_text, read_table
 from histosynth.errors import HistosynthError
 from histosynth.slides.files import slide_id_of
 
@@ -21,7 +21,7 @@ _BARCODE = re.compile(r"[A-Z0-9]{4}-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGN
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class LabelRow:
     """One labelled row of the table; `line` counts from 1, the header included."""
 
     line: int
@@ -36,21 +36,21 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assignment:
+class LabelAssignment:
     """What the table says of one slide. `label` is None where it says nothing."""
 
     label: str | None
     patient_id: str
-    row: Row | None = None
+    row: LabelRow | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labels:
+class LabelTable:
     """A checked table: no slide and no patient has two labels."""
 
     path: Path
     column: str
-    rows: tuple[Row, ...]
+    rows: tuple[LabelRow, ...]
     unlabeled: Mapping[str, int]
     """Line by slide (or patient) of the rows whose label is empty or NA."""
     unlabeled_rows: int
@@ -58,17 +58,17 @@ class Labels:
     """Rows that say again what one before them said."""
     aliases: Mapping[str, str]
     """Genotypes that the table writes otherwise than under their names: the name by the written form."""
-    _by_slide: Mapping[str, Row] = field(repr=False)
-    _by_patient: Mapping[str, Row] = field(repr=False)
+    _by_slide: Mapping[str, LabelRow] = field(repr=False)
+    _by_patient: Mapping[str, LabelRow] = field(repr=False)
 
-    def assign(self, slide_id: str) -> Assignment:
+    def assign(self, slide_id: str) -> LabelAssignment:
         """Label and patient of a slide: on its id, on its id up to the first dot (GDC file names), on its patient."""
         row = self._by_slide.get(slide_id) or self._by_slide.get(slide_id.split(".")[0])
         if row is None:
-            row = self._by_patient.get(slide_id) or self._by_patient.get(patient_of(slide_id))
+            row = self._by_patient.get(slide_id) or self._by_patient.get(patient_id_of(slide_id))
         if row is None:
-            return Assignment(label=None, patient_id=patient_of(slide_id))
-        return Assignment(label=row.label, patient_id=row.patient or patient_of(slide_id), row=row)
+            return LabelAssignment(label=None, patient_id=patient_id_of(slide_id))
+        return LabelAssignment(label=row.label, patient_id=row.patient or patient_id_of(slide_id), row=row)
 
     def describe(self, slide_ids: Sequence[str]) -> dict[str, Any]:
         """What the manifest says of the table, with the slides (or patients) in it that none of these slides used."""
@@ -93,7 +93,7 @@ class Labels:
 
         Nearly: but for letter case and punctuation, or one is the other with a suffix (`S1` and `S1_HE`).
         """
-        empty = next((self.unlabeled[n] for n in (slide_id, patient_of(slide_id)) if n in self.unlabeled), None)
+        empty = next((self.unlabeled[n] for n in (slide_id, patient_id_of(slide_id)) if n in self.unlabeled), None)
         if empty is not None:
             return f"line {empty} leaves its label empty"
         words = _words(slide_id)
@@ -116,12 +116,12 @@ def _words(name: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[^\W_]+", name.lower()))
 
 
-def patient_of(slide_id: str) -> str:
+def patient_id_of(slide_id: str) -> str:
     """The first 12 characters of a barcode such as TCGA-DB-5270-01Z-00-DX1; any other id is its own patient."""
     return slide_id[:12] if _BARCODE.match(slide_id) else slide_id
 
 
-def read_labels(path: Path, *, one_label_per_patient: bool = True, aliases: bool = True) -> Labels:
+def read_labels(path: Path, *, one_label_per_patient: bool = True, aliases: bool = True) -> LabelTable:
     """Read a table of labels (`patches.table` says what such a table may look like).
 
     Args:
@@ -134,30 +134,32 @@ def read_labels(path: Path, *, one_label_per_patient: bool = True, aliases: bool
             patient where `one_label_per_patient`.
     """
     table = read_table(path, what="labels", example="slide_id,patient_id,label")
-    label = table.require(LABEL_COLUMNS, what="label")
-    slide, patient = table.find(SLIDE_COLUMNS), table.find(PATIENT_COLUMNS)
+    label = table.require_column(LABEL_COLUMNS, what="label")
+    slide, patient = table.find_column(SLIDE_COLUMNS), table.find_column(PATIENT_COLUMNS)
     if slide is None and patient is None:
         raise HistosynthError(
             f"labels {path}: neither a slide_id nor a patient_id column among {', '.join(table.header)}; add one"
         )
-    rows: list[Row] = []
-    unlabeled: list[Row] = []
+    rows: list[LabelRow] = []
+    unlabeled: list[LabelRow] = []
     for number, cells in table.rows:
-        text = cell(cells, label)
-        slide_id = slide_id_of(Path(cell(cells, slide) or "")) or None
-        patient_id = cell(cells, patient) or (patient_of(slide_id) if slide_id else None)
+        text = cell_text(cells, label)
+        slide_id = slide_id_of(Path(cell_text(cells, slide) or "")) or None
+        patient_id = cell_text(cells, patient) or (patient_id_of(slide_id) if slide_id else None)
         if slide_id is None and patient_id is None:
             raise HistosynthError(
                 f"labels {path}, line {number}: names neither a slide nor a patient; add it or delete the line"
             )
-        (rows if text else unlabeled).append(Row(line=number, slide=slide_id, patient=patient_id, label=text or ""))
+        (rows if text else unlabeled).append(
+            LabelRow(line=number, slide=slide_id, patient=patient_id, label=text or "")
+        )
     if not rows:
         raise HistosynthError(
             f"labels {path}: column '{table.header[label]}' labels no row; fill it in, or leave --labels out"
         )
     renamed = genotype_aliases(row.label for row in rows) if aliases else {}
     rows = [replace(row, label=renamed.get(row.label, row.label)) for row in rows]
-    return Labels(
+    return LabelTable(
         path=path,
         column=table.header[label],
         rows=tuple(rows),
@@ -170,9 +172,9 @@ def read_labels(path: Path, *, one_label_per_patient: bool = True, aliases: bool
     )
 
 
-def _index(rows: Sequence[Row], key: str, *, path: Path) -> dict[str, Row]:
+def _index(rows: Sequence[LabelRow], key: str, *, path: Path) -> dict[str, LabelRow]:
     """Rows by slide or by patient; two rows of one key must agree in the label, and for slides in the patient."""
-    index: dict[str, Row] = {}
+    index: dict[str, LabelRow] = {}
     for row in rows:
         name = row.slide if key == "slide" else row.patient
         if name is None:

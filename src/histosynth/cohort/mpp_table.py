@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from histosynth.cohort.table import SLIDE_COLUMNS, cell, read_table
+from histosynth.cohort.table import SLIDE_COLUMNS, cell_text, read_table
 from histosynth.errors import HistosynthError
 from histosynth.slides.files import slide_id_of
 from histosynth.slides.mpp import plausible_mpp
@@ -17,10 +17,10 @@ def read_mpp_table(path: Path) -> dict[str, float]:
         HistosynthError: unreadable, a column is missing, a slide with two values, or a value that no microscope has.
     """
     table = read_table(path, what="mpp table", example="slide_id,mpp")
-    slide, mpp = table.require(SLIDE_COLUMNS, what="slide"), table.require(MPP_COLUMNS, what="mpp")
+    slide, mpp = table.require_column(SLIDE_COLUMNS, what="slide"), table.require_column(MPP_COLUMNS, what="mpp")
     stated: dict[str, float] = {}
     for line, cells in table.rows:
-        where, name, text = f"{table.name}, line {line}", cell(cells, slide), cell(cells, mpp)
+        where, name, text = f"{table.name}, line {line}", cell_text(cells, slide), cell_text(cells, mpp)
         if name is None or text is None:
             raise HistosynthError(f"{where}: lacks the slide or its mpp; add it or delete the line")
         try:

@@ -23,7 +23,7 @@ TRAIN = "train"
 HELD_OUT = "held_out"
 
 
-def check_rule(settings: PatchSettings, *, table: bool) -> None:
+def check_split_settings(settings: PatchSettings, *, table: bool) -> None:
     """Raise where the settings, and a table of splits beside them, say two things at once or none that can be done."""
     given = [
         *(["--split-table"] if table else []),
@@ -45,7 +45,7 @@ def check_rule(settings: PatchSettings, *, table: bool) -> None:
         )
 
 
-def rule(settings: PatchSettings) -> str:
+def split_rule(settings: PatchSettings) -> str:
     """What decides about a patient, in words for the manifest."""
     if settings.held_out_patients:
         return "patches.held_out_patients"
@@ -54,7 +54,7 @@ def rule(settings: PatchSettings) -> str:
     return "hash of the patient within each label"
 
 
-def split_by(settings: PatchSettings, labels: Mapping[str, str | None]) -> dict[str, str]:
+def split_by_settings(settings: PatchSettings, labels: Mapping[str, str | None]) -> dict[str, str]:
     """`train` or `held_out` for each patient of `labels`, as the settings say.
 
     Raises:
@@ -70,7 +70,7 @@ def split_by(settings: PatchSettings, labels: Mapping[str, str | None]) -> dict[
         return {patient: HELD_OUT if patient in named else TRAIN for patient in labels}
     if not settings.folds:
         return split_patients(labels, fraction=settings.held_out, seed=settings.seed)
-    folds = fold_patients(labels, folds=settings.folds, seed=settings.seed)
+    folds = assign_folds(labels, folds=settings.folds, seed=settings.seed)
     if labels and settings.fold not in folds.values():
         raise HistosynthError(
             f"fold {settings.fold} of {settings.folds} holds nobody out: there are only {len(labels)} patients; "
@@ -89,7 +89,7 @@ def split_patients(labels: Mapping[str, str | None], *, fraction: float, seed: i
     """
     held_out: set[str] = set()
     for group in set(labels.values()):
-        numbers = {patient: patient_number(patient, seed=seed) for patient in labels if labels[patient] == group}
+        numbers = {patient: patient_hash(patient, seed=seed) for patient in labels if labels[patient] == group}
         ranked = sorted(numbers, key=lambda patient: (numbers[patient], patient))
         count = sum(u < fraction for u in numbers.values())
         at_least = 1 if fraction > 0 else 0
@@ -97,7 +97,7 @@ def split_patients(labels: Mapping[str, str | None], *, fraction: float, seed: i
     return {patient: HELD_OUT if patient in held_out else TRAIN for patient in labels}
 
 
-def fold_patients(labels: Mapping[str, str | None], *, folds: int, seed: int) -> dict[str, int]:
+def assign_folds(labels: Mapping[str, str | None], *, folds: int, seed: int) -> dict[str, int]:
     """The fold, 0 to `folds - 1`, in which each patient is held out.
 
     Args:
@@ -105,7 +105,7 @@ def fold_patients(labels: Mapping[str, str | None], *, folds: int, seed: int) ->
         folds: how many.
         seed: another seed, another draw.
     """
-    number = {patient: patient_number(patient, seed=seed) for patient in labels}
+    number = {patient: patient_hash(patient, seed=seed) for patient in labels}
     fold = {patient: int(u * folds) for patient, u in number.items()}
     for group in set(labels.values()):
         owners: dict[int, str] = {}
@@ -114,14 +114,14 @@ def fold_patients(labels: Mapping[str, str | None], *, folds: int, seed: int) ->
             if owners.setdefault(fold[patient], patient) != patient:
                 spare.append(patient)
         for empty in sorted(set(range(folds)) - set(owners))[: len(spare)]:
-            second = {patient: (patient_number(f"{patient}\0{empty}", seed=seed), patient) for patient in spare}
+            second = {patient: (patient_hash(f"{patient}\0{empty}", seed=seed), patient) for patient in spare}
             borrowed = min(spare, key=second.__getitem__)
             spare.remove(borrowed)
             fold[borrowed] = empty
     return fold
 
 
-def patient_number(patient: str, *, seed: int) -> float:
+def patient_hash(patient: str, *, seed: int) -> float:
     """u in [0, 1), from the first 52 bits of the hash, so that it is exact in a float."""
     digest = hashlib.sha256(f"{seed}\0{patient}".encode()).digest()
     return (int.from_bytes(digest[:8]) >> 12) / 2**52

@@ -41,7 +41,7 @@ class Table:
     rows: tuple[tuple[int, tuple[str, ...]], ...]
     """Line number (the first line of the file is 1) and cells of each row."""
 
-    def find(self, names: Sequence[str]) -> int | None:
+    def find_column(self, names: Sequence[str]) -> int | None:
         """Index of the first of `names` that the header has; case, blanks, dots and dashes do not matter.
 
         Raises:
@@ -55,9 +55,9 @@ class Table:
             raise HistosynthError(f"{self.name}: two columns are called '{found}'; rename or delete one")
         return known.index(found)
 
-    def require(self, names: Sequence[str], *, what: str) -> int:
-        """As `find`, but the column must be there; `what` names it in the error."""
-        column = self.find(names)
+    def require_column(self, names: Sequence[str], *, what: str) -> int:
+        """As `find_column`, but the column must be there; `what` names it in the error."""
+        column = self.find_column(names)
         if column is None:
             raise HistosynthError(
                 f"{self.name}: no {what} column among {', '.join(self.header)}; the first line names the columns, so "
@@ -66,7 +66,7 @@ class Table:
         return column
 
 
-def cell(cells: Sequence[str], column: int | None) -> str | None:
+def cell_text(cells: Sequence[str], column: int | None) -> str | None:
     """The text of a cell, None where there is no such column or the cell says nothing (empty, NA, None …)."""
     text = cells[column].strip() if column is not None and column < len(cells) else ""
     return None if text.lower() in _NOTHING else text

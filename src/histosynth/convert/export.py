@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from histosynth.convert.export_forms import FORMS, Row, Selection
+from histosynth.convert.export_formats import WRITERS, Row, Selection
 from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.rundir import read_manifest, require_directory, write_json
 from histosynth.store.part import SCHEMA, stream_rows
@@ -32,13 +32,13 @@ class ExportResult:
     """What `export` did."""
 
     directory: Path
-    form: str
+    format: str
     patches: int
     synthetic: int
     """Of `patches`, those made by a model."""
     labels: Mapping[str, int]
     """The number that stands for each label, in the order of their names."""
-    made: bool
+    written: bool
     """False: this very export was there already."""
 
 
@@ -46,17 +46,17 @@ def export(
     store: Path,
     *,
     out: Path,
-    form: str,
+    format: str,
     split: str | None = None,
     labels: Sequence[str] = (),
     progress: bool = True,
 ) -> ExportResult:
-    """Write a store, or a part of it, in another form.
+    """Write a store, or a part of it, in another format.
 
     Args:
         store: a patch store or sample store.
         out: directory of the export; absent, empty, or this very export.
-        form: `png`, `npz` or `webdataset`.
+        format: `png`, `npz` or `webdataset`.
         split: only `train` or `held_out`.
         labels: only these labels; none given: all, and the patches without one.
         progress: show a bar on stderr.
@@ -90,7 +90,7 @@ def export(
         by_label[label or "null"] += number
     record = {
         "kind": EXPORT,
-        "form": form,
+        "format": format,
         "split": split,
         "only_labels": sorted(labels),
         "patches": selection.patches,
@@ -101,18 +101,18 @@ def export(
         "by_label": dict(sorted(by_label.items())),
         "store_sha256": _digest(parts),
     }
-    made = not _is_there(out, record)
-    if made:
+    written = not _is_there(out, record)
+    if written:
         images = (row for row in stream_rows(parts, columns=SCHEMA.names) if wanted(row))
         with tqdm(images, total=selection.patches, desc="exporting", unit="patch", disable=not progress) as bar:
-            _write(out, lambda directory: FORMS[form](directory, bar, selection), record)
+            _write(out, lambda directory: WRITERS[format](directory, bar, selection), record)
     return ExportResult(
         directory=out,
-        form=form,
+        format=format,
         patches=selection.patches,
         synthetic=selection.synthetic,
         labels=selection.numbers,
-        made=made,
+        written=written,
     )
 
 
@@ -134,7 +134,7 @@ def _is_there(out: Path, record: Mapping[str, Any]) -> bool:
     except (OSError, ValueError):
         found = None
     if found != record:
-        what = "an export of other patches or in another form" if found else f"no {RECORD}, and so something else"
+        what = "an export of other patches or in another format" if found else f"no {RECORD}, and so something else"
         raise HistosynthError(f"--out {out} is not empty and holds {what}; name another directory")
     return True
 

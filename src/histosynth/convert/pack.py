@@ -17,18 +17,18 @@ from urllib.parse import quote
 from tqdm import tqdm
 
 from histosynth import __version__
-from histosynth.cohort.split import TRAIN, check_rule, split_by
+from histosynth.cohort.split import TRAIN, check_split_settings, split_by_settings
 from histosynth.config import PatchSettings
-from histosynth.convert.pack_manifest import describe_pack, part_facts
-from histosynth.convert.tile_images import Seen, look_at_all
-from histosynth.convert.tiles import Listing, list_classes, list_labeled
+from histosynth.convert.pack_manifest import describe_pack, describe_part
+from histosynth.convert.tile_images import CheckedTile, check_tiles
+from histosynth.convert.tiles import TileListing, list_class_folders, list_labeled_tiles
 from histosynth.errors import HistosynthError
 from histosynth.rundir import MANIFEST, locks_output
 from histosynth.slides.image import ImageReader
 from histosynth.slides.mpp import plausible_mpp
 from histosynth.store.part import Patch, part_fingerprint, part_path, part_record, write_part
 from histosynth.store.scale import area_average
-from histosynth.store.store import parts_of, write_manifest
+from histosynth.store.store import list_parts, write_manifest
 
 _PART = 1000  # patches
 _NAMED = 5
@@ -100,8 +100,8 @@ def pack(
     if out.resolve().is_relative_to(folder.resolve()):
         raise HistosynthError(f"--out {out} lies inside the folder of tiles; choose one outside of {folder}")
     _refuse_foreign(out, folder)
-    listing = list_labeled(folder, labels) if labels else list_classes(folder)
-    seen, bad = look_at_all(listing, folder, mpp=mpp, size_px=size_px, crop_px=crop_px, progress=progress)
+    listing = list_labeled_tiles(folder, labels) if labels else list_class_folders(folder)
+    seen, bad = check_tiles(listing, folder, mpp=mpp, size_px=size_px, crop_px=crop_px, progress=progress)
     if bad and not skip_bad_tiles:
         _refuse_bad(bad)
     if not seen:
@@ -121,7 +121,7 @@ def pack(
         for part, (block, fingerprint) in jobs.items():
             if part not in kept:
                 rows = _patches(block, split, crop_px=crop_px, patch_px=patch_px, bar=bar)
-                record = part_facts(block, split, crop_px=crop_px, folder=folder)
+                record = describe_part(block, split, crop_px=crop_px, folder=folder)
                 write_part(part, rows, fingerprint=fingerprint, record=record)
             else:
                 bar.update(len(block))
@@ -160,7 +160,7 @@ def _refuse_bad(bad: Mapping[str, str]) -> None:
     )
 
 
-def _nothing_to_pack(folder: Path, listing: Listing, bad: Mapping[str, str]) -> str:
+def _nothing_to_pack(folder: Path, listing: TileListing, bad: Mapping[str, str]) -> str:
     reasons = {
         "unusable": [*bad.values()],
         "without a label": listing.unlabeled,
@@ -170,28 +170,28 @@ def _nothing_to_pack(folder: Path, listing: Listing, bad: Mapping[str, str]) -> 
     return f"no tile of {folder} is left to pack ({told or 'no PNG, JPEG or TIFF in it'}); check folder and --labels"
 
 
-def _split(seen: Sequence[Seen], settings: PatchSettings) -> dict[str, str]:
+def _split(seen: Sequence[CheckedTile], settings: PatchSettings) -> dict[str, str]:
     """The split of each patient: from the table, else as the settings say, drawn within each set of labels."""
     labels: dict[str, set[str]] = {}
     for found in seen:
         labels.setdefault(found.patient_id, set()).add(found.tile.label)
-    check_rule(settings, table=False)
+    check_split_settings(settings, table=False)
     stated = {found.patient_id: found.tile.split for found in seen if found.tile.split is not None}
     if stated and (settings.held_out_patients or settings.folds):
         rival = "held_out_patients names patients" if settings.held_out_patients else "folds parts them"
         raise HistosynthError(f"the table has a split column and patches.{rival}; use one of them")
     if stated:
         return {patient: stated[patient] or TRAIN for patient in labels}
-    return split_by(settings, {patient: "\0".join(sorted(found)) for patient, found in labels.items()})
+    return split_by_settings(settings, {patient: "\0".join(sorted(found)) for patient, found in labels.items()})
 
 
-def _blocks(seen: Sequence[Seen], *, crop_px: int | None) -> Iterator[tuple[str, list[Seen]]]:
+def _blocks(seen: Sequence[CheckedTile], *, crop_px: int | None) -> Iterator[tuple[str, list[CheckedTile]]]:
     """Tiles by part: each of one label, and of about a thousand patches; with the name of the part."""
     for label in sorted({found.tile.label for found in seen}):
         name = quote(label, safe=" ")
         if len(name) > 100:
             name = f"{name[:80]}-{hashlib.sha256(label.encode()).hexdigest()[:12]}"
-        blocks: list[list[Seen]] = [[]]
+        blocks: list[list[CheckedTile]] = [[]]
         patches = 0
         for found in (found for found in seen if found.tile.label == label):
             more = len(found.boxes(crop_px))
@@ -203,7 +203,7 @@ def _blocks(seen: Sequence[Seen], *, crop_px: int | None) -> Iterator[tuple[str,
         yield from ((f"{name}-{number:05d}", block) for number, block in enumerate(blocks))
 
 
-def _fingerprint(block: Sequence[Seen], split: Mapping[str, str], *, crop_px: int | None, patch_px: int) -> str:
+def _fingerprint(block: Sequence[CheckedTile], split: Mapping[str, str], *, crop_px: int | None, patch_px: int) -> str:
     tiles = [
         [t.tile.tile_id, t.tile.label, t.patient_id, split[t.patient_id], t.mpp, t.source, t.sha256] for t in block
     ]
@@ -212,7 +212,7 @@ def _fingerprint(block: Sequence[Seen], split: Mapping[str, str], *, crop_px: in
 
 
 def _patches(
-    block: Sequence[Seen], split: Mapping[str, str], *, crop_px: int | None, patch_px: int, bar: "tqdm[Any]"
+    block: Sequence[CheckedTile], split: Mapping[str, str], *, crop_px: int | None, patch_px: int, bar: "tqdm[Any]"
 ) -> Iterator[Patch]:
     for seen in block:
         tile, real = seen.tile, seen.source == "real"
@@ -236,7 +236,7 @@ def _patches(
 
 def _refuse_foreign(out: Path, folder: Path) -> None:
     """Raise unless `out` is absent, empty, or a store packed from a folder of this name, finished or not."""
-    for part in parts_of(out):
+    for part in list_parts(out):
         if part_fingerprint(part) is not None and part_record(part).get("packed") != folder.resolve().name:
             raise HistosynthError(
                 f"the store {out} holds patches that do not come from a folder '{folder.name}', such as {part.name}; "

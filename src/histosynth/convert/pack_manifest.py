@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from histosynth.cohort.split import HELD_OUT, TRAIN
-from histosynth.convert.tile_images import Seen
-from histosynth.convert.tiles import Listing
+from histosynth.convert.tile_images import CheckedTile
+from histosynth.convert.tiles import TileListing
 from histosynth.rundir import versions
 
 _FEW_PATIENTS = 10_000  # more are counted, not named
 
 
-def part_facts(block: Sequence[Seen], split: Mapping[str, str], *, crop_px: int | None, folder: Path) -> dict[str, Any]:
+def describe_part(
+    block: Sequence[CheckedTile], split: Mapping[str, str], *, crop_px: int | None, folder: Path
+) -> dict[str, Any]:
     """What the manifest says of one part."""
     sides: Counter[str] = Counter()
     for seen in block:
@@ -30,10 +32,10 @@ def part_facts(block: Sequence[Seen], split: Mapping[str, str], *, crop_px: int 
 
 
 def describe_pack(
-    seen: Sequence[Seen],
+    seen: Sequence[CheckedTile],
     records: Sequence[Mapping[str, Any]],
     split: Mapping[str, str],
-    listing: Listing,
+    listing: TileListing,
     bad: Mapping[str, str],
     *,
     labels: Path | None,

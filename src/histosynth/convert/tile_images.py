@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from histosynth.convert.tiles import Listing, Tile
+from histosynth.convert.tiles import Tile, TileListing
 from histosynth.errors import HistosynthError
 from histosynth.slides.image import ImageReader
 from histosynth.slides.types import Box
@@ -20,7 +20,7 @@ from histosynth.store.png import is_synthetic
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class CheckedTile:
     """A tile that was read whole and can be packed."""
 
     tile: Tile
@@ -43,11 +43,11 @@ class Seen:
         return [Box(x=x, y=y, width=side, height=side) for y in tops for x in lefts]
 
 
-def look_at_all(
-    listing: Listing, folder: Path, *, mpp: float | None, size_px: int | None, crop_px: int | None, progress: bool
-) -> tuple[list[Seen], dict[str, str]]:
+def check_tiles(
+    listing: TileListing, folder: Path, *, mpp: float | None, size_px: int | None, crop_px: int | None, progress: bool
+) -> tuple[list[CheckedTile], dict[str, str]]:
     """Read every tile: those that can be packed, and why the others cannot, by name."""
-    seen: list[Seen] = []
+    seen: list[CheckedTile] = []
     bad = dict(listing.bad)
     for tile in tqdm(listing.tiles, desc="checking", unit="tile", delay=1, leave=False, disable=not progress):
         try:
@@ -74,7 +74,7 @@ def look_at_all(
     return seen, dict(sorted(bad.items()))
 
 
-def _look(tile: Tile, *, mpp: float | None) -> Seen:
+def _look(tile: Tile, *, mpp: float | None) -> CheckedTile:
     with ImageReader(tile.path) as image:
         width, height, stated = image.width_px, image.height_px, image.mpp
     with warnings.catch_warnings(action="ignore"), Image.open(tile.path) as header, tile.path.open("rb") as file:
@@ -86,10 +86,10 @@ def _look(tile: Tile, *, mpp: float | None) -> Seen:
         if bits > 8:
             raise HistosynthError(f"image {tile.path} has {bits} bits a channel; save it as 8-bit RGB")
         source = str(header.info.get("Source", "synthetic")) if is_synthetic(header.info) else "real"
-    return Seen(tile=tile, width_px=width, height_px=height, mpp=stated or mpp, source=source, sha256=digest)
+    return CheckedTile(tile=tile, width_px=width, height_px=height, mpp=stated or mpp, source=source, sha256=digest)
 
 
-def _check_size(seen: Seen, *, size_px: int | None, crop_px: int | None) -> None:
+def _check_size(seen: CheckedTile, *, size_px: int | None, crop_px: int | None) -> None:
     what = f"tile {seen.tile.path} is {seen.width_px} x {seen.height_px} px"
     if crop_px and crop_px > min(seen.width_px, seen.height_px):
         raise HistosynthError(f"{what}, smaller than one crop of {crop_px} px; lower --crop, or leave it out")

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NoReturn
 
-from histosynth.cohort.labels import LABEL_COLUMNS, patient_of
+from histosynth.cohort.labels import LABEL_COLUMNS, patient_id_of
 from histosynth.cohort.split import HELD_OUT, TRAIN
-from histosynth.cohort.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell, read_table
+from histosynth.cohort.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell_text, read_table
 from histosynth.errors import HistosynthError
 from histosynth.slides.files import IMAGE_SUFFIXES, TIFF_SUFFIXES, slide_id_of
 
@@ -41,7 +41,7 @@ class Tile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
+class TileListing:
     """What lies in the folder. Names are paths below it."""
 
     tiles: tuple[Tile, ...]
@@ -55,7 +55,7 @@ class Listing:
     """Files that are no PNG, JPEG or TIFF; hidden ones do not count."""
 
 
-def list_classes(folder: Path) -> Listing:
+def list_class_folders(folder: Path) -> TileListing:
     """The tiles of a folder with one subfolder a class.
 
     Raises:
@@ -87,10 +87,10 @@ def list_classes(folder: Path) -> Listing:
             stem = slide_id_of(file)
             tile_id = _tile_id(file.relative_to(folder))
             tiles.append(Tile(path=file, tile_id=tile_id, label=entry.name, patient_id=_barcode(stem)))
-    return Listing(tiles=_distinct(tiles), bad=bad, other_files=other)
+    return TileListing(tiles=_distinct(tiles), bad=bad, other_files=other)
 
 
-def list_labeled(folder: Path, table: Path) -> Listing:
+def list_labeled_tiles(folder: Path, table: Path) -> TileListing:
     """The tiles of a folder whose labels stand in a table: file and label, and perhaps patient (or group) and split.
 
     Files are named by path below the folder or, where that is enough, by name or by name without suffix.
@@ -134,7 +134,7 @@ def list_labeled(folder: Path, table: Path) -> Listing:
         )
         for file, row in labeled.items()
     ]
-    return Listing(
+    return TileListing(
         tiles=_distinct(tiles),
         unlabeled=tuple(file.relative_to(folder).as_posix() for file in images if file not in labeled),
         without_tile=tuple(sorted(without)),
@@ -163,20 +163,20 @@ class _Row:
 
 def _rows(path: Path) -> Iterator[_Row]:
     table = read_table(path, what="labels", example="file,label,patient_id")
-    file = table.require((*FILE_COLUMNS, *SLIDE_COLUMNS, "id"), what="file")
-    label = table.require(LABEL_COLUMNS, what="label")
-    patient, split = table.find((*PATIENT_COLUMNS, *GROUP_COLUMNS)), table.find(SPLIT_COLUMNS)
+    file = table.require_column((*FILE_COLUMNS, *SLIDE_COLUMNS, "id"), what="file")
+    label = table.require_column(LABEL_COLUMNS, what="label")
+    patient, split = table.find_column((*PATIENT_COLUMNS, *GROUP_COLUMNS)), table.find_column(SPLIT_COLUMNS)
     for line, cells in table.rows:
         where = f"{table.name}, line {line}"
-        side = (cell(cells, split) or "").lower().replace("-", "_")
+        side = (cell_text(cells, split) or "").lower().replace("-", "_")
         if split is not None and side not in _SPLITS:
             raise HistosynthError(f"{where}: split '{side}' is unknown; write {TRAIN} or {HELD_OUT}")
         yield _Row(
             where=where,
             line=line,
             file=_below(cells[file] if file < len(cells) else "", where=where),
-            label=cell(cells, label),
-            patient=cell(cells, patient),
+            label=cell_text(cells, label),
+            patient=cell_text(cells, patient),
             split=_SPLITS[side] if side else None,
         )
 
@@ -227,7 +227,7 @@ def _tile_id(below: Path) -> str:
 
 
 def _barcode(stem: str) -> str | None:
-    patient = patient_of(stem)
+    patient = patient_id_of(stem)
     return patient if patient != stem else None
 
 

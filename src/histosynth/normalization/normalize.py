@@ -20,22 +20,22 @@ from tqdm import tqdm
 from histosynth import __version__
 from histosynth.errors import HistosynthError
 from histosynth.normalization.stain_preview import PREVIEW, write_stain_preview
-from histosynth.normalization.stain_spread import slide_of, stain_spread
+from histosynth.normalization.stain_spread import slide_key, stain_spread
 from histosynth.normalization.staining import (
-    MEDIAN,
-    Pool,
-    Stained,
-    Staining,
-    estimate,
-    stain_each,
-    stain_with,
-    staining_of,
+    MEDIAN_TARGET,
+    NormalizedPatches,
+    PixelPool,
+    StainNormalization,
+    apply_fit,
+    build_normalization,
+    estimate_fit,
+    normalize_each,
 )
 from histosynth.rundir import MANIFEST, locks_output, read_manifest, versions
 from histosynth.stain import Fit
 from histosynth.store.part import Patch, part_fingerprint, part_record, read_part, stream_rows, write_part
 from histosynth.store.png import decode_png
-from histosynth.store.store import KIND, parts_of, write_manifest
+from histosynth.store.store import KIND, list_parts, write_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,22 +92,22 @@ def normalize(
     """
     source = read_manifest(store, kind=KIND)
     _refuse(store, out, source)
-    if target == MEDIAN and per == "patch":
+    if target == MEDIAN_TARGET and per == "patch":
         raise HistosynthError("the median target is that of slides; leave out --stain-per patch, or name an image")
-    staining = staining_of(method, target="" if target == MEDIAN else target, per=per, device=device)
-    if target == MEDIAN and staining.normalizer.target is None:
+    staining = build_normalization(method, target="" if target == MEDIAN_TARGET else target, per=per, device=device)
+    if target == MEDIAN_TARGET and staining.normalizer.target is None:
         raise HistosynthError(f"stain method '{method}' has no target, so there is no median; leave out one of the two")
-    parts = parts_of(store)
-    names = Counter(map(slide_of, stream_rows(parts, columns=["slide_id", "source"])))
+    parts = list_parts(store)
+    names = Counter(map(slide_key, stream_rows(parts, columns=["slide_id", "source"])))
     if not names:
         raise HistosynthError(f"the store {store} holds no patch; its {MANIFEST} says why for each slide")
     fits: dict[str, _Found] = {}
     if per == "slide":
         fits = _fit_slides(parts, names, staining, progress=progress)
-        if target == MEDIAN:
+        if target == MEDIAN_TARGET:
             staining = replace(staining, normalizer=staining.normalizer.with_target(_require(fits, store)))
 
-    for stale in [out / MANIFEST, *out.glob(".*.tmp"), *({*parts_of(out)} - {out / part.name for part in parts})]:
+    for stale in [out / MANIFEST, *out.glob(".*.tmp"), *({*list_parts(out)} - {out / part.name for part in parts})]:
         stale.unlink(missing_ok=True)
     shutil.rmtree(out / PREVIEW, ignore_errors=True)  # it may show what the store will no longer be
     resumed = 0
@@ -136,7 +136,7 @@ def _refuse(store: Path, out: Path, source: Mapping[str, Any]) -> None:
     """Raise where the stores are one, or this one is normalized already."""
     if out.resolve() == store.resolve():
         raise HistosynthError(f"--out {out} is the store itself; name another directory")
-    for part in parts_of(out):
+    for part in list_parts(out):
         if part_fingerprint(part) is not None and part_record(part).get("normalized_from") != store.resolve().name:
             raise HistosynthError(
                 f"the store {out} holds patches that were not normalized from a store '{store.name}', such as "
@@ -151,19 +151,19 @@ def _refuse(store: Path, out: Path, source: Mapping[str, Any]) -> None:
 
 
 def _fit_slides(
-    parts: Sequence[Path], names: Mapping[str, int], staining: Staining, *, progress: bool
+    parts: Sequence[Path], names: Mapping[str, int], staining: StainNormalization, *, progress: bool
 ) -> dict[str, _Found]:
     """A fit of each slide; its pixels are let go of once its last patch is seen."""
     fits: dict[str, _Found] = {}
-    pools: dict[str, Pool] = {}
+    pools: dict[str, PixelPool] = {}
     left = Counter(names)
     rows = stream_rows(parts, columns=["slide_id", "source", "image"])
     for row in tqdm(rows, total=left.total(), desc="fitting", unit="patch", disable=not progress):
-        name, image = slide_of(row), decode_png(row["image"]["bytes"])
-        pools.setdefault(name, Pool(names[name] * image.size // 3)).add(image)
+        name, image = slide_key(row), decode_png(row["image"]["bytes"])
+        pools.setdefault(name, PixelPool(names[name] * image.size // 3)).add(image)
         left[name] -= 1
         if not left[name]:
-            fit, status = estimate(pools.pop(name).pixels, staining)
+            fit, status = estimate_fit(pools.pop(name).pixels, staining)
             fits[name] = _Found(fit=fit, status=status)
     return fits
 
@@ -176,10 +176,10 @@ def _require(fits: Mapping[str, _Found], store: Path) -> list[Fit]:
     return found
 
 
-def _fingerprint(part: Path, fits: Mapping[str, _Found], staining: Staining) -> str:
+def _fingerprint(part: Path, fits: Mapping[str, _Found], staining: StainNormalization) -> str:
     with part.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    slides = {slide_of(row) for row in stream_rows([part], columns=["slide_id", "source"])} if fits else set()
+    slides = {slide_key(row) for row in stream_rows([part], columns=["slide_id", "source"])} if fits else set()
     made_from = {
         "version": __version__,
         "part": digest,
@@ -189,7 +189,9 @@ def _fingerprint(part: Path, fits: Mapping[str, _Found], staining: Staining) -> 
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
-def _write(part: Path, out: Path, fits: Mapping[str, _Found], staining: Staining, *, fingerprint: str) -> None:
+def _write(
+    part: Path, out: Path, fits: Mapping[str, _Found], staining: StainNormalization, *, fingerprint: str
+) -> None:
     patches = read_part(part)
     rows: dict[str, list[int]] = {}
     for row, patch in enumerate(patches):
@@ -209,18 +211,18 @@ def _write(part: Path, out: Path, fits: Mapping[str, _Found], staining: Staining
     write_part(out, patches, fingerprint=fingerprint, record=record)
 
 
-def _stain(patches: Sequence[Patch], found: _Found | None, staining: Staining) -> Stained:
+def _stain(patches: Sequence[Patch], found: _Found | None, staining: StainNormalization) -> NormalizedPatches:
     images = {patch.patch_id: patch.image for patch in patches}
     if found is None:
-        return stain_each(images, staining)
-    return stain_with(images, found.fit, found.status, staining)
+        return normalize_each(images, staining)
+    return apply_fit(images, found.fit, found.status, staining)
 
 
 def _describe(
     store: Path,
     source: Mapping[str, Any],
     records: Sequence[Mapping[str, Any]],
-    staining: Staining,
+    staining: StainNormalization,
     *,
     target: str,
     spread: Mapping[str, Any] | None,

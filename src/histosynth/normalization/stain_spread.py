@@ -11,17 +11,17 @@ from typing import Any
 
 from tqdm import tqdm
 
-from histosynth.normalization.staining import Pool
+from histosynth.normalization.staining import PixelPool
 from histosynth.stain import Macenko, StainError, StainFit, is_tissue
 from histosynth.stain.distance import mean_stain_distance
 from histosynth.store.part import stream_rows
 from histosynth.store.png import decode_png
 
-YARDSTICK = Macenko()
+REFERENCE_METHOD = Macenko()
 _MEASURED = 50_000  # pixels a slide
 
 
-def slide_of(row: Mapping[str, Any]) -> str:
+def slide_key(row: Mapping[str, Any]) -> str:
     """What is fitted as one: a slide, or all that one run made."""
     return str(row["slide_id"] or row["source"])
 
@@ -34,17 +34,17 @@ def stain_spread(raw: Sequence[Path], normalized: Sequence[Path], *, progress: b
         normalized: parts of the normalized one, with the same patches in the same order.
         progress: show a bar on stderr.
     """
-    left = Counter(map(slide_of, stream_rows(raw, columns=["slide_id", "source"])))
+    left = Counter(map(slide_key, stream_rows(raw, columns=["slide_id", "source"])))
     sizes = dict(left)
     fits: dict[str, list[StainFit]] = {"raw": [], "normalized": []}
-    pools: dict[str, tuple[Pool, Pool]] = {}
+    pools: dict[str, tuple[PixelPool, PixelPool]] = {}
     columns = ["slide_id", "source", "image"]
     pairs = zip(stream_rows(raw, columns=columns), stream_rows(normalized, columns=columns), strict=True)
     for rows in tqdm(pairs, total=left.total(), desc="measuring", unit="patch", disable=not progress):
-        name, images = slide_of(rows[0]), [decode_png(row["image"]["bytes"]) for row in rows]
+        name, images = slide_key(rows[0]), [decode_png(row["image"]["bytes"]) for row in rows]
         if name not in pools:
             pixels = sizes[name] * images[0].size // 3
-            pools[name] = Pool(pixels, at_most=_MEASURED), Pool(pixels, at_most=_MEASURED)
+            pools[name] = PixelPool(pixels, at_most=_MEASURED), PixelPool(pixels, at_most=_MEASURED)
         for pool, image in zip(pools[name], images, strict=True):
             pool.add(image)
         left[name] -= 1
@@ -63,10 +63,10 @@ def stain_spread(raw: Sequence[Path], normalized: Sequence[Path], *, progress: b
     }
 
 
-def _measure(raw: Pool, normalized: Pool) -> tuple[StainFit, StainFit] | None:
+def _measure(raw: PixelPool, normalized: PixelPool) -> tuple[StainFit, StainFit] | None:
     """Fits of the pixels that are tissue before; None where either cannot be had."""
     tissue = is_tissue(raw.pixels)
     try:
-        return YARDSTICK.estimate(raw.pixels[tissue]), YARDSTICK.estimate(normalized.pixels[tissue])
+        return REFERENCE_METHOD.estimate(raw.pixels[tissue]), REFERENCE_METHOD.estimate(normalized.pixels[tissue])
     except StainError:
         return None

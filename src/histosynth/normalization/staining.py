@@ -19,21 +19,21 @@ from histosynth.slides.image import ImageReader
 from histosynth.slides.types import Box
 from histosynth.stain import REASONS, Fit, StainError, StainNormalizer, fit, normalizers, tissue_pixels
 from histosynth.store.store import Store
-from histosynth.store.threads import in_threads
+from histosynth.store.threads import map_in_threads
 
 RAW, NORMALIZED = "raw", "normalized"
-MEDIAN = "median"
+MEDIAN_TARGET = "median"
 """The stain target that is the middle of all slides of a store."""
 _POOL = 1_000_000  # pixels
 
 
-def skipped(reason: str) -> str:
+def skipped_status(reason: str) -> str:
     """The status of a patch that keeps its raw colors for that reason."""
     return f"skipped:{reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Staining:
+class StainNormalization:
     """What is done to colors: a method with its target, once a slide or once a patch."""
 
     method: str
@@ -55,7 +55,7 @@ class Staining:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stained:
+class NormalizedPatches:
     """Patches after it, their statuses, and what the manifest says of the slide."""
 
     images: list[NDArray[np.uint8]]
@@ -63,7 +63,7 @@ class Stained:
     record: dict[str, Any]
 
 
-class Pool:
+class PixelPool:
     """Every n-th pixel of images in a row, as if they lay side by side, so that no more than a million are kept."""
 
     def __init__(self, pixels: int, *, at_most: int = _POOL) -> None:
@@ -84,17 +84,17 @@ class Pool:
         return np.concatenate(self._taken) if self._taken else np.empty((0, 3), np.uint8)
 
 
-def pooled(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def pool_pixels(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """At most a million pixels of these images, (N, 3)."""
-    pool = Pool(sum(image.size // 3 for image in images))
+    pool = PixelPool(sum(image.size // 3 for image in images))
     for image in images:
         pool.add(image)
     return pool.pixels
 
 
-def staining_of(
+def build_normalization(
     method: str, *, target: str = "", per: Literal["slide", "patch"] = "slide", device: str | None = None
-) -> Staining:
+) -> StainNormalization:
     """Look the method up and fit its target.
 
     Args:
@@ -124,53 +124,55 @@ def staining_of(
         from histosynth.stain.batched import require_device
 
         require_device(device, normalizer=normalizer)
-    return Staining(method=method, normalizer=normalizer, per=per, device=device)
+    return StainNormalization(method=method, normalizer=normalizer, per=per, device=device)
 
 
 def _pixels_of(target: Path) -> NDArray[np.uint8]:
     if (target / MANIFEST).is_file():
         store = Store(target)
-        pool = Pool(len(store) * store.patch_px**2)
+        pool = PixelPool(len(store) * store.patch_px**2)
         for row in range(len(store)):
             pool.add(store.images([row])[0])
         return pool.pixels
     if not target.is_file():
         raise HistosynthError(f"no image and no patch store '{target}'; check the stain target")
     with ImageReader(target) as image:
-        return pooled([image.read(Box(x=0, y=0, width=image.width_px, height=image.height_px))])
+        return pool_pixels([image.read(Box(x=0, y=0, width=image.width_px, height=image.height_px))])
 
 
-def estimate(pixels: NDArray[np.uint8], staining: Staining) -> tuple[Fit | None, str]:
+def estimate_fit(pixels: NDArray[np.uint8], staining: StainNormalization) -> tuple[Fit | None, str]:
     """A fit from pixels (N, 3), glass among them, and the status of what it is applied to."""
     try:
         found = staining.normalizer.estimate(tissue_pixels(pixels))
     except StainError as error:
-        return None, skipped(str(error))
+        return None, skipped_status(str(error))
     return found, NORMALIZED if found is not None else RAW
 
 
-def stain_slide(images: Mapping[str, NDArray[np.uint8]], staining: Staining) -> Stained:
+def normalize_slide(images: Mapping[str, NDArray[np.uint8]], staining: StainNormalization) -> NormalizedPatches:
     """Normalize the patches of one slide, by their ids."""
     if staining.per == "patch":
-        return stain_each(images, staining)
-    found, status = estimate(pooled(list(images.values())), staining)
-    return stain_with(images, found, status, staining)
+        return normalize_each(images, staining)
+    found, status = estimate_fit(pool_pixels(list(images.values())), staining)
+    return apply_fit(images, found, status, staining)
 
 
-def stain_with(images: Mapping[str, NDArray[np.uint8]], found: Fit | None, status: str, staining: Staining) -> Stained:
+def apply_fit(
+    images: Mapping[str, NDArray[np.uint8]], found: Fit | None, status: str, staining: StainNormalization
+) -> NormalizedPatches:
     """Apply the fit of their slide to patches."""
-    return Stained(
+    return NormalizedPatches(
         images=_apply([*images.values()], [found] * len(images), staining),
         statuses=[status] * len(images),
         record={"method": staining.method, "status": status, **(found.to_dict() if found else {})},
     )
 
 
-def stain_each(images: Mapping[str, NDArray[np.uint8]], staining: Staining) -> Stained:
+def normalize_each(images: Mapping[str, NDArray[np.uint8]], staining: StainNormalization) -> NormalizedPatches:
     """Normalize each patch by a fit of its own."""
     results = _estimate_each([*images.values()], staining)
     fits = [found for found, _ in results]
-    return Stained(
+    return NormalizedPatches(
         images=_apply([*images.values()], fits, staining),
         statuses=[status for _, status in results],
         record={
@@ -181,19 +183,21 @@ def stain_each(images: Mapping[str, NDArray[np.uint8]], staining: Staining) -> S
     )
 
 
-def _estimate_each(images: Sequence[NDArray[np.uint8]], staining: Staining) -> list[tuple[Fit | None, str]]:
+def _estimate_each(images: Sequence[NDArray[np.uint8]], staining: StainNormalization) -> list[tuple[Fit | None, str]]:
     if staining.device is None or not images:
-        return list(in_threads(lambda image: estimate(image.reshape(-1, 3), staining), images))
+        return list(map_in_threads(lambda image: estimate_fit(image.reshape(-1, 3), staining), images))
     from histosynth.stain.batched import estimate_batch
 
     found = estimate_batch(np.stack(images), normalizer=staining.normalizer, device=staining.device)
-    return [(None, skipped(fit)) if isinstance(fit, str) else (fit, NORMALIZED) for fit in found]
+    return [(None, skipped_status(fit)) if isinstance(fit, str) else (fit, NORMALIZED) for fit in found]
 
 
-def _apply(images: Sequence[NDArray[np.uint8]], fits: Sequence[Any], staining: Staining) -> list[NDArray[np.uint8]]:
+def _apply(
+    images: Sequence[NDArray[np.uint8]], fits: Sequence[Any], staining: StainNormalization
+) -> list[NDArray[np.uint8]]:
     if staining.device is None or not images:
         pairs = zip(images, fits, strict=True)
-        return list(in_threads(lambda pair: staining.normalizer.apply(*pair), pairs))
+        return list(map_in_threads(lambda pair: staining.normalizer.apply(*pair), pairs))
     from histosynth.stain.batched import normalize_batch
 
     return list(normalize_batch(np.stack(images), normalizer=staining.normalizer, fits=fits, device=staining.device))

@@ -18,7 +18,7 @@ from histosynth.cohort.mpp_table import read_mpp_table
 from histosynth.cohort.split_table import read_split_table
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
-from histosynth.normalization.staining import MEDIAN, Staining, staining_of
+from histosynth.normalization.staining import MEDIAN_TARGET, StainNormalization, build_normalization
 from histosynth.patches.cluster import require_cluster
 from histosynth.patches.manifest import build_manifest
 from histosynth.patches.plan import SkippedSlide, plan, require_no_bad_slides
@@ -27,7 +27,7 @@ from histosynth.patches.workers import run_jobs
 from histosynth.rundir import MANIFEST, locks_output
 from histosynth.slides.files import find_slides, slide_id_of
 from histosynth.store.part import part_fingerprint, part_path, part_record
-from histosynth.store.store import parts_of, write_manifest
+from histosynth.store.store import list_parts, write_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,19 +184,20 @@ def extract(
     )
 
 
-def _build_staining(settings: PatchSettings) -> Staining:
+def _build_staining(settings: PatchSettings) -> StainNormalization:
     """What is done to the colors; it must fail before anything is written."""
-    if settings.stain_target == MEDIAN:
+    if settings.stain_target == MEDIAN_TARGET:
         raise HistosynthError(
-            f"the stain target '{MEDIAN}' needs the fits of all slides first; cut with --set patches.stain=none, then "
-            f"run histosynth normalize STORE --out OUT --stain {settings.stain} --stain-target {MEDIAN}"
+            f"the stain target '{MEDIAN_TARGET}' needs the fits of all slides first; cut with --set patches.stain="
+            f"none, then run histosynth normalize STORE --out OUT --stain {settings.stain} --stain-target "
+            f"{MEDIAN_TARGET}"
         )
-    return staining_of(settings.stain, target=settings.stain_target, per=settings.stain_per)
+    return build_normalization(settings.stain, target=settings.stain_target, per=settings.stain_per)
 
 
 def require_own_parts(out: Path, *, slide_ids: set[str]) -> None:
     """Raise unless `out` is absent, empty, or a store whose every part belongs to one of these slides."""
-    parts = {part.name for part in parts_of(out)}
+    parts = {part.name for part in list_parts(out)}
     if unnamed := sorted(parts - {part_path(out, slide_id).name for slide_id in slide_ids}):
         raise HistosynthError(
             f"the store {out} holds {len(unnamed)} part(s) of slides that this command does not name, such as "

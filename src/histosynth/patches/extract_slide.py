@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
-from histosynth.normalization.staining import Staining, stain_slide
+from histosynth.normalization.staining import StainNormalization, normalize_slide
 from histosynth.patches.candidate_regions import CandidateRegions, find_candidate_regions
 from histosynth.patches.quality import FLAWS, find_flaw
 from histosynth.patches.region import read_region, region_extent
@@ -28,7 +28,7 @@ from histosynth.slides.open import open_slide
 from histosynth.slides.tissue import tissue_mask
 from histosynth.slides.types import Box, SlideReader
 from histosynth.store.part import Patch, write_part
-from histosynth.store.threads import in_threads
+from histosynth.store.threads import map_in_threads
 
 FLAWED = "flawed"
 """Key of a part's record: the places that quality control rejected. For previews; the manifest has their number."""
@@ -48,7 +48,7 @@ class Job:
     """At most so many patches: `patches.cap`, or this slide's share of `patches.cap_per_patient`."""
     outline: Path | None
     settings: PatchSettings
-    staining: Staining
+    staining: StainNormalization
     part: Path
     fingerprint: str
 
@@ -123,7 +123,7 @@ def extract_slide(job: Job) -> int:
         taken = _select_patches(slide, places, job=job)
     corners = places.corners[taken.rows].tolist()
     names = [f"{job.slide_id}_{x}_{y}" for x, y in corners]
-    stained = stain_slide(dict(zip(names, taken.images, strict=True)), job.staining)
+    stained = normalize_slide(dict(zip(names, taken.images, strict=True)), job.staining)
     patches = [
         Patch(
             patch_id=name,
@@ -183,7 +183,7 @@ def _select_patches(slide: SlideReader, places: CandidateRegions, *, job: Job) -
     ahead = enumerate(places.boxes())
     # As many at a time as are still wanted: none is read in vain.
     while batch := list(islice(ahead, job.cap - len(sound))):
-        looks = in_threads(partial(_patch_or_flaw, slide, job=job), [box for _, box in batch])
+        looks = map_in_threads(partial(_patch_or_flaw, slide, job=job), [box for _, box in batch])
         for (row, box), look in zip(batch, looks, strict=True):
             if isinstance(look, str):
                 flawed[look].append([box.x, box.y])

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from histosynth.cohort.labels import Labels
-from histosynth.cohort.split import HELD_OUT, TRAIN, rule
+from histosynth.cohort.labels import LabelTable
+from histosynth.cohort.split import HELD_OUT, TRAIN, split_rule
 from histosynth.cohort.split_table import SplitTable
 from histosynth.config import PatchSettings
-from histosynth.normalization.staining import Staining
+from histosynth.normalization.staining import StainNormalization
 from histosynth.patches.extract_slide import FLAWED
 from histosynth.patches.plan import SkippedSlide, patients_of
 from histosynth.rundir import versions
@@ -24,9 +24,9 @@ def build_manifest(
     skips: Sequence[SkippedSlide],
     *,
     settings: PatchSettings,
-    staining: Staining,
+    staining: StainNormalization,
     outlined: bool,
-    table: Labels | None,
+    table: LabelTable | None,
     split_table: SplitTable | None,
     mpp: float | None,
 ) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def build_manifest(
         "staining": staining.to_dict(),
         "outlines": _classes(settings) if outlined else TISSUE_ONLY,
         "labels_table": table.describe(ids) if table else None,
-        "split": split_table.describe(patients_of(ids, table)) if split_table else {"by": rule(settings)},
+        "split": split_table.describe(patients_of(ids, table)) if split_table else {"by": split_rule(settings)},
         "totals": {
             "slides_done": len(records),
             "slides_skipped": len(skips),

@@ -14,12 +14,12 @@ from typing import Any
 from tqdm import tqdm
 
 from histosynth import __version__
-from histosynth.cohort.labels import Assignment, Labels, patient_of
-from histosynth.cohort.split import check_rule, split_by
+from histosynth.cohort.labels import LabelAssignment, LabelTable, patient_id_of
+from histosynth.cohort.split import check_split_settings, split_by_settings
 from histosynth.cohort.split_table import SplitTable
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
-from histosynth.normalization.staining import Staining
+from histosynth.normalization.staining import StainNormalization
 from histosynth.patches.extract_slide import Job, tumor_area
 from histosynth.patches.region import region_extent
 from histosynth.remote import file_name, open_binary
@@ -70,9 +70,9 @@ def plan(
     *,
     out: Path,
     settings: PatchSettings,
-    staining: Staining,
+    staining: StainNormalization,
     outlines: Path | None = None,
-    labels: Labels | None = None,
+    labels: LabelTable | None = None,
     split_table: SplitTable | None = None,
     mpp: float | None = None,
     mpp_by_slide: Mapping[str, float] | None = None,
@@ -92,13 +92,15 @@ def plan(
         mpp_by_slide: microns per pixel that count whatever the slide states.
         progress: show a bar on stderr.
     """
-    check_rule(settings, table=split_table is not None)
+    check_split_settings(settings, table=split_table is not None)
     sound: list[_UsableSlide] = []
     skips: list[SkippedSlide] = []
     for slide_id, path in tqdm(
         slides.items(), desc="checking", unit="slide", delay=1, leave=False, disable=not progress
     ):
-        assigned = labels.assign(slide_id) if labels else Assignment(label=None, patient_id=patient_of(slide_id))
+        assigned = (
+            labels.assign(slide_id) if labels else LabelAssignment(label=None, patient_id=patient_id_of(slide_id))
+        )
         try:
             outline = find_outlines(outlines, slide_id) if outlines is not None else None
             if labels is not None and assigned.label is None:
@@ -128,9 +130,9 @@ def plan(
     return Plan(jobs=tuple(jobs), skips=tuple(skips))
 
 
-def patients_of(slide_ids: Iterable[str], labels: Labels | None) -> dict[str, str]:
+def patients_of(slide_ids: Iterable[str], labels: LabelTable | None) -> dict[str, str]:
     """The patient of each slide."""
-    return {i: labels.assign(i).patient_id if labels else patient_of(i) for i in slide_ids}
+    return {i: labels.assign(i).patient_id if labels else patient_id_of(i) for i in slide_ids}
 
 
 def _split(
@@ -147,8 +149,8 @@ def _split(
     for slide in slides:
         groups.setdefault(slide.assigned.patient_id, set()).add(slide.assigned.label or "")
     if split_table is not None:
-        return split_table.of({slide.slide_id: slide.assigned.patient_id for slide in slides}, everyone=everyone)
-    return split_by(settings, {patient: "\0".join(sorted(found)) for patient, found in groups.items()})
+        return split_table.assign({slide.slide_id: slide.assigned.patient_id for slide in slides}, all_slides=everyone)
+    return split_by_settings(settings, {patient: "\0".join(sorted(found)) for patient, found in groups.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +159,7 @@ class _UsableSlide:
 
     path: Path
     slide_id: str
-    assigned: Assignment
+    assigned: LabelAssignment
     outline: Path | None
     mpp: float
 
@@ -204,7 +206,9 @@ def slide_caps(patients: Mapping[str, str], settings: PatchSettings) -> dict[str
     return caps
 
 
-def _job(slide: _UsableSlide, *, split: str, cap: int, out: Path, settings: PatchSettings, staining: Staining) -> Job:
+def _job(
+    slide: _UsableSlide, *, split: str, cap: int, out: Path, settings: PatchSettings, staining: StainNormalization
+) -> Job:
     """The job, with the SHA-256 of all that its part depends on.
 
     Of a slide that is its size and its first and last MiB: reading gigabytes to resume would cost more than it saves.

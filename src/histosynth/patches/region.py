@@ -16,7 +16,7 @@ from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.slides.pyramid import nearest_finer_level
 from histosynth.slides.types import Box, SlideReader
-from histosynth.store.scale import UNIT, Window, area_average
+from histosynth.store.scale import SUBPIXELS, Window, area_average
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +57,11 @@ def read_region(slide: SlideReader, box: Box, *, side_px: int, source: Literal["
     side = max(box.width / downsample, side_px)
     x, y = box.x / downsample, box.y / downsample
     left, top = floor(x), floor(y)
-    window = Window(x=round((x - left) * UNIT), y=round((y - top) * UNIT), side=round(side * UNIT))
+    window = Window(x=round((x - left) * SUBPIXELS), y=round((y - top) * SUBPIXELS), side=round(side * SUBPIXELS))
     cover = Box(
         x=left,
         y=top,
-        width=ceil((window.x + window.side) / UNIT),
-        height=ceil((window.y + window.side) / UNIT),
+        width=ceil((window.x + window.side) / SUBPIXELS),
+        height=ceil((window.y + window.side) / SUBPIXELS),
     )
     return Region(pixels=slide.read(cover, level=level), window=window, downsample=downsample)

@@ -7,7 +7,7 @@ from pathlib import Path
 from histosynth.errors import HistosynthError
 from histosynth.rundir import MANIFEST, read_manifest
 from histosynth.store.part import part_fingerprint
-from histosynth.store.store import KIND, parts_of
+from histosynth.store.store import KIND, list_parts
 
 MadeWith = Mapping[str, object]
 
@@ -24,7 +24,7 @@ def prepare_store(out: Path, made_with: MadeWith) -> None:
     Raises:
         HistosynthError: it holds something else, or patches made otherwise.
     """
-    parts = parts_of(out)
+    parts = list_parts(out)
     if (out / MANIFEST).exists():
         before = read_manifest(out, kind=KIND).get("made_with", {})
         for key, value in made_with.items():

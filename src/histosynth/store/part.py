@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from histosynth.errors import HistosynthError
 from histosynth.rundir import atomic_write
 from histosynth.store.png import decode_png, encode_png, read_texts
-from histosynth.store.rolling_hash import chain
-from histosynth.store.threads import in_threads
+from histosynth.store.rolling_hash import hash_sequence
+from histosynth.store.threads import map_in_threads
 
-BATCH = 256  # rows at a time for whoever streams a store
+BATCH_ROWS = 256  # rows at a time for whoever streams a store
 _GROUP_BYTES = 1 << 19  # of images in a row group, which must be read for one patch; 17 patches of 128 px
 SCHEMA = pa.schema(
     [
@@ -48,7 +48,7 @@ _FEATURES = {
     field.name: {"_type": "Image"} if field.name == "image" else {"dtype": str(field.type), "_type": "Value"}
     for field in SCHEMA
 }
-IMAGES = "histosynth.images"  # a part's `image_chain`, as its writer noted it
+IMAGES_HASH = "histosynth.images"  # a part's `image_chain`, as its writer noted it
 _HUGGINGFACE = json.dumps({"info": {"features": _FEATURES}})  # what `datasets` needs to show the bytes as an image
 
 
@@ -88,10 +88,17 @@ def write_part(
         fingerprint: identifies what they were made from; a resumed command keeps the part where it is the same.
         record: what the manifest will say of this part; kept beside the rows, so that a resumed command says the same.
     """
-    rows = list(in_threads(_row, patches))
+    rows = list(map_in_threads(_row, patches))
     record_json = json.dumps(record or {}, ensure_ascii=False, allow_nan=False)
-    notes = {"histosynth.fingerprint": fingerprint, "histosynth.record": record_json, "huggingface": _HUGGINGFACE}
-    schema = SCHEMA.with_metadata({**notes, IMAGES: f"{chain(sha256(row['image']['bytes']) for row in rows):x}"})
+    images_hash = hash_sequence(image_sha256(row["image"]["bytes"]) for row in rows)
+    schema = SCHEMA.with_metadata(
+        {
+            "histosynth.fingerprint": fingerprint,
+            "histosynth.record": record_json,
+            "huggingface": _HUGGINGFACE,
+            IMAGES_HASH: f"{images_hash:x}",
+        }
+    )
     size = sum(len(row["image"]["bytes"]) for row in rows)
     with atomic_write(path) as file:
         pq.write_table(
@@ -105,7 +112,7 @@ def write_part(
         )
 
 
-def sha256(data: bytes) -> bytes:
+def image_sha256(data: bytes) -> bytes:
     """What an image counts by in `image_chain`."""
     return hashlib.sha256(data).digest()
 
@@ -143,7 +150,7 @@ def stream_rows(parts: Sequence[Path], *, columns: Sequence[str]) -> Iterator[di
     for part in parts:
         try:
             with pq.ParquetFile(part, page_checksum_verification=True) as file:
-                for batch in file.iter_batches(batch_size=BATCH, columns=list(columns)):
+                for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
                     yield from batch.to_pylist()
         except (OSError, pa.ArrowException, KeyError) as error:
             raise HistosynthError(

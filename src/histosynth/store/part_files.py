@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
 from histosynth.remote import open_binary, url_of
-from histosynth.store.threads import cores, in_threads
+from histosynth.store.threads import available_cores, map_in_threads
 
 _FOOTERS = 8 << 20  # bytes as they are written; in memory a footer takes 13 times that
 _REMOTE_THREADS = 32  # they wait for an answer most of the time
@@ -41,13 +41,13 @@ class PartFiles:
         self._footers: OrderedDict[int, _Footer] = OrderedDict()
         self._held = 0
         self._lock = Lock()
-        counts = list(in_threads(self._check, range(len(self.paths)), threads=self._threads))
+        counts = list(map_in_threads(self._check, range(len(self.paths)), threads=self._threads))
         self.starts: NDArray[np.int64] = np.cumsum([0, *counts])  # the first row of each part, and the end
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def chunks(self, name: str) -> Iterator[pa.ChunkedArray]:
+    def column_chunks(self, name: str) -> Iterator[pa.ChunkedArray]:
         """One column, part by part."""
         field = self._schema.field(name)
 
@@ -57,18 +57,18 @@ class PartFiles:
                     return pa.chunked_array([pa.nulls(file.metadata.num_rows, field.type)])
                 return _whole(file.read(columns=[name], use_threads=False), rows=file.metadata.num_rows).column(0)
 
-        return in_threads(read, range(len(self.paths)), threads=self._threads)
+        return map_in_threads(read, range(len(self.paths)), threads=self._threads)
 
-    def notes(self) -> Iterator[tuple[int, int, dict[bytes, bytes]]]:
+    def metadata(self) -> Iterator[tuple[int, int, dict[bytes, bytes]]]:
         """Of each part, the number of rows, the bytes of the file, and what its writer noted in the footer."""
 
         def read(part: int) -> tuple[int, int, dict[bytes, bytes]]:
             footer = self._footer(part)
             return footer.metadata.num_rows, footer.file_bytes, footer.metadata.metadata or {}
 
-        return in_threads(read, range(len(self.paths)), threads=self._threads)
+        return map_in_threads(read, range(len(self.paths)), threads=self._threads)
 
-    def row(self, row: int) -> dict[str, Any]:
+    def read_row(self, row: int) -> dict[str, Any]:
         """Return all columns of one row, None for each that its part lacks; only its row group is read."""
         part = int(np.searchsorted(self.starts, row, side="right")) - 1
         starts = self._footer(part).starts
@@ -81,7 +81,7 @@ class PartFiles:
         cells: dict[str, Any] = table.slice(offset - int(starts[group]), 1).to_pylist()[0]
         return dict.fromkeys(self._schema.names) | cells
 
-    def each_image(
+    def map_images(
         self, rows: NDArray[np.int64], function: Callable[[bytes], Any], *, threads: int | None = None
     ) -> list[Any]:
         """`function` of the image bytes of these rows, in their order; each row group is read once, in threads."""
@@ -98,7 +98,7 @@ class PartFiles:
             for place, offset in wanted[key]:
                 results[place] = function(cells[offset].as_py())
 
-        for _ in in_threads(read, wanted, threads=threads or self._threads):
+        for _ in map_in_threads(read, wanted, threads=threads or self._threads):
             pass
         return results
 
@@ -109,7 +109,7 @@ class PartFiles:
             return [function(cell) for cell in self._cells(*key).to_pylist()]
 
         keys = ((part, group) for part in range(len(self.paths)) for group in range(len(self._footer(part).starts)))
-        return in_threads(read, keys, threads=self._threads or cores())
+        return map_in_threads(read, keys, threads=self._threads or available_cores())
 
     def _cells(self, part: int, group: int) -> pa.Array:
         """The image bytes of a row group."""

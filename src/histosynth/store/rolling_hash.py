@@ -12,7 +12,7 @@ _PRIME = 2**255 - 19
 _BASE = int.from_bytes(hashlib.sha256(b"histosynth").digest()) % _PRIME
 
 
-def chain(images: Iterable[bytes]) -> int:
+def hash_sequence(images: Iterable[bytes]) -> int:
     """The hash of these images, each given by its SHA-256."""
     value = 0
     for digest in images:
@@ -20,6 +20,6 @@ def chain(images: Iterable[bytes]) -> int:
     return value
 
 
-def join(first: int, second: int, *, images: int) -> int:
+def concatenate_hashes(first: int, second: int, *, images: int) -> int:
     """The hash of two sequences as one; `images` is the length of the second."""
     return (first * pow(_BASE, images, _PRIME) + second) % _PRIME

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import csr_array
 
-UNIT = 256
+SUBPIXELS = 256
 """Parts of a pixel in which a window is measured."""
 _REDUCED = frozenset({2, 4, 8, 16})  # Pillow divides by a reciprocal, which is exact for these
 
@@ -39,14 +39,17 @@ def area_average(image: NDArray[np.uint8], *, side_px: int, window: Window | Non
         window: the square, inside the image; None takes the whole.
     """
     height, width = image.shape[:2]
-    square = window or Window(x=0, y=0, side=UNIT * height)
-    if (window is None and width != height) or side_px * UNIT > square.side:
+    square = window or Window(x=0, y=0, side=SUBPIXELS * height)
+    if (window is None and width != height) or side_px * SUBPIXELS > square.side:
         raise ValueError(f"cannot area-average {width}x{height} px to {side_px}x{side_px} px")
-    if max(square.x + square.side, square.y + square.side) > UNIT * max(width, height) or min(square.x, square.y) < 0:
+    if (
+        max(square.x + square.side, square.y + square.side) > SUBPIXELS * max(width, height)
+        or min(square.x, square.y) < 0
+    ):
         raise ValueError(f"{square} lies outside {width}x{height} px")
-    if not (square.x % UNIT or square.y % UNIT or square.side % (UNIT * side_px)):
-        ratio = square.side // (UNIT * side_px)
-        left, top, side = square.x // UNIT, square.y // UNIT, square.side // UNIT
+    if not (square.x % SUBPIXELS or square.y % SUBPIXELS or square.side % (SUBPIXELS * side_px)):
+        ratio = square.side // (SUBPIXELS * side_px)
+        left, top, side = square.x // SUBPIXELS, square.y // SUBPIXELS, square.side // SUBPIXELS
         inside = image[top : top + side, left : left + side]
         if ratio == 1:
             return inside.copy()
@@ -64,7 +67,7 @@ def area_average(image: NDArray[np.uint8], *, side_px: int, window: Window | Non
 def _weights(n: int, m: int, start: int, length: int) -> csr_array:
     """(m, n) lengths that the m output pixels share with the n input pixels, in units of 1/(256 m) pixel."""
     begin, end = start * m, (start + length) * m
-    inner = np.arange(n + 1, dtype=np.int64) * (UNIT * m)
+    inner = np.arange(n + 1, dtype=np.int64) * (SUBPIXELS * m)
     edges = np.union1d(inner[(inner > begin) & (inner < end)], begin + np.arange(m + 1, dtype=np.int64) * length)
     left = edges[:-1]
-    return csr_array((np.diff(edges), ((left - begin) // length, left // (UNIT * m))), shape=(m, n))
+    return csr_array((np.diff(edges), ((left - begin) // length, left // (SUBPIXELS * m))), shape=(m, n))

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from histosynth.errors import HistosynthError
 from histosynth.remote import open_binary, url_of
 from histosynth.rundir import MANIFEST, read_manifest, require_directory, write_json
-from histosynth.store.part import BATCH, IMAGES, SCHEMA, Patch, patch_of, sha256
+from histosynth.store.part import BATCH_ROWS, IMAGES_HASH, SCHEMA, Patch, image_sha256, patch_of
 from histosynth.store.part_files import PartFiles
 from histosynth.store.png import decode_png, synthetic_mark
-from histosynth.store.rolling_hash import chain, join
+from histosynth.store.rolling_hash import concatenate_hashes, hash_sequence
 
 KIND = "patch store"
 
 
-def parts_of(directory: Path) -> list[Path]:
+def list_parts(directory: Path) -> list[Path]:
     """The parts of a store, finished or not; none where there is nothing yet.
 
     Raises:
@@ -46,7 +46,7 @@ def parts_of(directory: Path) -> list[Path]:
 
 def write_manifest(directory: Path, content: Mapping[str, Any]) -> None:
     """Write the store's manifest: it marks the store as complete, so it comes last. It names the files."""
-    files = {part.name: part.stat().st_size for part in parts_of(directory)}
+    files = {part.name: part.stat().st_size for part in list_parts(directory)}
     write_json(directory / MANIFEST, {"kind": KIND, **content, "files": files})
 
 
@@ -86,13 +86,15 @@ class Store:
     @property
     def table(self) -> pa.Table:
         """All of it, images as they are stored, in memory."""
-        columns = [[piece for chunk in self.parts.chunks(name) for piece in chunk.chunks] for name in SCHEMA.names]
+        columns = [
+            [piece for chunk in self.parts.column_chunks(name) for piece in chunk.chunks] for name in SCHEMA.names
+        ]
         return pa.table([pa.chunked_array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
 
     def column(self, name: str) -> list[Any]:
         """One column as a list, None for null. Read anew by each call; equal texts are one object."""
         if SCHEMA.field(name).type != pa.string():
-            return [value for chunk in self.parts.chunks(name) for value in chunk.to_pylist()]
+            return [value for chunk in self.parts.column_chunks(name) for value in chunk.to_pylist()]
         values, codes = self.codes(name)
         values.append(None)  # -1
         return [values[code] for code in codes.tolist()]
@@ -104,7 +106,7 @@ class Store:
         """
         number: dict[str, int] = {}
         pieces: list[NDArray[np.integer[Any]]] = []
-        for chunk in self.parts.chunks(name):
+        for chunk in self.parts.column_chunks(name):
             for piece in chunk.dictionary_encode().chunks:
                 known = np.array([number.setdefault(v, len(number)) for v in piece.dictionary.to_pylist()], np.int64)
                 place = piece.indices.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -152,7 +154,7 @@ class Store:
         Raises:
             HistosynthError: its image is damaged.
         """
-        cells = self.parts.row(row)
+        cells = self.parts.read_row(row)
         with self._decoding():
             return patch_of(cells)
 
@@ -163,7 +165,7 @@ class Store:
             HistosynthError: an image is damaged, or not of the size of the first.
         """
         with self._decoding():
-            decoded = self.parts.each_image(np.asarray(rows, np.int64), decode_png, threads=threads)
+            decoded = self.parts.map_images(np.asarray(rows, np.int64), decode_png, threads=threads)
         return self._stack(decoded)
 
     def stream_images(self) -> Iterator[NDArray[np.uint8]]:
@@ -179,8 +181,8 @@ class Store:
     def images_hash(self, rows: Sequence[int] | NDArray[np.int64]) -> str:
         """SHA-256 over the images of these rows in their order, as they are stored."""
         digest, rows = hashlib.sha256(), np.asarray(rows, np.int64)
-        for start in range(0, len(rows), BATCH):
-            digest.update(b"".join(self.parts.each_image(rows[start : start + BATCH], sha256)))
+        for start in range(0, len(rows), BATCH_ROWS):
+            digest.update(b"".join(self.parts.map_images(rows[start : start + BATCH_ROWS], image_sha256)))
         return digest.hexdigest()
 
     def content_hash(self) -> str:
@@ -192,18 +194,18 @@ class Store:
         digest = hashlib.sha256()
         for name in ("patch_id", "label", "split", "source"):
             digest.update(f"\0{name}\0".encode())
-            for chunk in self.parts.chunks(name):
+            for chunk in self.parts.column_chunks(name):
                 digest.update("".join(f"{value}\0" for value in chunk.to_pylist()).encode())
         images = 0
-        for part, (rows, size, notes) in enumerate(self.parts.notes()):
-            path, noted = self.parts.paths[part], notes.get(IMAGES.encode())
+        for part, (rows, size, notes) in enumerate(self.parts.metadata()):
+            path, noted = self.parts.paths[part], notes.get(IMAGES_HASH.encode())
             if noted is None or self.manifest.get("files", {}).get(path.name) != size:
                 every = np.arange(rows) + self.parts.starts[part]
                 with self._decoding():
-                    found = chain(self.parts.each_image(every, sha256))
+                    found = hash_sequence(self.parts.map_images(every, image_sha256))
             else:
                 found = int(noted, 16)
-            images = join(images, found, images=rows)
+            images = concatenate_hashes(images, found, images=rows)
         digest.update(str(images).encode())
         return digest.hexdigest()
 

@@ -12,14 +12,14 @@ R = TypeVar("R")
 _MOST = 4
 
 
-def in_threads(function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None) -> Iterator[R]:
+def map_in_threads(function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None) -> Iterator[R]:
     """Results in the order of the items, a few at a time: decoders, scaling and encoders let go of Python's lock.
 
     Beside other processes, one a core, there is no core left to share: there each item waits for the one before, unless
     the number of threads is given.
     """
     if threads is None:
-        threads = 1 if parent_process() is not None else min(_MOST, cores())
+        threads = 1 if parent_process() is not None else min(_MOST, available_cores())
     if threads == 1:
         yield from map(function, items)
         return
@@ -33,6 +33,6 @@ def in_threads(function: Callable[[T], R], items: Iterable[T], *, threads: int |
             yield waiting.popleft().result()
 
 
-def cores() -> int:
+def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from histosynth.normalization.staining import staining_of
+from histosynth.normalization.staining import build_normalization
 from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.png import decode_png
 from histosynth.store.store import Store, write_manifest
@@ -91,7 +91,7 @@ def stained(hematoxylin: tuple[float, ...], eosin: tuple[float, ...]) -> np.ndar
 
 
 def test_stain_is_normalized_alike_or_the_patch_is_left_out():
-    staining = staining_of("macenko", per="patch")
+    staining = build_normalization("macenko", per="patch")
     labs = [stained((0.65, 0.70, 0.29), (0.07, 0.99, 0.11)), stained((0.52, 0.75, 0.41), (0.12, 0.95, 0.28))]
     one, other = (decode_png(blinded_png(picture, staining=staining)).astype(int) for picture in labs)
     assert np.abs(one - other).mean() < 0.2 * np.abs(labs[0].astype(int) - labs[1]).mean()

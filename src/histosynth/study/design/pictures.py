@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from histosynth.normalization.staining import NORMALIZED, Staining, stain_each
+from histosynth.normalization.staining import NORMALIZED, StainNormalization, normalize_each
 
 _NO_FILTER = 0x08  # libpng's PNG_FILTER_NONE
 
@@ -26,7 +26,9 @@ class BlindingError(Exception):
     """A patch cannot go through the same steps as the others. Its text is the reason."""
 
 
-def blinded_png(image: NDArray[np.uint8], *, staining: Staining | None = None, jpeg_history: int = 0) -> bytes:
+def blinded_png(
+    image: NDArray[np.uint8], *, staining: StainNormalization | None = None, jpeg_history: int = 0
+) -> bytes:
     """The picture of a patch, (H, W, 3), as readers get it.
 
     Args:
@@ -38,7 +40,7 @@ def blinded_png(image: NDArray[np.uint8], *, staining: Staining | None = None, j
         BlindingError: its stain cannot be normalized.
     """
     if staining is not None:
-        stained = stain_each({"": image}, staining)
+        stained = normalize_each({"": image}, staining)
         if stained.statuses != [NORMALIZED]:
             raise BlindingError(stained.statuses[0])
         image = stained.images[0]

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from histosynth.config import StudySettings
 from histosynth.errors import HistosynthError
-from histosynth.normalization.staining import Staining, staining_of
+from histosynth.normalization.staining import StainNormalization, build_normalization
 from histosynth.study.design.candidates import Candidate, Candidates
 from histosynth.study.design.design import REAL, Cell, derive_rng, main_quota, max_balanced_cases, practice_quota
 from histosynth.study.design.pictures import BlindingError, blinded_png
@@ -38,7 +38,7 @@ class Selection:
     left_out: Mapping[str, int]
 
 
-def study_staining(settings: StudySettings) -> Staining | None:
+def study_staining(settings: StudySettings) -> StainNormalization | None:
     """The stain normalization that all pictures go through; None: none.
 
     Raises:
@@ -46,7 +46,7 @@ def study_staining(settings: StudySettings) -> Staining | None:
     """
     if not settings.normalize:
         return None
-    staining = staining_of(settings.normalize, per="patch")
+    staining = build_normalization(settings.normalize, per="patch")
     if staining.normalizer.target is None:
         raise HistosynthError(f"--normalize {settings.normalize} changes no colors; name another, or leave it out")
     return staining
@@ -102,7 +102,7 @@ def _next(
     rest: Iterator[Candidate],
     cell: Cell,
     *,
-    staining: Staining | None,
+    staining: StainNormalization | None,
     settings: StudySettings,
     left_out: Counter[str],
 ) -> tuple[Candidate, bytes]:

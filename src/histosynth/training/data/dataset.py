@@ -18,7 +18,7 @@ from torch import Tensor
 from histosynth.config import TrainSettings
 from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.store.store import Store
-from histosynth.store.threads import cores
+from histosynth.store.threads import available_cores
 from histosynth.training.data.feistel_permutation import permute_indices
 from histosynth.training.data.label_schedule import LabelSchedule
 from histosynth.training.data.pixel_cache import PixelCache, default_directory, file_bytes, space_problem
@@ -75,7 +75,7 @@ class PatchDataset:
         self.rows = keep[np.argsort(codes[keep], kind="stable")]
         self._ends = np.cumsum(counts[counts > 0])
         self._schedule = self._shares(balance, weights or {})
-        self.store, self._workers = store, workers or min(cores(), 16)
+        self.store, self._workers = store, workers or min(available_cores(), 16)
         self.image_px = store.patch_px
         self.pixel_source, self._read = self._pixels(cache, cache_gb, progress)
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="ahead")

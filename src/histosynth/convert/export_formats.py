@@ -130,7 +130,7 @@ def write_webdataset(directory: Path, rows: Iterable[Row], selection: Selection)
                     tar.addfile(member, io.BytesIO(data))
 
 
-FORMS: Mapping[str, Callable[[Path, Iterable[Row], Selection], None]] = {
+WRITERS: Mapping[str, Callable[[Path, Iterable[Row], Selection], None]] = {
     "png": write_png,
     "npz": write_npz,
     "webdataset": write_webdataset,
