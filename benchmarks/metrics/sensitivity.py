@@ -34,7 +34,7 @@ from histosynth.metrics.memorization_audit import Patches, audit_memorization
 from histosynth.metrics.morphology import Morphology, compare_morphology, concatenate, fit_pooled_stains, measure_images
 from histosynth.metrics.uncertainty import patient_units
 from histosynth.report.activations import Activations
-from histosynth.report.comparison import compare
+from histosynth.report.comparison import compare_sides
 from histosynth.report.sections.color.measure import measure_colors
 from histosynth.report.sides import SIDES, plan
 from histosynth.stain import StainFit
@@ -127,7 +127,7 @@ def measure(real: Store, fake: Store, look: Looker) -> dict[str, float]:
     images = {s: {k: planned.sides[s].store.images(r) for k, r in rows[s].items() if len(r)} for s in SIDES}
     outputs = {s: {k: {FEATURES: look.features(x)} for k, x in images[s].items()} for s in SIDES}
     activations = Activations(plan=planned, outputs=outputs)
-    figures, row = compare(activations, neighbors=3), measure_colors(planned, batch=64).overall
+    figures, row = compare_sides(activations, neighbors=3), measure_colors(planned, batch=64).overall
     found, matrix = figures.overall["fake_vs_train"], figures.matrices["fake_vs_train"]
     colors = row.pairs["fake_vs_train"]
     nuclei = {s: look.nuclei(np.concatenate([images[s][k] for k in planned.pooled])) for s in ("train", "fake")}

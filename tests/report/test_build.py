@@ -15,7 +15,7 @@ from histosynth.metrics.extractors import extractors
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
 from histosynth.metrics.statistics import Statistics
-from histosynth.report.record import tables
+from histosynth.report.record import provenance_tables
 from histosynth.report.schema import ReportFacts
 
 PAIRS = ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out")
@@ -30,7 +30,7 @@ def test_the_keys_of_the_record_are_stable(real, fake, report, tmp_path):
     found = report(real, fake)
     assert list(found) == [
         "kind", "schema_version", "verdict", "cautions", "sides", "overall", "overall_labels", "labels", "matrices",
-        "inception_score", "color", "morphology", "memorization", "label_check", "map",
+        "inception_score", "color", "morphology", "memorization", "label_check", "feature_map",
         "extractor", "settings", "stores", "provenance",
     ]  # fmt: skip
     assert found["kind"] == "report"
@@ -146,7 +146,7 @@ def test_synthetic_pictures_say_so(real, fake, report, tmp_path):
     figures = tmp_path / "report" / "figures"
     names = sorted(p.name for p in figures.iterdir())
     sheets = [f"{side}-{label}.png" for side in ("fake", "held_out", "train") for label in ("IDHmut", "IDHwt")]
-    charts = ["color", "distances", "labels", "labels_check", "map"]
+    charts = ["color", "distances", "feature_map", "label_check", "labels"]
     others = ["copies.png"]
     assert names == sorted([*(f"{chart}.{kind}" for chart in charts for kind in ("png", "svg")), *others, *sheets])
     for sheet in sheets:
@@ -324,7 +324,7 @@ def test_intervals_of_enough_patients_need_no_note(real, fake, report):
 
 def test_provenance_is_for_people(real, fake, report):
     content = report(real, fake) | {"settings": {"weights": "", "flag": True, "sections": ["a", "b"], "empty": []}}
-    shown = tables(content)["Measures"]
+    shown = provenance_tables(content)["Measures"]
     assert {key: shown[key] for key in ("weights", "flag", "sections", "empty")} == {
         "weights": "not set", "flag": "yes", "sections": "a, b", "empty": "none",
     }  # fmt: skip

@@ -16,7 +16,7 @@ from histosynth.inspect.describe import describe
 from histosynth.metrics.uncertainty import Interval
 from histosynth.report.compare.build import compare
 from histosynth.report.compare.ranking import best_of
-from histosynth.report.wording import figure_of
+from histosynth.report.wording import format_value
 from histosynth.store.png import is_synthetic
 
 PAIR = "fake_vs_held_out"
@@ -26,7 +26,7 @@ MEASURES = ["frechet_distance", "kernel_distance", "precision", "recall", "densi
 @pytest.fixture
 def report(report, monkeypatch):
     """As in conftest, but the main figures only: no section and no chart enters a comparison."""
-    monkeypatch.setattr("histosynth.report.build.draw_figures", lambda *_, **__: None)
+    monkeypatch.setattr("histosynth.report.build.write_charts", lambda *_, **__: None)
 
     def build(real, fake, *, out):
         return report(real, fake, out=out, sections=())
@@ -126,7 +126,7 @@ def test_the_tables_show_these_figures(models, paths, tmp_path):
         assert shown[name][0] == "24"
         for at, measure in ((1, "precision"), (2, "recall")):
             expected = cell["measures"][measure]
-            low, high = (figure_of(expected[end], measure) for end in ("low", "high"))
+            low, high = (format_value(expected[end], measure) for end in ("low", "high"))
             plain = shown[name][at].replace("**", "").replace("†", "")
             assert plain == f"{expected['value']:.2f} [{low} to {high}]"
     by_label = {(row[0], row[1]): row for row in tables[2][2:]}
@@ -139,7 +139,7 @@ def test_the_tables_show_these_figures(models, paths, tmp_path):
         cell = models["two"][1]["labels"][label][PAIR]
         assert by_label[label, "run-2"][2] == str(cell["n"])
         assert by_label[label, "run-2"][3].startswith(
-            figure_of(cell["measures"]["frechet_distance"]["value"], "frechet_distance")
+            format_value(cell["measures"]["frechet_distance"]["value"], "frechet_distance")
         )
 
 
@@ -181,14 +181,14 @@ def test_inception_features_give_the_columns_of_the_paper(paths, edit, tmp_path)
 def test_the_best_is_told_apart_only_by_its_interval(measure, intervals, best, apart):
     made = {k: Interval(value=v, low=low, high=high, level=0.95) for k, (v, low, high) in intervals.items()}
     found = best_of(made, measure=measure)
-    assert (found.models, found.told_apart) == (best, apart)
+    assert (found.models, found.distinguishable) == (best, apart)
 
 
 def test_where_patients_are_few_nothing_is_told_apart():
     a, b = (Interval(value=v, low=v - 0.1, high=v + 0.1, level=0.95) for v in (1, 9))
-    assert best_of({"a": a, "b": b}, measure="frechet_distance").told_apart
+    assert best_of({"a": a, "b": b}, measure="frechet_distance").distinguishable
     found = best_of({"a": a, "b": b}, measure="frechet_distance", note="too narrow")
-    assert (found.models, found.told_apart, found.note) == (["a"], False, "too narrow")
+    assert (found.models, found.distinguishable, found.note) == (["a"], False, "too narrow")
     assert best_of({"a": a}, measure="recall") is None
 
 
@@ -197,10 +197,10 @@ def test_the_verdict_names_the_better_model_where_it_may(models, paths, edit, tm
     said = compare(reports=found, out=tmp_path / "both")
     one, two = (facts["overall"][PAIR]["measures"]["frechet_distance"]["value"] for _, facts in models.values())
     assert one < 0.9 * two, "or this test would test nothing"
-    shown = figure_of(one, "frechet_distance")
+    shown = format_value(one, "frechet_distance")
     assert said["verdict"][0].startswith("Best figures: run-1 in Fréchet distance")
     assert f"run-1 has the lowest Fréchet distance, {shown}, and its 95% interval, " in " ".join(said["verdict"])
-    assert said["overall"]["best"]["frechet_distance"] == {"models": ["run-1"], "told_apart": True, "note": None}
+    assert said["overall"]["best"]["frechet_distance"] == {"models": ["run-1"], "distinguishable": True, "note": None}
     page = (tmp_path / "both" / "compare.html").read_text()
     assert re.search(rf'<th>run-1</th><td>24</td>\s*<td class="best">{shown}<i class="sign">†</i>', page)
     assert f"**{shown}**†" in (tmp_path / "both" / "compare.md").read_text()
@@ -216,7 +216,9 @@ def test_without_enough_patients_nobody_is_called_nearer(models, make, real_rows
     assert found["verdict"][1].startswith("No model is called better by any of them: ")
     assert "as there are only 3 patients: too narrow" in found["verdict"][1]
     assert not any(
-        best["told_apart"] for row in (found["overall"], *found["labels"].values()) for best in row["best"].values()
+        best["distinguishable"]
+        for row in (found["overall"], *found["labels"].values())
+        for best in row["best"].values()
     )
     assert "†:" in (tmp_path / "both" / "compare.md").read_text()
     assert (tmp_path / "both" / "compare.md").read_text().count("†") == 1
@@ -460,7 +462,7 @@ def test_no_overall_figure(make, patches, report, tmp_path):
     lines = {(row[0], row[1]): row[2:] for row in map(cells, re.findall(r"^\|.*\|$", text, re.M)[2:])}
     assert lines["IDHwt", "x"][:2] == ["–", "none"]
     shown = found["labels"]["IDHwt"]["models"]["x"]["fake_vs_train"]["measures"]["frechet_distance"]["value"]
-    assert lines["IDHwt", "x"][-1].startswith(f"{figure_of(shown, 'frechet_distance')} [")
+    assert lines["IDHwt", "x"][-1].startswith(f"{format_value(shown, 'frechet_distance')} [")
 
 
 # The verb

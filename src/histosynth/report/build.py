@@ -1,6 +1,6 @@
 """From two stores to a report: check, measure, draw, and put the directory in place once it is whole.
 
-`OUT/report.html` (for people, self-contained), `OUT/report.json` (the same figures for machines, with their provenance)
+`OUT/report.html` (for people, self-contained), `OUT/report.json` (the same results for machines, with their provenance)
 and `OUT/figures/` (charts as PNG and SVG, patches as PNG).
 """
 
@@ -13,14 +13,14 @@ from histosynth.config import EvaluateSettings
 from histosynth.metrics.cache import cache_directory, cached_outputs
 from histosynth.metrics.extractors import FeatureExtractor, build_extractor, output_widths
 from histosynth.report.activations import Activations, Outputs
-from histosynth.report.charts import draw_figures
-from histosynth.report.comparison import compare
-from histosynth.report.directory import check_out, replacing
+from histosynth.report.charts import write_charts
+from histosynth.report.comparison import compare_sides
+from histosynth.report.directory import check_output, replace_directory
 from histosynth.report.page import render
-from histosynth.report.record import record, tables
+from histosynth.report.record import provenance_tables, record
 from histosynth.report.schema import KIND
 from histosynth.report.sections.build import build_sections
-from histosynth.report.sections.section import Material
+from histosynth.report.sections.section import SectionInputs
 from histosynth.report.sides import Plan, SideName, plan
 from histosynth.report.wording import cautions, verdict
 from histosynth.rundir import write_json, write_text
@@ -59,40 +59,40 @@ def evaluate(
         HistosynthError: the stores cannot be compared, or `out` holds something else.
     """
     check_pair(real, fake)
-    check_out(out, facts=FACTS, kind=KIND)
+    check_output(out, facts=FACTS, kind=KIND)
     planned = plan(real=real, fake=fake, neighbors=settings.neighbors)
     weights = Path(settings.weights) if settings.weights else None
     extractor = extractor or build_extractor(settings.extractor, device=device, weights=weights)
     settings = settings.model_copy(update={"extractor": extractor.name})  # what `auto` stood for
-    with replacing(
+    with replace_directory(
         out.resolve()
     ) as directory:  # now, so that a place that cannot be written fails before the long work
         activations = _activations(planned, extractor, settings=settings, progress=progress)
-        figures = compare(activations, neighbors=settings.neighbors)
-        material = Material(plan=planned, activations=activations, settings=settings, progress=progress)
-        sections = build_sections(material, names=settings.sections)
+        results = compare_sides(activations, neighbors=settings.neighbors)
+        inputs = SectionInputs(plan=planned, activations=activations, settings=settings, progress=progress)
+        sections = build_sections(inputs, names=settings.sections)
         real_hash = real.content_hash()
         found = record(
             plan=planned,
-            figures=figures,
+            results=results,
             sections=sections,
-            verdict=verdict(figures, sections, extractor=extractor),
-            cautions=cautions(planned, figures, sections, real_hash=real_hash, dimension=extractor.dimension),
+            verdict=verdict(results, sections, extractor=extractor),
+            cautions=cautions(planned, results, sections, real_hash=real_hash, dimension=extractor.dimension),
             extractor=extractor,
             settings=settings,
             real_hash=real_hash,
         )
-        draw_figures(directory / "figures", planned, figures, shown=settings.grid)
+        write_charts(directory / "figures", planned, results, shown=settings.grid)
         for section in sections:
-            for name, content in section.figures.items():
+            for name, content in section.charts.items():
                 (directory / "figures" / name).write_bytes(content)
         page = render(
             found,
             plan=planned,
-            figures=figures,
+            results=results,
             sections=sections,
             extractor_title=extractor.title,
-            provenance=tables(found),
+            provenance=provenance_tables(found),
         )
         write_text(directory / PAGE, page)
         write_json(directory / FACTS, found)

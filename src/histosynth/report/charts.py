@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from histosynth.report.comparison import PAIR_TITLES, PAIRS, Comparison, Figures, Matrix
+from histosynth.report.comparison import PAIR_TITLES, PAIRS, Comparison, Matrix, Results
 from histosynth.report.sides import SIDE_TITLES, Plan
 from histosynth.store.contact_sheet import grid
 from histosynth.store.png import encode_png
@@ -25,12 +25,12 @@ _SIGNS = {
 }
 
 
-def draw_figures(directory: Path, plan: Plan, figures: Figures, *, shown: int) -> None:
+def write_charts(directory: Path, plan: Plan, results: Results, *, shown: int) -> None:
     """Write the charts, and as PNG a sheet of the first `shown` patches of each side and label."""
     directory.mkdir()
-    charts = as_files(distance_chart(figures.rows), name="distances")
-    if figures.matrices:
-        charts |= as_files(matrix_chart(figures.matrices), name="labels")
+    charts = chart_files(distance_chart(results.rows), name="distances")
+    if results.matrices:
+        charts |= chart_files(matrix_chart(results.matrices), name="labels")
     for name, content in charts.items():
         (directory / name).write_bytes(content)
     for name, side in plan.sides.items():
@@ -96,7 +96,7 @@ def matrix_chart(matrices: Mapping[str, Matrix]) -> Figure:
     return figure
 
 
-def as_files(figure: Figure, *, name: str) -> dict[str, bytes]:
+def chart_files(figure: Figure, *, name: str) -> dict[str, bytes]:
     """A chart as `name.png` and `name.svg`, their bytes a function of what is drawn: no date, no random names."""
     found = {}
     with rc_context({"svg.hashsalt": "histosynth"}):

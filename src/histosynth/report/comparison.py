@@ -42,7 +42,7 @@ MEASURES: Mapping[str, str] = {
 DISTANCES = frozenset({"frechet_distance", "spatial_frechet_distance", "kernel_distance"})
 """Lower is nearer; of the others, higher is better."""
 SPATIAL, LOGITS = "spatial", "logits"
-_LEAST_KERNEL = 3
+_MIN_KERNEL = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Comparison:
     n: int  # of each side; 0 where there is no figure
     available: tuple[int, int]
     measures: Mapping[str, Interval] = field(default_factory=dict)  # those of `MEASURES` that could be taken
-    frechet_infinity: Extrapolation | None = None  # of the overall figures, where n is large enough
+    frechet_infinity: Extrapolation | None = None  # of the overall results, where n is large enough
     rank_deficient: bool = False  # n <= number of features: the distance is biased upward
     note: str | None = None  # why there is no figure
 
@@ -74,7 +74,7 @@ class Matrix:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class Results:
     """All of them; the keys are those of `PAIRS`."""
 
     overall: dict[str, Comparison]
@@ -85,7 +85,7 @@ class Figures:
 
     @property
     def rows(self) -> dict[str, dict[str, Comparison]]:
-        """What a table shows: the overall figures, then each label where there are several."""
+        """What a table shows: the overall results, then each label where there are several."""
         return {"Overall": self.overall, **(self.labels if len(self.labels) > 1 else {})}
 
     @property
@@ -95,11 +95,11 @@ class Figures:
         return [name for name in MEASURES if any(name in c.measures for c in every)]
 
 
-def compare(activations: Activations, *, neighbors: int) -> Figures:
+def compare_sides(activations: Activations, *, neighbors: int) -> Results:
     """Measure everything that the plan allows."""
     plan = activations.plan
     overall = {key: _compare(activations, plan.pooled, key, neighbors, whole=True) for key in PAIRS}
-    return Figures(
+    return Results(
         overall=overall,
         overall_labels=plan.pooled,
         labels={label: {key: _compare(activations, [label], key, neighbors) for key in PAIRS} for label in plan.labels},
@@ -138,7 +138,7 @@ def _measure(
     if activations.has(SPATIAL):
         x, y = (activations.of(side, labels, output=SPATIAL) for side in (b, a))
         measures["spatial_frechet_distance"] = frechet_interval(x, y, real_units=real_units, fake_units=units, rng=rng)
-    if min(len(first), len(second)) >= _LEAST_KERNEL:
+    if min(len(first), len(second)) >= _MIN_KERNEL:
         measures["kernel_distance"] = kid_interval(second, first, real_units=real_units)
     measures |= {
         "precision": mean_interval(inside.fake_inside, units=units, rng=rng),

@@ -9,7 +9,7 @@ from pathlib import Path
 from histosynth.errors import HistosynthError
 
 
-def check_out(out: Path, *, facts: str, kind: str) -> None:
+def check_output(out: Path, *, facts: str, kind: str) -> None:
     """See that `out` is absent, empty, or an older one whose file `facts` says that it is of this `kind`.
 
     Raises:
@@ -26,7 +26,7 @@ def check_out(out: Path, *, facts: str, kind: str) -> None:
 
 
 @contextmanager
-def replacing(out: Path) -> Iterator[Path]:
+def replace_directory(out: Path) -> Iterator[Path]:
     """A temporary directory beside `out` that takes its place once all in it is written."""
     temporary, old = (out.with_name(f".{out.name}.{tail}") for tail in ("tmp", "old"))
     for leftover in (temporary, old):

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from histosynth.pages import environment
-from histosynth.report.comparison import DISTANCES, MEASURES, PAIR_TITLES, PAIRS, Figures
+from histosynth.report.comparison import DISTANCES, MEASURES, PAIR_TITLES, PAIRS, Results
 from histosynth.report.sections.section import Section
 from histosynth.report.sides import SIDE_TITLES, Plan, Side
-from histosynth.report.wording import figure, interval, number
+from histosynth.report.wording import format_distance, format_interval, format_result
 from histosynth.store.contact_sheet import shown_px
 from histosynth.store.png import encode_png
 
@@ -30,15 +30,15 @@ def render(
     found: Mapping[str, Any],
     *,
     plan: Plan,
-    figures: Figures,
+    results: Results,
     sections: Sequence[Section],
     extractor_title: str,
     provenance: Mapping[str, Any],
 ) -> str:
     """The whole page as text, from the content of `report.json` and the patches themselves."""
-    rows, grid = figures.rows, found["settings"]["grid"]
+    rows, grid = results.rows, found["settings"]["grid"]
     known = [c.measures["frechet_distance"].high for row in rows.values() for c in row.values() if c.n]
-    cells = [v for m in figures.matrices.values() for row in m.frechet_distance for v in row if v is not None]
+    cells = [v for m in results.matrices.values() for row in m.frechet_distance for v in row if v is not None]
     return (
         environment(FILTERS)
         .get_template("report/templates/report.html.j2")
@@ -46,7 +46,7 @@ def render(
             title=", ".join(found["stores"]["fake"]["sources"]),
             verdict=found["verdict"],
             cautions=found["cautions"],
-            figures=figures,
+            results=results,
             rows=rows,
             reference="held_out" if any(row["fake_vs_held_out"].n for row in rows.values()) else "train",
             ticks=axis_ticks(max(known)),
@@ -67,7 +67,7 @@ def render(
 
 
 def panel(side: Side, label: str, *, shown: int, title: str | None = None) -> Panel:
-    """The first few patches of a side and label, in the order in which they enter the figures."""
+    """The first few patches of a side and label, in the order in which they enter the results."""
     rows, mark = side.rows[label][:shown], side.store.mark
     names = side.store.column("patch_id")
     return Panel(
@@ -80,7 +80,11 @@ def panel(side: Side, label: str, *, shown: int, title: str | None = None) -> Pa
     )
 
 
-FILTERS: Mapping[str, Callable[..., str]] = {"distance": number, "figure": figure, "interval": interval}
+FILTERS: Mapping[str, Callable[..., str]] = {
+    "format_distance": format_distance,
+    "format_interval": format_interval,
+    "format_result": format_result,
+}
 """Filters of the templates of reports and comparisons."""
 
 

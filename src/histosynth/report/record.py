@@ -8,7 +8,7 @@ from typing import Any
 from histosynth.caution import Caution
 from histosynth.config import EvaluateSettings
 from histosynth.metrics.extractors import FeatureExtractor
-from histosynth.report.comparison import Figures
+from histosynth.report.comparison import Results
 from histosynth.report.schema import KIND, SCHEMA_VERSION, ReportFacts
 from histosynth.report.sections.section import Section
 from histosynth.report.sides import SEED, Plan, Side
@@ -20,7 +20,7 @@ from histosynth.store.store import Store
 def record(
     *,
     plan: Plan,
-    figures: Figures,
+    results: Results,
     sections: Sequence[Section],
     verdict: Sequence[str],
     cautions: Sequence[Caution],
@@ -36,7 +36,7 @@ def record(
         "verdict": list(verdict),
         "cautions": [asdict(caution) for caution in cautions],
         "sides": {name: _counts(side) for name, side in plan.sides.items()},
-        **asdict(figures),
+        **asdict(results),
         **{section.key: section.facts for section in sections},
         "extractor": {
             "name": extractor.name,
@@ -73,7 +73,7 @@ def _store(store: Store, content_hash: str) -> dict[str, Any]:
     }
 
 
-def tables(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def provenance_tables(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The provenance as small tables of names and values, for the foot of the page."""
     found: dict[str, dict[str, Any]] = {}
     for key, title in (("real", "Real patches"), ("fake", "Synthetic patches")):
@@ -83,14 +83,14 @@ def tables(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "SHA-256": store["sha256"],
             "patches": f"{store['patches']:,} of {store['patch_px']} px",
             "microns per pixel": f"{store['mpp']:.3g}" if store["mpp"] else "not stated",
-            **in_words(store["manifest"].get("made_with") or store["manifest"].get("settings") or {}),
+            **human_readable(store["manifest"].get("made_with") or store["manifest"].get("settings") or {}),
         }
     extractor, made = content["extractor"], content["provenance"]
     found["Measures"] = {
         "extractor": extractor["name"],
         "weights SHA-256": extractor["weights_sha256"],
         "preprocessing": extractor["preprocessing"],
-        **in_words({key: value for key, value in content["settings"].items() if key != "extractor"}),
+        **human_readable({key: value for key, value in content["settings"].items() if key != "extractor"}),
     }
     found["Program"] = {
         "command": " ".join(made["argv"]),
@@ -101,7 +101,7 @@ def tables(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def in_words(facts: Mapping[str, Any]) -> dict[str, str]:
+def human_readable(facts: Mapping[str, Any]) -> dict[str, str]:
     """Facts of a manifest as people read them."""
     return {key.replace("_", " "): _plain(value) for key, value in facts.items()}
 

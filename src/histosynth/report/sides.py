@@ -43,11 +43,11 @@ class Plan:
     sides: Mapping[SideName, Side]
     labels: list[str]
     n: Mapping[str, int]  # label -> patches of each side that enter; 0 where fewer than two sides have enough
-    least: int  # fewer patches than this give no figure
+    min_patches: int  # fewer patches than this give no figure
 
     def usable(self, side: SideName, label: str) -> bool:
         """Whether that side has enough patches of the label."""
-        return len(self.sides[side].rows[label]) >= self.least
+        return len(self.sides[side].rows[label]) >= self.min_patches
 
     @property
     def present(self) -> list[SideName]:
@@ -81,20 +81,20 @@ def plan(*, real: Store, fake: Store, neighbors: int) -> Plan:
     for name in SIDES:
         store = fake if name == "fake" else real
         sides[name] = side_of(store, name, labels=labels)
-    least = neighbors + 1
+    min_patches = neighbors + 1
     n = {}
     for label in labels:
-        enough = [count for side in sides.values() if (count := len(side.rows[label])) >= least]
+        enough = [count for side in sides.values() if (count := len(side.rows[label])) >= min_patches]
         n[label] = min(enough) if len(enough) > 1 else 0
-    if not any(n[k] and len(sides["fake"].rows[k]) >= least for k in labels):
+    if not any(n[k] and len(sides["fake"].rows[k]) >= min_patches for k in labels):
         found = "; ".join(
             f"{k}: " + ", ".join(f"{len(s.rows[k])} {SIDE_TITLES[s.name]}" for s in sides.values()) for k in labels
         )
         raise HistosynthError(
-            f"too few patches: a figure needs {least} synthetic and {least} real ones of a label "
+            f"too few patches: a figure needs {min_patches} synthetic and {min_patches} real ones of a label "
             f"(evaluate.neighbors + 1), found {found}; sample more with --per-label"
         )
-    return Plan(sides=sides, labels=labels, n=n, least=least)
+    return Plan(sides=sides, labels=labels, n=n, min_patches=min_patches)
 
 
 def side_of(store: Store, name: SideName, *, labels: Sequence[str]) -> Side:

@@ -6,44 +6,45 @@ from itertools import chain
 from histosynth.caution import Caution
 from histosynth.metrics.extractors import FeatureExtractor
 from histosynth.metrics.uncertainty import Interval
-from histosynth.report.comparison import DISTANCES, Comparison, Figures
+from histosynth.report.comparison import DISTANCES, Comparison, Results
 from histosynth.report.sections.section import Section
 from histosynth.report.sides import SIDE_TITLES, UNLABELED, Plan, patients_of
 from histosynth.store.pair import median_mpp
 from histosynth.store.store import Store
 
 
-def number(value: float) -> str:
+def format_distance(value: float) -> str:
     """A distance with a sensible number of digits: 112.9, 8.31."""
     return f"{value:,.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def figure(interval: Interval, measure: str) -> str:
+def format_result(interval: Interval, measure: str) -> str:
     """A measure as tables show it."""
-    return figure_of(interval.value, measure)
+    return format_value(interval.value, measure)
 
 
-def interval(found: Interval, measure: str) -> str:
+def format_interval(found: Interval, measure: str) -> str:
     """Its interval as tables show it."""
-    return f"{figure_of(found.low, measure)} to {figure_of(found.high, measure)}"
+    return f"{format_value(found.low, measure)} to {format_value(found.high, measure)}"
 
 
-def figure_of(value: float, measure: str) -> str:
+def format_value(value: float, measure: str) -> str:
     """A value of that measure with a sensible number of digits."""
     if measure == "kernel_distance":
-        return f"{value:.3g}" if abs(value) < 1 else number(value)
-    return number(value) if measure in DISTANCES else f"{value:.2f}"
+        return f"{value:.3g}" if abs(value) < 1 else format_distance(value)
+    return format_distance(value) if measure in DISTANCES else f"{value:.2f}"
 
 
-def ranged(interval: Interval) -> str:
+def format_with_interval(interval: Interval) -> str:
     """A distance with its interval: 76.4 (95% interval 70.1 to 82.9)."""
-    return f"{number(interval.value)} ({interval.level:.0%} interval {number(interval.low)} to {number(interval.high)})"
+    value, low, high = map(format_distance, (interval.value, interval.low, interval.high))
+    return f"{value} ({interval.level:.0%} interval {low} to {high})"
 
 
-def verdict(figures: Figures, sections: Sequence[Section], *, extractor: FeatureExtractor) -> list[str]:
+def verdict(results: Results, sections: Sequence[Section], *, extractor: FeatureExtractor) -> list[str]:
     """The findings over all labels, in the order of their weight."""
-    held_out, train = figures.overall["fake_vs_held_out"], figures.overall["fake_vs_train"]
-    floor = figures.overall["train_vs_held_out"]
+    held_out, train = results.overall["fake_vs_held_out"], results.overall["fake_vs_train"]
+    floor = results.overall["train_vs_held_out"]
     main, against = (held_out, "held-out") if held_out.n else (train, "training")
     basis = f"Measured with {extractor.title} features; " + (
         "comparable to an FID of as many images that were brought to 299 px in the same way."
@@ -57,19 +58,19 @@ def verdict(figures: Figures, sections: Sequence[Section], *, extractor: Feature
         said = ["No label has enough patches on every side for an overall figure; see the labels one by one."]
         return [*first_of_all, *said, *found, basis]
     first = (
-        f"Synthetic patches lie at a Fréchet distance of {ranged(main.measures['frechet_distance'])} "
+        f"Synthetic patches lie at a Fréchet distance of {format_with_interval(main.measures['frechet_distance'])} "
         f"from real patches of {against} patients (n = {main.n:,} on each side)"
     )
     if floor.n:
         apart = floor.measures["frechet_distance"].value
-        first += f"; real patches of training and of held-out patients lie {number(apart)} apart"
+        first += f"; real patches of training and of held-out patients lie {format_distance(apart)} apart"
     said = [f"{first}.", _shares(main, floor, against)]
     if main is held_out and train.n:
         learned = train.measures["frechet_distance"].value
-        said.append(f"From real patches of training patients the distance is {number(learned)}.")
-    matrix = figures.matrices.get(f"fake_vs_{'held_out' if main is held_out else 'train'}")
+        said.append(f"From real patches of training patients the distance is {format_distance(learned)}.")
+    matrix = results.matrices.get(f"fake_vs_{'held_out' if main is held_out else 'train'}")
     if matrix and matrix.rows:
-        control = figures.matrices.get("train_vs_held_out")
+        control = results.matrices.get("train_vs_held_out")
         real = (
             f"; for real training patches in their place, {control.diagonal_lowest} of {control.rows}"
             if control
@@ -97,12 +98,12 @@ def _shares(main: Comparison, floor: Comparison, against: str) -> str:
 
 
 def cautions(
-    plan: Plan, figures: Figures, sections: Sequence[Section], *, real_hash: str, dimension: int
+    plan: Plan, results: Results, sections: Sequence[Section], *, real_hash: str, dimension: int
 ) -> list[Caution]:
-    """Everything that limits the figures, the gravest first."""
+    """Everything that limits the results, the gravest first."""
     real, fake = plan.sides["train"].store, plan.sides["fake"].store
     alarms = [*_training(real, fake, real_hash), *_patients(real), *_scale(real, fake)]
-    notes = [*_limits(plan, figures, dimension), *_left_out(plan, real, fake)]
+    notes = [*_limits(plan, results, dimension), *_left_out(plan, real, fake)]
     own = [*(Caution("alarm", text) for text in alarms), *(Caution("note", text) for text in notes)]
     found = [caution for section in sections for caution in section.cautions]
     return sorted([*own, *found], key=lambda caution: caution.level != "alarm")
@@ -129,13 +130,13 @@ def _patients(real: Store) -> Iterator[str]:
     held_out = real.select(split="held_out")
     if not len(held_out):
         yield (
-            "The store holds out no patient: all figures are against training patients, "
+            "The store holds out no patient: all results are against training patients, "
             "and they reward a model that memorizes them."
         )
     both = sorted(patients_of(real, real.select(split="train")) & patients_of(real, held_out))
     if both:
         names = ", ".join(both[:5]) + (", …" if len(both) > 5 else "")
-        yield f"Patients both in training and held out: {len(both)} ({names}). The held-out figures are no test."
+        yield f"Patients both in training and held out: {len(both)} ({names}). The held-out results are no test."
 
 
 def _scale(real: Store, fake: Store) -> Iterator[str]:
@@ -144,15 +145,15 @@ def _scale(real: Store, fake: Store) -> Iterator[str]:
         yield f"Scales differ: {here:.3g} microns per pixel in the real patches, {there:.3g} in the synthetic ones."
 
 
-def _limits(plan: Plan, figures: Figures, dimension: int) -> Iterator[str]:
+def _limits(plan: Plan, results: Results, dimension: int) -> Iterator[str]:
     held_out = plan.sides["held_out"]
     patients = sorted(patients_of(held_out.store, held_out.store.select(split="held_out")))
     if len(patients) == 1:
         yield f"One patient is held out ({patients[0]}): distances to it also hold what is peculiar to this patient."
-    main = figures.overall["fake_vs_held_out" if len(patients) else "fake_vs_train"]
+    main = results.overall["fake_vs_held_out" if len(patients) else "fake_vs_train"]
     if note := next((found.note for found in main.measures.values() if found.note), None):
         yield f"Intervals were {note}. They say nothing of other patients."
-    every = chain(figures.overall.values(), *(row.values() for row in figures.labels.values()))
+    every = chain(results.overall.values(), *(row.values() for row in results.labels.values()))
     deficient = sorted({comparison.n for comparison in every if comparison.rank_deficient})
     if deficient:
         span = f"{deficient[0]:,}" if len(deficient) == 1 else f"{deficient[0]:,} to {deficient[-1]:,}"
@@ -167,13 +168,13 @@ def _left_out(plan: Plan, real: Store, fake: Store) -> Iterator[str]:
         few = [f"{k} ({len(plan.sides[name].rows[k])})" for k in plan.labels if not plan.usable(name, k)]
         if few:
             yield (
-                f"Fewer than {plan.least} patches ({SIDE_TITLES[name]}) of {', '.join(few)}: "
-                "no figures against them, and these labels are left out of the overall ones."
+                f"Fewer than {plan.min_patches} patches ({SIDE_TITLES[name]}) of {', '.join(few)}: "
+                "no results against them, and these labels are left out of the overall ones."
             )
     both = (("real", real), ("synthetic", fake))
     if plan.labels == [UNLABELED]:
         which = " and ".join(title for title, store in both if not store.labels)
-        yield f"The {which} patches carry no label: there are overall figures only."
+        yield f"The {which} patches carry no label: there are overall results only."
     else:
         for title, store in both:
             if bare := store.column("label").count(None):

@@ -10,9 +10,9 @@ from histosynth.config import EvaluateSettings
 from histosynth.metrics.color import ColorStatistics, color_distance, common_stains, concentrations
 from histosynth.report.activations import Activations
 from histosynth.report.sections.color.chart import axes_of
-from histosynth.report.sections.color.measure import drift, measure_colors, signed
+from histosynth.report.sections.color.measure import drift_sentences, format_shift, measure_colors
 from histosynth.report.sections.color.section import color_section
-from histosynth.report.sections.section import Material
+from histosynth.report.sections.section import SectionInputs
 from histosynth.report.sides import plan
 from histosynth.stain.optical_density import to_density, to_rgb
 from histosynth.store.part import Patch
@@ -73,13 +73,13 @@ def test_every_patch_is_counted_once_by_the_bar(real, fake):
     measure_colors(planned(real, fake), batch=5, advance=seen.append)
     assert sum(seen) == 3 * 24
     plan = planned(real, fake)
-    material = Material(
+    inputs = SectionInputs(
         plan=plan,
         activations=Activations(plan=plan, outputs={}),
         settings=EvaluateSettings(batch=5),
         progress=False,
     )
-    assert color_section(material).shown["colors"] == measure_colors(plan, batch=5)
+    assert color_section(inputs).context["colors"] == measure_colors(plan, batch=5)
 
 
 def test_copies_have_no_distance(make, real_rows):
@@ -89,7 +89,7 @@ def test_copies_have_no_distance(make, real_rows):
         pair = row.pairs["fake_vs_held_out"]
         assert (pair.color_distance, *pair.mean_shift) == pytest.approx((0, 0, 0, 0), abs=1e-6)
         assert (pair.hematoxylin_distance, pair.eosin_distance) == pytest.approx((0, 0), abs=1e-6)
-    assert drift(found) == []
+    assert drift_sentences(found) == []
 
 
 def test_drift_is_told_with_its_numbers(make, real, fake_rows, report, tmp_path):
@@ -100,7 +100,7 @@ def test_drift_is_told_with_its_numbers(make, real, fake_rows, report, tmp_path)
     assert f"{pair['color_distance']:.2f} from those of held-out patients" in said
     assert f"which lie {floor['color_distance']:.2f} apart" in said
     assert all(value > 0 for value in pair["mean_shift"])
-    assert f"{signed(pair['mean_shift'][2])} in blue; positive is darker" in said
+    assert f"{format_shift(pair['mean_shift'][2])} in blue; positive is darker" in said
     assert said in (tmp_path / "report" / "report.html").read_text("utf-8")
 
 
@@ -112,7 +112,7 @@ def test_drift_of_one_label_is_told_where_the_whole_hides_it(make, patches, fake
     of_still = [replace(p, source="run", split=None, patient_id=None) for p in still[:30]]
     of_wide = [replace(p, source="run", split=None, patient_id=None) for p in wide]
     fake = make("fake", [*tinted(of_still, (0.3, 0.3, 0.3)), *of_wide])
-    (said,) = drift(measure_colors(planned(real, fake), batch=64))
+    (said,) = drift_sentences(measure_colors(planned(real, fake), batch=64))
     assert "synthetic patches of IDHmut drift" in said
 
 
@@ -162,4 +162,4 @@ def test_every_band_lies_on_its_axis(colors):
 
 @pytest.mark.parametrize(("value", "text"), [(0.123, "+0.12"), (-0.03, "−0.03"), (-0.001, "0.00"), (0.0, "0.00")])
 def test_signs(value, text):
-    assert signed(value) == text
+    assert format_shift(value) == text

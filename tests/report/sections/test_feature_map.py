@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from histosynth.report.charts import as_files
+from histosynth.report.charts import chart_files
 from histosynth.report.sections.feature_map.chart import SHOWN, dots, frame_of, map_chart, shown_points
-from histosynth.report.sections.feature_map.measure import FeatureMap, feature_map, principal_plane
+from histosynth.report.sections.feature_map.measure import FeatureMap, measure_feature_map, principal_plane
 
 SIDES = ("held_out", "train", "fake")
 
@@ -30,9 +30,9 @@ def test_what_varies_in_one_direction_has_no_plane(x):
 
 
 def test_the_axes_are_those_of_real_patches_alone(make, real, fake, fake_rows, activations):
-    one = feature_map(activations(real, fake))
+    one = measure_feature_map(activations(real, fake))
     flat = [p for p in fake_rows if p.label == "IDHmut"]
-    other = feature_map(activations(real, make("less", flat + fake_rows[20:30])))
+    other = measure_feature_map(activations(real, make("less", flat + fake_rows[20:30])))
     assert other.shares == one.shares
     np.testing.assert_array_equal(other.points["IDHwt"]["train"], one.points["IDHwt"]["train"])
 
@@ -40,7 +40,7 @@ def test_the_axes_are_those_of_real_patches_alone(make, real, fake, fake_rows, a
 def test_the_facts_are_the_means(real, fake, report, activations):
     said = report(real, fake, sections=("feature_map",))["feature_map"]
     assert list(said) == ["variance_shares", "labels"]
-    found = feature_map(activations(real, fake))
+    found = measure_feature_map(activations(real, fake))
     for label, n in (("IDHmut", 14), ("IDHwt", 10)):
         for side in SIDES:
             assert said["labels"][label][side]["n"] == n
@@ -76,7 +76,7 @@ def test_up_is_up_and_both_axes_have_one_scale():
 
 
 def test_bytes_of_the_picture_are_those_of_the_points():
-    files = [as_files(map_chart(toy(labels=k)), name="map") for k in (2, 2, 4)]
+    files = [chart_files(map_chart(toy(labels=k)), name="feature_map") for k in (2, 2, 4)]
     assert list(files[0]) == ["feature_map.png", "feature_map.svg"]
     assert files[0] == files[1]
     assert all(files[0][name] != files[2][name] for name in files[0])

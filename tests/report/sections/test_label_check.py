@@ -9,15 +9,15 @@ import pytest
 from histosynth.config import EvaluateSettings
 from histosynth.report.sections.label_check.measure import TESTS, check_labels
 from histosynth.report.sections.label_check.section import cautions, label_check_section, verdict
-from histosynth.report.sections.section import Material
+from histosynth.report.sections.section import SectionInputs
 
 
 @pytest.fixture
-def material(activations):
+def inputs(activations):
     def build(real, fake):
         given = activations(real, fake)
         settings = EvaluateSettings(cache="off")
-        return Material(plan=given.plan, activations=given, settings=settings, progress=False)
+        return SectionInputs(plan=given.plan, activations=given, settings=settings, progress=False)
 
     return build
 
@@ -59,21 +59,21 @@ def test_confusion_agrees_with_the_accuracy(make, real, fake_rows, activations):
     np.testing.assert_allclose(counts.diagonal() / counts.sum(axis=1), [shares[k] for k in found.labels])
 
 
-def test_the_keys_are_stable_whether_measured_or_not(make, real, real_rows, fake, material):
+def test_the_keys_are_stable_whether_measured_or_not(make, real, real_rows, fake, inputs):
     bare = make("bare", [p for p in real_rows if p.split == "train"])
     for store in (real, bare):
-        facts = label_check_section(material(store, fake)).facts
+        facts = label_check_section(inputs(store, fake)).facts
         assert list(facts) == ["labels", "n", "accuracy", "confusion", "note", "caveat", "chance"]
-    measured = json.loads(json.dumps(label_check_section(material(real, fake)).facts))
+    measured = json.loads(json.dumps(label_check_section(inputs(real, fake)).facts))
     assert set(measured["accuracy"]) == set(TESTS)
     for result in measured["accuracy"].values():
         assert set(result) == {"by_label", "balanced", "images"}
         assert set(result["balanced"]) == {"value", "low", "high", "level", "note"}
 
 
-def test_the_sentence_says_what_was_measured(real, fake, material, activations):
+def test_the_sentence_says_what_was_measured(real, fake, inputs, activations):
     check = check_labels(activations(real, fake))
-    section = label_check_section(material(real, fake))
+    section = label_check_section(inputs(real, fake))
     assert section.sentences == [verdict(check)]
     assert f"of {check.accuracy['real_on_synthetic'].balanced.value:.0%} (95% interval" in section.sentences[0]
     assert section.sentences[0].endswith("chance is 50%.")
@@ -95,9 +95,9 @@ def test_a_blind_ceiling_is_told(make, patches, fake, activations):
 # Where nothing can be measured
 
 
-def test_one_label_has_no_section(make, patches, material):
+def test_one_label_has_no_section(make, patches, inputs):
     real = make("r", [*patches(9, "IDHwt", split="train"), *patches(9, "IDHwt", split="held_out")])
-    assert label_check_section(material(real, make("f", patches(9, "IDHwt", source="run")))) is None
+    assert label_check_section(inputs(real, make("f", patches(9, "IDHwt", source="run")))) is None
 
 
 def no_held_out(rows):
@@ -132,7 +132,7 @@ def test_the_page_says_why_nothing_was_measured(make, real_rows, fake, report, t
     assert (said["accuracy"], said["chance"]) == ({}, None)
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
     assert f"could not be measured: {said['note']}" in page
-    assert not (tmp_path / "report" / "figures" / "labels_check.png").exists()
+    assert not (tmp_path / "report" / "figures" / "label_check.png").exists()
 
 
 def test_a_label_of_one_training_patient_is_measured_with_a_caveat(make, real_rows, fake, report, tmp_path):
@@ -151,5 +151,5 @@ def test_the_page_and_the_files(real, fake, report, tmp_path):
     assert "Are synthetic patches of use?" in page
     assert "A map of the features" in page
     names = {p.name for p in (tmp_path / "report" / "figures").iterdir()}
-    for chart in ("labels_check", "map", "distances", "labels"):
+    for chart in ("label_check", "feature_map", "distances", "labels"):
         assert {f"{chart}.png", f"{chart}.svg"} <= names

@@ -103,8 +103,8 @@ def test_a_held_out_patch_is_no_copy_of_training(audited):
 
 
 def test_too_many_are_drawn_from_and_it_is_told(audited, monkeypatch, tmp_path):
-    monkeypatch.setattr(memorization_section, "MOST_TRAIN", 50)
-    monkeypatch.setattr(memorization_section, "MOST_PAIRS", 1_000)
+    monkeypatch.setattr(memorization_section, "MAX_TRAIN", 50)
+    monkeypatch.setattr(memorization_section, "MAX_PAIRS", 1_000)
     found = audited(planted())
     facts = found["memorization"]
     assert [facts[f"n_{side}"] for side in ("train", "held_out", "fake")] == [50, 20, 20]

@@ -8,7 +8,13 @@ import pytest
 
 from histosynth.metrics.morphology import MORPHOLOGY_FEATURES, Difference, compare_morphology, measure_store
 from histosynth.report.sections.morphology import measure as nuclei
-from histosynth.report.sections.morphology.measure import Count, NucleiFigures, NucleiRow, findings, striking
+from histosynth.report.sections.morphology.measure import (
+    NucleiResults,
+    NucleiRow,
+    SideCount,
+    clear_differences,
+    difference_sentences,
+)
 from histosynth.slides.phantom.drawing import draw_phantom
 from histosynth.stain import StainFit
 from histosynth.stain.two_stains import TARGET
@@ -47,7 +53,7 @@ def stores(make, real, fake, **given):
 
 @pytest.mark.parametrize(("real", "fake"), [("IDHmut-codel", "IDHwt"), ("IDHwt", "IDHmut-codel")])
 def test_another_genotype_shows_in_crowding(make, report, tumors, tmp_path, monkeypatch, real, fake):
-    monkeypatch.setattr(nuclei, "NAMED", len(MORPHOLOGY_FEATURES))
+    monkeypatch.setattr(nuclei, "MAX_NAMED", len(MORPHOLOGY_FEATURES))
     found = report(*stores(make, tumors[real], tumors[fake]), sections=("morphology",))
     overall = found["morphology"]["overall"]["pairs"]
     density, nearest = (overall["fake_vs_held_out"][k] for k in ("density_per_mm2", "nearest_um"))
@@ -65,7 +71,7 @@ def test_another_genotype_shows_in_crowding(make, report, tumors, tmp_path, monk
 
 
 def test_figures_are_those_of_the_measure_and_the_same_genotype_is_no_finding(make, report, tumors, monkeypatch):
-    monkeypatch.setattr(nuclei, "MOST_PATCHES", 32)
+    monkeypatch.setattr(nuclei, "MAX_PATCHES", 32)
     real, fake = stores(make, tumors["IDHwt"], tumors["IDHwt"][::2])  # its patches are those of training
     found = report(real, fake, sections=("morphology",))
     assert not [sentence for sentence in found["verdict"] if sentence.startswith("Nuclei")]
@@ -80,7 +86,7 @@ def test_figures_are_those_of_the_measure_and_the_same_genotype_is_no_finding(ma
 
 def test_the_keys_are_stable(make, report, tumors):
     facts = report(*stores(make, tumors["IDHwt"], tumors["IDHwt"]), sections=("morphology",))["morphology"]
-    assert list(facts) == ["mpp", "most_patches", "least_nuclei", "stains", "overall", "labels"]
+    assert list(facts) == ["mpp", "max_patches", "min_nuclei", "stains", "overall", "labels"]
     assert list(facts["labels"]) == ["tumor"]
     assert list(facts["overall"]["sides"]["fake"]) == ["patches", "nuclei", "assumed_mpp"]
     assert list(facts["overall"]["pairs"]) == PAIRS
@@ -130,7 +136,7 @@ def difference(sd: float, medians=(31.0, 45.0), distance=14.0) -> Difference:
 def row(patches: int, **sds: tuple[float, float]) -> NucleiRow:
     """Each feature's distance to held-out patients, and the floor."""
     found, floor = ({name: difference(pair[i]) for name, pair in sds.items()} for i in (0, 1))
-    count = Count(patches=patches, nuclei=900, assumed_mpp=0)
+    count = SideCount(patches=patches, nuclei=900, assumed_mpp=0)
     return NucleiRow(
         sides=dict.fromkeys(("held_out", "train", "fake"), count),
         pairs={"fake_vs_held_out": found, "fake_vs_train": None, "train_vs_held_out": floor},
@@ -139,14 +145,16 @@ def row(patches: int, **sds: tuple[float, float]) -> NucleiRow:
 
 def test_only_what_clearly_exceeds_the_floor_is_striking():
     features = {"halo": (0.5, 0.2), "area_um2": (0.6, 0.1), "solidity": (0.3, 0.2), "eccentricity": (0.15, 0.0)}
-    assert striking(row(400, **features)) == ["area_um2", "halo"], "the clearest first; below 0.2 sd nothing"
-    assert striking(row(12, **features)) == ["area_um2"], "twelve patches differ by 0.58 by chance"
+    assert clear_differences(row(400, **features)) == ["area_um2", "halo"], "the clearest first; below 0.2 sd nothing"
+    assert clear_differences(row(12, **features)) == ["area_um2"], "twelve patches differ by 0.58 by chance"
 
 
 def test_the_sentence_says_how_nuclei_differ():
     def said(**sds: tuple[float, float]) -> list[str]:
         found = row(400, **sds)
-        return findings(NucleiFigures(mpp=1.0, most_patches=1, least_nuclei=1, stains=TARGET, overall=found, labels={}))
+        return difference_sentences(
+            NucleiResults(mpp=1.0, max_patches=1, min_nuclei=1, stains=TARGET, overall=found, labels={})
+        )
 
     assert said(area_um2=(0.1, 0.2)) == []
     (sentence,) = said(area_um2=(0.6, 0.1))
@@ -160,13 +168,13 @@ def test_a_difference_of_spread_alone_is_not_called_smaller():
     found = row(400, area_um2=(0.6, 0.1))
     spread = {"area_um2": difference(0.6, medians=(44.0, 45.0))}
     found = replace(found, pairs={**found.pairs, "fake_vs_held_out": spread})
-    (sentence,) = findings(
-        NucleiFigures(mpp=1.0, most_patches=1, least_nuclei=1, stains=TARGET, overall=found, labels={})
+    (sentence,) = difference_sentences(
+        NucleiResults(mpp=1.0, max_patches=1, min_nuclei=1, stains=TARGET, overall=found, labels={})
     )
     assert "spread otherwise in area" in sentence
 
 
 def test_large_patches_are_measured_in_fewer(make, report, tumors, monkeypatch):
-    monkeypatch.setattr(nuclei, "MOST_MM2", 5.1 * 0.040**2)
+    monkeypatch.setattr(nuclei, "MAX_MM2", 5.1 * 0.040**2)
     facts = report(*stores(make, tumors["IDHwt"], tumors["IDHwt"]), sections=("morphology",))["morphology"]
-    assert facts["most_patches"] == facts["overall"]["sides"]["train"]["patches"] == 5
+    assert facts["max_patches"] == facts["overall"]["sides"]["train"]["patches"] == 5

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from histosynth.report.charts import as_files
-from histosynth.report.compare.charts import intervals_chart, sheet, shown_sides
+from histosynth.report.charts import chart_files
+from histosynth.report.compare.charts import contact_sheet, intervals_chart, shown_sides
 from histosynth.report.compare.page import render
 from histosynth.report.compare.record import record
-from histosynth.report.compare.reports import read_entries
+from histosynth.report.compare.reports import read_reports
 from histosynth.report.compare.schema import KIND, ComparisonFacts
 from histosynth.report.compare.tables import as_markdown, legend, tables
 from histosynth.report.compare.wording import alarmed, cautions, verdict
-from histosynth.report.directory import check_out, replacing
+from histosynth.report.directory import check_output, replace_directory
 from histosynth.rundir import write_json, write_text
 
 FACTS = "compare.json"
@@ -38,8 +38,8 @@ def compare(*, reports: Sequence[Path], out: Path) -> dict[str, Any]:
     Raises:
         HistosynthError: a report cannot be read, they do not compare, or `out` holds something else.
     """
-    entries = read_entries(reports)
-    check_out(out, facts=FACTS, kind=KIND)
+    entries = read_reports(reports)
+    check_output(out, facts=FACTS, kind=KIND)
     found = record(entries)
     shown, missing = shown_sides(entries, reference=found.reference)
     found = found.model_copy(
@@ -51,14 +51,16 @@ def compare(*, reports: Sequence[Path], out: Path) -> dict[str, Any]:
     count = entries[0].facts.settings["grid"]
     content = found.model_dump(mode="json")
     ComparisonFacts.model_validate(content)
-    with replacing(out.resolve()) as directory:
+    with replace_directory(out.resolve()) as directory:
         figures = directory / "figures"
         figures.mkdir()
-        for name, chart in as_files(intervals_chart(found), name="intervals").items():
+        for name, chart in chart_files(intervals_chart(found), name="intervals").items():
             (figures / name).write_bytes(chart)
         for label in found.labels:
             if any(len(s.side.rows[label]) for s in shown):
-                (figures / f"patches-{quote(label, safe=' ')}.png").write_bytes(sheet(shown, label, count=count))
+                (figures / f"patches-{quote(label, safe=' ')}.png").write_bytes(
+                    contact_sheet(shown, label, count=count)
+                )
         write_text(directory / TABLES, as_text(found))
         write_text(directory / PAGE, render(found, shown=shown, count=count))
         write_json(directory / FACTS, content)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from histosynth.errors import HistosynthError
 from histosynth.report.charts import ACCENT, INK, MUTED
-from histosynth.report.compare.reports import Entry, labels_of
+from histosynth.report.compare.reports import ModelReport, labels_of
 from histosynth.report.compare.schema import ComparisonFacts, Row
 from histosynth.report.compare.wording import SIDES, measure_name
 from histosynth.report.comparison import Comparison
@@ -24,20 +24,20 @@ from histosynth.store.contact_sheet import GAP_PX, grid
 from histosynth.store.png import encode_png, synthetic_mark
 from histosynth.store.store import Store
 
-CHARTED = ("frechet_distance", "precision", "recall")
+CHART_MEASURES = ("frechet_distance", "precision", "recall")
 _HEAD_PX = 26
 _COLUMNS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ShownSide:
     """A side whose patches can be shown, under the title that it has everywhere."""
 
     title: str
     side: Side
 
 
-def shown_sides(entries: Sequence[Entry], *, reference: SideName) -> tuple[list[Shown], list[str]]:
+def shown_sides(entries: Sequence[ModelReport], *, reference: SideName) -> tuple[list[ShownSide], list[str]]:
     """Real patches first, then each model's; and for each that cannot be shown, why."""
     labels = labels_of(entries)
     wanted = [(SIDE_TITLES[reference], reference, entries[0].facts.stores["real"])]
@@ -45,7 +45,7 @@ def shown_sides(entries: Sequence[Entry], *, reference: SideName) -> tuple[list[
     shown, missing = [], []
     for title, name, facts in wanted:
         try:
-            shown.append(Shown(title=title, side=side_of(_unchanged(facts), name, labels=labels)))
+            shown.append(ShownSide(title=title, side=side_of(_unchanged(facts), name, labels=labels)))
         except HistosynthError as error:
             missing.append(f"Patches not shown ({title}): {error}.")
     return shown, missing
@@ -58,7 +58,7 @@ def _unchanged(facts: StoreFacts) -> Store:
     return store
 
 
-def sheet(shown: Sequence[Shown], label: str, *, count: int) -> bytes:
+def contact_sheet(shown: Sequence[ShownSide], label: str, *, count: int) -> bytes:
     """PNG: the first `count` patches of each side, a block each under its title."""
     present = [s for s in shown if len(s.side.rows[label])]
     blocks = [grid(s.side.store.images(s.side.rows[label][:count]), columns=_COLUMNS) for s in present]
@@ -83,29 +83,29 @@ def _font(text: str, *, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageF
 
 def intervals_chart(found: ComparisonFacts) -> Figure:
     """Fréchet distance, precision and recall of each model with their intervals; the floor's as a band behind."""
-    rows = {name: row for name, row in found.rows.items() if charted(row, found)}
-    lines = sum(len(charted(row, found)) + 1 for row in rows.values())
+    rows = {name: row for name, row in found.rows.items() if models_with_results(row, found)}
+    lines = sum(len(models_with_results(row, found)) + 1 for row in rows.values())
     figure = Figure(figsize=(9, 0.9 + 0.26 * lines), dpi=200, layout="constrained")
-    axes = figure.subplots(1, len(CHARTED), sharey=True)
+    axes = figure.subplots(1, len(CHART_MEASURES), sharey=True)
     ticks: dict[int, str] = {}
     y = 0
     for name, row in rows.items():
         ticks[y] = name
-        models = charted(row, found)
+        models = models_with_results(row, found)
         for index, (model, comparison) in enumerate(models.items(), start=1):
             ticks[y + index] = model
-            for measure, axis in zip(CHARTED, axes, strict=True):
+            for measure, axis in zip(CHART_MEASURES, axes, strict=True):
                 interval = comparison.measures[measure]
                 axis.hlines(y + index, interval.low, interval.high, color=ACCENT, linewidth=1.4)
                 axis.scatter([interval.value], [y + index], color=ACCENT, s=22, zorder=3, clip_on=False)
         if row.floor and found.reference == "held_out":
-            for measure, axis in zip(CHARTED, axes, strict=True):
+            for measure, axis in zip(CHART_MEASURES, axes, strict=True):
                 floor = row.floor.measures[measure]
                 span = (y + 0.5, y + len(models) + 0.5)
                 axis.fill_betweenx(span, floor.low, floor.high, color=MUTED, alpha=0.18, linewidth=0)
                 axis.vlines(floor.value, *span, color=INK, linewidth=1)
         y += len(models) + 1
-    for measure, axis in zip(CHARTED, axes, strict=True):
+    for measure, axis in zip(CHART_MEASURES, axes, strict=True):
         axis.set_xlabel(measure_name(measure, extractor=found.extractor.name))
         axis.set_xlim(0, None if measure == "frechet_distance" else 1.02)
         axis.spines[["top", "left", "right"]].set_visible(False)
@@ -123,7 +123,7 @@ def intervals_chart(found: ComparisonFacts) -> Figure:
     return figure
 
 
-def charted(row: Row, found: ComparisonFacts) -> Mapping[str, Comparison]:
+def models_with_results(row: Row, found: ComparisonFacts) -> Mapping[str, Comparison]:
     """The models of a row that have figures."""
-    main = {name: pairs[found.against] for name, pairs in row.models.items() if found.against in pairs}
+    main = {name: pairs[found.reference_pair] for name, pairs in row.models.items() if found.reference_pair in pairs}
     return {name: comparison for name, comparison in main.items() if comparison.n}

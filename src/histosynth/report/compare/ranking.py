@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from histosynth.metrics.uncertainty import Interval
 from histosynth.report.comparison import DISTANCES
-from histosynth.report.wording import figure
+from histosynth.report.wording import format_result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Best:
     """The models with the best figure; several where tables show the same digits for them."""
 
     models: list[str]
-    told_apart: bool
+    distinguishable: bool
     note: str | None = None  # why no intervals could tell them apart, whatever they are
 
 
@@ -30,7 +30,11 @@ def best_of(found: Mapping[str, Interval], *, measure: str, note: str | None = N
         return None
     lower = measure in DISTANCES
     top = (min if lower else max)(found, key=lambda name: found[name].value)
-    models = [name for name, interval in found.items() if figure(interval, measure) == figure(found[top], measure)]
+    models = [
+        name
+        for name, interval in found.items()
+        if format_result(interval, measure) == format_result(found[top], measure)
+    ]
     others = [interval for name, interval in found.items() if name != top]
     clear = all(found[top].high < x.low if lower else found[top].low > x.high for x in others)
-    return Best(models=models, told_apart=clear and note is None and models == [top], note=note)
+    return Best(models=models, distinguishable=clear and note is None and models == [top], note=note)

@@ -4,20 +4,28 @@ from collections.abc import Sequence
 
 from histosynth.caution import Caution
 from histosynth.report.compare.ranking import best_of
-from histosynth.report.compare.reports import Entry, labels_of
-from histosynth.report.compare.schema import KIND, SCHEMA_VERSION, Against, ComparisonFacts, ModelFacts, Row, Scores
+from histosynth.report.compare.reports import ModelReport, labels_of
+from histosynth.report.compare.schema import (
+    KIND,
+    SCHEMA_VERSION,
+    ComparisonFacts,
+    ModelFacts,
+    ReferencePair,
+    Row,
+    Scores,
+)
 from histosynth.report.comparison import MEASURES
 from histosynth.rundir import provenance
 
-_AGAINST: tuple[Against, ...] = ("fake_vs_held_out", "fake_vs_train")
+_REFERENCE_PAIRS: tuple[ReferencePair, ...] = ("fake_vs_held_out", "fake_vs_train")
 
 
-def record(entries: Sequence[Entry]) -> ComparisonFacts:
+def record(entries: Sequence[ModelReport]) -> ComparisonFacts:
     """The figures side by side, as yet without verdict and cautions (`words`)."""
     facts = entries[0].facts
     labels = labels_of(entries)
     known = [entry.row(label).get("fake_vs_held_out") for entry in entries for label in (None, *labels)]
-    against: Against = "fake_vs_held_out" if any(found and found.n for found in known) else "fake_vs_train"
+    against: ReferencePair = "fake_vs_held_out" if any(found and found.n for found in known) else "fake_vs_train"
     scores = {entry.name: entry.facts.inception_score for entry in entries}
     return ComparisonFacts(
         kind=KIND,
@@ -40,7 +48,7 @@ def record(entries: Sequence[Entry]) -> ComparisonFacts:
     )
 
 
-def _model(entry: Entry) -> ModelFacts:
+def _model(entry: ModelReport) -> ModelFacts:
     made = entry.facts.provenance
     return ModelFacts(
         report=str(entry.path),
@@ -50,8 +58,8 @@ def _model(entry: Entry) -> ModelFacts:
     )
 
 
-def _row(entries: Sequence[Entry], label: str | None, against: Against) -> Row:
-    models = {e.name: {pair: e.row(label)[pair] for pair in _AGAINST if pair in e.row(label)} for e in entries}
+def _row(entries: Sequence[ModelReport], label: str | None, against: ReferencePair) -> Row:
+    models = {e.name: {pair: e.row(label)[pair] for pair in _REFERENCE_PAIRS if pair in e.row(label)} for e in entries}
     floors = [found for e in entries if (found := e.row(label).get("train_vs_held_out")) and found.n]
     main = [row[against] for row in models.values() if against in row]
     note = next((i.note for comparison in main for i in comparison.measures.values() if i.note), None)

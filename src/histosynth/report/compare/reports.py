@@ -21,7 +21,7 @@ from histosynth.report.schema import KIND, SCHEMA_VERSION, Pair, ReportFacts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ModelReport:
     """A report, and what the tables call its model."""
 
     name: str
@@ -34,7 +34,7 @@ class Entry:
         return self.facts.overall if label is None else self.facts.labels.get(label, {})
 
 
-def read_entries(paths: Sequence[Path]) -> list[Entry]:
+def read_reports(paths: Sequence[Path]) -> list[ModelReport]:
     """Read these reports, in this order, and see that their figures may stand side by side.
 
     A model is called by its source, and where two have the same, by the directory of its report, too.
@@ -53,7 +53,7 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
     contents = [_read(place) for place in places]
     facts = [_facts(place, content) for place, content in zip(places, contents, strict=True)]
     entries = [
-        Entry(name=name, path=place, sha256=hashlib.sha256(content).hexdigest(), facts=found)
+        ModelReport(name=name, path=place, sha256=hashlib.sha256(content).hexdigest(), facts=found)
         for name, place, content, found in zip(_names(places, facts), places, contents, facts, strict=True)
     ]
     for one, other in combinations(entries, 2):
@@ -62,12 +62,12 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
     return entries
 
 
-def labels_of(entries: Sequence[Entry]) -> list[str]:
+def labels_of(entries: Sequence[ModelReport]) -> list[str]:
     """Every label that a report knows, sorted as in the reports."""
     return sorted({label for entry in entries for label in entry.facts.labels})
 
 
-def shared_sources(entries: Sequence[Entry]) -> list[str]:
+def shared_sources(entries: Sequence[ModelReport]) -> list[str]:
     """The sources that more than one of the reports names."""
     every = [source for entry in entries for source in entry.facts.stores["fake"].sources]
     return sorted({source for source in every if every.count(source) > 1})
@@ -111,7 +111,7 @@ def _names(places: Sequence[Path], facts: Sequence[ReportFacts]) -> list[str]:
     ]
 
 
-def _differences(one: Entry, other: Entry) -> Iterator[str]:
+def _differences(one: ModelReport, other: ModelReport) -> Iterator[str]:
     """Why the figures of two reports do not compare, and the mend."""
     a, b = one.facts, other.facts
     for key in ("name", "weights_sha256", "preprocessing", "dimension"):

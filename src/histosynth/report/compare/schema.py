@@ -16,7 +16,7 @@ from histosynth.report.schema import ExtractorFacts, StoreFacts
 KIND = "comparison"
 SCHEMA_VERSION = 1
 
-Against = Literal["fake_vs_held_out", "fake_vs_train"]
+ReferencePair = Literal["fake_vs_held_out", "fake_vs_train"]
 
 
 class _Table(BaseModel):
@@ -35,7 +35,7 @@ class ModelFacts(_Table):
 class Row(_Table):
     """The figures of every model, overall or of a label."""
 
-    models: dict[str, dict[Against, Comparison]]
+    models: dict[str, dict[ReferencePair, Comparison]]
     floor: Comparison | None  # training vs held-out patients, both real
     best: dict[str, Best]  # by measure, against the reference
 
@@ -66,7 +66,7 @@ class ComparisonFacts(_Table):
     provenance: dict[str, Any]
 
     @property
-    def against(self) -> Against:
+    def reference_pair(self) -> ReferencePair:
         """The comparison that tables are about."""
         return "fake_vs_held_out" if self.reference == "held_out" else "fake_vs_train"
 

@@ -11,10 +11,10 @@ from histosynth.metrics.inception_score import InceptionScore
 from histosynth.report.compare.schema import ComparisonFacts, Row
 from histosynth.report.compare.wording import SIDES, measure_name
 from histosynth.report.comparison import DISTANCES, MEASURES, Comparison
-from histosynth.report.wording import figure, interval
+from histosynth.report.wording import format_interval, format_result
 
 FLOOR = "real training patches"
-APART = "†"
+SIGN = "†"
 _SHARES = ("precision", "recall")
 
 
@@ -25,7 +25,7 @@ class Cell:
     text: str
     interval: str = ""
     best: bool = False
-    apart: bool = False  # and its interval overlaps no other model's
+    distinguishable: bool = False  # and its interval overlaps no other model's
     known: bool = True
 
 
@@ -113,7 +113,7 @@ def as_markdown(table: Table, *, intervals: bool = True) -> str:
 
 def legend(found: ComparisonFacts, *, place: str) -> str:
     """What the signs of the tables mean; `place` is where the intervals stand."""
-    text = f"Bold: the best figure. {APART}: its 95% interval overlaps that of no other model. {place}: the interval."
+    text = f"Bold: the best figure. {SIGN}: its 95% interval overlaps that of no other model. {place}: the interval."
     if found.reference == "held_out":
         text += f" “{FLOOR.capitalize()}”: in the place of synthetic ones, the mark to read the others by."
     return text
@@ -121,7 +121,7 @@ def legend(found: ComparisonFacts, *, place: str) -> str:
 
 def _plain(cell: Cell, *, intervals: bool) -> str:
     text = f"**{cell.text}**" if cell.best else cell.text
-    return f"{text}{APART if cell.apart else ''}{f' [{cell.interval}]' if intervals and cell.interval else ''}"
+    return f"{text}{SIGN if cell.distinguishable else ''}{f' [{cell.interval}]' if intervals and cell.interval else ''}"
 
 
 def _heading(measure: str, extractor: str) -> str:
@@ -142,12 +142,14 @@ def _lines(
     top = max((f"{score.mean:.2f}" for score in scores.models.values()), key=float, default="")
     made = []
     for name, pairs in row.models.items():
-        main = pairs.get(found.against)
+        main = pairs.get(found.reference_pair)
         cells = [_score(scores.models.get(name), top=top)] if scored else []
         for measure in measures:
             best = row.best.get(measure)
             first = best is not None and name in best.models and len(best.models) < len(row.models)
-            cells.append(_cell(main, measure, best=first, apart=first and best is not None and best.told_apart))
+            cells.append(
+                _cell(main, measure, best=first, distinguishable=first and best is not None and best.distinguishable)
+            )
         if training:
             cells.append(_cell(pairs.get("fake_vs_train"), "frechet_distance"))
         made.append(Line(name=name, n=main.n if main else 0, cells=cells))
@@ -167,8 +169,13 @@ def _score(found: InceptionScore | None, *, top: str = "") -> Cell:
     return Cell(text=text, interval=f"± {found.deviation:.2f}" if found.splits > 1 else "", best=text == top)
 
 
-def _cell(comparison: Comparison | None, measure: str, *, best: bool = False, apart: bool = False) -> Cell:
+def _cell(comparison: Comparison | None, measure: str, *, best: bool = False, distinguishable: bool = False) -> Cell:
     if comparison is None or measure not in comparison.measures:
         return Cell(text=(comparison.note if comparison else None) or "none", known=False)
     found = comparison.measures[measure]
-    return Cell(text=figure(found, measure), interval=interval(found, measure), best=best, apart=apart)
+    return Cell(
+        text=format_result(found, measure),
+        interval=format_interval(found, measure),
+        best=best,
+        distinguishable=distinguishable,
+    )

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from histosynth.caution import Caution
-from histosynth.report.compare.reports import Entry, labels_of, shared_sources
+from histosynth.report.compare.reports import ModelReport, labels_of, shared_sources
 from histosynth.report.compare.schema import ComparisonFacts
 from histosynth.report.comparison import DISTANCES, MEASURES, Comparison
-from histosynth.report.wording import figure, interval
+from histosynth.report.wording import format_interval, format_result
 
 SIDES = {"held_out": "held-out", "train": "training"}
 _FLOORS_ALIKE = 0.01  # relative; the same patches on another machine give the same but for the last digits
@@ -21,7 +21,7 @@ def verdict(found: ComparisonFacts, *, alarmed: Sequence[str]) -> list[str]:
     """The findings over all labels. `alarmed` names the models that a report warns of."""
     patients = f"{SIDES[found.reference]} patients"
     basis = f"Measured with {found.extractor.title} features against the same real patches of {patients}"
-    main = [row[found.against] for row in found.overall.models.values() if found.against in row]
+    main = [row[found.reference_pair] for row in found.overall.models.values() if found.reference_pair in row]
     n = max((comparison.n for comparison in main), default=0)
     if not n:
         return [f"{basis}. No label has enough patches on every side for an overall figure; see the labels one by one."]
@@ -34,33 +34,33 @@ def verdict(found: ComparisonFacts, *, alarmed: Sequence[str]) -> list[str]:
     first = "; ".join(f"{model}{mind[model]} in {', '.join(led)}" for model, led in leads.items() if led)
     said = [f"Best figures: {first}."] if first else []
     for measure, best in measures.items():
-        if best.told_apart:
+        if best.distinguishable:
             model = best.models[0]
-            value = found.overall.models[model][found.against].measures[measure]
+            value = found.overall.models[model][found.reference_pair].measures[measure]
+            extreme = "lowest" if measure in DISTANCES else "highest"
             said.append(
-                f"{model}{mind[model]} has the {'lowest' if measure in DISTANCES else 'highest'} {names[measure]}, "
-                f"{figure(value, measure)}, and its {value.level:.0%} interval, {interval(value, measure)}, overlaps "
-                f"that of no other model."
+                f"{model}{mind[model]} has the {extreme} {names[measure]}, {format_result(value, measure)}, and its "
+                f"{value.level:.0%} interval, {format_interval(value, measure)}, overlaps that of no other model."
             )
     if note := next((best.note for best in measures.values() if best.note), None):
         said.append(f"No model is called better by any of them: intervals were {note}.")
-    elif level := [names[measure] for measure, best in measures.items() if not best.told_apart]:
+    elif level := [names[measure] for measure, best in measures.items() if not best.distinguishable]:
         said.append(f"Not told apart, as intervals overlap: {', '.join(level)}.")
     return [*said, f"{basis}, n = {n:,} on each side."]
 
 
-def cautions(entries: Sequence[Entry], *, pictures: Sequence[str]) -> list[Caution]:
+def cautions(entries: Sequence[ModelReport], *, pictures: Sequence[str]) -> list[Caution]:
     """Everything that limits the comparison, the gravest first. `pictures` says which patches cannot be shown."""
     own = [Caution("note", text) for text in (*_own(entries), *pictures)]
     return sorted([*_inherited(entries), *own], key=lambda caution: caution.level != "alarm")
 
 
-def alarmed(entries: Sequence[Entry]) -> list[str]:
+def alarmed(entries: Sequence[ModelReport]) -> list[str]:
     """The models that their own report warns of."""
     return [e.name for e in entries if any(caution.level == "alarm" for caution in e.facts.cautions)]
 
 
-def _inherited(entries: Sequence[Entry]) -> Iterator[Caution]:
+def _inherited(entries: Sequence[ModelReport]) -> Iterator[Caution]:
     """What the reports say themselves: once where all say the same, else with the models' names."""
     texts: dict[tuple[str, str], list[str]] = {}
     for entry in entries:
@@ -71,7 +71,7 @@ def _inherited(entries: Sequence[Entry]) -> Iterator[Caution]:
         yield Caution("alarm" if level == "alarm" else "note", f"{whose}{text}")
 
 
-def _own(entries: Sequence[Entry]) -> Iterator[str]:
+def _own(entries: Sequence[ModelReport]) -> Iterator[str]:
     if shared := shared_sources(entries):
         yield (
             f"More than one report is of samples that call their source {', '.join(shared)}: the models' names carry "

@@ -15,7 +15,7 @@ from histosynth.report.sides import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
+class SectionInputs:
     """What a section is made from."""
 
     plan: Plan
@@ -33,10 +33,10 @@ class Section:
     """Its key in `report.json`; `templates/<key>.html.j2`, `.css` and `<key>_terms.html.j2` show it on the page."""
     facts: Mapping[str, Any]
     """What `report.json` holds of it."""
-    shown: Mapping[str, Any]
+    context: Mapping[str, Any]
     """Names for the template."""
     sentences: Sequence[str] = ()
     """Findings for the head of the page."""
     cautions: Sequence[Caution] = ()
-    figures: Mapping[str, bytes] = field(default_factory=dict)
+    charts: Mapping[str, bytes] = field(default_factory=dict)
     """Files under `figures/`."""

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from histosynth.report.charts import ACCENT, INK, MUTED
-from histosynth.report.sections.color.measure import Colors, SideColors
+from histosynth.report.sections.color.measure import ColorResults, SideColors
 from histosynth.report.sides import SIDE_TITLES, SideName
 from histosynth.stain.optical_density import to_rgb
 
@@ -40,7 +40,7 @@ class Axis:
         return 100 * (value - self.low) / (self.high - self.low)
 
 
-def axes_of(colors: Colors) -> dict[str, Axis]:
+def axes_of(colors: ColorResults) -> dict[str, Axis]:
     """The axis of each stain."""
     every = [side for row in colors.rows.values() for side in row.sides.values()]
     return {stain: _axis([getattr(s, stain) for s in every], colors.stains.stains[k]) for k, stain in enumerate(STAINS)}
@@ -72,7 +72,7 @@ def median(side: SideColors, stain: str) -> float:
     return value
 
 
-def color_chart(colors: Colors) -> Figure:
+def color_chart(colors: ColorResults) -> Figure:
     """The picture, for slides and papers."""
     lanes: list[tuple[float, SideName, SideColors]] = []
     titles: list[tuple[float, str]] = []

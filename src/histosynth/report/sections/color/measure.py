@@ -29,7 +29,7 @@ from histosynth.stain.distance import stain_distance
 from histosynth.stain.optical_density import to_rgb
 
 PIXELS_PER_SIDE = 2**18
-LEAST_PIXELS = 100
+MIN_PIXELS = 100
 """Fewer tissue pixels than this give no figure."""
 CLEAR_DRIFT = 2.0
 """Times the floor from which drift is spoken of."""
@@ -74,7 +74,7 @@ class ColorRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Colors:
+class ColorResults:
     """All color figures of a report."""
 
     pixel_step: int  # every so manieth pixel of a patch was measured
@@ -90,7 +90,7 @@ class Colors:
         return {"Overall": self.overall, **(self.labels if len(self.labels) > 1 else {})}
 
 
-def measure_colors(plan: Plan, *, batch: int, advance: Callable[[int], object] = lambda count: None) -> Colors:
+def measure_colors(plan: Plan, *, batch: int, advance: Callable[[int], object] = lambda count: None) -> ColorResults:
     """Colors of exactly the patches that enter the plan's comparisons, decoded `batch` at a time.
 
     `advance` is called with the number of patches done.
@@ -102,7 +102,7 @@ def measure_colors(plan: Plan, *, batch: int, advance: Callable[[int], object] =
     }
     real = [sample for name in SIDES if name != "fake" for sample in pixels[name].values()]
     stains, fitted = common_stains(np.concatenate(real))
-    return Colors(
+    return ColorResults(
         pixel_step=step,
         quantiles=QUANTILES,
         stains=stains,
@@ -140,7 +140,7 @@ def _row(plan: Plan, pixels: Pixels, labels: list[str], stains: StainFit) -> Col
         for name in SIDES
         if labels and all(label in pixels[name] for label in labels)
     }
-    pooled = {name: found for name, found in pooled.items() if len(tissue_pixels(found)) >= LEAST_PIXELS}
+    pooled = {name: found for name, found in pooled.items() if len(tissue_pixels(found)) >= MIN_PIXELS}
     statistics = {name: ColorStatistics.of(found) for name, found in pooled.items()}
     mixed = {name: concentrations(found, stains=stains) for name, found in pooled.items()}
     fits = {name: fit_stains(found) for name, found in pooled.items()}
@@ -186,7 +186,7 @@ def _channels(values: NDArray[np.float64]) -> Channels:
     return red, green, blue
 
 
-def drift(colors: Colors) -> list[str]:
+def drift_sentences(colors: ColorResults) -> list[str]:
     """A sentence where synthetic colors lie clearly farther from real ones than training from held-out patients.
 
     Of all patches, or, where those show none, of each label that does.
@@ -202,7 +202,7 @@ def _drift(row: ColorRow, *, of: str) -> str | None:
         return None
     if max(found.color_distance, learned.color_distance) <= max(CLEAR_DRIFT * floor.color_distance, VISIBLE_OD):
         return None
-    red, green, blue = (signed(value) for value in found.mean_shift)
+    red, green, blue = (format_shift(value) for value in found.mean_shift)
     return (
         f"The colors of the synthetic patches{of} drift: in optical density they lie {found.color_distance:.2f} from "
         f"those of held-out patients and {learned.color_distance:.2f} from those of training patients, which lie "
@@ -211,7 +211,7 @@ def _drift(row: ColorRow, *, of: str) -> str | None:
     )
 
 
-def signed(value: float) -> str:
+def format_shift(value: float) -> str:
     """A shift with its sign and two decimals, zero without: +0.12, −0.03, 0.00."""
     text = f"{value:+.2f}"
     return "0.00" if float(text) == 0 else text.replace("-", "−")

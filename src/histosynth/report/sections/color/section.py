@@ -4,22 +4,22 @@ from dataclasses import asdict
 
 from tqdm import tqdm
 
-from histosynth.report.charts import as_files
+from histosynth.report.charts import chart_files
 from histosynth.report.sections.color import chart as color_chart
-from histosynth.report.sections.color.measure import drift, measure_colors, signed
-from histosynth.report.sections.section import Material, Section
+from histosynth.report.sections.color.measure import drift_sentences, format_shift, measure_colors
+from histosynth.report.sections.section import Section, SectionInputs
 
 
-def color_section(material: Material) -> Section:
+def color_section(inputs: SectionInputs) -> Section:
     """Colors of the same patches as in the main figures."""
-    plan = material.plan
+    plan = inputs.plan
     total = sum(plan.n[k] for name in plan.sides for k in plan.labels if plan.usable(name, k))
-    with tqdm(total=total, desc="colors", unit="img", disable=not material.progress) as bar:
-        colors = measure_colors(plan, batch=material.settings.batch, advance=bar.update)
+    with tqdm(total=total, desc="colors", unit="img", disable=not inputs.progress) as bar:
+        colors = measure_colors(plan, batch=inputs.settings.batch, advance=bar.update)
     return Section(
         key="color",
         facts=asdict(colors),
-        shown={"colors": colors, "chart": color_chart, "signed": signed},
-        sentences=drift(colors),
-        figures=as_files(color_chart.color_chart(colors), name="color"),
+        context={"colors": colors, "chart": color_chart, "format_shift": format_shift},
+        sentences=drift_sentences(colors),
+        charts=chart_files(color_chart.color_chart(colors), name="color"),
     )

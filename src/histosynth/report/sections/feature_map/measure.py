@@ -59,7 +59,7 @@ def principal_plane(features: ArrayLike) -> Plane | None:
     return Plane(mean=mean, axes=axes, shares=(first, second))
 
 
-def feature_map(activations: Activations) -> FeatureMap | None:
+def measure_feature_map(activations: Activations) -> FeatureMap | None:
     """The map of a report; None where the real features vary in fewer than two directions."""
     plan = activations.plan
     there = {label: [side for side in plan.sides if plan.usable(side, label)] for label in plan.labels if plan.n[label]}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from histosynth.report.charts import as_files
+from histosynth.report.charts import chart_files
 from histosynth.report.sections.feature_map.chart import (
     DRAWN,
     SHOWN,
@@ -13,13 +13,13 @@ from histosynth.report.sections.feature_map.chart import (
     means,
     shown_points,
 )
-from histosynth.report.sections.feature_map.measure import FeatureMap, feature_map
-from histosynth.report.sections.section import Material, Section
+from histosynth.report.sections.feature_map.measure import FeatureMap, measure_feature_map
+from histosynth.report.sections.section import Section, SectionInputs
 
 
-def feature_map_section(material: Material) -> Section | None:
+def feature_map_section(inputs: SectionInputs) -> Section | None:
     """The map of the patches of all comparisons; none where the real features vary in fewer than two directions."""
-    found = feature_map(material.activations)
+    found = measure_feature_map(inputs.activations)
     if found is None:
         return None
     frame = frame_of(found)
@@ -27,14 +27,14 @@ def feature_map_section(material: Material) -> Section | None:
     return Section(
         key="feature_map",
         facts=_facts(found),
-        shown={
+        context={
             "shares": found.shares,
             "height": frame.box_height,
             "panels": panels,
             "present": [side for side in reversed(DRAWN) if any(side in panel for panel in panels.values())],
             "most": SHOWN,
         },
-        figures=as_files(map_chart(found), name="feature_map"),
+        charts=chart_files(map_chart(found), name="feature_map"),
     )
 
 

@@ -90,7 +90,7 @@ def _unusable(plan: Plan, side: SideName) -> list[str]:
 
 def _few(plan: Plan, side: SideName, labels: list[str]) -> str:
     counts = ", ".join(f"{label} ({len(plan.sides[side].rows[label])})" for label in labels)
-    return f"there are fewer than {plan.least} patches ({SIDE_TITLES[side]}) of {counts}"
+    return f"there are fewer than {plan.min_patches} patches ({SIDE_TITLES[side]}) of {counts}"
 
 
 def _check(activations: Activations, labels: list[str], advance: Callable[[], object]) -> LabelCheck:

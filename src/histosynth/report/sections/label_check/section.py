@@ -6,26 +6,26 @@ from tqdm import tqdm
 
 from histosynth.caution import Caution
 from histosynth.metrics.classifier import Accuracy
-from histosynth.report.charts import as_files
+from histosynth.report.charts import chart_files
 from histosynth.report.sections.label_check.chart import QUESTIONS, TITLES, label_chart
 from histosynth.report.sections.label_check.measure import LabelCheck, check_labels
-from histosynth.report.sections.section import Material, Section
+from histosynth.report.sections.section import Section, SectionInputs
 
 
-def label_check_section(material: Material) -> Section | None:
+def label_check_section(inputs: SectionInputs) -> Section | None:
     """The classifier on the patches of the overall figures; no section where there is a single label."""
-    if len(material.plan.labels) < 2:
+    if len(inputs.plan.labels) < 2:
         return None
-    with tqdm(total=3, desc="label classifiers", disable=not material.progress) as bar:
-        check = check_labels(material.activations, advance=bar.update)
+    with tqdm(total=3, desc="label classifiers", disable=not inputs.progress) as bar:
+        check = check_labels(inputs.activations, advance=bar.update)
     measured = check.note is None
     return Section(
         key="label_check",
         facts={**asdict(check), "chance": check.chance if measured else None},
-        shown={"check": check, "titles": TITLES, "questions": QUESTIONS, "notes": notes(check)},
+        context={"check": check, "titles": TITLES, "questions": QUESTIONS, "notes": notes(check)},
         sentences=[verdict(check)] if measured else [],
         cautions=cautions(check),
-        figures=as_files(label_chart(check), name="labels_check") if measured else {},
+        charts=chart_files(label_chart(check), name="label_check") if measured else {},
     )
 
 
@@ -33,12 +33,12 @@ def verdict(check: LabelCheck) -> str:
     """The finding in a sentence; accuracies are means over labels."""
     synthetic, held_out = (check.accuracy[key] for key in ("real_on_synthetic", "real_on_held_out"))
     return (
-        f"A classifier trained on real patches recognizes the label of {_ranged(synthetic)} of the synthetic patches, "
-        f"and of {_ranged(held_out)} of held-out real ones; chance is {check.chance:.0%}."
+        f"A classifier trained on real patches recognizes the label of {_format_accuracy(synthetic)} of the synthetic "
+        f"patches, and of {_format_accuracy(held_out)} of held-out real ones; chance is {check.chance:.0%}."
     )
 
 
-def _ranged(found: Accuracy) -> str:
+def _format_accuracy(found: Accuracy) -> str:
     balanced = found.balanced
     return f"{balanced.value:.0%} ({balanced.level:.0%} interval {balanced.low:.0%} to {balanced.high:.0%})"
 

@@ -1,8 +1,8 @@
 """The section on memorization: does the model copy its training patches?
 
 Pixels are compared for all training patches, not only for those that enter the other figures, for a copy may be of any.
-The search takes as long as there are pairs, so above `MOST_PAIRS` fewer synthetic patches are looked at (their share of
-copies is the same), and above `MOST_TRAIN` fewer training patches, which is told as a caution.
+The search takes as long as there are pairs, so above `MAX_PAIRS` fewer synthetic patches are looked at (their share of
+copies is the same), and above `MAX_TRAIN` fewer training patches, which is told as a caution.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +18,13 @@ from histosynth.metrics.copies import SYMMETRIES
 from histosynth.metrics.memorization_audit import MemorizationAudit, Pair, Patches, audit_memorization
 from histosynth.report.activations import Activations
 from histosynth.report.sections.memorization.chart import pair_images, pair_sheet
-from histosynth.report.sections.section import Material, Section
+from histosynth.report.sections.section import Section, SectionInputs
 from histosynth.report.sides import SEED, SideName
 from histosynth.store.png import encode_png
 
-MOST_PAIRS = 300_000_000
+MAX_PAIRS = 300_000_000
 """Synthetic (or held-out) times training patches: half a minute of one core."""
-MOST_TRAIN = 100_000
+MAX_TRAIN = 100_000
 """Training patches: 0.5 GB of memory, and two minutes of one core for reading them."""
 _PAGE_PX = 256  # larger patches are shown smaller on the page
 
@@ -42,9 +42,9 @@ class ShownPair:
     images: tuple[bytes, bytes, bytes]  # PNG: synthetic, training turned to agree, difference
 
 
-def memorization_section(material: Material) -> Section:
+def memorization_section(inputs: SectionInputs) -> Section:
     """Copies among all synthetic patches; closeness in features of the patches of the main figures."""
-    activations, plan = material.activations, material.plan
+    activations, plan = inputs.activations, inputs.plan
     real, fake = plan.sides["train"].store, plan.sides["fake"].store
     seen_all = fake.manifest.get("train_split") == "all"  # then held-out patches are training patches, too
     train, held_out = real.select(split="train"), real.select(split="held_out")
@@ -53,7 +53,7 @@ def memorization_section(material: Material) -> Section:
     if not len(train):
         text = "The real store holds no training patches: whether the model copies them was not looked into."
         return Section(
-            key="memorization", facts={"note": text}, shown={"audit": None}, cautions=[Caution("note", text)]
+            key="memorization", facts={"note": text}, context={"audit": None}, cautions=[Caution("note", text)]
         )
     stores = {"train": train, "held_out": held_out, "fake": np.arange(len(fake))}
     rows = _within_limits(stores)
@@ -63,7 +63,7 @@ def memorization_section(material: Material) -> Section:
         held_out=_patches(activations, "held_out", rows["held_out"], features["held_out"]),
         fake=_patches(activations, "fake", rows["fake"], features["fake"]),
         seed=SEED,
-        progress=material.progress,
+        progress=inputs.progress,
     )
     found = _in_stores(found, rows)
     in_stores = {f"{name}_in_store": len(all_rows) for name, all_rows in stores.items()}
@@ -75,7 +75,7 @@ def memorization_section(material: Material) -> Section:
     return Section(
         key="memorization",
         facts={**found.to_dict(), **in_stores},
-        shown={
+        context={
             "audit": found,
             "said": said,
             "in_store": in_stores,
@@ -84,15 +84,15 @@ def memorization_section(material: Material) -> Section:
         },
         sentences=[said],
         cautions=list(_cautions(found, in_stores)),
-        figures=pictures,
+        charts=pictures,
     )
 
 
 def _within_limits(stores: dict[str, Rows]) -> dict[str, Rows]:
     """The rows that are compared, drawn at random where there are too many."""
     rng = np.random.default_rng(SEED)
-    most_train = min(len(stores["train"]), MOST_TRAIN)
-    most = {"train": MOST_TRAIN, "held_out": MOST_PAIRS // most_train, "fake": MOST_PAIRS // most_train}
+    most_train = min(len(stores["train"]), MAX_TRAIN)
+    most = {"train": MAX_TRAIN, "held_out": MAX_PAIRS // most_train, "fake": MAX_PAIRS // most_train}
     return {
         name: np.sort(rng.permutation(rows)[: most[name]]) if len(rows) > most[name] else rows
         for name, rows in stores.items()

@@ -17,7 +17,7 @@ from histosynth.store.png import encode_png
 _OUTLINE = (0, 229, 196)  # a color that no stain has
 _COLORS: Mapping[SideName, str] = {"held_out": INK, "train": MUTED, "fake": ACCENT}
 _SHOWN = (0.5, 99.5)  # percentiles between which an axis runs: a few merged nuclei would press all others together
-_MOST_POINTS = 400
+_MAX_POINTS = 400
 
 
 def draw_nuclei(image: NDArray[np.uint8], nuclei: Nuclei, *, texts: Mapping[str, str] | None = None) -> bytes:
@@ -51,7 +51,7 @@ def morphology_chart(rows: Mapping[str, Mapping[SideName, Morphology]]) -> bytes
             for name, side in sides.items():
                 values = side.values(feature)
                 if len(values):
-                    shares = np.linspace(0, 1, min(len(values), _MOST_POINTS) + 1)[1:]
+                    shares = np.linspace(0, 1, min(len(values), _MAX_POINTS) + 1)[1:]
                     points = np.quantile(values, shares, method="inverted_cdf")
                     axes.step(points, shares, where="post", color=_COLORS[name], linewidth=1.2)
             axes.spines[["top", "right"]].set_visible(False)

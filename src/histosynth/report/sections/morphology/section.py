@@ -13,14 +13,14 @@ from histosynth.report.activations import Activations
 from histosynth.report.sections.morphology import measure as nuclei
 from histosynth.report.sections.morphology.chart import draw_nuclei, morphology_chart
 from histosynth.report.sections.morphology.measure import (
-    LEAST_NUCLEI,
-    NucleiFigures,
-    figures_of,
-    findings,
+    MIN_NUCLEI,
+    NucleiResults,
+    difference_sentences,
     measure,
-    rows_of,
+    measured_rows,
+    summarize,
 )
-from histosynth.report.sections.section import Material, Section
+from histosynth.report.sections.section import Section, SectionInputs
 from histosynth.report.sides import SIDE_TITLES, SIDES, SideName
 from histosynth.stain import StainFit
 
@@ -41,56 +41,57 @@ class Outlined:
     names: list[str]
 
 
-def morphology_section(material: Material) -> Section:
-    """Nuclei of the same patches as in the main figures."""
-    plan, activations = material.plan, material.activations
+def morphology_section(inputs: SectionInputs) -> Section:
+    """Nuclei of the same patches as in the main results."""
+    plan, activations = inputs.plan, inputs.activations
     fit = _stains(activations)
-    total = sum(len(rows) for side in SIDES for rows in rows_of(activations, side).values())
-    with tqdm(total=total, desc="nuclei", unit="img", disable=not material.progress) as bar:
+    total = sum(len(rows) for side in SIDES for rows in measured_rows(activations, side).values())
+    with tqdm(total=total, desc="nuclei", unit="img", disable=not inputs.progress) as bar:
         measured = measure(activations, fit=fit, progress=bar)
-    figures = figures_of(measured, plan=plan, fit=fit)
+    results = summarize(measured, plan=plan, fit=fit)
     drawn = {
-        title: {
-            name: side for name, side in nuclei.pooled(measured, labels).items() if len(side.nuclei) >= LEAST_NUCLEI
-        }
-        for title, labels in _labels_of(figures, plan.pooled).items()
+        title: {name: side for name, side in nuclei.pooled(measured, labels).items() if len(side.nuclei) >= MIN_NUCLEI}
+        for title, labels in _labels_of(results, plan.pooled).items()
     }
     charts = {"morphology.png": morphology_chart(drawn)} if any(drawn.values()) else {}
     return Section(
         key="morphology",
-        facts=asdict(figures),
-        shown={
-            "figures": figures,
+        facts=asdict(results),
+        context={
+            "results": results,
             "words": nuclei,
             "features": MORPHOLOGY_FEATURES,
             "chart": charts.get("morphology.png"),
-            "outlined": {label: _outlined(activations, label, figures.reference, fit) for label in plan.labels},
-            "said": (said := findings(figures)),
+            "outlined": {label: _outlined(activations, label, results.reference, fit) for label in plan.labels},
+            "said": (said := difference_sentences(results)),
         },
         sentences=said,
-        cautions=list(_cautions(figures)),
-        figures=charts,
+        cautions=list(_cautions(results)),
+        charts=charts,
     )
 
 
 def _stains(activations: Activations) -> StainFit:
     """One fit for all sides, from the real patches of all labels by turns."""
-    rows = {name: rows_of(activations, name) for name in SIDES}
+    rows = {name: measured_rows(activations, name) for name in SIDES}
     side: SideName = "train" if rows["train"] else "held_out"
     turns = chain.from_iterable(zip_longest(*rows[side].values()))
     store = activations.plan.sides[side].store
     return fit_pooled_stains(store.images([row]) for row in turns if row is not None)
 
 
-def _labels_of(figures: NucleiFigures, pooled: list[str]) -> dict[str, list[str]]:
-    return {title: pooled if title == nuclei.OVERALL else [title] for title in figures.rows}
+def _labels_of(results: NucleiResults, pooled: list[str]) -> dict[str, list[str]]:
+    return {title: pooled if title == nuclei.OVERALL else [title] for title in results.rows}
 
 
 def _outlined(activations: Activations, label: str, reference: SideName, fit: StainFit) -> list[Outlined]:
     """The first patches of the real side and of the synthetic one."""
     found = []
     for name in (reference, "fake"):
-        side, rows = activations.plan.sides[name], rows_of(activations, name).get(label, np.empty(0, np.int64))[:SHOWN]
+        side, rows = (
+            activations.plan.sides[name],
+            measured_rows(activations, name).get(label, np.empty(0, np.int64))[:SHOWN],
+        )
         scales, names, mark = side.store.column("mpp"), side.store.column("patch_id"), side.store.mark
         images = []
         for row in rows:
@@ -108,10 +109,10 @@ def _outlined(activations: Activations, label: str, reference: SideName, fit: St
     return found
 
 
-def _cautions(figures: NucleiFigures) -> Iterator[Caution]:
-    """What limits the figures of nuclei."""
-    unscaled = {name for row in figures.labels.values() for name, side in row.sides.items() if side.assumed_mpp}
-    scaled = {name for row in figures.labels.values() for name in row.sides} - unscaled
+def _cautions(results: NucleiResults) -> Iterator[Caution]:
+    """What limits the results of nuclei."""
+    unscaled = {name for row in results.labels.values() for name, side in row.sides.items() if side.assumed_mpp}
+    scaled = {name for row in results.labels.values() for name in row.sides} - unscaled
     if unscaled and scaled:
         which = ", ".join(SIDE_TITLES[name] for name in SIDES if name in unscaled)
         yield Caution(
@@ -125,9 +126,9 @@ def _cautions(figures: NucleiFigures) -> Iterator[Caution]:
             f"No patch states microns per pixel: nuclei are measured as if a pixel had {ASSUMED_MPP} microns, so their "
             "sizes compare with each other only, and only if all sides have the same scale.",
         )
-    if figures.mpp and figures.mpp > COARSE_MPP:
+    if results.mpp and results.mpp > COARSE_MPP:
         yield Caution(
             "note",
-            f"At {figures.mpp:.3g} microns per pixel many nuclei are missed or cut short "
-            f"(finding them is reliable up to {COARSE_MPP:g}): read the figures of nuclei with doubt.",
+            f"At {results.mpp:.3g} microns per pixel many nuclei are missed or cut short "
+            f"(finding them is reliable up to {COARSE_MPP:g}): read the results of nuclei with doubt.",
         )
