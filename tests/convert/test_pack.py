@@ -318,7 +318,7 @@ def test_a_store_of_something_else_is_left_alone(classes: Path, tmp_path: Path) 
     before = {file: file.read_bytes() for file in (tmp_path / "store").iterdir()}
     with pytest.raises(HistosynthError, match="do not come from a folder 'other'"):
         do(other, tmp_path / "store")
-    with pytest.raises(HistosynthError, match="is no patch store and not empty"):
+    with pytest.raises(HistosynthError, match="is not a patch store and not empty"):
         do(classes, other)
     with pytest.raises(HistosynthError, match="lies inside the folder of tiles"):
         do(classes, classes / "store")

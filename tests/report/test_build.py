@@ -189,7 +189,7 @@ def test_swapped_stores(real, fake, report):
 
 def test_mixed_stores(make, real, fake, real_rows, fake_rows, report):
     mixed = make("mixed", [*real_rows, *fake_rows])
-    with pytest.raises(HistosynthError, match="holds 79 real patches among 119; give samples only"):
+    with pytest.raises(HistosynthError, match="holds 79 real patches among 119; pass a store of samples only"):
         report(real, mixed)
     with pytest.raises(HistosynthError, match="holds 40 synthetic patches among 119"):
         report(mixed, fake)

@@ -145,7 +145,7 @@ def test_samples_of_other_making_are_refused(make_run: MakeRun, tmp_path: Path) 
         sample(run, out, SampleSettings(sampler="heun", steps=4), per_label=1)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    with pytest.raises(HistosynthError, match="is no patch store and not empty"):
+    with pytest.raises(HistosynthError, match="is not a patch store and not empty"):
         sample(run, tmp_path / "mine")
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 

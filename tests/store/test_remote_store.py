@@ -85,5 +85,5 @@ def test_what_cannot_be_had_is_one_line(near: Path, serve: Serve) -> None:
     with pytest.raises(HistosynthError, match=r"lacks part-b\.parquet \(1 of its parts are missing\)"):
         Store(near)
     (near / "manifest.json").write_text('{"kind": "patch store"}')
-    with pytest.raises(HistosynthError, match=r"http://\S+/manifest\.json names no files; make the store anew"):
+    with pytest.raises(HistosynthError, match=r"http://\S+/manifest\.json names no files; make the store again"):
         Store(f"{address}/bucket/store")

@@ -199,7 +199,7 @@ def test_a_directory_without_a_manifest_is_no_store(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("parts", [{}, {"s": []}])
 def test_an_empty_store_points_at_its_manifest(tmp_path: Path, parts: dict[str, list[Patch]]) -> None:
-    with pytest.raises(HistosynthError, match=r"holds no patch; its manifest\.json says why"):
+    with pytest.raises(HistosynthError, match=r"holds no patch; its manifest\.json gives the reason"):
         Store(write(tmp_path / "store", parts))
 
 
@@ -234,7 +234,7 @@ def test_a_torn_part_names_itself(tmp_path: Path, kept: float) -> None:
     path = part_path(directory, "s")
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept * len(whole)) if isinstance(kept, float) else kept])
-    with pytest.raises(HistosynthError, match=r"part-s\.parquet cannot be read .* run the same command again"):
+    with pytest.raises(HistosynthError, match=r"part-s\.parquet cannot be read .* rerun the command"):
         Store(directory)
 
 
@@ -257,7 +257,7 @@ def test_a_damaged_image_is_an_error(tmp_path: Path, content: bytes | None) -> N
 def test_mixed_sizes_are_an_error(tmp_path: Path) -> None:
     store = Store(write(tmp_path / "store", {"s": [patch(0), patch(1, side_px=16)]}))
     assert store.images([1]).shape == (1, 16, 16, 3)
-    with pytest.raises(HistosynthError, match=r"mixes patch sizes .*; make one store of each"):
+    with pytest.raises(HistosynthError, match=r"mixes patch sizes .*; make one store per size"):
         store.images([0, 1])
 
 

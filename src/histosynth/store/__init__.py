@@ -1,1 +1,1 @@
-"""The patch store: parts, manifest, images with their marks, and pairs of stores."""
+"""The patch store: parts, manifest, marked images, and pairs of stores."""

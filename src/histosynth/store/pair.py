@@ -1,4 +1,4 @@
-"""Two stores side by side, real and synthetic: whether one can be held against the other."""
+"""Checks on a pair of stores, real and synthetic, before they are compared."""
 
 import numpy as np
 
@@ -7,22 +7,23 @@ from histosynth.store.store import Store
 
 
 def check_pair(real: Store, fake: Store) -> None:
-    """See that the two stores can stand for real and synthetic patches of one kind.
+    """Check that one store holds only real patches, the other only synthetic ones, and that all are of one size.
 
     Raises:
-        HistosynthError: one holds what belongs in the other, or their patches differ in size.
+        HistosynthError: a store holds patches of the other kind, or the patch sizes differ.
     """
-    tissue, made = real.column("source").count("real"), len(fake) - fake.column("source").count("real")
-    if not made:
+    n_real, n_fake = real.column("source").count("real"), len(fake) - fake.column("source").count("real")
+    if not n_fake:
         raise HistosynthError(f"--fake {fake.path} holds real patches; swap --real and --fake?")
-    if made < len(fake):
+    if n_fake < len(fake):
         raise HistosynthError(
-            f"--fake {fake.path} holds {len(fake) - made} real patches among {len(fake)}; give samples only"
+            f"--fake {fake.path} holds {len(fake) - n_fake} real patches among {len(fake)}; "
+            "pass a store of samples only"
         )
-    if tissue < len(real):
+    if n_real < len(real):
         raise HistosynthError(
-            f"--real {real.path} holds {len(real) - tissue} synthetic patches among {len(real)}; "
-            "give a store that `histosynth patches` made"
+            f"--real {real.path} holds {len(real) - n_real} synthetic patches among {len(real)}; "
+            "pass a store made by `histosynth patches`"
         )
     if real.patch_px != fake.patch_px:
         raise HistosynthError(
@@ -32,6 +33,6 @@ def check_pair(real: Store, fake: Store) -> None:
 
 
 def median_mpp(store: Store) -> float | None:
-    """Microns per pixel of the patches; None where the store states none."""
+    """Return the median microns per pixel of the patches; None where the store states none."""
     stated = [mpp for mpp in store.column("mpp") if mpp is not None]
     return float(np.median(stated)) if stated else None

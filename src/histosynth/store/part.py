@@ -1,7 +1,7 @@
-"""A part of a patch store: the patches of one slide (or block of seeds) as a Parquet file, one row a patch.
+"""A part of a patch store: the patches of one slide (or block of seeds) in a Parquet file, one row per patch.
 
-The image column is the layout that `datasets.load_dataset("parquet", …)` shows as an image. Notes in the metadata of
-the file say what its rows were made from, what the manifest is to say of them, and what its images hash to.
+The image column has the layout that `datasets.load_dataset("parquet", …)` displays as an image. The metadata of the
+file hold a fingerprint of what its rows were made from, a record for the manifest, and a hash of its images.
 """
 
 import hashlib
@@ -22,8 +22,9 @@ from histosynth.store.png import decode_png, encode_png, read_texts
 from histosynth.store.rolling_hash import hash_sequence
 from histosynth.store.threads import map_in_threads
 
-BATCH_ROWS = 256  # rows at a time for whoever streams a store
-_GROUP_BYTES = 1 << 19  # of images in a row group, which must be read for one patch; 17 patches of 128 px
+BATCH_ROWS = 256
+"""Rows per batch where a store is streamed."""
+_GROUP_BYTES = 1 << 19  # of images per row group, the least that is read for one patch; 17 patches of 128 px
 SCHEMA = pa.schema(
     [
         pa.field("patch_id", pa.string(), nullable=False),
@@ -38,7 +39,7 @@ SCHEMA = pa.schema(
         pa.field("split", pa.string()),
         pa.field("stain", pa.string()),
         pa.field("source", pa.string(), nullable=False),
-        # nullable, though it never is: `datasets` takes no other for an image
+        # nullable, although never null: `datasets` accepts no other image column
         pa.field("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
     ]
 )
@@ -48,17 +49,18 @@ _FEATURES = {
     field.name: {"_type": "Image"} if field.name == "image" else {"dtype": str(field.type), "_type": "Value"}
     for field in SCHEMA
 }
-IMAGES_HASH = "histosynth.images"  # a part's `image_chain`, as its writer noted it
-_HUGGINGFACE = json.dumps({"info": {"features": _FEATURES}})  # what `datasets` needs to show the bytes as an image
+IMAGES_HASH = "histosynth.images"
+"""Metadata key of the hash of a part's images (`rolling_hash`)."""
+_HUGGINGFACE = json.dumps({"info": {"features": _FEATURES}})  # for `datasets`, to show the bytes as an image
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patch:
-    """One row. `x`, `y`, `extent` are level-0 pixels; synthetic patches have no slide, patient or place."""
+    """One row. `x`, `y`, `extent` are level-0 pixels; synthetic patches have no slide, patient or position."""
 
     patch_id: str
     image: NDArray[np.uint8]  # (H, W, 3), H = W
-    source: str  # "real", or the run that made it
+    source: str  # "real", or the run that generated it
     label: str | None = None
     slide_id: str | None = None
     patient_id: str | None = None
@@ -73,20 +75,20 @@ class Patch:
 
 
 def part_path(directory: Path, name: str) -> Path:
-    """Where the part of that slide (or block of seeds) lies."""
+    """Return the path of the part of this slide (or block of seeds)."""
     return directory / f"part-{name}.parquet"
 
 
 def write_part(
     path: Path, patches: Iterable[Patch], *, fingerprint: str, record: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the patches of one slide, whole or not at all.
+    """Write the patches of one slide, completely or not at all.
 
     Args:
         path: `part_path(...)`.
-        patches: the rows; none is allowed.
-        fingerprint: identifies what they were made from; a resumed command keeps the part where it is the same.
-        record: what the manifest will say of this part; kept beside the rows, so that a resumed command says the same.
+        patches: the rows; may be empty.
+        fingerprint: identifies what they were made from; a resumed command keeps a part whose fingerprint is equal.
+        record: facts about this part for the manifest; stored with the rows, so that a resumed command has them too.
     """
     rows = list(map_in_threads(_row, patches))
     record_json = json.dumps(record or {}, ensure_ascii=False, allow_nan=False)
@@ -113,7 +115,7 @@ def write_part(
 
 
 def image_sha256(data: bytes) -> bytes:
-    """What an image counts by in `image_chain`."""
+    """Return the digest by which an encoded image enters `rolling_hash`."""
     return hashlib.sha256(data).digest()
 
 
@@ -123,26 +125,26 @@ def _row(patch: Patch) -> dict[str, Any]:
 
 
 def read_part(path: Path) -> list[Patch]:
-    """The patches of a whole part.
+    """Return the patches of a part.
 
     Raises:
-        HistosynthError: it is damaged.
+        HistosynthError: the part is damaged.
     """
     try:
         rows = pq.read_table(path, schema=SCHEMA, page_checksum_verification=True).to_pylist()
         return [patch_of(row) for row in rows]
     except (OSError, pa.ArrowException, KeyError, SyntaxError, ValueError) as error:
-        raise HistosynthError(f"{path} cannot be read ({error}); delete it and run the same command again") from error
+        raise HistosynthError(f"{path} cannot be read ({error}); delete it and rerun the command") from error
 
 
 def patch_of(row: Mapping[str, Any]) -> Patch:
-    """Return the patch that a row of a part holds."""
+    """Return the patch of a row."""
     png = row["image"]["bytes"]
     return Patch(**{**row, "image": decode_png(png), "texts": read_texts(png) or None})
 
 
 def stream_rows(parts: Sequence[Path], *, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of these parts in the order of `Store`, a few at a time; images as they are stored.
+    """Yield the rows of these parts in the order of `Store`, read in batches; images are not decoded.
 
     Raises:
         HistosynthError: a part is damaged.
@@ -153,34 +155,32 @@ def stream_rows(parts: Sequence[Path], *, columns: Sequence[str]) -> Iterator[di
                 for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
                     yield from batch.to_pylist()
         except (OSError, pa.ArrowException, KeyError) as error:
-            raise HistosynthError(
-                f"{part} cannot be read ({error}); delete it and run the same command again"
-            ) from error
+            raise HistosynthError(f"{part} cannot be read ({error}); delete it and rerun the command") from error
 
 
 def part_fingerprint(path: Path) -> str | None:
-    """The fingerprint that a whole part was written with; None where there is no readable part."""
-    found = _metadata(path).get(b"histosynth.fingerprint")
-    return found.decode() if found is not None else None
+    """Return the fingerprint that a part was written with; None where no readable part exists."""
+    fingerprint = _metadata(path).get(b"histosynth.fingerprint")
+    return fingerprint.decode() if fingerprint is not None else None
 
 
 def part_record(path: Path) -> dict[str, Any]:
-    """The record that a whole part was written with; empty where there is none."""
+    """Return the record that a part was written with; empty where no readable part exists."""
     record: dict[str, Any] = json.loads(_metadata(path).get(b"histosynth.record", b"{}"))
     return record
 
 
 def read_ids(path: Path) -> list[str]:
-    """Ids of the patches of a whole part.
+    """Return the ids of the patches of a part.
 
     Raises:
-        HistosynthError: it is damaged.
+        HistosynthError: the part is damaged.
     """
     try:
         ids: list[str] = pq.read_table(path, columns=["patch_id"]).column("patch_id").to_pylist()
         return ids
     except (OSError, pa.ArrowException, KeyError) as error:
-        raise HistosynthError(f"{path} cannot be read ({error}); delete it and run the same command again") from error
+        raise HistosynthError(f"{path} cannot be read ({error}); delete it and rerun the command") from error
 
 
 def read_corners(path: Path) -> NDArray[np.int64]:

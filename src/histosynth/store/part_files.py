@@ -1,7 +1,7 @@
-"""The parts of a store, read a row group at a time in any order: files here, or behind an address through fsspec.
+"""The parts of a store, read by row group in any order: local files, or remote ones through fsspec.
 
-Opening reads the footer of each part, which says how many rows it has and where they lie. What stays in memory does not
-grow with the images: the number of rows of each part, and footers of up to 100 MB.
+Opening reads the footer of each part, which states its number of rows and their positions in the file. Memory does not
+grow with the images: it holds the number of rows of each part, and up to 100 MB of footers.
 """
 
 from collections import OrderedDict
@@ -20,19 +20,19 @@ from histosynth.errors import HistosynthError
 from histosynth.remote import open_binary, url_of
 from histosynth.store.threads import available_cores, map_in_threads
 
-_FOOTERS = 8 << 20  # bytes as they are written; in memory a footer takes 13 times that
-_REMOTE_THREADS = 32  # they wait for an answer most of the time
+_FOOTER_BYTES = 8 << 20  # as serialized; in memory a footer takes 13 times as much
+_REMOTE_THREADS = 32  # which wait for the network most of the time
 
 
 class PartFiles:
     """Parts in the order of their names, as one sequence of rows.
 
     Args:
-        paths: the parts; a URL travels as a `Path`.
-        schema: what they must hold: the columns that may not be null and `image`, and no column of another type.
+        paths: the parts; a URL is represented as a `Path`.
+        schema: required are its non-nullable columns and `image`; a column of another type is an error.
 
     Raises:
-        HistosynthError: a part is damaged, is of another schema, or cannot be reached.
+        HistosynthError: a part is damaged, has another schema, or cannot be reached.
     """
 
     def __init__(self, paths: Sequence[Path], *, schema: pa.Schema) -> None:
@@ -42,25 +42,25 @@ class PartFiles:
         self._held = 0
         self._lock = Lock()
         counts = list(map_in_threads(self._check, range(len(self.paths)), threads=self._threads))
-        self.starts: NDArray[np.int64] = np.cumsum([0, *counts])  # the first row of each part, and the end
+        self.starts: NDArray[np.int64] = np.cumsum([0, *counts])  # first row of each part, and the total
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
     def column_chunks(self, name: str) -> Iterator[pa.ChunkedArray]:
-        """One column, part by part."""
+        """Yield one column, part by part."""
         field = self._schema.field(name)
 
         def read(part: int) -> pa.ChunkedArray:
             with self._open(part) as file:
                 if name not in file.schema_arrow.names:
                     return pa.chunked_array([pa.nulls(file.metadata.num_rows, field.type)])
-                return _whole(file.read(columns=[name], use_threads=False), rows=file.metadata.num_rows).column(0)
+                return _complete(file.read(columns=[name], use_threads=False), rows=file.metadata.num_rows).column(0)
 
         return map_in_threads(read, range(len(self.paths)), threads=self._threads)
 
     def metadata(self) -> Iterator[tuple[int, int, dict[bytes, bytes]]]:
-        """Of each part, the number of rows, the bytes of the file, and what its writer noted in the footer."""
+        """Yield the number of rows, the size of the file in bytes, and the metadata of each part."""
 
         def read(part: int) -> tuple[int, int, dict[bytes, bytes]]:
             footer = self._footer(part)
@@ -69,7 +69,7 @@ class PartFiles:
         return map_in_threads(read, range(len(self.paths)), threads=self._threads)
 
     def read_row(self, row: int) -> dict[str, Any]:
-        """Return all columns of one row, None for each that its part lacks; only its row group is read."""
+        """Return all columns of one row, None for those that its part lacks; only its row group is read."""
         part = int(np.searchsorted(self.starts, row, side="right")) - 1
         starts = self._footer(part).starts
         offset = row - int(self.starts[part])
@@ -77,33 +77,33 @@ class PartFiles:
         with self._open(part) as file:
             names = [name for name in self._schema.names if name in file.schema_arrow.names]
             table = file.read_row_group(group, columns=names, use_threads=False)
-            table = _whole(table, rows=file.metadata.row_group(group).num_rows)
+            table = _complete(table, rows=file.metadata.row_group(group).num_rows)
         cells: dict[str, Any] = table.slice(offset - int(starts[group]), 1).to_pylist()[0]
         return dict.fromkeys(self._schema.names) | cells
 
     def map_images(
         self, rows: NDArray[np.int64], function: Callable[[bytes], Any], *, threads: int | None = None
     ) -> list[Any]:
-        """`function` of the image bytes of these rows, in their order; each row group is read once, in threads."""
+        """Apply `function` to the image bytes of these rows, in order, in threads; each row group is read once."""
         part = np.searchsorted(self.starts, rows, side="right") - 1
-        wanted: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for place, (p, row) in enumerate(zip(part.tolist(), (rows - self.starts[part]).tolist(), strict=True)):
+        wanted: dict[tuple[int, int], list[tuple[int, int]]] = {}  # (part, row group) -> [(position, offset)]
+        for position, (p, row) in enumerate(zip(part.tolist(), (rows - self.starts[part]).tolist(), strict=True)):
             starts = self._footer(p).starts
             group = int(np.searchsorted(starts, row, side="right")) - 1
-            wanted.setdefault((p, group), []).append((place, row - int(starts[group])))
+            wanted.setdefault((p, group), []).append((position, row - int(starts[group])))
         results: list[Any] = [None] * len(rows)
 
         def read(key: tuple[int, int]) -> None:
             cells = self._cells(*key)
-            for place, offset in wanted[key]:
-                results[place] = function(cells[offset].as_py())
+            for position, offset in wanted[key]:
+                results[position] = function(cells[offset].as_py())
 
         for _ in map_in_threads(read, wanted, threads=threads or self._threads):
             pass
         return results
 
     def stream_images(self, function: Callable[[bytes], Any]) -> Iterator[list[Any]]:
-        """`function` of the image bytes of every row in order, a row group at a time, in threads."""
+        """Apply `function` to the image bytes of all rows in order, by row group, in threads."""
 
         def read(key: tuple[int, int]) -> list[Any]:
             return [function(cell) for cell in self._cells(*key).to_pylist()]
@@ -112,22 +112,22 @@ class PartFiles:
         return map_in_threads(read, keys, threads=self._threads or available_cores())
 
     def _cells(self, part: int, group: int) -> pa.Array:
-        """The image bytes of a row group."""
+        """Return the image bytes of a row group."""
         with self._open(part) as file:
-            found = file.read_row_group(group, columns=["image.bytes"], use_threads=False)
-            table = _whole(found, rows=file.metadata.row_group(group).num_rows)
+            table = file.read_row_group(group, columns=["image.bytes"], use_threads=False)
+            table = _complete(table, rows=file.metadata.row_group(group).num_rows)
         return table.column(0).combine_chunks().field(0)
 
     def _check(self, part: int) -> int:
-        """The number of rows of a part with the right columns."""
+        """Check the columns of a part and return its number of rows."""
         with self._reading(part):
             footer = self._footer(part).metadata
-            found = footer.schema.to_arrow_schema()
+            schema = footer.schema.to_arrow_schema()
             for field in self._schema:
-                if field.name not in found.names and (field.name == "image" or not field.nullable):
+                if field.name not in schema.names and (field.name == "image" or not field.nullable):
                     raise KeyError(f"no column '{field.name}'")
-                if field.name in found.names and found.field(field.name).type != field.type:
-                    raise KeyError(f"column '{field.name}' is {found.field(field.name).type}, not {field.type}")
+                if field.name in schema.names and schema.field(field.name).type != field.type:
+                    raise KeyError(f"column '{field.name}' is {schema.field(field.name).type}, not {field.type}")
         return int(footer.num_rows)
 
     def _footer(self, part: int) -> "_Footer":
@@ -142,7 +142,7 @@ class PartFiles:
             if part not in self._footers:
                 self._footers[part] = footer
                 self._held += footer.size
-            while len(self._footers) > 1 and self._held > _FOOTERS:
+            while len(self._footers) > 1 and self._held > _FOOTER_BYTES:
                 self._held -= self._footers.popitem(last=False)[1].size
         return footer
 
@@ -173,22 +173,22 @@ class PartFiles:
         except HistosynthError:
             raise
         except Exception as error:
-            url = url_of(path)  # each protocol of fsspec raises the errors of its own library
+            url = url_of(path)  # each fsspec protocol raises the exceptions of its own library
             if url is None and not isinstance(error, OSError | pa.ArrowException | KeyError | ValueError):
                 raise
-            mend = "check the address, or copy the store here" if url else "delete it and run the same command again"
-            raise HistosynthError(f"{url or path} cannot be read ({error}); {mend}") from error
+            fix = "check the address, or copy the store here" if url else "delete it and rerun the command"
+            raise HistosynthError(f"{url or path} cannot be read ({error}); {fix}") from error
 
 
-def _whole(table: pa.Table, *, rows: int) -> pa.Table:
-    """The table, where it has as many rows as the footer promised."""
+def _complete(table: pa.Table, *, rows: int) -> pa.Table:
+    """Return the table if it has as many rows as the footer states."""
     if table.num_rows != rows:
-        raise OSError(f"{table.num_rows} rows where the footer says {rows}")
+        raise OSError(f"{table.num_rows} rows where the footer states {rows}")
     return table
 
 
 class _Footer:
-    """What a part's footer says, with the first row of each row group."""
+    """The footer of a part, with the first row of each row group."""
 
     def __init__(self, metadata: pq.FileMetaData, *, file_bytes: int) -> None:
         self.metadata, self.size, self.file_bytes = metadata, int(metadata.serialized_size), file_bytes

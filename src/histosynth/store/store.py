@@ -1,7 +1,7 @@
-"""The patch store: one Parquet file a slide, one row a patch. Real and synthetic patches share the schema.
+"""The patch store: one Parquet file per slide, one row per patch. Real and synthetic patches share the schema.
 
-`DIR/manifest.json` says what the store is and how it came to be; `DIR/part-<name>.parquet` holds the patches (`part`).
-A store is written here and read wherever it lies: a directory, or `https://…` and `s3://…` through fsspec.
+`DIR/manifest.json` describes the store and its origin; `DIR/part-<name>.parquet` holds the patches (`part`). A store is
+written to a local directory, and read from a directory or, through fsspec, from `https://…` and `s3://…`.
 """
 
 import hashlib
@@ -26,10 +26,10 @@ KIND = "patch store"
 
 
 def list_parts(directory: Path) -> list[Path]:
-    """The parts of a store, finished or not; none where there is nothing yet.
+    """Return the parts of a store, complete or not; none where the directory is absent or empty.
 
     Raises:
-        HistosynthError: the directory holds something else.
+        HistosynthError: the directory holds other files.
     """
     require_directory(directory)
     if not directory.exists():
@@ -37,27 +37,27 @@ def list_parts(directory: Path) -> list[Path]:
     parts = sorted(directory.glob("part-*.parquet"))
     if (directory / MANIFEST).exists():
         read_manifest(directory, kind=KIND)
-    elif not parts and (found := sorted(e.name for e in directory.iterdir() if not e.name.startswith("."))):
+    elif not parts and (others := sorted(e.name for e in directory.iterdir() if not e.name.startswith("."))):
         raise HistosynthError(
-            f"--out {directory} is no patch store and not empty (it holds {found[0]}); name another directory"
+            f"--out {directory} is not a patch store and not empty (it holds {others[0]}); name another directory"
         )
     return parts
 
 
 def write_manifest(directory: Path, content: Mapping[str, Any]) -> None:
-    """Write the store's manifest: it marks the store as complete, so it comes last. It names the files."""
+    """Write the manifest, with the names and sizes of the parts. It comes last, since it marks the store as complete."""
     files = {part.name: part.stat().st_size for part in list_parts(directory)}
     write_json(directory / MANIFEST, {"kind": KIND, **content, "files": files})
 
 
 class Store:
-    """A patch store opened for reading, here or behind an address. What is asked for is read; nothing stays in memory.
+    """A patch store opened for reading, local or remote. Each call reads what it returns; nothing stays in memory.
 
     Args:
-        path: the directory, or its URL. Behind a URL nothing can be listed, so the manifest says which parts there are.
+        path: the directory, or its URL. A URL cannot be listed, so there the manifest names the parts.
 
     Raises:
-        HistosynthError: no store there, a damaged or missing part, or no patch in it.
+        HistosynthError: not a store, a damaged or missing part, or no patch in it.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -67,50 +67,52 @@ class Store:
             parts = sorted(self.path.glob("part-*.parquet"))
             if missing := sorted(set(self.manifest.get("files", {})) - {part.name for part in parts}):
                 raise HistosynthError(
-                    f"the store {self.path} lacks {missing[0]} ({len(missing)} of its parts are missing); run the "
-                    "command that made it again"
+                    f"the store {self.path} lacks {missing[0]} ({len(missing)} of its parts are missing); rerun the "
+                    "command that made it"
                 )
         else:
             with open_binary(self.path / MANIFEST, what="store", blocks=False) as file:
                 self.manifest = read_manifest(self.path, kind=KIND, content=file.read().decode())
             if "files" not in self.manifest:
-                raise HistosynthError(f"{url_of(self.path / MANIFEST)} names no files; make the store anew")
+                raise HistosynthError(f"{url_of(self.path / MANIFEST)} names no files; make the store again")
             parts = [self.path / name for name in self.manifest["files"]]
         self.parts = PartFiles(parts, schema=SCHEMA)
         if not len(self):
-            raise HistosynthError(f"the store {self.path} holds no patch; its {MANIFEST} says why for each slide")
+            raise HistosynthError(
+                f"the store {self.path} holds no patch; its {MANIFEST} gives the reason for each slide"
+            )
 
     def __len__(self) -> int:
         return len(self.parts)
 
     @property
     def table(self) -> pa.Table:
-        """All of it, images as they are stored, in memory."""
+        """All rows and columns in memory, with encoded images."""
         columns = [
             [piece for chunk in self.parts.column_chunks(name) for piece in chunk.chunks] for name in SCHEMA.names
         ]
         return pa.table([pa.chunked_array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
 
     def column(self, name: str) -> list[Any]:
-        """One column as a list, None for null. Read anew by each call; equal texts are one object."""
+        """Return a column as a list, None for null. Each call reads it again; equal texts share one object."""
         if SCHEMA.field(name).type != pa.string():
             return [value for chunk in self.parts.column_chunks(name) for value in chunk.to_pylist()]
         values, codes = self.codes(name)
-        values.append(None)  # -1
+        values.append(None)  # for code -1
         return [values[code] for code in codes.tolist()]
 
     def codes(self, name: str) -> tuple[list[Any], "NDArray[np.integer[Any]]"]:
-        """A column of texts as the different ones, sorted, and the number of each row's among them; -1: null.
+        """Return the distinct texts of a column, sorted, and the index of each row's text among them; -1: null.
 
-        As many bytes a row as that number needs: one, for a few labels.
+        The indices have the smallest integer type that holds them: one byte per row for a few labels.
         """
         number: dict[str, int] = {}
         pieces: list[NDArray[np.integer[Any]]] = []
         for chunk in self.parts.column_chunks(name):
             for piece in chunk.dictionary_encode().chunks:
                 known = np.array([number.setdefault(v, len(number)) for v in piece.dictionary.to_pylist()], np.int64)
-                place = piece.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-                codes = np.append(known, -1)[place]
+                indices = piece.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+                codes = np.append(known, -1)[indices]
                 pieces.append(codes.astype(np.min_scalar_type(-max(len(number), 1))))
         values = sorted(number)
         rank = np.empty(len(values) + 1, np.min_scalar_type(-max(len(values), 1)))
@@ -120,27 +122,27 @@ class Store:
 
     @property
     def labels(self) -> list[str]:
-        """The labels found, sorted; rows without a label do not count."""
+        """The labels, sorted; rows without a label are ignored."""
         return self.codes("label")[0]
 
     @property
     def generators(self) -> list[str]:
-        """The models that made its synthetic patches, sorted; none where all are real."""
+        """The sources of the synthetic patches, sorted; none where all are real."""
         return [source for source in self.codes("source")[0] if source != "real"]
 
     @property
     def mark(self) -> dict[str, str]:
-        """The texts that any PNG of its patches carries: the mark of its generators, or nothing where all are real."""
+        """The texts for a PNG of its patches: the mark with its generators, or nothing where all are real."""
         generators = self.generators
         return synthetic_mark(", ".join(generators)) if generators else {}
 
     @property
     def patch_px(self) -> int:
-        """Side of a patch, in pixels, as the first one has it."""
+        """Side of the first patch, in pixels."""
         return int(self.images([0]).shape[1])
 
     def select(self, *, split: str | None = None, label: str | None = None) -> "NDArray[np.int64]":
-        """Row numbers of that split and label (None: any)."""
+        """Return the row numbers of a split and label (None: any)."""
         keep = np.ones(len(self), dtype=bool)
         for name, wanted in (("split", split), ("label", label)):
             if wanted is not None:
@@ -162,51 +164,51 @@ class Store:
         """Read and decode these rows: (N, H, W, 3) uint8.
 
         Raises:
-            HistosynthError: an image is damaged, or not of the size of the first.
+            HistosynthError: an image is damaged, or the sizes differ.
         """
         with self._decoding():
             decoded = self.parts.map_images(np.asarray(rows, np.int64), decode_png, threads=threads)
         return self._stack(decoded)
 
     def stream_images(self) -> Iterator[NDArray[np.uint8]]:
-        """Decode all rows in order, a row group at a time: (N, H, W, 3) uint8.
+        """Decode all rows in order, by row group: (N, H, W, 3) uint8.
 
         Raises:
-            HistosynthError: an image is damaged, or not of the size of those beside it.
+            HistosynthError: an image is damaged, or the sizes within a row group differ.
         """
         with self._decoding():
             for decoded in self.parts.stream_images(decode_png):
                 yield self._stack(decoded)
 
     def images_hash(self, rows: Sequence[int] | NDArray[np.int64]) -> str:
-        """SHA-256 over the images of these rows in their order, as they are stored."""
+        """Return the SHA-256 over the encoded images of these rows, in their order."""
         digest, rows = hashlib.sha256(), np.asarray(rows, np.int64)
         for start in range(0, len(rows), BATCH_ROWS):
             digest.update(b"".join(self.parts.map_images(rows[start : start + BATCH_ROWS], image_sha256)))
         return digest.hexdigest()
 
     def content_hash(self) -> str:
-        """SHA-256 over what the rows say and show, whatever the files are called and wherever one ends.
+        """Return the SHA-256 over the content of the rows; it does not depend on the names and boundaries of the files.
 
-        Images count by what `write_part` noted of them. They are read only where that note is missing, or the part no
-        longer has the size that the manifest states: another program wrote it.
+        Images enter by the hash that `write_part` stored in the part. They are read only where that hash is missing, or
+        where the part does not have the size that the manifest states, since another program then wrote it.
         """
         digest = hashlib.sha256()
         for name in ("patch_id", "label", "split", "source"):
             digest.update(f"\0{name}\0".encode())
             for chunk in self.parts.column_chunks(name):
                 digest.update("".join(f"{value}\0" for value in chunk.to_pylist()).encode())
-        images = 0
-        for part, (rows, size, notes) in enumerate(self.parts.metadata()):
-            path, noted = self.parts.paths[part], notes.get(IMAGES_HASH.encode())
-            if noted is None or self.manifest.get("files", {}).get(path.name) != size:
-                every = np.arange(rows) + self.parts.starts[part]
+        total = 0
+        for part, (rows, size, metadata) in enumerate(self.parts.metadata()):
+            path, stored_hash = self.parts.paths[part], metadata.get(IMAGES_HASH.encode())
+            if stored_hash is None or self.manifest.get("files", {}).get(path.name) != size:
+                all_rows = np.arange(rows) + self.parts.starts[part]
                 with self._decoding():
-                    found = hash_sequence(self.parts.map_images(every, image_sha256))
+                    images_hash = hash_sequence(self.parts.map_images(all_rows, image_sha256))
             else:
-                found = int(noted, 16)
-            images = concatenate_hashes(images, found, images=rows)
-        digest.update(str(images).encode())
+                images_hash = int(stored_hash, 16)
+            total = concatenate_hashes(total, images_hash, n_second=rows)
+        digest.update(str(total).encode())
         return digest.hexdigest()
 
     @contextmanager
@@ -215,11 +217,11 @@ class Store:
             yield
         except (OSError, SyntaxError, ValueError, TypeError) as error:
             raise HistosynthError(
-                f"the store {self.path} holds a damaged image ({error}); make the store anew"
+                f"the store {self.path} holds a damaged image ({error}); make the store again"
             ) from error
 
     def _stack(self, decoded: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         sizes = {image.shape for image in decoded}
         if len(sizes) > 1:
-            raise HistosynthError(f"the store {self.path} mixes patch sizes {sorted(sizes)}; make one store of each")
+            raise HistosynthError(f"the store {self.path} mixes patch sizes {sorted(sizes)}; make one store per size")
         return np.stack(decoded) if decoded else np.empty((0, 0, 0, 3), dtype=np.uint8)

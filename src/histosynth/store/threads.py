@@ -1,4 +1,4 @@
-"""A few threads inside one process, for work that lets go of Python's lock: decoders, scaling, encoders, reading."""
+"""A few threads in one process, for work that releases the global interpreter lock: codecs, scaling, file reading."""
 
 import os
 from collections import deque
@@ -9,30 +9,30 @@ from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-_MOST = 4
+_MAX_THREADS = 4
 
 
 def map_in_threads(function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None) -> Iterator[R]:
-    """Results in the order of the items, a few at a time: decoders, scaling and encoders let go of Python's lock.
+    """Yield the results in the order of the items, with a few items in flight.
 
-    Beside other processes, one a core, there is no core left to share: there each item waits for the one before, unless
-    the number of threads is given.
+    A worker process, one of which runs per core, has no other core to use: it works through the items in sequence,
+    unless the number of threads is given.
     """
     if threads is None:
-        threads = 1 if parent_process() is not None else min(_MOST, available_cores())
+        threads = 1 if parent_process() is not None else min(_MAX_THREADS, available_cores())
     if threads == 1:
         yield from map(function, items)
         return
-    waiting: deque[Future[R]] = deque()
+    pending: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
