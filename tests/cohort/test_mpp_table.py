@@ -32,14 +32,14 @@ def test_a_table_is_read_as_people_write_it(tmp_path: Path, text: str, encoding:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"m\.csv is empty; it needs a header such as slide_id,mpp"),
+        ("", r"m\.csv is empty; add a header such as slide_id,mpp"),
         ("slide_id,mpp\n", "names no slide"),
         ("slide_id,magnification\na,20\n", "no mpp column among slide_id, magnification"),
         ("mpp\n0.5\n", "no slide column"),
-        ("slide_id,mpp\na,20\n", "line 2: '20' microns per pixel is out of range"),
-        ("slide_id;mpp\na;0,25\n", "line 2: '0,25' microns per pixel is out of range or no number"),
-        ("slide_id,mpp\na,nan\n", "line 2: lacks the slide or its mpp"),
-        ("slide_id,mpp\na,0.5\na.svs,0.25\n", "line 3: slide a.svs has 0.5 in an earlier line, 0.25 here"),
+        ("slide_id,mpp\na,20\n", "line 2: '20' microns per pixel is not a number from 0.05 to 10"),
+        ("slide_id;mpp\na;0,25\n", "line 2: '0,25' microns per pixel is not a number from 0.05 to 10"),
+        ("slide_id,mpp\na,nan\n", "line 2: the slide or its mpp is missing"),
+        ("slide_id,mpp\na,0.5\na.svs,0.25\n", "line 3: slide a.svs has 0.5 in an earlier line and 0.25 here"),
     ],
 )
 def test_what_is_wrong_is_one_line(tmp_path: Path, text: str, message: str) -> None:

@@ -116,11 +116,11 @@ def test_in_a_large_cohort_folds_are_even_and_the_first_of_five_is_the_draw_of_a
 @pytest.mark.parametrize(
     ("settings", "table", "message"),
     [
-        ({"folds": 5, "held_out_patients": ("a",)}, False, "patches.held_out_patients and patches.folds both say"),
-        ({"folds": 5}, True, "--split-table and patches.folds both say"),
-        ({"held_out_patients": ("a",)}, True, "--split-table and patches.held_out_patients both say"),
-        ({"folds": 1}, False, "patches.folds = 1 would hold every patient out"),
-        ({"folds": 3, "fold": 3}, False, "patches.fold = 3: of 3 folds the last is 2"),
+        ({"folds": 5, "held_out_patients": ("a",)}, False, "patches.held_out_patients and patches.folds both determine the held-out patients"),
+        ({"folds": 5}, True, "--split-table and patches.folds both determine the held-out patients"),
+        ({"held_out_patients": ("a",)}, True, "--split-table and patches.held_out_patients both determine the held-out patients"),
+        ({"folds": 1}, False, "patches.folds = 1 would hold out every patient"),
+        ({"folds": 3, "fold": 3}, False, "patches.fold = 3: the last of 3 folds is 2"),
         ({"fold": 2}, False, "patches.fold = 2 needs patches.folds"),
     ],
 )
@@ -132,7 +132,7 @@ def test_rules_that_contradict_each_other(settings: dict, table: bool, message: 
 def test_a_fold_that_holds_nobody() -> None:
     labels = {"a": "x", "b": "x"}
     (empty,) = set(range(3)) - set(assign_folds(labels, folds=3, seed=0).values())
-    with pytest.raises(HistosynthError, match=r"holds nobody out: there are only 2 patients; lower patches\.folds"):
+    with pytest.raises(HistosynthError, match=r"holds out no patient: there are only 2 patients; lower patches\.folds"):
         split_by_settings(PatchSettings(folds=3, fold=empty), labels)
 
 

@@ -48,16 +48,16 @@ def test_unknown_names_are_told_and_names_of_skipped_slides_are_not_unknown(tmp_
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("patient_id,split\nP1,train\n", r"says nothing of 2 patient\(s\): P3, TCGA-DB-5270; add them"),
+        ("patient_id,split\nP1,train\n", r"lacks 2 patient\(s\): P3, TCGA-DB-5270; add them"),
         ("slide_id,split\nS1,train\nS2,test\n", "patient P1 is train in line 2 and held_out in line 3"),
         ("patient_id,split\nP9,train\nP9,test\n", "patient P9 is train in line 2 and held_out in line 3"),
         ("patient_id,split\nP1,3\n", "line 2: the split of P1 is '3'; write train or held_out"),
         ("patient_id,split\nP1,\n", "line 2: the split of P1 is ''"),
-        ("patient_id,split\n,train\n", "line 2: names neither a patient nor a slide"),
+        ("patient_id,split\n,train\n", "line 2: neither patient nor slide is named"),
         ("patient_id,fold\nP1,3\n", "no split column among patient_id, fold"),
         ("name,split\nP1,train\n", "neither a patient_id nor a slide_id column among name, split"),
         ("patient_id,split\n", "has no row"),
-        ("", "is empty; it needs a header such as patient_id,split"),
+        ("", "is empty; add a header such as patient_id,split"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, text: str, message: str) -> None:

@@ -256,7 +256,7 @@ def test_a_bad_tile_is_an_error_or_skipped_and_named(
         (same_but_for_case, [], "has the classes 'TUM' and 'tum', which differ by case only"),
         (same_id, [], "two tiles are called 'TUM_0'"),
         (nothing, ["--set", "patches.cap=3"], "--set patches.cap does not apply to pack"),
-        (nothing, ["--set", 'patches.held_out_patients=["Q"]'], "names 'Q', but nothing here is of that patient"),
+        (nothing, ["--set", 'patches.held_out_patients=["Q"]'], "names 'Q', a patient without data here"),
         (nothing, ["--crop", "8", "--size", "16"], "a crop of 8 px cannot become a patch of 16 px"),
         (nothing, ["--mpp", "50"], "50 microns per pixel is out of range"),
         (nothing, ["--size", "3"], "--size"),

@@ -281,7 +281,7 @@ def test_named_patients_are_held_out_and_no_others(draw_cohort: Any, small: Patc
     cohort = draw_cohort(3)
     run(cohort, tmp_path / "store", small.model_copy(update={"held_out_patients": ("P1",)}))
     assert manifest(tmp_path / "store")["patients"] == {"train": ["P0", "P2"], "held_out": ["P1"]}
-    with pytest.raises(HistosynthError, match=r"names 'P11', but nothing here is of that patient \(did you mean"):
+    with pytest.raises(HistosynthError, match=r"names 'P11', a patient without data here \(did you mean"):
         run(cohort, tmp_path / "other", small.model_copy(update={"held_out_patients": ("P11",)}))
     assert not (tmp_path / "other").exists()
 

@@ -160,7 +160,7 @@ def nothing(cohort: Any) -> None:
         (nothing, ["--set", "patches.capp=5"], "unknown setting 'patches.capp' (did you mean 'cap'?)"),
         (nothing, ["--mpp", "900"], "out of range"),
         (nothing, ["--set", "patches.fold=1"], "patches.fold = 1 needs patches.folds"),
-        (nothing, ["--set", "patches.folds=9", "--set", "patches.fold=8"], "fold 8 of 9 holds nobody out"),
+        (nothing, ["--set", "patches.folds=9", "--set", "patches.fold=8"], "fold 8 of 9 holds out no patient"),
         (nothing, ["--split-table", "absent.csv"], "split table absent.csv cannot be read: No such file"),
     ],
 )

@@ -1,9 +1,9 @@
-"""Glioma genotypes as tables write them, under three names: IDHmut-codel, IDHmut-non-codel, IDHwt.
+"""Parsing of glioma genotypes into three names: IDHmut-codel, IDHmut-non-codel, IDHwt.
 
-The names are those of the TCGA glioma papers (Ceccarelli et al. 2016, "IDH/codel subtype"), which cBioPortal prefixes
-by the study (`LGG_IDHmut-codel`). Elsewhere the same three are IDHC, IDHNC, IDHWT, or words: `IDH mutant, 1p/19q
-codeleted`, `IDH-wildtype`. Letter case, blanks and punctuation do not matter; every form must name IDH, so that `wt` or
-`codel` alone stay what they are, and a mutant whose 1p/19q status is not given is none of the three.
+The names are those of the TCGA glioma papers (Ceccarelli et al. 2016, "IDH/codel subtype"), to which cBioPortal adds
+the study as a prefix (`LGG_IDHmut-codel`). Other tables write IDHC, IDHNC, IDHWT, or words: `IDH mutant, 1p/19q
+codeleted`, `IDH-wildtype`. Letter case, spaces and punctuation are ignored. Every form must name IDH, so `wt` and
+`codel` alone are not parsed, and a mutant without 1p/19q status is none of the three.
 """
 
 import re
@@ -24,18 +24,18 @@ _FORMS = {
 
 
 def parse_genotype(text: str) -> str | None:
-    """The name of the genotype that `text` writes; None where it is no such form."""
+    """Return the name of the genotype in `text`; None where it is not a known form."""
     compact = re.sub(r"[\W_]+", "", text.lower())
     return next((name for name, form in _FORMS.items() if re.fullmatch(form, compact)), None)
 
 
 def genotype_aliases(labels: Iterable[str]) -> dict[str, str]:
-    """Which labels of a column to rename, and to what; none where the column is not one of genotypes.
+    """Return the labels of a column to rename, with their new names; none where the column does not hold genotypes.
 
-    It is one where more than half of its distinct labels are such forms. The others keep their own words.
+    A column holds genotypes if more than half of its distinct labels are known forms. Its other labels stay unchanged.
     """
-    found = {label: parse_genotype(label) for label in sorted(set(labels))}
-    known = {label: name for label, name in found.items() if name is not None}
-    if 2 * len(known) <= len(found):
+    parsed = {label: parse_genotype(label) for label in sorted(set(labels))}
+    known = {label: name for label, name in parsed.items() if name is not None}
+    if 2 * len(known) <= len(parsed):
         return {}
     return {label: name for label, name in known.items() if label != name}

@@ -1,7 +1,7 @@
-"""Labels: which genotype a slide has, and whose slide it is. A table joined on the slide, else on the patient.
+"""Label and patient of each slide, from a table that is joined on the slide, else on the patient.
 
-The patient is the unit of every split. He comes from the table, else from the barcode (the first 12 characters of
-`TCGA-DB-5270-01Z-00-DX1`: project, tissue source site, participant), else a slide is a patient of its own.
+The patient is the unit of every split. The id comes from the table, else from the barcode (the first 12 characters of
+`TCGA-DB-5270-01Z-00-DX1`: project, tissue source site, participant); otherwise each slide counts as a separate patient.
 """
 
 import re
@@ -22,7 +22,7 @@ _BARCODE = re.compile(r"[A-Z0-9]{4}-[A-Z0-9]{2}-[A-Z0-9]{4}(?![A-Z0-9])", re.IGN
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRow:
-    """One labelled row of the table; `line` counts from 1, the header included."""
+    """One labeled row of the table; `line` counts from 1, including the header."""
 
     line: int
     slide: str | None
@@ -37,7 +37,7 @@ class LabelRow:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelAssignment:
-    """What the table says of one slide. `label` is None where it says nothing."""
+    """Label and patient of one slide; `label` is None where the table has none."""
 
     label: str | None
     patient_id: str
@@ -46,7 +46,7 @@ class LabelAssignment:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelTable:
-    """A checked table: no slide and no patient has two labels."""
+    """A validated table: no slide and no patient has two labels."""
 
     path: Path
     column: str
@@ -55,14 +55,14 @@ class LabelTable:
     """Line by slide (or patient) of the rows whose label is empty or NA."""
     unlabeled_rows: int
     repeated_rows: int
-    """Rows that say again what one before them said."""
+    """Rows that repeat an earlier one."""
     aliases: Mapping[str, str]
-    """Genotypes that the table writes otherwise than under their names: the name by the written form."""
+    """Name of each genotype by its form in the table, where the two differ."""
     _by_slide: Mapping[str, LabelRow] = field(repr=False)
     _by_patient: Mapping[str, LabelRow] = field(repr=False)
 
     def assign(self, slide_id: str) -> LabelAssignment:
-        """Label and patient of a slide: on its id, on its id up to the first dot (GDC file names), on its patient."""
+        """Return label and patient of a slide, joined on its id, its id before the first dot (GDC), or its patient."""
         row = self._by_slide.get(slide_id) or self._by_slide.get(slide_id.split(".")[0])
         if row is None:
             row = self._by_patient.get(slide_id) or self._by_patient.get(patient_id_of(slide_id))
@@ -71,7 +71,7 @@ class LabelTable:
         return LabelAssignment(label=row.label, patient_id=row.patient or patient_id_of(slide_id), row=row)
 
     def describe(self, slide_ids: Sequence[str]) -> dict[str, Any]:
-        """What the manifest says of the table, with the slides (or patients) in it that none of these slides used."""
+        """Return the facts for the manifest, with the names in the table that match none of these slides."""
         used = {row.name for row in (self.assign(slide_id).row for slide_id in slide_ids) if row is not None}
         return {
             "file": self.path.name,
@@ -89,16 +89,16 @@ class LabelTable:
         }
 
     def near_miss(self, slide_id: str) -> str | None:
-        """What the table holds in place of a label of this slide: an empty row, or a name that nearly is the slide's.
+        """Return why a slide may have no label: a row with an empty label, or a name similar to that of the slide.
 
-        Nearly: but for letter case and punctuation, or one is the other with a suffix (`S1` and `S1_HE`).
+        Similar names differ in letter case and punctuation only, or by a suffix (`S1` and `S1_HE`).
         """
         empty = next((self.unlabeled[n] for n in (slide_id, patient_id_of(slide_id)) if n in self.unlabeled), None)
         if empty is not None:
-            return f"line {empty} leaves its label empty"
+            return f"line {empty} has an empty label"
         words = _words(slide_id)
         shorter = (words[:length] for length in range(len(words), 0, -1))
-        near = next((self._names[key] for key in shorter if key in self._names), self._beginnings.get(words))
+        near = next((self._names[key] for key in shorter if key in self._names), self._prefixes.get(words))
         return f"it has '{near}'" if near else None
 
     @cached_property
@@ -107,8 +107,8 @@ class LabelTable:
         return {_words(row.name): row.name for row in reversed(self.rows)}
 
     @cached_property
-    def _beginnings(self) -> dict[tuple[str, ...], str]:
-        """Names in the table by each shorter run of words that they begin with."""
+    def _prefixes(self) -> dict[tuple[str, ...], str]:
+        """Names in the table by each proper prefix of their words."""
         return {words[:length]: name for words, name in self._names.items() for length in range(1, len(words))}
 
 
@@ -117,22 +117,23 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 def patient_id_of(slide_id: str) -> str:
-    """The first 12 characters of a barcode such as TCGA-DB-5270-01Z-00-DX1; any other id is its own patient."""
+    """Return the first 12 characters of a barcode such as TCGA-DB-5270-01Z-00-DX1, or any other id unchanged."""
     return slide_id[:12] if _BARCODE.match(slide_id) else slide_id
 
 
 def read_labels(path: Path, *, one_label_per_patient: bool = True, aliases: bool = True) -> LabelTable:
-    """Read a table of labels (`patches.table` says what such a table may look like).
+    """Read a table of labels; see `cohort.table` for the accepted formats.
 
     Args:
         path: the file.
-        one_label_per_patient: two labels of a patient are an error.
-        aliases: give genotypes their names (`patches.genotypes`); all else stays as it is written.
+        one_label_per_patient: whether two labels of a patient are an error.
+        aliases: whether to rename genotypes (`cohort.genotypes`); other labels stay unchanged.
 
     Raises:
-        HistosynthError: unreadable; no label column; neither a slide nor a patient column; a slide in two labels, or a
-            patient where `one_label_per_patient`.
+        HistosynthError: unreadable; no label column; neither a slide nor a patient column; a slide with two labels, or
+            a patient if `one_label_per_patient`.
     """
+    # Columns
     table = read_table(path, what="labels", example="slide_id,patient_id,label")
     label = table.require_column(LABEL_COLUMNS, what="label")
     slide, patient = table.find_column(SLIDE_COLUMNS), table.find_column(PATIENT_COLUMNS)
@@ -140,6 +141,7 @@ def read_labels(path: Path, *, one_label_per_patient: bool = True, aliases: bool
         raise HistosynthError(
             f"labels {path}: neither a slide_id nor a patient_id column among {', '.join(table.header)}; add one"
         )
+    # Rows with and without a label
     rows: list[LabelRow] = []
     unlabeled: list[LabelRow] = []
     for number, cells in table.rows:
@@ -148,15 +150,16 @@ def read_labels(path: Path, *, one_label_per_patient: bool = True, aliases: bool
         patient_id = cell_text(cells, patient) or (patient_id_of(slide_id) if slide_id else None)
         if slide_id is None and patient_id is None:
             raise HistosynthError(
-                f"labels {path}, line {number}: names neither a slide nor a patient; add it or delete the line"
+                f"labels {path}, line {number}: neither slide nor patient is named; add one or delete the line"
             )
         (rows if text else unlabeled).append(
             LabelRow(line=number, slide=slide_id, patient=patient_id, label=text or "")
         )
     if not rows:
         raise HistosynthError(
-            f"labels {path}: column '{table.header[label]}' labels no row; fill it in, or leave --labels out"
+            f"labels {path}: column '{table.header[label]}' is empty in every row; fill it in, or omit --labels"
         )
+    # Names of genotypes, and the indices, which reject contradictions
     renamed = genotype_aliases(row.label for row in rows) if aliases else {}
     rows = [replace(row, label=renamed.get(row.label, row.label)) for row in rows]
     return LabelTable(
@@ -173,7 +176,7 @@ def read_labels(path: Path, *, one_label_per_patient: bool = True, aliases: bool
 
 
 def _index(rows: Sequence[LabelRow], key: str, *, path: Path) -> dict[str, LabelRow]:
-    """Rows by slide or by patient; two rows of one key must agree in the label, and for slides in the patient."""
+    """Return the rows by slide or by patient; rows of one key must agree in label, and for slides in patient."""
     index: dict[str, LabelRow] = {}
     for row in rows:
         name = row.slide if key == "slide" else row.patient
@@ -183,7 +186,7 @@ def _index(rows: Sequence[LabelRow], key: str, *, path: Path) -> dict[str, Label
         if first.label != row.label:
             raise HistosynthError(
                 f"labels {path}: {key} {name} is '{first.label}' in line {first.line} and '{row.label}' in line "
-                f"{row.line}; a {key} has one label, so correct one of them"
+                f"{row.line}; a {key} can have only one label, so correct one of them"
                 + (", or set patches.one_label_per_patient=false for classes of regions" if key == "patient" else "")
             )
         if key == "slide" and first.patient != row.patient:

@@ -1,16 +1,17 @@
-"""Which patients train and which are held out: decided by a hash of the patient, within each label.
+"""Split of patients into training and held-out, by a hash of the patient, within each label.
 
-u(patient) = SHA-256(seed, patient) as a number in [0, 1); the patient is held out where u < fraction. A patient's own
-u never changes, so adding slides or patients moves nobody, but for two guarantees that small cohorts need: per label
-at least one patient trains (the largest u), and of two or more at least one is held out (the smallest u). A patient who
-steps in for a guarantee steps back once a newcomer fulfills it; with n patients of a label held out by the share f,
-that has probability (1 - f)^n + f^n.
+u(patient) = SHA-256(seed, patient) as a number in [0, 1); the patient is held out if u < fraction. The u of a patient
+never changes, so adding slides or patients moves no other patient, except for two guarantees that small cohorts need:
+per label at least one patient trains (the largest u), and of two or more at least one is held out (the smallest u). A
+patient who was reassigned for a guarantee returns once a new patient fulfills it. With n patients of a label and the
+held-out share f, such a reassignment has probability (1 - f)^n + f^n.
 
-With k folds, the home of a patient is fold ⌊k u⌋, and every patient is held out in exactly one fold. (Fold 0 of 5 so is
-the draw of a fifth.) One guarantee: of n patients of a label, min(k, n) folds hold one, so that each label is tested in
-every fold it can be, and of two patients or more one always trains. A fold that is nobody's home borrows a patient from
-one that is the home of several, where the smallest u stays; who is borrowed is the smallest second hash, of patient and
-fold. That some fold must borrow has a probability of at most k (1 - 1/k)^n; where none must, a newcomer moves nobody.
+With k folds, the home fold of a patient is ⌊k u⌋, and every patient is held out in exactly one fold. (Fold 0 of 5 is
+therefore the held-out set of fraction 1/5.) One guarantee: of n patients of a label, min(k, n) folds hold out at least
+one, so that each label is tested in as many folds as possible, and of two or more patients one always trains. A fold
+that is no patient's home borrows a patient from a fold that is the home of several, where the smallest u stays; the
+borrowed patient has the smallest second hash, of patient and fold. The probability that any fold must borrow is at most
+k (1 - 1/k)^n; where none must, a new patient moves no other.
 """
 
 import hashlib
@@ -24,29 +25,29 @@ HELD_OUT = "held_out"
 
 
 def check_split_settings(settings: PatchSettings, *, table: bool) -> None:
-    """Raise where the settings, and a table of splits beside them, say two things at once or none that can be done."""
-    given = [
+    """Raise if the split settings contradict each other or a split table, or cannot be fulfilled."""
+    rules = [
         *(["--split-table"] if table else []),
         *(["patches.held_out_patients"] if settings.held_out_patients else []),
         *(["patches.folds"] if settings.folds else []),
     ]
-    if len(given) > 1:
-        raise HistosynthError(f"{given[0]} and {given[1]} both say who is held out; give one of them")
+    if len(rules) > 1:
+        raise HistosynthError(f"{rules[0]} and {rules[1]} both determine the held-out patients; use one of them")
     if settings.folds == 1:
-        raise HistosynthError("patches.folds = 1 would hold every patient out; take 2 or more, or 0 for no folds")
+        raise HistosynthError("patches.folds = 1 would hold out every patient; set 2 or more, or 0 for no folds")
     if settings.fold and not settings.folds:
         raise HistosynthError(
-            f"patches.fold = {settings.fold} needs patches.folds, the number of folds; set that too, or neither"
+            f"patches.fold = {settings.fold} needs patches.folds, the number of folds; set both or neither"
         )
     if settings.folds and settings.fold >= settings.folds:
         raise HistosynthError(
-            f"patches.fold = {settings.fold}: of {settings.folds} folds the last is {settings.folds - 1}; take that or "
+            f"patches.fold = {settings.fold}: the last of {settings.folds} folds is {settings.folds - 1}; set that or "
             "a smaller one"
         )
 
 
 def split_rule(settings: PatchSettings) -> str:
-    """What decides about a patient, in words for the manifest."""
+    """Return a description of the split rule for the manifest."""
     if settings.held_out_patients:
         return "patches.held_out_patients"
     if settings.folds:
@@ -55,15 +56,15 @@ def split_rule(settings: PatchSettings) -> str:
 
 
 def split_by_settings(settings: PatchSettings, labels: Mapping[str, str | None]) -> dict[str, str]:
-    """`train` or `held_out` for each patient of `labels`, as the settings say.
+    """Return `train` or `held_out` for each patient of `labels`, according to the settings.
 
     Raises:
-        HistosynthError: a held-out patient is named of whom there is nothing, or the fold holds nobody.
+        HistosynthError: a patient named as held out has no data, or the fold holds out no patient.
     """
     named = settings.held_out_patients
     if unknown := sorted(set(named) - set(labels)):
         raise HistosynthError(
-            f"patches.held_out_patients names '{unknown[0]}', but nothing here is of that patient"
+            f"patches.held_out_patients names '{unknown[0]}', a patient without data here"
             f"{did_you_mean(unknown[0], sorted(labels))}"
         )
     if named:
@@ -73,19 +74,19 @@ def split_by_settings(settings: PatchSettings, labels: Mapping[str, str | None])
     folds = assign_folds(labels, folds=settings.folds, seed=settings.seed)
     if labels and settings.fold not in folds.values():
         raise HistosynthError(
-            f"fold {settings.fold} of {settings.folds} holds nobody out: there are only {len(labels)} patients; "
+            f"fold {settings.fold} of {settings.folds} holds out no patient: there are only {len(labels)} patients; "
             "lower patches.folds"
         )
     return {patient: HELD_OUT if fold == settings.fold else TRAIN for patient, fold in folds.items()}
 
 
 def split_patients(labels: Mapping[str, str | None], *, fraction: float, seed: int) -> dict[str, str]:
-    """`train` or `held_out` for each patient.
+    """Return `train` or `held_out` for each patient.
 
     Args:
-        labels: label of each patient; None is a group of its own.
-        fraction: share held out, in [0, 1); 0 holds nobody out.
-        seed: another seed, another draw.
+        labels: label of each patient; None counts as a label.
+        fraction: share held out, in [0, 1); 0 holds out no patient.
+        seed: seed of the hash.
     """
     held_out: set[str] = set()
     for group in set(labels.values()):
@@ -98,12 +99,12 @@ def split_patients(labels: Mapping[str, str | None], *, fraction: float, seed: i
 
 
 def assign_folds(labels: Mapping[str, str | None], *, folds: int, seed: int) -> dict[str, int]:
-    """The fold, 0 to `folds - 1`, in which each patient is held out.
+    """Return the fold, 0 to `folds - 1`, in which each patient is held out.
 
     Args:
-        labels: label of each patient; None is a group of its own.
-        folds: how many.
-        seed: another seed, another draw.
+        labels: label of each patient; None counts as a label.
+        folds: number of folds.
+        seed: seed of the hash.
     """
     number = {patient: patient_hash(patient, seed=seed) for patient in labels}
     fold = {patient: int(u * folds) for patient, u in number.items()}
@@ -122,6 +123,6 @@ def assign_folds(labels: Mapping[str, str | None], *, folds: int, seed: int) -> 
 
 
 def patient_hash(patient: str, *, seed: int) -> float:
-    """u in [0, 1), from the first 52 bits of the hash, so that it is exact in a float."""
+    """Return u in [0, 1), from the first 52 bits of the SHA-256, so that it is exact in a float."""
     digest = hashlib.sha256(f"{seed}\0{patient}".encode()).digest()
     return (int.from_bytes(digest[:8]) >> 12) / 2**52

@@ -1,6 +1,6 @@
-"""A split of one's own: a table that says for each patient, or for each slide, whether he trains or is held out.
+"""A table with the split, train or held out, of each patient or slide.
 
-The patient stays the unit: a slide in the table stands for its patient, all of whose slides go to the same side.
+The patient remains the unit: a slide in the table stands for its patient, all of whose slides get the same split.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,14 +15,14 @@ from histosynth.errors import HistosynthError
 from histosynth.slides.files import slide_id_of
 
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
-_SIDES = {"train": TRAIN, "training": TRAIN}
-_SIDES |= dict.fromkeys(("held_out", "heldout", "test", "testing", "val", "valid", "validation"), HELD_OUT)
+_SPLITS = {"train": TRAIN, "training": TRAIN}
+_SPLITS |= dict.fromkeys(("held_out", "heldout", "test", "testing", "val", "valid", "validation"), HELD_OUT)
 _NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRow:
-    """One row: `name` is a patient or a slide, as `is_slide` says."""
+    """One row; `name` is a slide if `is_slide`, else a patient."""
 
     line: int
     name: str
@@ -32,44 +32,44 @@ class SplitRow:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitTable:
-    """A table whose every row has a name and a side."""
+    """A table in which every row has a name and a split."""
 
     path: Path
     rows: tuple[SplitRow, ...]
 
     def assign(self, slides: Mapping[str, str], *, all_slides: Mapping[str, str]) -> dict[str, str]:
-        """The side of each patient.
+        """Return the split of each patient.
 
         Args:
-            slides: patient of each slide that will be cut.
-            all_slides: patient of each slide there is.
+            slides: patient of each slide to extract.
+            all_slides: patient of each known slide.
 
         Raises:
-            HistosynthError: a patient on both sides, or one of `slides` on none.
+            HistosynthError: a patient with both splits, or one of `slides` without a split.
         """
-        sides: dict[str, SplitRow] = {}
+        rows: dict[str, SplitRow] = {}
         for row, patient in self._patients(all_slides):
-            first = sides.setdefault(patient or row.name, row)
+            first = rows.setdefault(patient or row.name, row)
             if first.split != row.split:
                 raise HistosynthError(
                     f"split table {self.path}: patient {patient or row.name} is {first.split} in line {first.line} and "
-                    f"{row.split} in line {row.line}; a patient has one side, so correct one of them"
+                    f"{row.split} in line {row.line}; a patient has one split, so correct one of them"
                 )
-        wanted = dict.fromkeys(slides.values())
-        if missing := [patient for patient in wanted if patient not in sides]:
+        patients = dict.fromkeys(slides.values())
+        if missing := [patient for patient in patients if patient not in rows]:
             raise HistosynthError(
-                f"split table {self.path} says nothing of {len(missing)} patient(s): {', '.join(missing[:_NAMED])}"
+                f"split table {self.path} lacks {len(missing)} patient(s): {', '.join(missing[:_NAMED])}"
                 f"{' …' if len(missing) > _NAMED else ''}; add them, as {TRAIN} or {HELD_OUT}"
             )
-        return {patient: sides[patient].split for patient in wanted}
+        return {patient: rows[patient].split for patient in patients}
 
     def describe(self, all_slides: Mapping[str, str]) -> dict[str, Any]:
-        """What the manifest says of the table, with the names in it that are not among these slides."""
+        """Return the facts for the manifest, with the names in the table that match none of these slides."""
         without = sorted({row.name for row, patient in self._patients(all_slides) if patient is None})
         return {"by": "split table", "file": self.path.name, "rows": len(self.rows), "without_slide": without}
 
     def _patients(self, all_slides: Mapping[str, str]) -> Iterator[tuple[SplitRow, str | None]]:
-        """Each row with the patient that it is about, None where no slide is of that name or patient."""
+        """Yield each row with its patient; None where no slide has that name or patient."""
         slides = {slide_id.split(".")[0]: patient for slide_id, patient in all_slides.items()} | dict(all_slides)
         patients = {patient: patient for patient in all_slides.values()}
         for row in self.rows:
@@ -78,10 +78,10 @@ class SplitTable:
 
 
 def read_split_table(path: Path) -> SplitTable:
-    """Read a table with a column of patients or slides, and one of sides: train, or held_out (test, val, valid).
+    """Read a table with a column of patients or slides, and one of splits: train, or held_out (test, val, valid).
 
     Raises:
-        HistosynthError: unreadable, a column is missing, or a row lacks its name or a side.
+        HistosynthError: unreadable, a missing column, or a row without name or split.
     """
     table = read_table(path, what="split table", example="patient_id,split")
     split = table.require_column(SPLIT_COLUMNS, what="split")
@@ -92,17 +92,17 @@ def read_split_table(path: Path) -> SplitTable:
         )
     rows = []
     for line, cells in table.rows:
-        text, who, where = cell_text(cells, split), cell_text(cells, patient), cell_text(cells, slide)
-        name = who or (slide_id_of(Path(where)) if where else None)
-        side = _SIDES.get((text or "").lower().replace("-", "_").replace(" ", "_"))
+        text, patient_id, file = cell_text(cells, split), cell_text(cells, patient), cell_text(cells, slide)
+        name = patient_id or (slide_id_of(Path(file)) if file else None)
+        value = _SPLITS.get((text or "").lower().replace("-", "_").replace(" ", "_"))
         if name is None:
-            raise HistosynthError(f"{table.name}, line {line}: names neither a patient nor a slide; add it")
-        if side is None:
+            raise HistosynthError(f"{table.name}, line {line}: neither patient nor slide is named; add one")
+        if value is None:
             raise HistosynthError(
                 f"{table.name}, line {line}: the split of {name} is '{text or ''}'; "
                 f"write {TRAIN} or {HELD_OUT} (or test, val)"
             )
-        rows.append(SplitRow(line=line, name=name, is_slide=who is None, split=side))
+        rows.append(SplitRow(line=line, name=name, is_slide=patient_id is None, split=value))
     if not rows:
-        raise HistosynthError(f"{table.name} has no row; name the patients, or leave --split-table out")
+        raise HistosynthError(f"{table.name} has no rows; add the patients, or omit --split-table")
     return SplitTable(path=path, rows=tuple(rows))

@@ -1,8 +1,8 @@
-"""Tables as people have them: comma, semicolon or tab; UTF-8 or a spreadsheet's UTF-16; a header; `#` lines left out.
+"""Reading of CSV tables: comma, semicolon or tab; UTF-8 or a spreadsheet's UTF-16; a header; `#` lines are skipped.
 
-The delimiter is the one that the header has most of. Cells may be quoted and then hold delimiters, line breaks and
-doubled quotes (RFC 4180); blanks around a cell do not count. A row may be shorter than the header, never longer: a
-longer one is most often a text with an unquoted comma, whose tail would be lost in silence.
+The delimiter is the most frequent one in the header. Quoted cells may contain delimiters, line breaks and doubled
+quotes (RFC 4180); spaces around a cell are stripped. A row may be shorter than the header, but not longer: a longer one
+usually contains an unquoted comma in a text, and the rest of that text would be lost silently.
 """
 
 import codecs
@@ -26,14 +26,14 @@ PATIENT_COLUMNS = (
     "participant",
     "barcode",
 )
-_NOTHING = {"", "na", "n/a", "nan", "none", "null", "[not available]"}
+_MISSING = {"", "na", "n/a", "nan", "none", "null", "[not available]"}
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _DELIMITERS = ",\t;"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A header and rows. `name` begins every error about it: what the table is for, and its path."""
+    """A header and rows. `name`, the purpose and path of the table, begins every error about it."""
 
     name: str
     path: Path
@@ -42,34 +42,34 @@ class Table:
     """Line number (the first line of the file is 1) and cells of each row."""
 
     def find_column(self, names: Sequence[str]) -> int | None:
-        """Index of the first of `names` that the header has; case, blanks, dots and dashes do not matter.
+        """Return the index of the first of `names` in the header; case, spaces, dots and dashes are ignored.
 
         Raises:
-            HistosynthError: the header has it twice.
+            HistosynthError: the header has that name twice.
         """
         known = [re.sub(r"[\s.\-/]+", "_", name.lower()) for name in self.header]
-        found = next((name for name in names if name in known), None)
-        if found is None:
+        match = next((name for name in names if name in known), None)
+        if match is None:
             return None
-        if known.count(found) > 1:
-            raise HistosynthError(f"{self.name}: two columns are called '{found}'; rename or delete one")
-        return known.index(found)
+        if known.count(match) > 1:
+            raise HistosynthError(f"{self.name}: two columns are called '{match}'; rename or delete one")
+        return known.index(match)
 
     def require_column(self, names: Sequence[str], *, what: str) -> int:
-        """As `find_column`, but the column must be there; `what` names it in the error."""
+        """Return the index as `find_column` does, or raise if the column is missing; `what` names it in the error."""
         column = self.find_column(names)
         if column is None:
             raise HistosynthError(
-                f"{self.name}: no {what} column among {', '.join(self.header)}; the first line names the columns, so "
-                f"name one of them {', '.join(names)}"
+                f"{self.name}: no {what} column among {', '.join(self.header)}; call one of "
+                f"them {', '.join(names)} in the first line"
             )
         return column
 
 
 def cell_text(cells: Sequence[str], column: int | None) -> str | None:
-    """The text of a cell, None where there is no such column or the cell says nothing (empty, NA, None …)."""
+    """Return the text of a cell; None where the column is absent or the cell is empty, NA, None and the like."""
     text = cells[column].strip() if column is not None and column < len(cells) else ""
-    return None if text.lower() in _NOTHING else text
+    return None if text.lower() in _MISSING else text
 
 
 def read_table(path: Path, *, what: str, example: str) -> Table:
@@ -77,26 +77,26 @@ def read_table(path: Path, *, what: str, example: str) -> Table:
 
     Args:
         path: the file.
-        what: what the table is for, as errors call it: `labels`.
-        example: a header such as it needs, for the error about an empty file.
+        what: purpose of the table, as errors name it, such as `labels`.
+        example: a valid header, for the error about an empty file.
 
     Raises:
-        HistosynthError: unreadable, not text, empty, a quote that is not closed, or a row longer than the header.
+        HistosynthError: unreadable, not text, empty, an unclosed quote, or a row longer than the header.
     """
     name = f"{what} {path}"
     records = _records(_text(path, name=name), name=name)
     try:
         _, header = next(records)
     except StopIteration:
-        raise HistosynthError(f"{name} is empty; it needs a header such as {example}") from None
+        raise HistosynthError(f"{name} is empty; add a header such as {example}") from None
     while header and not header[-1]:
         header = header[:-1]
     rows = []
     for line, cells in records:
         if extra := [text for text in cells[len(header) :] if text]:
             raise HistosynthError(
-                f"{name}, line {line}: '{extra[0]}' stands beyond the {len(header)} columns of the header; "
-                "put a text with a delimiter in quotes"
+                f"{name}, line {line}: '{extra[0]}' is beyond the {len(header)} columns of the header; "
+                "quote texts that contain a delimiter"
             )
         if any(cells):
             rows.append((line, cells))
@@ -118,15 +118,15 @@ def _text(path: Path, *, name: str) -> str:
 
 
 def _records(text: str, *, name: str) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Stripped cells of each record, with the line it begins in."""
+    """Yield the stripped cells of each record, with the line in which it begins."""
     lines = list(io.StringIO(text, newline=""))  # ends at \n, \r\n or \r alone, nowhere else
-    first = next((line for line in lines if not _void(line)), "")
+    first = next((line for line in lines if not _is_skipped(line)), "")
     begin, fresh = 0, True
 
     def feed() -> Iterator[str]:
         nonlocal begin, fresh
         for number, line in enumerate(lines, 1):
-            if fresh and _void(line):
+            if fresh and _is_skipped(line):
                 continue
             if fresh:
                 begin, fresh = number, False
@@ -138,9 +138,9 @@ def _records(text: str, *, name: str) -> Iterator[tuple[int, tuple[str, ...]]]:
             fresh = True
     except csv.Error as error:
         raise HistosynthError(
-            f"{name} is no CSV table: {error} in the row that begins in line {begin}; close its quotes"
+            f"{name} is not a CSV table: {error} in the row that begins in line {begin}; close its quotes"
         ) from error
 
 
-def _void(line: str) -> bool:
+def _is_skipped(line: str) -> bool:
     return not line.strip() or line.startswith("#")

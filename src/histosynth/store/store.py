@@ -45,7 +45,7 @@ def list_parts(directory: Path) -> list[Path]:
 
 
 def write_manifest(directory: Path, content: Mapping[str, Any]) -> None:
-    """Write the manifest, with the names and sizes of the parts. It comes last, since it marks the store as complete."""
+    """Write the manifest, with the names and sizes of the parts. Call it last: it marks the store as complete."""
     files = {part.name: part.stat().st_size for part in list_parts(directory)}
     write_json(directory / MANIFEST, {"kind": KIND, **content, "files": files})
 
