@@ -1,4 +1,4 @@
-"""Slides on a Dask cluster: on this machine, over the loopback, by the command line as a user has it."""
+"""Extraction on a Dask cluster: on this machine, over the loopback interface, through the command line."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ Content = Callable[[Path], dict[str, bytes]]
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[tuple[str, list[int]]]:
-    """Address of the scheduler and process ids of two workers."""
+    """Return the address of the scheduler and the process ids of two workers."""
     script = tmp_path / "cluster.py"
     script.write_text(CLUSTER)
     process = subprocess.Popen(
@@ -61,7 +61,7 @@ def verb(cohort: Any, out: Path, *more: str, **files: Any) -> "subprocess.Popen[
 
 
 @pytest.mark.slow
-def test_a_cluster_of_which_a_worker_is_killed_makes_the_same_store(
+def test_store_is_the_same_when_a_worker_is_killed(
     draw_cohort: Any, tmp_path: Path, content: Content, cluster: tuple[str, list[int]]
 ) -> None:
     cohort, out = draw_cohort(8, side=512), Path("store")  # relative: the workers have another directory
@@ -83,7 +83,7 @@ def test_a_cluster_of_which_a_worker_is_killed_makes_the_same_store(
     assert content(tmp_path / out) == content(tmp_path / "whole")
 
 
-def test_no_scheduler_is_one_line_within_seconds(draw_cohort: Any, tmp_path: Path) -> None:
+def test_missing_scheduler_is_reported_in_one_line_within_seconds(draw_cohort: Any, tmp_path: Path) -> None:
     started = time.monotonic()
     process = verb(draw_cohort(1), tmp_path / "store", "--dask", "tcp://127.0.0.1:9")
     error = process.communicate()[1]
@@ -94,12 +94,12 @@ def test_no_scheduler_is_one_line_within_seconds(draw_cohort: Any, tmp_path: Pat
     assert not (tmp_path / "store").exists()
 
 
-def test_workers_are_those_of_the_cluster(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
-    with pytest.raises(HistosynthError, match="--dask takes the workers of the cluster; leave --workers out"):
+def test_dask_rejects_a_number_of_local_workers(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+    with pytest.raises(HistosynthError, match="--dask uses the workers of the cluster; leave out --workers"):
         extract([draw_cohort(1).slides], out=tmp_path / "store", settings=small, workers=2, dask="tcp://127.0.0.1:9")
 
 
-def test_without_the_extra_the_error_names_it(
+def test_error_names_the_missing_extra(
     draw_cohort: Any, small: PatchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
@@ -109,7 +109,7 @@ def test_without_the_extra_the_error_names_it(
 
 @contextmanager
 def one_thread(address: str) -> Iterator[Executor]:
-    """What `dask_executor` gives, without a cluster."""
+    """Stand in for `dask_executor` without a cluster."""
     with ThreadPoolExecutor(1) as pool:
         yield pool
 
@@ -121,20 +121,23 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class KilledWorker(Exception):  # noqa: N818
-    """As distributed has it."""
+    """Error of the same name as in distributed."""
 
 
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (CancelledError(), "the Dask scheduler at tcp://there:1 was lost; the same command goes on once it is back"),
+        (
+            CancelledError(),
+            "the connection to the Dask scheduler at tcp://there:1 was lost; rerun the command to resume",
+        ),
         (ModuleNotFoundError("No module named 'x'"), r"a Dask worker lacks a package \(No module named 'x'\); install"),
-        (KilledWorker(), "a slide killed several Dask workers, perhaps for want of memory"),
-        (HistosynthError("a Dask worker does not see S0.png"), "does not see S0.png"),
+        (KilledWorker(), "a slide killed several Dask workers, perhaps for lack of memory"),
+        (HistosynthError("a Dask worker cannot access S0.png"), "cannot access S0.png"),
     ],
 )
 @pytest.mark.usefixtures("no_cluster")
-def test_what_goes_wrong_on_the_cluster_is_one_line(
+def test_cluster_failures_are_reported_in_one_line(
     draw_cohort: Any, small: PatchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Any, message: str
 ) -> None:
     def fail(*_: object) -> None:
@@ -148,22 +151,22 @@ def test_what_goes_wrong_on_the_cluster_is_one_line(
 
 
 @pytest.mark.usefixtures("no_cluster")
-def test_a_slide_that_cannot_be_cut_on_a_worker_is_skipped_by_name(
+def test_slide_that_a_worker_cannot_read_is_skipped_by_name(
     draw_cohort: Any, small: PatchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cut(job: Job, version: str) -> int | HistosynthError:
-        return HistosynthError("S1 is torn") if job.slide_id == "S1" else extract_on_cluster(job, version)
+    def fail_on_s1(job: Job, version: str) -> int | HistosynthError:
+        return HistosynthError("S1 is damaged") if job.slide_id == "S1" else extract_on_cluster(job, version)
 
-    monkeypatch.setattr("histosynth.patches.workers.extract_on_cluster", cut)
+    monkeypatch.setattr("histosynth.patches.workers.extract_on_cluster", fail_on_s1)
     given = {"out": tmp_path / "store", "settings": small, "mpp": 0.5, "dask": "tcp://there:1", "progress": False}
-    with pytest.raises(HistosynthError, match="S1 is torn"):
+    with pytest.raises(HistosynthError, match="S1 is damaged"):
         extract([draw_cohort(3).slides], **given)
     result = extract([tmp_path / "cohort" / "slides"], **given, skip_bad_slides=True)
-    assert result.slides_skipped == {"S1": "S1 is torn"}
+    assert result.slides_skipped == {"S1": "S1 is damaged"}
     assert result.slides_done == 2
 
 
-def test_a_job_may_run_twice(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_running_a_job_twice_writes_its_part_once(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     from histosynth import __version__
 
     cohort, out = draw_cohort(1), tmp_path / "store"
@@ -174,11 +177,15 @@ def test_a_job_may_run_twice(draw_cohort: Any, small: PatchSettings, tmp_path: P
     assert extract_on_cluster(job, __version__) == small.cap
     first = job.part.stat()
     assert extract_on_cluster(job, __version__) == small.cap
-    assert job.part.stat() == first  # not made again
+    assert job.part.stat() == first  # not written again
     assert part_fingerprint(job.part) == job.fingerprint
     assert [path.name for path in out.iterdir()] == ["part-S0.parquet"]
-    with pytest.raises(HistosynthError, match=r"a Dask worker has histosynth .*, this command 9\.9; install the same"):
+    with pytest.raises(
+        HistosynthError, match=r"a Dask worker has histosynth .*, this command 9\.9; install the same version"
+    ):
         extract_on_cluster(job, "9.9")
     job.slide.unlink()
-    with pytest.raises(HistosynthError, match=r"does not see .*S0\.png; put slides and store on a disk that all share"):
+    with pytest.raises(
+        HistosynthError, match=r"cannot access .*S0\.png; put slides and store on a disk that all workers share"
+    ):
         extract_on_cluster(job, __version__)

@@ -1,4 +1,4 @@
-"""From slides to a store, through the public function: what is cut, that it is told, and that it comes out the same."""
+"""`extract`: content of the store, records in the manifest, and identical results on resuming."""
 
 import json
 from collections.abc import Callable
@@ -26,16 +26,18 @@ def run(cohort: Any, out: Path, settings: PatchSettings, **changes: Any) -> Extr
     return extract(given.pop("slides"), out=out, settings=settings, **given)
 
 
-def manifest(out: Path) -> dict[str, Any]:
+def read_manifest(out: Path) -> dict[str, Any]:
     return json.loads((out / "manifest.json").read_text())
 
 
-def test_a_store_holds_what_it_says(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_patches_are_scaled_regions_with_correct_metadata(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path
+) -> None:
     cohort, out = draw_cohort(4), tmp_path / "store"
     raw = small.model_copy(update={"stain": "none"})
     result = run(cohort, out, raw)
-    store, told = Store(out), manifest(out)
-    assert result.patches == len(store) == told["totals"]["patches"] == 4 * 12
+    store, manifest = Store(out), read_manifest(out)
+    assert result.patches == len(store) == manifest["totals"]["patches"] == 4 * 12
     assert store.labels == ["codel", "wt"]
     slides = {f"S{n}": np.asarray(Image.open(cohort.slides / f"S{n}.png")) for n in range(4)}
     table = store.table.drop_columns("image").to_pylist()
@@ -47,15 +49,15 @@ def test_a_store_holds_what_it_says(draw_cohort: Any, small: PatchSettings, tmp_
         assert (row["mpp"], extent, row["source"]) == (1.0, 32, "real")
         assert row["tissue"] >= 0.5
         assert row["patient_id"] == "P" + row["slide_id"][1:]
-        assert row["split"] == ("held_out" if row["patient_id"] in told["patients"]["held_out"] else "train")
-    for slide in told["slides"]:
+        assert row["split"] == ("held_out" if row["patient_id"] in manifest["patients"]["held_out"] else "train")
+    for slide in manifest["slides"]:
         assert slide["candidates"] == slide["patches"] + sum(slide["rejected"].values())
         rows = [(row["y"], row["x"]) for row in table if row["slide_id"] == slide["slide_id"]]
         assert rows == sorted(set(rows))
-    assert len(told["patients"]["held_out"]) == 2  # one a genotype
+    assert len(manifest["patients"]["held_out"]) == 2  # one per genotype
 
 
-def test_the_same_tissue_at_two_resolutions_gives_the_same_patches(tmp_path: Path, draw_cohort: Any) -> None:
+def test_two_resolutions_of_the_same_tissue_give_the_same_patches(tmp_path: Path, draw_cohort: Any) -> None:
     cohort = draw_cohort(1)
     coarse = np.asarray(Image.open(cohort.slides / "S0.png"))
     Image.fromarray(coarse.repeat(2, 0).repeat(2, 1)).save(tmp_path / "S0.png")
@@ -69,7 +71,7 @@ def test_the_same_tissue_at_two_resolutions_gives_the_same_patches(tmp_path: Pat
     np.testing.assert_array_equal(first.images(range(10)), second.images(range(10)))
 
 
-def test_phantoms_of_both_resolutions_have_one_field_of_view(tmp_path: Path) -> None:
+def test_phantoms_of_two_resolutions_have_one_field_of_view(tmp_path: Path) -> None:
     for mpp, size in ((0.5, 512), (0.25, 1024)):
         phantom = draw_phantom("IDHwt", width_px=size, height_px=size, mpp=mpp, rng=np.random.default_rng(0))
         slide, out = tmp_path / f"{mpp}.tif", tmp_path / f"store{mpp}"
@@ -80,7 +82,7 @@ def test_phantoms_of_both_resolutions_have_one_field_of_view(tmp_path: Path) -> 
         assert {extent * mpp for extent in store.column("extent")} == {64.0}
 
 
-def test_a_paler_stain_gives_the_same_patches(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_paler_stain_gives_similar_patches(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort = draw_cohort(1)
     image = np.asarray(Image.open(cohort.slides / "S0.png"))
     run(cohort, tmp_path / "dark", small)
@@ -91,17 +93,15 @@ def test_a_paler_stain_gives_the_same_patches(draw_cohort: Any, small: PatchSett
     assert abs(dark - pale).mean() < 3 < 15 < abs(dark - raw).mean()
 
 
-def test_without_outlines_tissue_decides_and_the_manifest_says_so(
-    draw_cohort: Any, small: PatchSettings, tmp_path: Path
-) -> None:
+def test_without_outlines_only_tissue_is_required(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort = draw_cohort(1)
     run(cohort, tmp_path / "store", small.model_copy(update={"cap": 1000}), outlines=None)
-    told = manifest(tmp_path / "store")
-    assert told["outlines"] == "none: tissue only"
-    # 8 x 8 places of 32 px, of which the outer ring is glass.
-    assert told["totals"]["candidates"] == 64
-    assert told["totals"]["rejected"]["too_little_tissue"] == 28
-    assert told["totals"]["patches"] == 36
+    manifest = read_manifest(tmp_path / "store")
+    assert manifest["outlines"] == "none: tissue only"
+    # 8 x 8 regions of 32 px; the outer ring is glass.
+    assert manifest["totals"]["candidates"] == 64
+    assert manifest["totals"]["rejected"]["too_little_tissue"] == 28
+    assert manifest["totals"]["patches"] == 36
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -121,7 +121,7 @@ def test_resuming_gives_the_same_bytes(
     assert content(broken) == content(whole)
 
 
-def test_adding_a_slide_changes_no_other(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_adding_a_slide_changes_no_other_part(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort = draw_cohort(5)
     settings = small.model_copy(update={"held_out": 0.0})
     few = [cohort.slides / f"S{n}.png" for n in (1, 3)]
@@ -156,7 +156,7 @@ def change_slide(cohort: Any, settings: PatchSettings) -> PatchSettings:
 @pytest.mark.parametrize(
     ("change", "remade"), [(change_cap, 2), (change_label, 1), (change_outline, 2), (change_slide, 2)]
 )
-def test_what_was_made_from_something_else_is_made_anew(
+def test_parts_of_changed_inputs_are_replaced(
     draw_cohort: Any, small: PatchSettings, tmp_path: Path, content: Content, change: Any, remade: int
 ) -> None:
     cohort = draw_cohort(2)
@@ -167,7 +167,7 @@ def test_what_was_made_from_something_else_is_made_anew(
     assert content(tmp_path / "store") == content(tmp_path / "fresh")
 
 
-def test_slides_without_label_or_outline_and_labels_without_slide_are_named(
+def test_slides_without_label_or_outline_and_labels_without_slide_are_reported(
     draw_cohort: Any, small: PatchSettings, tmp_path: Path
 ) -> None:
     cohort = draw_cohort(4)
@@ -177,16 +177,16 @@ def test_slides_without_label_or_outline_and_labels_without_slide_are_named(
     result = run(cohort, tmp_path / "store", small)
     assert result.slides_skipped == {"S2": "no outline file", "S3": "no label in labels.csv"}
     assert result.labels_without_slide == ("S9",)
-    told = manifest(tmp_path / "store")
-    assert told["labels_table"]["without_slide"] == ["S9"]
-    assert [(slide["slide_id"], slide["status"], slide["reason"]) for slide in told["slides"][2:]] == [
+    manifest = read_manifest(tmp_path / "store")
+    assert manifest["labels_table"]["without_slide"] == ["S9"]
+    assert [(slide["slide_id"], slide["status"], slide["reason"]) for slide in manifest["slides"][2:]] == [
         ("S2", "skipped", "no outline file"),
         ("S3", "skipped", "no label in labels.csv"),
     ]
-    assert (told["totals"]["slides_done"], told["totals"]["slides_skipped"]) == (2, 2)
+    assert (manifest["totals"]["slides_done"], manifest["totals"]["slides_skipped"]) == (2, 2)
 
 
-def test_bad_slides_are_skipped_only_when_asked(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_bad_slides_are_skipped_only_on_request(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort, out = draw_cohort(4), tmp_path / "store"
     (cohort.slides / "S1.png").write_bytes(b"no image")
     cohort.add("S3", np.full((24, 24, 3), 200, np.uint8))
@@ -195,12 +195,12 @@ def test_bad_slides_are_skipped_only_when_asked(draw_cohort: Any, small: PatchSe
     assert not out.exists()
     result = run(cohort, out, small, skip_bad_slides=True)
     assert list(result.slides_skipped) == ["S1", "S3"]
-    assert "smaller than one region of 32 x 32 px" in manifest(out)["slides"][3]["reason"]
-    assert {slide["status"] for slide in manifest(out)["slides"][::2]} == {"done"}
+    assert "smaller than one region of 32 x 32 px" in read_manifest(out)["slides"][3]["reason"]
+    assert {slide["status"] for slide in read_manifest(out)["slides"][::2]} == {"done"}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_slide_found_damaged_while_cutting(
+def test_slide_with_damaged_pixels_is_reported_or_skipped(
     draw_cohort: Any, small: PatchSettings, tmp_path: Path, workers: int
 ) -> None:
     cohort, out = draw_cohort(3), tmp_path / "store"
@@ -219,40 +219,40 @@ def test_a_slide_found_damaged_while_cutting(
     assert not list(out.glob(".*"))
     result = run(cohort, out, small, workers=workers, skip_bad_slides=True)
     assert (result.slides_done, list(result.slides_skipped)) == (2, ["S1"])
-    assert "S1.tif cannot be read" in manifest(out)["slides"][1]["reason"]
+    assert "S1.tif cannot be read" in read_manifest(out)["slides"][1]["reason"]
 
 
-def test_a_slide_without_patch_is_done_and_said(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_slide_without_patches_is_done_and_reported(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort = draw_cohort(2)
     cohort.add("S1", np.full((256, 256, 3), 245, np.uint8))
     result = run(cohort, tmp_path / "store", small)
     assert (result.slides_done, result.slides_without_patch) == (2, ("S1",))
-    told = manifest(tmp_path / "store")
-    assert told["slides"][1]["rejected"]["too_little_tissue"] > 0
-    assert told["patients"]["train"] + told["patients"]["held_out"] == ["P0"]
+    manifest = read_manifest(tmp_path / "store")
+    assert manifest["slides"][1]["rejected"]["too_little_tissue"] > 0
+    assert manifest["patients"]["train"] + manifest["patients"]["held_out"] == ["P0"]
 
 
-def test_a_self_crossing_outline_is_repaired_and_counted(
-    draw_cohort: Any, small: PatchSettings, tmp_path: Path
-) -> None:
+def test_self_crossing_outline_is_repaired_and_counted(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort = draw_cohort(1)
     cohort.outline("S0", [[30, 30], [226, 226], [226, 30], [30, 226]])
     result = run(cohort, tmp_path / "store", small)
-    assert manifest(tmp_path / "store")["slides"][0]["outlines"]["repaired"] == 1
+    assert read_manifest(tmp_path / "store")["slides"][0]["outlines"]["repaired"] == 1
     assert result.patches > 0
 
 
-def test_blank_tissue_keeps_its_colors_and_says_why(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_uniform_tissue_keeps_its_colors_and_records_the_reason(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path
+) -> None:
     cohort = draw_cohort(1)
     flat = np.full((256, 256, 3), 245, np.uint8)
     flat[40:216, 40:216] = (200, 120, 170)
     cohort.add("S0", flat)
     run(cohort, tmp_path / "store", small.model_copy(update={"quality": False, "min_tissue": 1.0}))
-    assert manifest(tmp_path / "store")["slides"][0]["stain"]["status"].startswith("skipped:")
+    assert read_manifest(tmp_path / "store")["slides"][0]["stain"]["status"].startswith("skipped:")
     assert (Store(tmp_path / "store").images([5])[0] == (200, 120, 170)).all()
 
 
-def test_a_store_of_other_slides_is_left_alone(
+def test_store_of_other_slides_is_not_changed(
     draw_cohort: Any, small: PatchSettings, tmp_path: Path, content: Content
 ) -> None:
     cohort, out = draw_cohort(2), tmp_path / "store"
@@ -265,7 +265,7 @@ def test_a_store_of_other_slides_is_left_alone(
     assert content(out) == before
 
 
-def test_a_directory_of_something_else_is_left_alone(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_directory_of_another_kind_is_not_changed(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort = draw_cohort(1)
     with pytest.raises(HistosynthError, match="no patch store and not empty"):
         run(cohort, cohort.root, small)
@@ -277,20 +277,20 @@ def test_a_directory_of_something_else_is_left_alone(draw_cohort: Any, small: Pa
         run(cohort, tmp_path / "run", small)
 
 
-def test_named_patients_are_held_out_and_no_others(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_only_named_patients_are_held_out(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort = draw_cohort(3)
     run(cohort, tmp_path / "store", small.model_copy(update={"held_out_patients": ("P1",)}))
-    assert manifest(tmp_path / "store")["patients"] == {"train": ["P0", "P2"], "held_out": ["P1"]}
+    assert read_manifest(tmp_path / "store")["patients"] == {"train": ["P0", "P2"], "held_out": ["P1"]}
     with pytest.raises(HistosynthError, match=r"names 'P11', a patient without data here \(did you mean"):
         run(cohort, tmp_path / "other", small.model_copy(update={"held_out_patients": ("P11",)}))
     assert not (tmp_path / "other").exists()
 
 
-def test_classes_of_regions_let_a_patient_have_several(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_patient_may_have_several_classes_of_regions(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort = draw_cohort(3)
     cohort.labels.write_text("file,case,class\nS0.tif,A,viable\nS1.tif,A,necrosis\nS2.tif,B,viable\n")
     with pytest.raises(HistosynthError, match=r"set patches\.one_label_per_patient=false"):
         run(cohort, tmp_path / "store", small)
     run(cohort, tmp_path / "store", small.model_copy(update={"one_label_per_patient": False}))
-    assert manifest(tmp_path / "store")["patients"] == {"train": ["A", "B"], "held_out": []}
+    assert read_manifest(tmp_path / "store")["patients"] == {"train": ["A", "B"], "held_out": []}
     assert set(Store(tmp_path / "store").labels) == {"viable", "necrosis"}

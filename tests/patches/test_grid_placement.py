@@ -21,7 +21,7 @@ SLIDE = shapely.box(0, 0, 400, 300)
 
 
 def clipped_area(ring: NDArray[np.float64], box: tuple[float, float, float, float]) -> float:
-    """Area of a ring inside a box: Sutherland and Hodgman's clipping, then the shoelace formula; no code of GEOS."""
+    """Return the area of a ring inside a box: Sutherland-Hodgman clipping and the shoelace formula, without GEOS."""
     points = [tuple(point) for point in ring]
     left, top, right, bottom = box
     for axis, limit, sign in ((0, left, 1), (0, right, -1), (1, top, 1), (1, bottom, -1)):
@@ -40,7 +40,7 @@ def clipped_area(ring: NDArray[np.float64], box: tuple[float, float, float, floa
 
 @st.composite
 def outlines(draw_: st.DrawFn) -> shapely.MultiPolygon:
-    """Up to three star-shaped polygons, each perhaps with a hole, some beyond the slide."""
+    """Draw up to three star-shaped polygons, optionally with holes, some extending beyond the slide."""
     polygons = []
     for _ in range(draw_(st.integers(1, 3))):
         center = np.array([draw_(st.integers(-20, 420)), draw_(st.integers(-20, 320))])
@@ -50,9 +50,9 @@ def outlines(draw_: st.DrawFn) -> shapely.MultiPolygon:
         hole = [center + 0.4 * (shell - center)] if draw_(st.booleans()) else []
         polygons.append(shapely.Polygon(shell, hole))
     area = shapely.union_all([polygon for polygon in polygons if polygon.is_valid])
-    pieces = [part for part in shapely.get_parts(area & SLIDE) if isinstance(part, shapely.Polygon)]
-    assume(pieces)
-    return shapely.MultiPolygon(pieces)
+    parts = [part for part in shapely.get_parts(area & SLIDE) if isinstance(part, shapely.Polygon)]
+    assume(parts)
+    return shapely.MultiPolygon(parts)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -64,11 +64,11 @@ def outlines(draw_: st.DrawFn) -> shapely.MultiPolygon:
     jitter=st.sampled_from([None, 0.0, 0.2, 0.75, 0.99]),
     seed=st.integers(0, 3),
 )
-def test_regions_keep_every_promise(
+def test_regions_lie_on_the_slide_inside_the_outline_and_apart(
     area: shapely.MultiPolygon, extent: int, step: int, least: float, jitter: float | None, seed: int
 ) -> None:
-    def lay() -> Placement:
-        """`None` throws darts instead of laying a grid."""
+    def place() -> Placement:
+        """Place at random if `jitter` is None, else on a grid."""
         given = {
             "bounds": SLIDE,
             "extent": extent,
@@ -78,9 +78,9 @@ def test_regions_keep_every_promise(
         }
         return place_randomly(area, **given) if jitter is None else place_on_grid(area, **given, jitter=jitter)
 
-    regions = lay()
-    corners, apart = regions.corners, max(step, extent) if jitter is None else step * (1 - jitter)
-    np.testing.assert_array_equal(corners, lay().corners)
+    regions = place()
+    corners, min_distance = regions.corners, max(step, extent) if jitter is None else step * (1 - jitter)
+    np.testing.assert_array_equal(corners, place().corners)
     assert len(corners) + sum(regions.rejected.values()) == regions.candidate_count
     assert (corners >= 0).all()
     assert (corners + extent <= [400, 300]).all()
@@ -95,7 +95,7 @@ def test_regions_keep_every_promise(
         assert inside >= least * extent**2 - 1e-4
     if len(corners) > 1:
         distance = np.abs(corners[:, None] - corners[None]).max(axis=2)
-        assert distance[~np.eye(len(corners), dtype=bool)].min() >= max(apart, 1)
+        assert distance[~np.eye(len(corners), dtype=bool)].min() >= max(min_distance, 1)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -108,7 +108,7 @@ def test_regions_keep_every_promise(
     sampling=st.sampled_from(["grid", "random"]),
     seed=st.integers(0, 3),
 )
-def test_places_are_accounted_for_have_tissue_and_come_in_one_order(
+def test_candidates_are_counted_have_tissue_and_keep_their_order(
     area: shapely.MultiPolygon,
     mask: NDArray[np.bool_],
     extent: int,
@@ -123,28 +123,28 @@ def test_places_are_accounted_for_have_tissue_and_come_in_one_order(
         tissue = TissueMask(mask, downsample_x=10, downsample_y=10)
         return find_candidate_regions(area, tissue, bounds=SLIDE, extent=extent, settings=chosen, slide_id=slide_id)
 
-    places = find("S")
-    assert len(places) + sum(places.rejected.values()) == places.candidate_count
-    assert len({tuple(corner) for corner in places.corners.tolist()}) == len(places)
+    candidates = find("S")
+    assert len(candidates) + sum(candidates.rejected.values()) == candidates.candidate_count
+    assert len({tuple(corner) for corner in candidates.corners.tolist()}) == len(candidates)
     fine = mask.repeat(10, 0).repeat(10, 1)
-    for (x, y), share in zip(places.corners, places.tissue, strict=True):
+    for (x, y), share in zip(candidates.corners, candidates.tissue, strict=True):
         assert share == pytest.approx(fine[y : y + extent, x : x + extent].mean())
         assert share >= 0.4
-    # Nothing here knows the cap: whatever it is, the first places of this order are taken.
-    np.testing.assert_array_equal(places.corners, find("S").corners)
-    if len(places) > 8:
-        assert places.corners.tolist() != find("T").corners.tolist()
+    # The order does not depend on the cap, which selects the first regions.
+    np.testing.assert_array_equal(candidates.corners, find("S").corners)
+    if len(candidates) > 8:
+        assert candidates.corners.tolist() != find("T").corners.tolist()
 
 
-def test_the_share_is_exact() -> None:
+def test_inside_share_is_exact() -> None:
     area = shapely.MultiPolygon([shapely.Polygon([(0, 0), (100, 0), (0, 100)])])
     share = inside_share(area, np.array([[0, 0], [50, 0], [45, 45], [90, 90]]), extent=20)
-    # Cut by x + y = 100: inside, inside, a triangle of legs 10 and so 50 of 400, outside.
+    # Clipped by x + y = 100: inside, inside, a triangle of legs 10 and so 50 of 400, outside.
     np.testing.assert_allclose(share, [1, 1, 50 / 400, 0], atol=1e-12)
 
 
-def test_a_small_outline_keeps_its_regions_wherever_it_lies() -> None:
-    # As in a region of interest of 1012 px, drawn twelve pixels short of two regions.
+def test_small_outline_yields_its_regions_at_any_position() -> None:
+    # A region of interest of 1012 px is twelve pixels short of two regions.
     squares = [shapely.box(x, y, x + 1012, y + 1012) for x, y in ((523, 737), (2123, 1350))]
     regions = place_on_grid(
         shapely.MultiPolygon(squares), bounds=shapely.box(0, 0, 4096, 3072), extent=512, step=512, min_share=0.9
@@ -156,64 +156,64 @@ def test_a_small_outline_keeps_its_regions_wherever_it_lies() -> None:
     assert regions.corners.tolist() == first + second
 
 
-def test_neighboring_outlines_do_not_crowd_their_regions() -> None:
+def test_regions_of_neighboring_outlines_keep_their_distance() -> None:
     crossing = shapely.MultiPolygon([shapely.box(0, 0, 120, 100), shapely.box(121, 30, 190, 110)])
     regions = place_on_grid(crossing, bounds=SLIDE, extent=50, step=50, min_share=0.4)
     assert regions.rejected["too_close"] > 0
 
 
 @pytest.mark.parametrize(("mpp", "extent"), [(0.25, 512), (0.5, 256), (0.499, 257), (0.2305, 555), (1.0, 128)])
-def test_the_field_of_view_is_a_length(mpp: float, extent: int) -> None:
+def test_region_extent_is_a_length_in_microns(mpp: float, extent: int) -> None:
     assert region_extent(PatchSettings(), mpp=mpp) == extent
     assert extent * mpp == pytest.approx(128, abs=mpp / 2)
 
 
-def test_scaling_up_is_refused() -> None:
+def test_upscaling_is_rejected() -> None:
     with pytest.raises(
-        HistosynthError, match=r"only 64 px a side, fewer than a patch of 128 px; lower patches.patch_px"
+        HistosynthError, match=r"only 64 px per side, fewer than a patch of 128 px; lower patches.patch_px"
     ):
         region_extent(PatchSettings(), mpp=2.0)
 
 
-def test_darts_cover_what_theory_says_and_more() -> None:
+def test_random_placement_covers_the_theoretical_share() -> None:
     # Random sequential adsorption of aligned squares jams at 0.562 of the area (Feder 1980).
     area = shapely.MultiPolygon([shapely.box(0, 0, 3000, 3000)])
     regions = place_randomly(
         area, bounds=area.geoms[0], extent=50, step=50, min_share=1.0, rng=np.random.default_rng(0)
     )
     assert len(regions.corners) * 50**2 / 3000**2 == pytest.approx(0.53, abs=0.05)
-    assert 30 < (regions.corners % 50).std(axis=0).max() * 3.4641 < 60  # as even as U(0, 50): not on a lattice
+    assert 30 < (regions.corners % 50).std(axis=0).max() * 3.4641 < 60  # as uniform as U(0, 50): not on a lattice
 
 
-def test_darts_find_the_one_place_of_a_small_outline() -> None:
+def test_random_placement_finds_the_only_region_of_a_small_outline() -> None:
     area = shapely.MultiPolygon([shapely.box(33, 71, 83, 121)])
-    found = place_randomly(area, bounds=SLIDE, extent=50, step=50, min_share=1.0, rng=np.random.default_rng(0))
-    assert found.corners.tolist() == [[33, 71]]
+    placement = place_randomly(area, bounds=SLIDE, extent=50, step=50, min_share=1.0, rng=np.random.default_rng(0))
+    assert placement.corners.tolist() == [[33, 71]]
 
 
-def test_jitter_moves_places_by_half_a_step_at_most() -> None:
+def test_jitter_shifts_regions_by_up_to_half_its_share_of_a_step() -> None:
     area = shapely.MultiPolygon([shapely.box(0, 0, 4000, 4000)])
     given = {"bounds": area.geoms[0].buffer(500), "extent": 100, "step": 100, "min_share": 0.0}
     moved = place_on_grid(area, **given, jitter=0.4, rng=np.random.default_rng(0)).corners
-    off = (moved + 50) % 100 - 50
-    assert (off.min(), off.max()) == (-20, 20)
-    assert abs(off.mean()) < 1
+    shift = (moved + 50) % 100 - 50
+    assert (shift.min(), shift.max()) == (-20, 20)
+    assert abs(shift.mean()) < 1
     assert len(moved) == 1600
 
 
-def test_jitter_keeps_the_places_at_the_edge_of_the_slide() -> None:
+def test_jitter_keeps_regions_at_the_edge_on_the_slide() -> None:
     area = shapely.MultiPolygon([shapely.box(0, 0, 400, 300)])
     given = {"bounds": SLIDE, "extent": 50, "step": 50, "min_share": 1.0}
-    found = place_on_grid(area, **given, jitter=0.9, rng=np.random.default_rng(0))
-    assert len(found.corners) == found.candidate_count == 8 * 6
+    placement = place_on_grid(area, **given, jitter=0.9, rng=np.random.default_rng(0))
+    assert len(placement.corners) == placement.candidate_count == 8 * 6
 
 
-def test_an_outline_of_many_points_is_measured_as_any_other() -> None:
-    turn = np.linspace(0, 2 * np.pi, 6000, endpoint=False)
-    radius = 2000 + 300 * np.sin(97 * turn)
-    star = shapely.Polygon(np.stack([2500 + radius * np.cos(turn), 2500 + radius * np.sin(turn)], axis=1))
+def test_inside_share_is_exact_for_outlines_of_many_points() -> None:
+    angle = np.linspace(0, 2 * np.pi, 6000, endpoint=False)
+    radius = 2000 + 300 * np.sin(97 * angle)
+    star = shapely.Polygon(np.stack([2500 + radius * np.cos(angle), 2500 + radius * np.sin(angle)], axis=1))
     corners = np.stack(np.meshgrid(np.arange(0, 5000, 130), np.arange(0, 5000, 170)), axis=-1).reshape(-1, 2)
     squares = shapely.box(*corners.T, *(corners + 128).T)
-    found = inside_share(shapely.MultiPolygon([star]), corners, extent=128)
-    assert found == pytest.approx(shapely.area(shapely.intersection(star, squares)) / 128**2, abs=1e-9)
-    assert ((found > 0) & (found < 1)).sum() > 100
+    share = inside_share(shapely.MultiPolygon([star]), corners, extent=128)
+    assert share == pytest.approx(shapely.area(shapely.intersection(star, squares)) / 128**2, abs=1e-9)
+    assert ((share > 0) & (share < 1)).sum() > 100

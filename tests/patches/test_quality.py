@@ -1,3 +1,5 @@
+"""Quality control: closed forms of the measures, and flaws added to phantoms and to real tissue."""
+
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ INKS = {"green": (1.3, 0.35, 0.9), "blue": (1.6, 0.8, 0.15), "black": (1.8, 1.8,
 
 @pytest.fixture(scope="module")
 def tissue() -> np.ndarray:
-    """256 x 256 px of a phantom's tumor at 0.5 um."""
+    """Return 256 x 256 px of the tumor of a phantom at 0.5 um per pixel."""
     phantom = draw_phantom("IDHwt", width_px=768, height_px=768, mpp=0.5, rng=np.random.default_rng(1))
     return phantom.image[256:512, 256:512]
 
@@ -33,7 +35,7 @@ def gray(values: np.ndarray) -> np.ndarray:
     return np.repeat(values.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def test_sharpness_of_noise_a_slope_and_stripes() -> None:
+def test_sharpness_of_noise_slope_and_sine() -> None:
     rng = np.random.default_rng(0)
     assert sharpness(gray(rng.integers(0, 256, (300, 300)))) == pytest.approx(1, abs=0.02)
     slope = gray(np.add.outer(7 * np.arange(18), 7 * np.arange(18)))
@@ -47,7 +49,7 @@ def test_sharpness_of_noise_a_slope_and_stripes() -> None:
     assert sharpness(gray(np.eye(8))) == 1
 
 
-def test_sharpness_does_not_depend_on_stain_and_falls_with_blur(tissue: np.ndarray) -> None:
+def test_sharpness_is_independent_of_stain_and_decreases_with_blur(tissue: np.ndarray) -> None:
     sharp = sharpness(sample_lattice(tissue, mpp=0.5))
     pale = (255 - 0.5 * (255 - tissue.astype(float))).astype(np.uint8)
     assert sharpness(sample_lattice(pale, mpp=0.5)) == pytest.approx(sharp, rel=0.03)
@@ -67,12 +69,12 @@ def test_shares_count_points() -> None:
 
 
 @pytest.mark.parametrize(("mpp", "step"), [(0.25, 4), (0.5, 2), (0.499, 2), (1.0, 1), (2.0, 1)])
-def test_the_lattice_is_a_micron(mpp: float, step: int) -> None:
+def test_lattice_has_a_pitch_of_one_micron(mpp: float, step: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     np.testing.assert_array_equal(sample_lattice(image, mpp=mpp), image[::step, ::step])
 
 
-def test_sound_tissue_has_no_flaw(tissue: np.ndarray) -> None:
+def test_intact_tissue_has_no_flaw(tissue: np.ndarray) -> None:
     assert find_flaw(tissue, mpp=0.5, settings=SETTINGS) is None
 
 
@@ -107,18 +109,18 @@ def test_each_flaw_is_named(tissue: np.ndarray) -> None:
         assert {find_flaw(image, mpp=0.5, settings=SETTINGS) for image in images} == {name}
 
 
-def test_a_little_of_a_flaw_is_none(tissue: np.ndarray) -> None:
-    sound = [
+def test_small_flaws_are_tolerated(tissue: np.ndarray) -> None:
+    mild = [
         stroked(tissue, "green", 0.06),
         ruled(tissue, part=0.4),
         ruled(tissue, color=(90, 40, 120)),  # colored: a fiber or a fold
         ndimage.gaussian_filter(tissue, (0.7, 0.7, 0)),
     ]
-    assert [find_flaw(image, mpp=0.5, settings=SETTINGS) for image in sound] == [None] * 4
+    assert [find_flaw(image, mpp=0.5, settings=SETTINGS) for image in mild] == [None] * 4
     assert line_length(sample_lattice(ruled(tissue, part=0.4), mpp=0.5)) == pytest.approx(0.4, abs=0.03)
 
 
-def test_thresholds_are_settings(tissue: np.ndarray) -> None:
+def test_thresholds_follow_the_settings(tissue: np.ndarray) -> None:
     loose = SETTINGS.model_copy(update={"min_sharpness": 0.0, "max_ink": 1.0})
     assert find_flaw(ndimage.gaussian_filter(tissue, (8, 8, 0)), mpp=0.5, settings=loose) is None
     assert find_flaw(stroked(tissue, "blue"), mpp=0.5, settings=loose) is None
@@ -128,22 +130,22 @@ def test_thresholds_are_settings(tissue: np.ndarray) -> None:
 
 @pytest.mark.parametrize("genotype", GENOTYPES)
 @pytest.mark.parametrize("mpp", [0.25, 0.5])
-def test_phantoms_pass(genotype: str, mpp: float) -> None:
+def test_phantoms_have_no_flaw(genotype: str, mpp: float) -> None:
     size = round(400 / mpp)
     image = draw_phantom(genotype, width_px=size, height_px=size, mpp=mpp, rng=np.random.default_rng(2)).image
     side = round(40 / mpp)
     inner = range(size // 4, 3 * size // 4 - side, side)
-    found = [find_flaw(image[y : y + side, x : x + side], mpp=mpp, settings=SETTINGS) for y in inner for x in inner]
-    assert found.count(None) == len(found) > 9
+    flaws = [find_flaw(image[y : y + side, x : x + side], mpp=mpp, settings=SETTINGS) for y in inner for x in inner]
+    assert flaws.count(None) == len(flaws) > 9
 
 
-def tiles(folder: Path, step: int) -> list[np.ndarray]:
-    found = []
+def read_tiles(folder: Path, step: int) -> list[np.ndarray]:
+    tiles = []
     for path in sorted(folder.iterdir())[::step]:
         image = np.asarray(Image.open(path).convert("RGB"))
         side = min(256, *image.shape[:2])
-        found += [image[:side, :side], image[-side:, -side:]]
-    return found
+        tiles += [image[:side, :side], image[-side:, -side:]]
+    return tiles
 
 
 @pytest.mark.real
@@ -154,15 +156,13 @@ def tiles(folder: Path, step: int) -> list[np.ndarray]:
         ("glioma_cpm15", 0.5, 1.0),
         ("glioma_pathomic_roi", 0.5, 1.0),
         ("glioma_tcga_lgg", 0.5, 1.0),
-        ("lc25000_768", 0.5, 0.9),  # enlarged by those who made the set, and soft
+        ("lc25000_768", 0.5, 0.9),  # upscaled by the authors of the data set, and soft
     ],
 )
-def test_real_tissue_passes_and_falls_once_blurred_or_inked(
-    shared_data: Path, name: str, mpp: float, passing: float
-) -> None:
-    found = tiles(shared_data / name / "images", 4)
-    assert np.mean([find_flaw(tile, mpp=mpp, settings=SETTINGS) is None for tile in found]) >= passing
-    blurred = [ndimage.gaussian_filter(tile, (6, 6, 0)) for tile in found]
+def test_real_tissue_passes_unless_blurred_or_inked(shared_data: Path, name: str, mpp: float, passing: float) -> None:
+    tiles = read_tiles(shared_data / name / "images", 4)
+    assert np.mean([find_flaw(tile, mpp=mpp, settings=SETTINGS) is None for tile in tiles]) >= passing
+    blurred = [ndimage.gaussian_filter(tile, (6, 6, 0)) for tile in tiles]
     assert np.mean([find_flaw(tile, mpp=mpp, settings=SETTINGS) is not None for tile in blurred]) > 0.9
-    inked = [(tile * np.exp(-np.array(INKS["green"]))).astype(np.uint8) for tile in found]
+    inked = [(tile * np.exp(-np.array(INKS["green"]))).astype(np.uint8) for tile in tiles]
     assert np.mean([find_flaw(tile, mpp=mpp, settings=SETTINGS) is not None for tile in inked]) > 0.9

@@ -1,4 +1,4 @@
-"""Where a patch lies on the slide, from any level, at any scale; the truth is a picture whose averages are known."""
+"""Position and scale of patches read from any level, on images whose averages are known."""
 
 from pathlib import Path
 
@@ -19,15 +19,15 @@ from histosynth.store.store import Store
 from histosynth.store.threads import map_in_threads
 
 SIDE = 1024
-SLOPE = np.array([0.2137, 0.1931, 0])  # gray a pixel along x in red and along y in green
+SLOPE = np.array([0.2137, 0.1931, 0])  # gray levels per pixel, along x in red and along y in green
 FLOOR, NOISE = 14, 6  # gray
 
 
 @pytest.fixture(scope="module")
 def ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plane at level 0, 2 and 5: the average of a square is the value at its center.
+    """Return a plane at downsamples 1, 2 and 5: the average of a square is the value at its center.
 
-    Noise lets rounding level out; three neighbors of it add up to nothing.
+    Noise averages out rounding; any three neighboring values of it add up to zero.
     """
     y, x = np.mgrid[:SIDE, :SIDE]
     first, second = np.random.default_rng(0).uniform(-NOISE, NOISE, (2, SIDE, SIDE // 3 + 1, 3))
@@ -36,8 +36,8 @@ def ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("ramp") / "ramp.tif"
     with tifffile.TiffWriter(path) as tiff:
         for n, ratio in enumerate((1, 2, 5)):
-            cut = SIDE // ratio * ratio
-            level = whole[:cut, :cut].reshape(cut // ratio, ratio, cut // ratio, ratio, 3).mean((1, 3))
+            side = SIDE // ratio * ratio
+            level = whole[:side, :side].reshape(side // ratio, ratio, side // ratio, ratio, 3).mean((1, 3))
             pixels = np.floor(level + 0.5).astype(np.uint8)
             tiff.write(pixels, tile=(256, 256), photometric="rgb", subfiletype=min(n, 1), metadata=None)
     return path
@@ -47,7 +47,7 @@ def ramp(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("reader", ["tiff", "openslide"])
 @settings(max_examples=15)
 @given(x=st.integers(0, 400), y=st.integers(0, 400), mpp=st.floats(0.2, 0.55), region_mpp=st.floats(0.25, 1.2))
-def test_the_center_is_where_it_should_be_at_any_scale(
+def test_center_is_exact_at_any_scale(
     ramp: Path, source: str, reader: str, x: int, y: int, mpp: float, region_mpp: float
 ) -> None:
     wanted = PatchSettings(region_px=100, region_mpp=region_mpp, patch_px=40, read=source)
@@ -56,12 +56,12 @@ def test_the_center_is_where_it_should_be_at_any_scale(
     with open_slide(ramp, reader=reader) as slide:
         box = Box(x=x, y=y, width=extent, height=extent)
         patch = read_region(slide, box, side_px=40, source=wanted.read).scaled(40)
-    found = (patch.mean((0, 1))[:2] - FLOOR) / SLOPE[:2] + 0.5  # a pixel has the value of its upper left corner
-    # Where whole gray values keep step with the ramp, rounding leaves up to a quarter of one: a good pixel.
-    assert found == pytest.approx([x + extent / 2, y + extent / 2], abs=1.25)
+    center = (patch.mean((0, 1))[:2] - FLOOR) / SLOPE[:2] + 0.5  # a pixel has the value of its upper left corner
+    # Where whole gray values coincide with the ramp, rounding leaves up to a quarter of a level: about one pixel.
+    assert center == pytest.approx([x + extent / 2, y + extent / 2], abs=1.25)
 
 
-def test_base_is_the_exact_average_and_best_level_reads_fewer_pixels(tmp_path: Path) -> None:
+def test_base_is_the_exact_average_and_best_level_equals_it_without_loss(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
     coarse = np.asarray(Image.fromarray(image).reduce(4))
@@ -77,7 +77,7 @@ def test_base_is_the_exact_average_and_best_level_reads_fewer_pixels(tmp_path: P
     np.testing.assert_array_equal(best, base)  # lossless, and the corner is a pixel of the level
 
 
-def test_no_level_coarser_than_the_patch_is_read(tmp_path: Path) -> None:
+def test_best_level_is_never_coarser_than_the_patch(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
     with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
         tiff.write(image, tile=(128, 128), photometric="rgb", metadata=None)
@@ -92,7 +92,7 @@ def test_no_level_coarser_than_the_patch_is_read(tmp_path: Path) -> None:
 
 
 def tissue_picture(side: int) -> np.ndarray:
-    """Nuclei with soft edges on eosin, (side, side, 3)."""
+    """Return nuclei with soft edges on eosin, (side, side, 3)."""
     rng = np.random.default_rng(3)
     y, x = np.mgrid[:side, :side]
     nuclei = np.zeros((side, side))
@@ -105,7 +105,7 @@ def tissue_picture(side: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("read", ["base", "best_level"])
-def test_slides_of_20x_and_40x_of_one_tissue_give_patches_that_agree(tmp_path: Path, read: str) -> None:
+def test_scans_of_20x_and_40x_give_similar_patches(tmp_path: Path, read: str) -> None:
     fine = tissue_picture(1024)
     folder = tmp_path / "slides"
     folder.mkdir()
@@ -115,18 +115,18 @@ def test_slides_of_20x_and_40x_of_one_tissue_give_patches_that_agree(tmp_path: P
     extract([folder], out=tmp_path / "store", settings=wanted, workers=1, progress=False)
     store = Store(tmp_path / "store")
     images = store.images(range(len(store))).astype(float)
-    places = {"x20": {}, "x40": {}}
+    patches = {"x20": {}, "x40": {}}
     for n, (name, x, y) in enumerate(zip(*map(store.column, ("slide_id", "x", "y")), strict=True)):
         microns = 0.5 if name == "x20" else 0.25
-        places[name][x * microns, y * microns] = images[n]
-    assert places["x20"].keys() == places["x40"].keys()
-    assert len(places["x20"]) == 16
-    for place, coarse in places["x20"].items():
-        error = np.mean((coarse - places["x40"][place]) ** 2)
+        patches[name][x * microns, y * microns] = images[n]
+    assert patches["x20"].keys() == patches["x40"].keys()
+    assert len(patches["x20"]) == 16
+    for position, coarse in patches["x20"].items():
+        error = np.mean((coarse - patches["x40"][position]) ** 2)
         assert 10 * np.log10(255**2 / error) > 30
 
 
-def test_threads_and_processes_change_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: object) -> None:
+def test_number_of_threads_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: object) -> None:
     write_pyramid(tmp_path / "a.tif", tissue_picture(1024), mpp=0.25)
     wanted = PatchSettings(region_px=256, region_mpp=0.25, patch_px=64)
     for cores in (1, 3):
@@ -135,7 +135,7 @@ def test_threads_and_processes_change_no_byte(tmp_path: Path, monkeypatch: pytes
     assert content(tmp_path / "1") == content(tmp_path / "3")
 
 
-def test_threads_keep_the_order_and_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_preserve_order_and_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("histosynth.store.threads.available_cores", lambda: 3)
     assert list(map_in_threads(lambda n: n * n, range(100))) == [n * n for n in range(100)]
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""The verb as a user meets it: one line for every mistake, and nothing half-written, whatever ends it."""
+"""`histosynth patches` on the command line: one-line errors, and no incomplete files however the command ends."""
 
 import json
 import os
@@ -33,7 +33,7 @@ Verb = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Calls the command line in this process: exit code, standard output, standard error."""
+    """Return a function that runs the command in this process: exit code, standard output, standard error."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["histosynth", "patches", *map(str, arguments)])
@@ -52,8 +52,8 @@ def command(cohort: Any, out: Path, *more: str) -> list[str]:
 
 
 def lines(error: str) -> list[str]:
-    """What stays on the terminal; a bar overwrites itself."""
-    return [line for line in error.splitlines() if line.strip() and not line.startswith(("cutting:", "checking:"))]
+    """Return the lines that remain on the terminal; a progress bar overwrites itself."""
+    return [line for line in error.splitlines() if line.strip() and not line.startswith(("extracting:", "checking:"))]
 
 
 def missing_slide(cohort: Any) -> list[str]:
@@ -92,7 +92,7 @@ def outline_elsewhere(cohort: Any) -> None:
     cohort.outline("S1", [[5000, 7000], [6000, 7000], [6000, 8000]])
 
 
-def hostile_outline(cohort: Any) -> None:
+def outline_with_a_doctype(cohort: Any) -> None:
     (cohort.outlines / "S1.geojson").unlink()
     (cohort.outlines / "S1.xml").write_text('<!DOCTYPE a [<!ENTITY b "c">]><Annotations/>')
 
@@ -138,7 +138,7 @@ def nothing(cohort: Any) -> None:
         (empty_folder, [], "no slide in the folder"),
         (corrupt_slide, [], "S1.png cannot be read"),
         (truncated_slide, [], "S1.png cannot be read"),
-        (no_outlines_at_all, [], "no slide is left to cut (2 of 2: no outline file"),
+        (no_outlines_at_all, [], "no usable slide is left (2 of 2: no outline file"),
         (no_outline_folder, [], "no folder of outlines"),
         (other_class, [], "have no class 'Tumor' but 'Necrosis' (1)"),
         (
@@ -147,16 +147,16 @@ def nothing(cohort: Any) -> None:
             "lies outside slide S1: it spans x 5000 to 6000, y 7000 to 8000, the slide 256 x 256 px",
         ),
         (broken_outline, [], "not valid JSON"),
-        (hostile_outline, [], "S1.xml declare a document type"),
+        (outline_with_a_doctype, [], "S1.xml declare a document type"),
         (ndpa_of_another_slide, [], "slide S1 states no hamamatsu.XOffsetFromSlideCentre"),
         (nothing, ["--tumor-class", "Cancer"], "have no class 'Cancer' but 'Tumor' (1); name one by --tumor-class"),
         (nothing, ["--exclude-class", "tumor"], "class 'tumor' is to be tumor and to be excluded"),
         (two_genotypes, [], "patient P0 is 'codel' in line 2 and 'wt' in line 4"),
-        (labels_of_others, [], "no slide is left to cut (2 of 2: no label in labels.csv"),
+        (labels_of_others, [], "no usable slide is left (2 of 2: no label in labels.csv"),
         (no_label_column, [], "no label column among slide_id, age"),
         (no_tissue, [], "no region became a patch on 2 slide(s)"),
         (nothing, ["--set", "patches.region_px=600"], "S0 is 256 x 256 px, smaller than one region of 600 x 600 px"),
-        (nothing, ["--set", "patches.patch_px=64"], "only 32 px a side, fewer than a patch of 64 px"),
+        (nothing, ["--set", "patches.patch_px=64"], "only 32 px per side, fewer than a patch of 64 px"),
         (nothing, ["--set", "patches.capp=5"], "unknown setting 'patches.capp' (did you mean 'cap'?)"),
         (nothing, ["--mpp", "900"], "out of range"),
         (nothing, ["--set", "patches.fold=1"], "patches.fold = 1 needs patches.folds"),
@@ -164,7 +164,7 @@ def nothing(cohort: Any) -> None:
         (nothing, ["--split-table", "absent.csv"], "split table absent.csv cannot be read: No such file"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_no_store(
+def test_invalid_input_is_reported_in_one_line_and_leaves_no_store(
     draw_cohort: Any, tmp_path: Path, verb: Verb, spoil: Any, more: list[str], message: str
 ) -> None:
     cohort, out = draw_cohort(2), tmp_path / "store"
@@ -181,7 +181,7 @@ def test_a_mistake_is_one_line_and_leaves_no_store(
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_a_success_says_what_was_left_out_and_what_to_do_next(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+def test_summary_names_skipped_slides_and_the_next_command(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
     cohort, out = draw_cohort(3), tmp_path / "store"
     (cohort.outlines / "S2.geojson").unlink()
     code, output, error = verb(*command(cohort, out))
@@ -189,12 +189,12 @@ def test_a_success_says_what_was_left_out_and_what_to_do_next(draw_cohort: Any, 
     assert output.splitlines()[-1] == f"next: histosynth train {out} --out RUN"
     assert "S2: no outline file" in error
     code, output, error = verb(*command(cohort, out), "--json")
-    told = json.loads(output)
-    assert (told["slides_resumed"], told["slides_skipped"]) == (2, {"S2": "no outline file"})
-    assert told["patches"] == len(Store(out))
+    summary = json.loads(output)
+    assert (summary["slides_resumed"], summary["slides_skipped"]) == (2, {"S2": "no outline file"})
+    assert summary["patches"] == len(Store(out))
 
 
-def test_a_preview_is_named(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+def test_summary_names_the_preview(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
     cohort, out = draw_cohort(2), tmp_path / "store"
     page = out / "preview" / "index.html"
     code, output, _ = verb(*command(cohort, out, "--preview"))
@@ -211,15 +211,15 @@ def start(cohort: Any, out: Path, *, workers: int) -> "subprocess.Popen[bytes]":
 
 
 def wait_for_a_part(process: "subprocess.Popen[bytes]", out: Path) -> None:
-    until = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while not list(out.glob("part-*.parquet")):
-        assert process.poll() is None, "it ended before it could be stopped"
-        assert time.monotonic() < until
+        assert process.poll() is None, "the process ended before it could be stopped"
+        assert time.monotonic() < deadline
         time.sleep(0.002)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_kill_and_the_same_command_give_the_same_bytes(
+def test_rerun_after_a_kill_gives_the_same_bytes(
     draw_cohort: Any, tmp_path: Path, verb: Verb, content: Callable[[Path], dict[str, bytes]], workers: int
 ) -> None:
     cohort, out = draw_cohort(8, side=512), tmp_path / "store"
@@ -227,7 +227,7 @@ def test_kill_and_the_same_command_give_the_same_bytes(
     wait_for_a_part(process, out)
     if workers == 1:
         os.killpg(process.pid, signal.SIGKILL)
-    else:  # the parent alone: its workers must not go on beside the next command
+    else:  # only the parent: its workers must not continue alongside the next command
         process.kill()
     process.communicate()
     finished = len(list(out.glob("part-*.parquet")))
@@ -238,13 +238,13 @@ def test_kill_and_the_same_command_give_the_same_bytes(
     assert content(out) == content(tmp_path / "whole")
 
 
-def test_an_interrupt_stops_cleanly_and_the_same_command_finishes(
+def test_interrupt_stops_cleanly_and_rerunning_completes_the_store(
     draw_cohort: Any, tmp_path: Path, verb: Verb, content: Callable[[Path], dict[str, bytes]]
 ) -> None:
     cohort, out = draw_cohort(8, side=512), tmp_path / "store"
     process = start(cohort, out, workers=2)
     wait_for_a_part(process, out)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everyone in the group hears it
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group receives it
     error = process.communicate(timeout=30)[1].decode()  # it waits until no process holds standard error: no orphan
     assert process.returncode == 130
     assert lines(error) == ["histosynth: stopped; rerun the command to resume"]
@@ -255,7 +255,7 @@ def test_an_interrupt_stops_cleanly_and_the_same_command_finishes(
     assert content(out) == content(tmp_path / "whole")
 
 
-def test_a_second_command_on_the_same_store_is_one_line(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+def test_second_command_on_the_same_store_is_rejected_in_one_line(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
     cohort, out = draw_cohort(8, side=512), tmp_path / "store"
     process = start(cohort, out, workers=1)
     wait_for_a_part(process, out)
@@ -271,13 +271,13 @@ def test_a_second_command_on_the_same_store_is_one_line(draw_cohort: Any, tmp_pa
     assert len(Store(out)) == 800
 
 
-def test_the_bar_tells_slides_patches_and_time(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+def test_progress_bar_shows_slides_patches_and_time(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
     error = verb(*command(draw_cohort(3), tmp_path / "store"), "--set", "patches.cap=7")[2]
-    bars = [bar.strip() for bar in error.replace("\r", "\n").splitlines() if bar.startswith("cutting:")]
-    assert re.fullmatch(r"cutting: 100%\|.*\| 3/3 slides \[00:\d\d<00:00, 21 patches, [\d.e+]+/s\]", bars[-1])
+    bars = [bar.strip() for bar in error.replace("\r", "\n").splitlines() if bar.startswith("extracting:")]
+    assert re.fullmatch(r"extracting: 100%\|.*\| 3/3 slides \[00:\d\d<00:00, 21 patches, [\d.e+]+/s\]", bars[-1])
 
 
-def test_what_the_tables_said_is_told(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+def test_summary_reports_mismatches_of_the_tables(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
     cohort, out, split = draw_cohort(3), tmp_path / "store", tmp_path / "split.csv"
     cohort.labels.write_text("slide_id,label\nS0,IDHWT\nS1,IDH-mutant & 1p/19q codeleted\ns2,IDHwt\nS8,IDHNC\n")
     split.write_text("slide_id,split\nS0,train\nS1,test\nS5,test\n")
@@ -291,28 +291,28 @@ def test_what_the_tables_said_is_told(draw_cohort: Any, tmp_path: Path, verb: Ve
         in error
     )
     assert output.splitlines()[1].split() == ["IDHmut-codel", "0", "36"]
-    told = json.loads((out / "manifest.json").read_text())["labels_table"]
-    assert told["slides_without_label"] == {"S2": "it has 's2'"}
-    assert told["genotype_aliases"]["IDHWT"] == "IDHwt"
+    table = json.loads((out / "manifest.json").read_text())["labels_table"]
+    assert table["slides_without_label"] == {"S2": "it has 's2'"}
+    assert table["genotype_aliases"]["IDHWT"] == "IDHwt"
 
 
-def test_folds_are_a_line_in_the_manifest_and_cut_no_part_anew(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+def test_folds_are_recorded_and_reuse_unaffected_parts(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
     cohort, held_out = draw_cohort(6), []
     for fold in range(3):
         given = ["--set", "patches.folds=3", "--set", f"patches.fold={fold}"]
         assert verb(*command(cohort, tmp_path / str(fold), *given))[0] == 0
-        told = json.loads((tmp_path / str(fold) / "manifest.json").read_text())
-        assert told["split"] == {"by": f"hash of the patient within each label: fold {fold} of 3, counted from 0"}
-        held_out += told["patients"]["held_out"]
-        assert {split["held_out"] for split in told["labels"].values()} == {36}  # one patient of each label
+        manifest = json.loads((tmp_path / str(fold) / "manifest.json").read_text())
+        assert manifest["split"] == {"by": f"hash of the patient within each label: fold {fold} of 3, counted from 0"}
+        held_out += manifest["patients"]["held_out"]
+        assert {split["held_out"] for split in manifest["labels"].values()} == {36}  # one patient of each label
     assert sorted(held_out) == [f"P{n}" for n in range(6)]
-    # A part depends on its own side alone: another fold keeps whoever trains in both.
+    # A part depends only on its own split: another fold keeps the patients that train in both.
     code, output, _ = verb(*command(cohort, tmp_path / "2", "--set", "patches.folds=3", "--json"))
     assert code == 0
     assert (json.loads(output)["slides_resumed"], json.loads(output)["slides_remade"]) == (2, 4)
 
 
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
+def test_full_disk_is_reported_in_one_line_and_rerunning_resumes(
     draw_cohort: Any, tmp_path: Path, verb: Verb, content: Callable[[Path], dict[str, bytes]]
 ) -> None:
     cohort, out = draw_cohort(3), tmp_path / "store"
@@ -334,7 +334,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on(
     assert content(out) == content(tmp_path / "whole")
 
 
-def test_classes_of_outlines_by_option(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
+def test_outline_classes_are_options(draw_cohort: Any, tmp_path: Path, verb: Verb) -> None:
     cohort = draw_cohort(1)
     (cohort.outlines / "S0.geojson").unlink()
     areas = [("IDHwt", 20, 130), ("Infiltration", 130, 236), ("Necrosis", 60, 100), ("Normal", 140, 180)]
@@ -347,11 +347,11 @@ def test_classes_of_outlines_by_option(draw_cohort: Any, tmp_path: Path, verb: V
     options = ["--tumor-class", "idhwt", "--tumor-class", "INFILTRATION", "--exclude-class", "necrosis"]
     code, _, error = verb(*command(cohort, tmp_path / "store", *options, "--outline-origin", "slide"))
     assert code == 0, error
-    told = json.loads((tmp_path / "store" / "manifest.json").read_text())
-    assert told["outlines"] == "class idhwt, INFILTRATION without necrosis"
-    assert told["settings"]["tumor_classes"] == ["idhwt", "INFILTRATION"]
-    assert told["settings"]["outline_origin"] == "slide"
-    outlines = told["slides"][0]["outlines"]
+    manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
+    assert manifest["outlines"] == "class idhwt, INFILTRATION without necrosis"
+    assert manifest["settings"]["tumor_classes"] == ["idhwt", "INFILTRATION"]
+    assert manifest["settings"]["outline_origin"] == "slide"
+    outlines = manifest["slides"][0]["outlines"]
     assert (outlines["format"], outlines["polygons"], outlines["excluded"], outlines["other_classes"]) == (
         "ImageScope XML",
         2,
@@ -361,4 +361,4 @@ def test_classes_of_outlines_by_option(draw_cohort: Any, tmp_path: Path, verb: V
     assert outlines["tumor_mm2"] == round((216 - 40) * 216 * 0.0005**2, 4)
     necrotic = [max(0, min(x + 32, 100) - max(x, 60)) / 32 for x in Store(tmp_path / "store").column("x")]
     assert len(necrotic) > 3
-    assert max(necrotic) <= 0.1  # a region may leave the tumor by a tenth
+    assert max(necrotic) <= 0.1  # a tenth of a region may lie outside the tumor

@@ -1,1 +1,1 @@
-"""From slides and outlines to a patch store."""
+"""Extraction of patches: slides and outlines to a patch store."""

@@ -1,7 +1,7 @@
-"""Slides on a Dask cluster that is there already: its workers read the slides and write the parts on a shared disk.
+"""Extraction on an existing Dask cluster, whose workers read slides from a shared disk and write parts to it.
 
-A job may run twice: Dask gives it to another worker when one dies, or no longer answers and yet goes on. So each run
-writes under a name of its own and renames the whole part into place, and a part that is there is not made again.
+A job may run twice: Dask reassigns it when a worker dies, or when a worker stops answering but continues. Each run
+therefore writes to a unique name and renames the complete part into place, and an existing part is not written again.
 """
 
 import logging
@@ -21,7 +21,7 @@ _CONNECT_SECONDS = 5
 
 @contextmanager
 def dask_executor(address: str) -> Iterator[Executor]:
-    """Connect to the scheduler at `address`; what was submitted and has not begun is cancelled at the end.
+    """Connect to the scheduler at `address`; on exit, submitted jobs that have not started are cancelled.
 
     Raises:
         HistosynthError: the extra `cluster` is not installed, or no scheduler answers.
@@ -30,7 +30,7 @@ def dask_executor(address: str) -> Iterator[Executor]:
         from distributed import Client
     except ImportError as error:
         raise HistosynthError("--dask needs the extra 'cluster'; pip install 'histosynth[cluster]'") from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a scheduler that is lost is told in our one line
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost scheduler is reported in one line by us
     try:
         client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False, name="histosynth")
     except (OSError, ValueError, TypeError) as error:
@@ -45,38 +45,42 @@ def dask_executor(address: str) -> Iterator[Executor]:
 
 
 def require_cluster(address: str, *, workers: int | None) -> None:
-    """Raise before any work begins unless a scheduler answers, and nobody counts workers here."""
+    """Raise, before any work begins, if no scheduler answers or a number of local workers is given."""
     if workers is not None:
-        raise HistosynthError("--dask takes the workers of the cluster; leave --workers out")
+        raise HistosynthError("--dask uses the workers of the cluster; leave out --workers")
     with dask_executor(address):
         pass
 
 
 def with_absolute_paths(job: Job) -> Job:
-    """The same job for a process in another directory. A slide that is no file here (a URL) keeps its name."""
+    """Return the job for a process in another directory. A slide that is not a local file (a URL) keeps its name."""
     slide = job.slide.absolute() if job.slide.exists() else job.slide
     outline = job.outline.absolute() if job.outline else None
     return replace(job, slide=slide, outline=outline, part=job.part.absolute())
 
 
 def extract_on_cluster(job: Job, version: str) -> int | HistosynthError:
-    """Cut a slide on a worker: the number of its patches, or the error of a slide that cannot be cut.
+    """Extract a slide on a worker; return the number of patches, or the error of a slide that cannot be read.
 
     Raises:
-        HistosynthError: the worker has another version than `version`, or does not see the slide or the store.
+        HistosynthError: the version of the worker is not `version`, or it cannot access the slide or the store.
         OSError: the part cannot be written.
     """
     if version != __version__:
-        raise HistosynthError(f"a Dask worker has histosynth {__version__}, this command {version}; install the same")
+        raise HistosynthError(
+            f"a Dask worker has histosynth {__version__}, this command {version}; install the same version"
+        )
     for path in (job.slide, job.part.parent):
         if path.is_absolute() and not path.exists():
-            raise HistosynthError(f"a Dask worker does not see {path}; put slides and store on a disk that all share")
+            raise HistosynthError(
+                f"a Dask worker cannot access {path}; put slides and store on a disk that all workers share"
+            )
     if part_fingerprint(job.part) == job.fingerprint:
         return int(part_record(job.part)["patches"])
-    own = job.part.with_name(f".{job.part.name}.{uuid.uuid4().hex}.tmp")
+    temporary = job.part.with_name(f".{job.part.name}.{uuid.uuid4().hex}.tmp")
     try:
-        patches = extract_slide(replace(job, part=own))
+        patches = extract_slide(replace(job, part=temporary))
     except HistosynthError as error:
         return error
-    own.replace(job.part)
+    temporary.replace(job.part)
     return patches

@@ -1,8 +1,8 @@
-"""From slides, outlines and labels to a patch store: plan, cut each slide in a process of its own, then the manifest.
+"""From slides, outlines and labels to a patch store: plan, extract each slide in its own process, write the manifest.
 
-A slide is done or it is not: its part is renamed into place whole, and carries a fingerprint of all it was made from.
-The same command run again keeps what is done and goes on; the manifest comes last and holds no clock and no command
-line, so a store that was interrupted ends up with the same bytes as one that was not.
+A slide is either done or not: its part is complete when it is renamed into place, and carries a fingerprint of all its
+inputs. Rerunning the command keeps finished parts and resumes. The manifest is written last and contains neither time
+nor command line, so that an interrupted and resumed store has the same bytes as an uninterrupted one.
 """
 
 import shutil
@@ -32,30 +32,30 @@ from histosynth.store.store import list_parts, write_manifest
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractionResult:
-    """What `extract` did."""
+    """Summary of what `extract` did."""
 
     store: Path
     preview: Path | None
-    """The page of previews, where one was asked for."""
+    """The preview page, if one was requested."""
     patches: int
     slides_done: int
     slides_resumed: int
-    """Of `slides_done`, those whose part was there already."""
+    """Slides of `slides_done` whose part existed already."""
     slides_remade: int
-    """Parts found that were made from other settings or inputs, and so were made anew."""
+    """Existing parts that were replaced because their settings or inputs had changed."""
     slides_without_patch: tuple[str, ...]
-    """Of `slides_done`, those on which every place of the grid was rejected."""
+    """Slides of `slides_done` on which every candidate region was rejected."""
     slides_skipped: Mapping[str, str]
     """Reason by slide id."""
     labels_without_slide: tuple[str, ...]
     genotype_aliases: Mapping[str, str]
-    """Labels of the table that were given the usual name of their genotype."""
+    """LabelTable of the table that were replaced by the usual name of their genotype."""
     split_without_slide: tuple[str, ...]
     """Patients or slides of the split table that are not among these slides."""
     patches_by_label: Mapping[str, Mapping[str, int]]
-    """Patches by label (`null` where there is none) and split."""
+    """Number of patches by label (`null` for unlabeled patches) and split."""
     rejected: Mapping[str, int]
-    """Places of the grid that became no patch, by reason."""
+    """Number of candidate regions that became no patch, by reason."""
 
 
 @locks_output
@@ -75,34 +75,37 @@ def extract(
     preview: bool = False,
     progress: bool = True,
 ) -> ExtractionResult:
-    """Make a patch store, or finish one that was begun.
+    """Create a patch store, or resume one that was interrupted.
 
     Args:
         slides: slide files, or folders of them.
-        out: directory of the store; made if absent.
-        settings: what to cut.
-        outlines: folder of outline files, one a slide; None takes tissue anywhere on the slide.
+        out: directory of the store; created if absent.
+        settings: placement, scaling, staining and split of the patches.
+        outlines: folder of outline files, one per slide; None accepts tissue anywhere on the slide.
         labels: CSV of labels by slide or patient; None leaves every label null.
-        split_table: CSV that says for each patient (or slide) `train` or `held_out`; None draws by hash.
-        mpp: microns per pixel of the full resolution, used where a slide states none.
-        mpp_table: CSV of microns per pixel by slide, which count whatever the slide states.
-        workers: processes; None takes one a core. More than 1 needs the caller's script to guard `__main__`.
-        dask: address of the scheduler of a Dask cluster that does it instead; slides and store lie on a disk it shares.
-        skip_bad_slides: name an unusable slide in the manifest and go on, instead of raising.
-        preview: also draw each slide with the places taken and left out, and a page of all slides; without it an
-            earlier preview of this store goes.
-        progress: show bars on stderr.
+        split_table: CSV that assigns each patient (or slide) to `train` or `held_out`; None splits by hash.
+        mpp: microns per pixel of the full resolution, used for slides that state none.
+        mpp_table: CSV of microns per pixel by slide, which override those that slides state.
+        workers: number of processes; None starts one per core. More than 1 requires a `__main__` guard in the caller's
+            script.
+        dask: address of the scheduler of a Dask cluster to use instead; its workers must share the disk that holds the
+            slides and the store.
+        skip_bad_slides: record an unusable slide in the manifest and continue, instead of raising.
+        preview: also draw each slide with its accepted and rejected regions, and a page of all slides; otherwise an
+            earlier preview of this store is deleted.
+        progress: show progress bars on stderr.
 
     Raises:
-        HistosynthError: bad input (see the text), or nothing to cut.
-        OSError: the store cannot be written; what is finished stays, and the same call goes on.
+        HistosynthError: invalid input (see the message), or no patch.
+        OSError: the store cannot be written; finished parts remain, and the same call resumes.
     """
+    # Read the inputs and check every slide, before anything is written.
     if dask is not None:
         require_cluster(dask, workers=workers)
     staining = _build_staining(settings)
     paths = {slide_id_of(path): path for path in find_slides(slides)}
-    once, aliases = settings.one_label_per_patient, settings.genotype_aliases
-    table = read_labels(labels, one_label_per_patient=once, aliases=aliases) if labels is not None else None
+    per_patient, aliases = settings.one_label_per_patient, settings.genotype_aliases
+    table = read_labels(labels, one_label_per_patient=per_patient, aliases=aliases) if labels is not None else None
     splits = read_split_table(split_table) if split_table is not None else None
     if outlines is not None and not outlines.is_dir():
         raise HistosynthError(f"no folder of outlines '{outlines}'; check --outlines")
@@ -125,24 +128,28 @@ def extract(
     if not planned.jobs:
         raise HistosynthError(_no_slide_message(planned.skips))
 
-    todo = [job for job in planned.jobs if part_fingerprint(job.part) != job.fingerprint]
-    kept = {job.part for job in planned.jobs} - {job.part for job in todo}
+    # Delete what is out of date: parts of other settings or inputs, the manifest, the preview.
+    pending = [job for job in planned.jobs if part_fingerprint(job.part) != job.fingerprint]
+    kept = {job.part for job in planned.jobs} - {job.part for job in pending}
     remade = sum(part not in kept for part in out.glob("part-*.parquet"))
     for stale in {out / MANIFEST, *out.glob("part-*.parquet")} - kept:
         stale.unlink(missing_ok=True)
-    shutil.rmtree(out / PREVIEW, ignore_errors=True)  # it may show what the store will no longer be
+    shutil.rmtree(out / PREVIEW, ignore_errors=True)
+
+    # Extract the pending slides.
     skips = list(planned.skips)
     try:
-        with closing(run_jobs(todo, workers=workers, dask=dask, progress=progress)) as ended:
-            for job, error in ended:
+        with closing(run_jobs(pending, workers=workers, dask=dask, progress=progress)) as finished:
+            for job, error in finished:
                 if error is not None and not skip_bad_slides:
                     raise error
                 if error is not None:
                     skips.append(SkippedSlide(slide_id=job.slide_id, reason=str(error), bad=True))
     finally:
-        for torn in out.glob(".*.tmp"):
-            torn.unlink(missing_ok=True)
+        for incomplete in out.glob(".*.tmp"):
+            incomplete.unlink(missing_ok=True)
 
+    # Write the manifest and the preview.
     skipped = {skip.slide_id: skip for skip in sorted(skips, key=lambda skip: skip.slide_id)}
     done = [job for job in planned.jobs if job.slide_id not in skipped]
     records = [part_record(job.part) for job in done]
@@ -156,15 +163,11 @@ def extract(
         settings=settings,
         staining=staining,
         outlined=outlines is not None,
-        table=table,
+        labels=table,
         split_table=splits,
         mpp=mpp,
+        mpp_by_slide=mpp_by_slide,
     )
-    if mpp_by_slide is not None:
-        manifest["mpp_table"] = {
-            slide_id: mpp_by_slide[slide_id] for slide_id in sorted(set(paths) & set(mpp_by_slide))
-        }
-        manifest["mpp_table_without_slide"] = sorted(set(mpp_by_slide) - set(paths))
     write_manifest(out, manifest)
     page = write_preview(out, done, manifest=manifest, progress=progress) if preview else None
     return ExtractionResult(
@@ -185,39 +188,39 @@ def extract(
 
 
 def _build_staining(settings: PatchSettings) -> StainNormalization:
-    """What is done to the colors; it must fail before anything is written."""
+    """Return the stain normalization; errors must be raised before anything is written."""
     if settings.stain_target == MEDIAN_TARGET:
         raise HistosynthError(
-            f"the stain target '{MEDIAN_TARGET}' needs the fits of all slides first; cut with --set patches.stain="
-            f"none, then run histosynth normalize STORE --out OUT --stain {settings.stain} --stain-target "
-            f"{MEDIAN_TARGET}"
+            f"the stain target '{MEDIAN_TARGET}' needs the fits of all slides first; extract with --set patches.stain=none, "
+            f"then run histosynth normalize STORE --out OUT --stain {settings.stain} --stain-target {MEDIAN_TARGET}"
         )
     return build_normalization(settings.stain, target=settings.stain_target, per=settings.stain_per)
 
 
 def require_own_parts(out: Path, *, slide_ids: set[str]) -> None:
-    """Raise unless `out` is absent, empty, or a store whose every part belongs to one of these slides."""
+    """Raise unless `out` is absent, empty, or a store whose parts all belong to these slides."""
     parts = {part.name for part in list_parts(out)}
-    if unnamed := sorted(parts - {part_path(out, slide_id).name for slide_id in slide_ids}):
+    if foreign := sorted(parts - {part_path(out, slide_id).name for slide_id in slide_ids}):
         raise HistosynthError(
-            f"the store {out} holds {len(unnamed)} part(s) of slides that this command does not name, such as "
-            f"{unnamed[0]}; name those slides too, or choose another --out"
+            f"the store {out} holds {len(foreign)} part(s) of slides that this command does not name, such as "
+            f"{foreign[0]}; name those slides too, or choose another --out"
         )
 
 
 def _no_slide_message(skips: Sequence[SkippedSlide]) -> str:
     reasons = Counter("unusable" if skip.bad else skip.reason for skip in skips)
-    told = ", ".join(f"{count} of {len(skips)}: {reason}" for reason, count in reasons.most_common())
+    summary = ", ".join(f"{count} of {len(skips)}: {reason}" for reason, count in reasons.most_common())
     return (
-        f"no slide is left to cut ({told}; the first is {skips[0].slide_id}: {skips[0].full_reason}); "
-        "outlines and labels are found by slide id, the file name without its suffix"
+        f"no usable slide is left ({summary}; the first is {skips[0].slide_id}: {skips[0].full_reason}); "
+        "check that outlines and labels are named by slide id, which is the file name without its suffix"
     )
 
 
 def _no_patch_message(records: Sequence[Mapping[str, Any]]) -> str:
     rejected = sum((Counter(record["rejected"]) for record in records), Counter[str]())
-    told = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common() if count)
+    summary = ", ".join(f"{count} {reason}" for reason, count in rejected.most_common() if count)
     return (
-        f"no region became a patch on {len(records)} slide(s) ({told or 'no candidate'}); "
-        "lower patches.min_tumor, patches.min_tissue or patches.region_px, or set patches.quality=false and look"
+        f"no region became a patch on {len(records)} slide(s) ({summary or 'no candidate'}); "
+        "lower patches.min_tumor, patches.min_tissue or patches.region_px, or inspect the regions with "
+        "patches.quality=false"
     )

@@ -1,8 +1,8 @@
-"""One slide into one part of the store: propose places, read, check, scale, normalize the stain, write.
+"""One slide into one part of the store: propose regions, read, check, scale, normalize the stain, write.
 
-The stain is fitted and applied after scaling. Area averaging adds up light, as a weaker objective would, so the
-scaled patch is what the microscope would have shown at that resolution; fit and use then see the same pixels, at a
-fraction of the cost.
+The stain is fitted and applied after scaling. Area averaging adds up light, as an objective of lower power would, so
+that the scaled patch shows what the microscope would have shown at that resolution. Fitting and training then use the
+same pixels, at a fraction of the cost.
 """
 
 from collections.abc import Mapping
@@ -31,12 +31,13 @@ from histosynth.store.part import Patch, write_part
 from histosynth.store.threads import map_in_threads
 
 FLAWED = "flawed"
-"""Key of a part's record: the places that quality control rejected. For previews; the manifest has their number."""
+"""Key of a part's record: corners of the regions that quality control rejected, for previews. The manifest holds only
+their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One slide to cut: all that its part depends on, checked beforehand. It travels to a worker process."""
+    """One slide to extract patches from: all inputs of its part, checked beforehand. It is sent to a worker process."""
 
     slide: Path
     slide_id: str
@@ -45,7 +46,7 @@ class Job:
     split: str
     mpp: float
     cap: int
-    """At most so many patches: `patches.cap`, or this slide's share of `patches.cap_per_patient`."""
+    """Maximum number of patches: `patches.cap`, or this slide's share of `patches.cap_per_patient`."""
     outline: Path | None
     settings: PatchSettings
     staining: StainNormalization
@@ -55,7 +56,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class TumorArea:
-    """Where patches may come from, in level-0 pixels, and what is to be told about it."""
+    """Area that patches may come from, in level-0 pixels, and its record for the manifest."""
 
     polygons: shapely.MultiPolygon
     slide: shapely.Polygon
@@ -63,43 +64,46 @@ class TumorArea:
 
 
 def tumor_area(slide: SlideReader, outline: Path | None, *, mpp: float, settings: PatchSettings) -> TumorArea:
-    """The outlined tumor on this slide; the whole slide where there is no outline.
+    """Return the outlined tumor on a slide, or the whole slide if there is no outline.
 
     Raises:
-        HistosynthError: the outline is unreadable, lacks the classes, cannot be placed, or lies outside the slide.
+        HistosynthError: the outline is unreadable, lacks the classes, cannot be positioned, or lies outside the slide.
     """
+    # Without an outline, patches may come from anywhere on the slide.
     bounds = shapely.box(0, 0, slide.width_px, slide.height_px)
     if outline is None:
         return TumorArea(polygons=shapely.MultiPolygon([bounds]), slide=bounds, record=None)
-    found = read_outlines(
+    # Clip the outline to the slide.
+    outlines = read_outlines(
         outline,
         tumor_classes=settings.tumor_classes,
         exclude_classes=settings.exclude_classes,
         frame=SlideFrame.of(slide),
         origin=settings.outline_origin,
     )
-    pieces = [part for part in shapely.get_parts(shapely.intersection(found.tumor, bounds)) if part.area > 0]
-    if not pieces:
-        left, top, right, bottom = found.tumor.bounds
+    clipped = [part for part in shapely.get_parts(shapely.intersection(outlines.tumor, bounds)) if part.area > 0]
+    if not clipped:
+        left, top, right, bottom = outlines.tumor.bounds
         raise HistosynthError(
             f"outline {outline} lies outside slide {slide.slide_id}: it spans x {left:.0f} to {right:.0f}, "
             f"y {top:.0f} to {bottom:.0f}, the slide {slide.width_px} x {slide.height_px} px; "
-            "export it in full-resolution pixels of this very slide"
+            "export it in full-resolution pixels of this slide"
         )
-    polygons = shapely.MultiPolygon(pieces)
+    # Describe it for the manifest.
+    polygons = shapely.MultiPolygon(clipped)
     record = {
-        "format": found.format,
-        **found.counts,
+        "format": outlines.format,
+        **outlines.counts,
         "tumor_mm2": round(polygons.area * (mpp / 1000) ** 2, 4),
-        "share_outside_slide": round(max(0.0, 1 - polygons.area / found.tumor.area), 4),
+        "share_outside_slide": round(max(0.0, 1 - polygons.area / outlines.tumor.area), 4),
     }
     return TumorArea(polygons=polygons, slide=bounds, record=record)
 
 
 def propose_regions(slide: SlideReader, job: Job) -> tuple[TumorArea, CandidateRegions]:
-    """Where patches of a slide may come from, and the places to try, in order."""
+    """Return the area that patches of a slide may come from, and its candidate regions in reading order."""
     area = tumor_area(slide, job.outline, mpp=job.mpp, settings=job.settings)
-    places = find_candidate_regions(
+    candidates = find_candidate_regions(
         area.polygons,
         tissue_mask(slide),
         bounds=area.slide,
@@ -107,26 +111,30 @@ def propose_regions(slide: SlideReader, job: Job) -> tuple[TumorArea, CandidateR
         settings=job.settings,
         slide_id=job.slide_id,
     )
-    return area, places
+    return area, candidates
 
 
 def extract_slide(job: Job) -> int:
-    """Cut one slide and write its part, whole or not at all; return the number of patches.
+    """Extract the patches of one slide, write its part, whole or not at all, and return the number of patches.
 
     Raises:
         HistosynthError: the slide or its outline cannot be read.
         OSError: the part cannot be written.
     """
+    # Read and scale the regions.
     settings = job.settings
     with open_slide(job.slide, mpp=job.mpp) as slide:
-        area, places = propose_regions(slide, job)
-        taken = _select_patches(slide, places, job=job)
-    corners = places.corners[taken.rows].tolist()
-    names = [f"{job.slide_id}_{x}_{y}" for x, y in corners]
-    stained = normalize_slide(dict(zip(names, taken.images, strict=True)), job.staining)
+        area, candidates = propose_regions(slide, job)
+        selection = _select_regions(slide, candidates, job=job)
+    # Normalize the stain of all patches together.
+    corners = candidates.corners[selection.rows].tolist()
+    patch_ids = [f"{job.slide_id}_{x}_{y}" for x, y in corners]
+    stained = normalize_slide(dict(zip(patch_ids, selection.images, strict=True)), job.staining)
+    # Write the part with its record for the manifest.
+    tissue = candidates.tissue[selection.rows].tolist()
     patches = [
         Patch(
-            patch_id=name,
+            patch_id=patch_id,
             image=image,
             source="real",
             label=job.label,
@@ -134,14 +142,14 @@ def extract_slide(job: Job) -> int:
             patient_id=job.patient_id,
             x=x,
             y=y,
-            extent=places.extent,
+            extent=candidates.extent,
             mpp=settings.region_px * settings.region_mpp / settings.patch_px,
             tissue=share,
             split=job.split,
             stain=status,
         )
-        for name, (x, y), share, image, status in zip(
-            names, corners, places.tissue[taken.rows].tolist(), stained.images, stained.statuses, strict=True
+        for patch_id, (x, y), share, image, status in zip(
+            patch_ids, corners, tissue, stained.images, stained.statuses, strict=True
         )
     ]
     record = {
@@ -153,13 +161,13 @@ def extract_slide(job: Job) -> int:
         "label": job.label,
         "split": job.split,
         "mpp": job.mpp,
-        "extent_px": places.extent,
+        "extent_px": candidates.extent,
         "outlines": area.record,
-        "candidates": places.candidate_count,
-        "rejected": {**places.rejected, **taken.rejected},
+        "candidates": candidates.candidate_count,
+        "rejected": {**candidates.rejected, **selection.rejected},
         "patches": len(patches),
         "stain": stained.record,
-        FLAWED: taken.flawed,
+        FLAWED: selection.flawed,
     }
     write_part(job.part, patches, fingerprint=job.fingerprint, record=record)
     return len(patches)
@@ -167,7 +175,7 @@ def extract_slide(job: Job) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class _Selection:
-    """The places that became patches, in scan order, and what became of the others."""
+    """Candidate regions that become patches, in scan order, and the reasons for rejecting the others."""
 
     rows: list[int]
     images: list[NDArray[np.uint8]]
@@ -176,33 +184,34 @@ class _Selection:
     rejected: dict[str, int]
 
 
-def _select_patches(slide: SlideReader, places: CandidateRegions, *, job: Job) -> _Selection:
-    """Read places in their order until `cap` of them are sound; scale each to the size of a patch."""
-    sound: dict[int, NDArray[np.uint8]] = {}
+def _select_regions(slide: SlideReader, candidates: CandidateRegions, *, job: Job) -> _Selection:
+    """Read candidate regions in their order until `cap` of them pass quality control; scale these to patches."""
+    images: dict[int, NDArray[np.uint8]] = {}
     flawed: dict[str, list[list[int]]] = {reason: [] for reason in FLAWS} if job.settings.quality else {}
-    ahead = enumerate(places.boxes())
-    # As many at a time as are still wanted: none is read in vain.
-    while batch := list(islice(ahead, job.cap - len(sound))):
-        looks = map_in_threads(partial(_patch_or_flaw, slide, job=job), [box for _, box in batch])
-        for (row, box), look in zip(batch, looks, strict=True):
-            if isinstance(look, str):
-                flawed[look].append([box.x, box.y])
+    remaining = enumerate(candidates.boxes())
+    # A batch holds as many regions as are still wanted, so that no region is read and then discarded.
+    while batch := list(islice(remaining, job.cap - len(images))):
+        results = map_in_threads(partial(_patch_or_flaw, slide, job=job), [box for _, box in batch])
+        for (row, box), result in zip(batch, results, strict=True):
+            if isinstance(result, str):
+                flawed[result].append([box.x, box.y])
             else:
-                sound[row] = look
-    rows = sorted(sound, key=lambda row: (places.corners[row, 1], places.corners[row, 0]))
+                images[row] = result
+    rows = sorted(images, key=lambda row: (candidates.corners[row, 1], candidates.corners[row, 0]))
     rejected = {reason: len(corners) for reason, corners in flawed.items()}
-    over_cap = len(places) - len(rows) - sum(rejected.values())
+    over_cap = len(candidates) - len(rows) - sum(rejected.values())
     return _Selection(
         rows=rows,
-        images=[sound[row] for row in rows],
+        images=[images[row] for row in rows],
         flawed=flawed,
         rejected={**rejected, "over_cap": over_cap},
     )
 
 
 def _patch_or_flaw(slide: SlideReader, box: Box, *, job: Job) -> NDArray[np.uint8] | str:
-    """The patch of a region, or the flaw for which it is rejected."""
+    """Return the patch of a region, or the flaw for which it is rejected."""
     settings = job.settings
     region = read_region(slide, box, side_px=settings.patch_px, source=settings.read)
-    found = find_flaw(region.pixels, mpp=job.mpp * region.downsample, settings=settings) if settings.quality else None
-    return found or region.scaled(settings.patch_px)
+    if settings.quality and (flaw := find_flaw(region.pixels, mpp=job.mpp * region.downsample, settings=settings)):
+        return flaw
+    return region.scaled(settings.patch_px)

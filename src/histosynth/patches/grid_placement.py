@@ -1,10 +1,9 @@
-"""Which regions of a slide may become patches: a grid over each outline, perhaps jittered, and thinned.
+"""Regions on a grid over each outline, optionally jittered.
 
-A field of view is a length: its side in level-0 pixels is region_px · region_mpp / mpp, whatever the scanner's
-resolution. Every polygon of the tumor outline has a grid of its own, anchored at the upper left corner of its
-bounds, so that an outline hardly larger than a region still yields one. Grids of neighboring polygons may cross; the
-larger outline goes first, and a region nearer than one step (in x and in y) to a region of another grid is left out,
-so the spacing holds over the whole slide.
+Every polygon of the tumor outline has its own grid, anchored at the upper left corner of the polygon's bounds, so that
+an outline hardly larger than a region still yields one. Grids of neighboring polygons may overlap. The larger outline
+is then filled first, and a region closer than one step (in x and in y) to a region of another grid is rejected, so that
+the spacing holds over the whole slide.
 """
 
 import numpy as np
@@ -24,38 +23,40 @@ def place_on_grid(
     jitter: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> Placement:
-    """All regions whose share inside `area` is at least `min_share`, no two nearer than `step` in both x and y.
+    """Place regions on grids, each with at least the share `min_share` inside `area`, no two closer than `step`.
+
+    Two regions are closer than `step` if their distance is smaller both in x and in y.
 
     Args:
-        area: the outline, in level-0 pixels; valid, its polygons disjoint.
-        bounds: the slide, in level-0 pixels; regions that reach beyond it are rejected.
+        area: the outline, in level-0 pixels; valid, with disjoint polygons.
+        bounds: the slide, in level-0 pixels; regions that extend beyond it are rejected.
         extent: side of a region, in level-0 pixels.
-        step: step of each grid, in level-0 pixels.
+        step: spacing of each grid, in level-0 pixels.
         min_share: in [0, 1].
-        jitter: in [0, 1): each place is moved by up to half of this share of a step, in x and in y; two regions of a
-            grid may then be as near as `step * (1 - jitter)`, and regions of different grids are held to the same.
-        rng: the source of chance; needed where there is jitter.
+        jitter: in [0, 1): each region is shifted by up to half of this share of a step, in x and in y. Two regions of a
+            grid may then be as close as `step * (1 - jitter)`, and the same limit applies between grids.
+        rng: the source of randomness; required for jitter.
     """
     corners, owner = grid_corners(area, step=step)
-    apart, reach = step, int(jitter * step / 2)
+    min_distance, reach = step, int(jitter * step / 2)
     if rng is not None and reach:
         moved = corners + rng.integers(-reach, reach + 1, size=corners.shape)
-        # Not off the slide, where the place itself was on it.
+        # A region that lay on the slide stays on it.
         low, high = np.array(bounds.bounds).reshape(2, 2).astype(np.int64) - [[0], [extent]]
         corners = np.clip(moved, np.minimum(corners, low), np.maximum(corners, high))
-        apart = step - 2 * reach
+        min_distance = step - 2 * reach
     return filter_candidates(
         corners,
         area,
         bounds=bounds,
         extent=extent,
         min_share=min_share,
-        thin=lambda inside: _spaced_from_other_grids(corners[inside], owner[inside], step=apart),
+        thin=lambda inside: _clear_of_other_grids(corners[inside], owner[inside], min_distance=min_distance),
     )
 
 
 def grid_corners(area: shapely.MultiPolygon, *, step: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The corners (N, 2) of each polygon's grid, that of the largest first, and the number of the grid of each (N,)."""
+    """Return the corners (N, 2) of the grids of all polygons, the largest polygon first, and the grid of each (N,)."""
     polygons = sorted(area.geoms, key=lambda polygon: (-polygon.area, polygon.bounds))
     grids = [_grid(polygon, step=step) for polygon in polygons]
     corners = np.concatenate(grids) if grids else np.empty((0, 2), dtype=np.int64)
@@ -63,21 +64,23 @@ def grid_corners(area: shapely.MultiPolygon, *, step: int) -> tuple[NDArray[np.i
 
 
 def _grid(polygon: shapely.Polygon, *, step: int) -> NDArray[np.int64]:
-    """(N, 2) corners over the polygon's bounds."""
+    """Return corners (N, 2) that cover the bounds of a polygon."""
     left, top, right, bottom = polygon.bounds
     x, y = np.meshgrid(np.arange(np.floor(left), right, step), np.arange(np.floor(top), bottom, step))
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.int64)
 
 
-def _spaced_from_other_grids(corners: NDArray[np.int64], owner: NDArray[np.int64], *, step: int) -> NDArray[np.bool_]:
-    """Which regions are at least `step`, in x or in y, from all of the earlier grids."""
-    stands = np.zeros(len(corners), dtype=bool)
+def _clear_of_other_grids(
+    corners: NDArray[np.int64], owner: NDArray[np.int64], *, min_distance: int
+) -> NDArray[np.bool_]:
+    """Return which regions are at least `min_distance`, in x or in y, from all regions kept of earlier grids."""
+    kept = np.zeros(len(corners), dtype=bool)
     for grid in np.unique(owner):
-        mine = np.flatnonzero(owner == grid)
-        if stands.any():
-            # Whole-number corners are nearer than a step where closed squares of step - 1 meet.
-            before = squares_at(corners[stands], step - 1)
-            crowded, _ = shapely.STRtree(before).query(squares_at(corners[mine], step - 1))
-            mine = np.delete(mine, crowded)
-        stands[mine] = True
-    return stands
+        rows = np.flatnonzero(owner == grid)
+        if kept.any():
+            # Integer corners are closer than `min_distance` where closed squares of `min_distance - 1` meet.
+            earlier = squares_at(corners[kept], min_distance - 1)
+            crowded, _ = shapely.STRtree(earlier).query(squares_at(corners[rows], min_distance - 1))
+            rows = np.delete(rows, crowded)
+        kept[rows] = True
+    return kept

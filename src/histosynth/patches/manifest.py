@@ -1,6 +1,6 @@
-"""What a patch store says of itself: settings, versions, what became of every slide and of every place of the grid.
+"""Manifest of a patch store: settings, versions, and the status of every slide and count of its candidate regions.
 
-It depends on what the command was given, not on when, how often or with how many processes it ran.
+It depends only on the inputs of the command, not on when, how often or with how many processes it ran.
 """
 
 from collections import Counter
@@ -26,41 +26,45 @@ def build_manifest(
     settings: PatchSettings,
     staining: StainNormalization,
     outlined: bool,
-    table: LabelTable | None,
+    labels: LabelTable | None,
     split_table: SplitTable | None,
     mpp: float | None,
+    mpp_by_slide: Mapping[str, float] | None,
 ) -> dict[str, Any]:
-    """The manifest of a store, from the records of its parts and the slides that have none.
+    """Return the manifest of a store, from the records of its parts and the slides that have none.
 
     Args:
-        records: one a part, as `extract_slide` wrote it.
+        records: one per part, as `extract_slide` wrote it.
         skips: the other slides.
-        settings: what was cut.
-        staining: what was done to the colors.
-        outlined: whether outlines were given.
-        table: the labels, where given.
-        split_table: the split table, where given.
-        mpp: microns per pixel that stood in where a slide states none, where given.
+        settings: placement, scaling and split of the patches.
+        staining: stain normalization of the patches.
+        outlined: True if outlines were given.
+        labels: the table of labels, if given.
+        split_table: the split table, if given.
+        mpp: microns per pixel for slides that state none, if given.
+        mpp_by_slide: microns per pixel that override those that slides state, if given.
     """
+    # Count patches and rejected regions.
     rejected: Counter[str] = Counter()
-    labels: dict[str, dict[str, int]] = {}
+    by_label: dict[str, dict[str, int]] = {}
     patients: dict[str, set[str]] = {TRAIN: set(), HELD_OUT: set()}
     for record in records:
         rejected.update(record["rejected"])
-        labels.setdefault(record["label"] or "null", {TRAIN: 0, HELD_OUT: 0})[record["split"]] += record["patches"]
+        by_label.setdefault(record["label"] or "null", {TRAIN: 0, HELD_OUT: 0})[record["split"]] += record["patches"]
         if record["patches"]:
             patients[record["split"]].add(record["patient_id"])
-    told = [{key: value for key, value in record.items() if key != FLAWED} for record in records]
-    slides = [*told, *(skip.record for skip in skips)]
+    # List all slides, without the corners that only previews need.
+    extracted = [{key: value for key, value in record.items() if key != FLAWED} for record in records]
+    slides = [*extracted, *(skip.record for skip in skips)]
     ids = [str(slide["slide_id"]) for slide in slides]
-    return {
+    manifest: dict[str, Any] = {
         "settings": settings.model_dump(mode="json"),
         "versions": versions(),
         "mpp_where_unstated": mpp,
         "staining": staining.to_dict(),
         "outlines": _classes(settings) if outlined else TISSUE_ONLY,
-        "labels_table": table.describe(ids) if table else None,
-        "split": split_table.describe(patients_of(ids, table)) if split_table else {"by": split_rule(settings)},
+        "labels_table": labels.describe(ids) if labels else None,
+        "split": split_table.describe(patients_of(ids, labels)) if split_table else {"by": split_rule(settings)},
         "totals": {
             "slides_done": len(records),
             "slides_skipped": len(skips),
@@ -69,10 +73,14 @@ def build_manifest(
             "candidates": sum(record["candidates"] for record in records),
             "rejected": dict(rejected),
         },
-        "labels": dict(sorted(labels.items())),
+        "labels": dict(sorted(by_label.items())),
         "patients": {split: sorted(names) for split, names in patients.items()},
         "slides": sorted(slides, key=lambda slide: str(slide["slide_id"])),
     }
+    if mpp_by_slide is not None:
+        manifest["mpp_table"] = {slide_id: mpp_by_slide[slide_id] for slide_id in sorted(set(ids) & set(mpp_by_slide))}
+        manifest["mpp_table_without_slide"] = sorted(set(mpp_by_slide) - set(ids))
+    return manifest
 
 
 def _classes(settings: PatchSettings) -> str:

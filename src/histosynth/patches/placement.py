@@ -1,6 +1,6 @@
-"""Candidate regions of a slide: squares on the slide, of which enough lies inside the outline, and none too close.
+"""Square regions on a slide that lie inside the outline far enough and keep their distance from each other.
 
-How candidates are proposed is the matter of `grid_placement` and `random_placement`; both then filter them here.
+`grid_placement` and `random_placement` propose regions; both filter them here.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,23 +10,23 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-_FEW_SQUARES, _FEW_POINTS = 8, 1000  # no gain in cutting below these
-_ROUNDING = 1e-9  # of a share: areas are floats, and a region that is inside exactly must count as inside
+_FEW_SQUARES, _FEW_POINTS = 8, 1000  # below these, splitting the outline gains nothing
+_ROUNDING = 1e-9  # tolerance of a share: areas are floats, and a region exactly inside must count as inside
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Square regions of one slide, by their upper left corners."""
+    """Regions placed on one slide, by their upper left corners."""
 
     corners: NDArray[np.int64]  # (N, 2): x, y in level-0 pixels, in scan order (by y, then x)
     candidate_count: int
-    """Places tried, of which those in `rejected_corners` fell away."""
+    """Number of regions proposed, rejected ones included."""
     rejected_corners: Mapping[str, NDArray[np.int64]]
-    """Corners (N, 2) of the other places, by reason."""
+    """Corners (N, 2) of the rejected regions, by reason."""
 
     @property
     def rejected(self) -> dict[str, int]:
-        """How many places fell away, by reason."""
+        """Number of rejected regions, by reason."""
         return {reason: len(corners) for reason, corners in self.rejected_corners.items()}
 
 
@@ -39,7 +39,10 @@ def filter_candidates(
     min_share: float,
     thin: Callable[[NDArray[np.bool_]], NDArray[np.bool_]],
 ) -> Placement:
-    """Keep the places on the slide with enough of them inside `area`, then those of them that `thin` lets stand."""
+    """Keep the regions that lie on the slide and, by the share `min_share`, inside `area`; then apply `thin` to them.
+
+    `thin` receives a mask (N,) of these regions and returns, for each of them, whether to keep it.
+    """
     on_slide = shapely.covers(bounds, squares_at(corners, extent))
     inside = on_slide.copy()
     inside[on_slide] = inside_share(area, corners[on_slide], extent=extent) >= min_share - _ROUNDING
@@ -57,7 +60,7 @@ def filter_candidates(
 
 
 def inside_share(area: shapely.MultiPolygon, corners: NDArray[np.int64], *, extent: int) -> NDArray[np.float64]:
-    """Share of each region's area inside `area`, (N,) in [0, 1]; exact, and costly only on the border."""
+    """Return the share (N,) of each region inside `area`, in [0, 1]; exact, and costly only at the border."""
     squares = squares_at(corners, extent)
     shapely.prepare(area)
     share = shapely.covers(area, squares).astype(np.float64)
@@ -67,7 +70,10 @@ def inside_share(area: shapely.MultiPolygon, corners: NDArray[np.int64], *, exte
 
 
 def _areas_inside(area: shapely.Geometry, squares: NDArray[np.object_]) -> NDArray[np.float64]:
-    """Area of each square inside `area`. An outline of many points is first cut to where its squares lie, by halves."""
+    """Return the area of each square inside `area`.
+
+    An outline of many points is first clipped to the surroundings of its squares, which are halved recursively.
+    """
     if len(squares) < _FEW_SQUARES or shapely.get_num_coordinates(area) < _FEW_POINTS:
         inside: NDArray[np.float64] = shapely.area(shapely.intersection(area, squares))
         return inside

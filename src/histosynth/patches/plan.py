@@ -1,7 +1,8 @@
-"""What will happen to each slide, found out before the first patch is cut: a job, or the reason why there is none.
+"""Plan of an extraction: for every slide either a job, or the reason why it has none.
 
-All that is cheap is checked here for every slide (it opens, states its microns per pixel, is large enough, its
-outline is valid and lies on it, it has one label), so that an error comes in the first seconds and not after hours.
+All cheap checks of every slide are made here, before the first patch is extracted: it opens, states its microns per
+pixel and is large enough; its outline is valid and lies on it; it has one label. Errors thus appear within seconds and
+not after hours.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ from histosynth.slides.open import open_slide
 from histosynth.store.part import part_path
 
 _HASHED_BYTES = 1 << 20
-# These settings matter to a part through its label, split, cap and staining alone.
+# These settings affect a part only through its label, split, cap and staining, which are hashed themselves.
 _COVERED_ELSEWHERE = {
     "held_out", "held_out_patients", "folds", "fold", "genotype_aliases", "cap", "cap_per_patient",
     "stain", "stain_target", "stain_per",
@@ -38,28 +39,28 @@ _COVERED_ELSEWHERE = {
 
 @dataclass(frozen=True, kw_only=True)
 class SkippedSlide:
-    """A slide that yields no part. `bad`: something is wrong with it, and only --skip-bad-slides lets it pass."""
+    """A slide that yields no part. A `bad` slide is unusable and stops the command without --skip-bad-slides."""
 
     slide_id: str
     reason: str
     bad: bool
     hint: str | None = None
-    """What nearly would have done."""
+    """A near miss, such as a similar name in the table of labels."""
 
     @property
     def full_reason(self) -> str:
-        """The reason, with its hint."""
+        """The reason, with the hint if there is one."""
         return f"{self.reason}, but {self.hint}" if self.hint else self.reason
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the manifest says of it."""
+        """Entry of the manifest."""
         return {"slide_id": self.slide_id, "status": "skipped", "reason": self.full_reason, "patches": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Jobs and skips, each in the order of the slides."""
+    """Jobs and skipped slides, each in the order of the slides."""
 
     jobs: tuple[Job, ...]
     skips: tuple[SkippedSlide, ...]
@@ -78,22 +79,23 @@ def plan(
     mpp_by_slide: Mapping[str, float] | None = None,
     progress: bool = False,
 ) -> Plan:
-    """Check every slide, split the patients, and say what each part will be made from.
+    """Check every slide, split the patients, and determine the inputs of each part.
 
     Args:
-        slides: path of each slide id.
+        slides: path by slide id.
         out: the store.
-        settings: what to cut.
-        staining: what is done to the colors.
+        settings: placement, scaling and split of the patches.
+        staining: stain normalization of the patches.
         outlines: folder of outline files; None: tissue only.
-        labels: the table of labels; None: no slide has one.
-        split_table: the table of splits; None: as the settings say.
-        mpp: microns per pixel where a slide states none.
-        mpp_by_slide: microns per pixel that count whatever the slide states.
-        progress: show a bar on stderr.
+        labels: the table of labels; None: slides have no labels.
+        split_table: the table of splits; None: the settings decide.
+        mpp: microns per pixel of slides that state none.
+        mpp_by_slide: microns per pixel that override those that slides state.
+        progress: show a progress bar on stderr.
     """
+    # Check every slide.
     check_split_settings(settings, table=split_table is not None)
-    sound: list[_UsableSlide] = []
+    usable: list[_UsableSlide] = []
     skips: list[SkippedSlide] = []
     for slide_id, path in tqdm(
         slides.items(), desc="checking", unit="slide", delay=1, leave=False, disable=not progress
@@ -104,18 +106,19 @@ def plan(
         try:
             outline = find_outlines(outlines, slide_id) if outlines is not None else None
             if labels is not None and assigned.label is None:
-                why, hint = f"no label in {labels.path.name}", labels.near_miss(slide_id)
-                skips.append(SkippedSlide(slide_id=slide_id, reason=why, bad=False, hint=hint))
+                reason, hint = f"no label in {labels.path.name}", labels.near_miss(slide_id)
+                skips.append(SkippedSlide(slide_id=slide_id, reason=reason, bad=False, hint=hint))
             elif outlines is not None and outline is None:
                 skips.append(SkippedSlide(slide_id=slide_id, reason="no outline file", bad=False))
             else:
                 override = (mpp_by_slide or {}).get(slide_id)
-                found = _checked_mpp(path, slide_id, outline, settings=settings, mpp=mpp, override=override)
-                sound.append(_UsableSlide(path=path, slide_id=slide_id, assigned=assigned, outline=outline, mpp=found))
+                scale = _checked_mpp(path, slide_id, outline, settings=settings, mpp=mpp, override=override)
+                usable.append(_UsableSlide(path=path, slide_id=slide_id, assigned=assigned, outline=outline, mpp=scale))
         except HistosynthError as error:
             skips.append(SkippedSlide(slide_id=slide_id, reason=str(error), bad=True))
-    split = _split(sound, settings, split_table, patients_of(slides, labels))
-    caps = slide_caps({slide.slide_id: slide.assigned.patient_id for slide in sound}, settings)
+    # Split the patients and divide the caps, then define the jobs.
+    split = _split(usable, settings, split_table, patients_of(slides, labels))
+    caps = slide_caps({slide.slide_id: slide.assigned.patient_id for slide in usable}, settings)
     jobs = [
         _job(
             slide,
@@ -125,13 +128,13 @@ def plan(
             settings=settings,
             staining=staining,
         )
-        for slide in sound
+        for slide in usable
     ]
     return Plan(jobs=tuple(jobs), skips=tuple(skips))
 
 
 def patients_of(slide_ids: Iterable[str], labels: LabelTable | None) -> dict[str, str]:
-    """The patient of each slide."""
+    """Return the patient of each slide."""
     return {i: labels.assign(i).patient_id if labels else patient_id_of(i) for i in slide_ids}
 
 
@@ -141,21 +144,21 @@ def _split(
     split_table: SplitTable | None,
     everyone: Mapping[str, str],
 ) -> dict[str, str]:
-    """The split of each patient of `slides`: of the table where there is one, else by the settings.
+    """Return the split of each patient of `slides`: from the table if there is one, else by the settings.
 
-    `everyone` has the patient of each slide given, the skipped ones too: a table may name those.
+    `everyone` holds the patient of every slide, also of skipped ones, since a table may name those.
     """
-    groups: dict[str, set[str]] = {}
+    labels: dict[str, set[str]] = {}
     for slide in slides:
-        groups.setdefault(slide.assigned.patient_id, set()).add(slide.assigned.label or "")
+        labels.setdefault(slide.assigned.patient_id, set()).add(slide.assigned.label or "")
     if split_table is not None:
-        return split_table.assign({slide.slide_id: slide.assigned.patient_id for slide in slides}, all_slides=everyone)
-    return split_by_settings(settings, {patient: "\0".join(sorted(found)) for patient, found in groups.items()})
+        return split_table.of({slide.slide_id: slide.assigned.patient_id for slide in slides}, everyone=everyone)
+    return split_by_settings(settings, {patient: "\0".join(sorted(names)) for patient, names in labels.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
 class _UsableSlide:
-    """A slide in which no fault was found."""
+    """A slide that passed all checks."""
 
     path: Path
     slide_id: str
@@ -173,27 +176,27 @@ def _checked_mpp(
     mpp: float | None,
     override: float | None,
 ) -> float:
-    """Microns per pixel of a slide that can be cut; all that is wrong with it raises."""
+    """Return the microns per pixel of a slide; raise if patches cannot be extracted from it."""
     with open_slide(path, mpp=mpp) as slide:
-        found = override or require_mpp(slide)
+        scale = override or require_mpp(slide)
         try:
-            extent = region_extent(settings, mpp=found)
+            extent = region_extent(settings, mpp=scale)
         except HistosynthError as error:
             raise HistosynthError(f"slide {slide_id}: {error}") from None
         if extent > min(slide.width_px, slide.height_px):
             raise HistosynthError(
                 f"slide {slide_id} is {slide.width_px} x {slide.height_px} px, smaller than one region of {extent} x "
-                f"{extent} px ({extent * found:g} microns); lower patches.region_px, or leave the slide out"
+                f"{extent} px ({extent * scale:g} microns); lower patches.region_px, or leave the slide out"
             )
-        tumor_area(slide, outline, mpp=found, settings=settings)
-    return found
+        tumor_area(slide, outline, mpp=scale, settings=settings)
+    return scale
 
 
 def slide_caps(patients: Mapping[str, str], settings: PatchSettings) -> dict[str, int]:
-    """How many patches each slide may give, from the patient of each: its even share of the patient's cap at most.
+    """Return the maximum number of patches per slide, from the patient of each slide.
 
-    What does not divide goes to the first slides by name. A slide that cannot fill its share leaves it unused, so that
-    no slide waits for another.
+    The cap of a patient is divided evenly among the patient's slides; the remainder goes to the first slides by name. A
+    slide that cannot fill its share leaves it unused, so that no slide waits for another.
     """
     of_patient: dict[str, list[str]] = {}
     for slide_id, patient_id in sorted(patients.items()):
@@ -201,19 +204,20 @@ def slide_caps(patients: Mapping[str, str], settings: PatchSettings) -> dict[str
     caps = dict.fromkeys(patients, settings.cap)
     if settings.cap_per_patient:
         for slide_ids in of_patient.values():
-            each, more = divmod(settings.cap_per_patient, len(slide_ids))
-            caps |= {name: min(settings.cap, each + (i < more)) for i, name in enumerate(slide_ids)}
+            share, remainder = divmod(settings.cap_per_patient, len(slide_ids))
+            caps |= {name: min(settings.cap, share + (i < remainder)) for i, name in enumerate(slide_ids)}
     return caps
 
 
 def _job(
     slide: _UsableSlide, *, split: str, cap: int, out: Path, settings: PatchSettings, staining: StainNormalization
 ) -> Job:
-    """The job, with the SHA-256 of all that its part depends on.
+    """Return the job, with the SHA-256 of all inputs of its part.
 
-    Of a slide that is its size and its first and last MiB: reading gigabytes to resume would cost more than it saves.
+    A slide is represented by its size and its first and last MiB: reading gigabytes to resume would cost more than it
+    saves.
     """
-    made_from = {
+    inputs = {
         "version": __version__,
         "settings": settings.model_dump(mode="json", exclude=_COVERED_ELSEWHERE),
         "staining": staining.to_dict(),
@@ -235,11 +239,12 @@ def _job(
         settings=settings,
         staining=staining,
         part=part_path(out, slide.slide_id),
-        fingerprint=hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest(),
+        fingerprint=hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest(),
     )
 
 
 def _partial_hash(path: Path) -> str:
+    """Return the SHA-256 of the size, the first and the last MiB of a file."""
     with open_binary(path) as file:
         size = file.seek(0, 2)
         digest = hashlib.sha256(str(size).encode())
@@ -250,7 +255,7 @@ def _partial_hash(path: Path) -> str:
 
 
 def require_no_bad_slides(skips: Sequence[SkippedSlide]) -> None:
-    """Raise the first bad slide's error, with the number of the others."""
+    """Raise the error of the first bad slide, with the ids of the others."""
     bad = [skip for skip in skips if skip.bad]
     if len(bad) == 1:
         raise HistosynthError(bad[0].reason)
@@ -258,5 +263,5 @@ def require_no_bad_slides(skips: Sequence[SkippedSlide]) -> None:
         raise HistosynthError(
             f"{len(bad)} slides cannot be used, the first of them: {bad[0].reason} "
             f"(the others: {', '.join(skip.slide_id for skip in bad[1:6])}{' …' if len(bad) > 6 else ''}); "
-            "mend them, or pass --skip-bad-slides to leave them out"
+            "fix them, or pass --skip-bad-slides to leave them out"
         )

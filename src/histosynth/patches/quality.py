@@ -1,19 +1,19 @@
 """Quality control of a region: the first flaw found, or none. Each measure is a pure function of the pixels.
 
-All are taken on a lattice of one pixel a micron, picked from the region and not averaged, so that scanners of different
-resolution are judged alike and a region costs a fraction of a millisecond. In their order:
+All measures use one pixel per micron, sampled from the region and not averaged, so that scanners of different
+resolution are treated equally and a region takes a fraction of a millisecond. The flaws, in the order of the checks:
 
-    near_blank     green varies by a standard deviation of less than 3 of 255, or glass covers more than 0.95
-    overexposed    more than 0.75 of the region is white to the limit (254 and above in every channel)
+    near_blank     the standard deviation of green is below 3 of 255, or glass covers more than 0.95
+    overexposed    more than 0.75 of the region is saturated white (254 and above in every channel)
     underexposed   less than 0.01 of the region is brighter than 100 of 255 in any channel
     pen            ink (`slides.ink`, on blocks of 8 um) covers more than `patches.max_ink`
-    dark_line      a thin gray or black line, such as a coverslip's edge, runs through 0.6 of the region or more
+    dark_line      a thin gray or black line, such as the edge of a coverslip, runs through 0.6 of the region or more
     blurred        the sharpness is below `patches.min_sharpness`
 
-Sharpness is the energy of differences over 1 um against that over 4 um, each less ν, what noise of one level in 255
-adds to it: S = (E[Δ₁²] - ν) / (E[Δ₄²] - ν) in green. It is 1/16 or less for a smooth slope, 1 for white noise, and
-hardly depends on how much or how darkly the region is stained. `benchmarks/data/patch_quality.py` prints what the
-thresholds do to real tissue and to the same tissue blurred.
+Sharpness is the energy of differences over 1 um divided by that over 4 um, each reduced by ν, the contribution of noise
+of one level in 255: S = (E[Δ₁²] - ν) / (E[Δ₄²] - ν) in green. It is 1/16 or less for a smooth slope, 1 for white noise,
+and hardly depends on the amount or intensity of the stain. `benchmarks/data/patch_quality.py` reports the effect of the
+thresholds on real tissue and on the same tissue blurred.
 """
 
 import numpy as np
@@ -25,19 +25,19 @@ from histosynth.config import PatchSettings
 from histosynth.slides.ink import is_ink
 
 FLAWS = ("near_blank", "overexposed", "underexposed", "pen", "dark_line", "blurred")
-"""Names of the flaws, in the order in which they are looked for."""
+"""Names of the flaws, in the order of the checks."""
 
 _PITCH_UM = 1.0
 _BLOCK = 8
-_WHITE = 240  # of glass, where optical density is 0
+_WHITE = 240  # level of glass, where optical density is 0
 _DENSITY = np.log((_WHITE + 1) / (np.minimum(np.arange(256), _WHITE) + 1)).astype(np.float32)
 _GLASS_DENSITY = 0.1
 _FAR = 4
-_NOISE_ENERGY = 4.0  # of noise of standard deviation 1: twice its variance, down and across
+_NOISE_ENERGY = 4.0  # of noise of standard deviation 1: twice its variance, vertically and horizontally
 
 
 def find_flaw(region: NDArray[np.uint8], *, mpp: float, settings: PatchSettings) -> str | None:
-    """The first of `FLAWS` that a region (H, W, 3) at `mpp` microns per pixel has, or None."""
+    """Return the first of `FLAWS` that a region (H, W, 3) at `mpp` microns per pixel has, or None."""
     points = sample_lattice(region, mpp=mpp)
     if _standard_deviation(points[..., 1]) < 3 or glass_share(points) > 0.95:
         return "near_blank"
@@ -53,13 +53,13 @@ def find_flaw(region: NDArray[np.uint8], *, mpp: float, settings: PatchSettings)
 
 
 def sample_lattice(region: NDArray[np.uint8], *, mpp: float) -> NDArray[np.uint8]:
-    """The pixels of a region about one micron apart; all of them where it is coarser than that."""
+    """Return pixels of a region about one micron apart, or all pixels if the region is coarser."""
     step = max(1, round(_PITCH_UM / mpp))
     return np.ascontiguousarray(region[::step, ::step])
 
 
 def sharpness(points: NDArray[np.uint8]) -> float:
-    """(E[Δ₁²] - ν) / (E[Δ₄²] - ν) in green; 0 where noise is all there is, 1 where there are too few points to tell."""
+    """Return (E[Δ₁²] - ν) / (E[Δ₄²] - ν) in green; 0 for noise alone, 1 for too few points to decide."""
     green = points[..., 1].astype(np.float32)
     if min(green.shape) <= 2 * _FAR:
         return 1.0
@@ -73,7 +73,7 @@ def _difference_energy(image: NDArray[np.float32], distance: int) -> float:
 
 
 def _standard_deviation(channel: NDArray[np.uint8]) -> float:
-    """The standard deviation."""
+    """Return the standard deviation, in float32."""
     centered = channel - channel.mean(dtype=np.float32)
     return float(np.sqrt(np.vdot(centered, centered) / centered.size))
 
@@ -83,7 +83,7 @@ def _share(chosen: NDArray[np.bool_]) -> float:
 
 
 def ink_share(points: NDArray[np.uint8]) -> float:
-    """Share of the blocks of 8 x 8 points whose mean color is ink."""
+    """Return the share of the blocks of 8 x 8 points whose mean color is ink."""
     size = min(_BLOCK, *points.shape[:2])
     height, width = (side // size * size for side in points.shape[:2])
     blocks = np.asarray(Image.fromarray(points[:height, :width]).reduce(size))
@@ -91,10 +91,10 @@ def ink_share(points: NDArray[np.uint8]) -> float:
 
 
 def line_length(points: NDArray[np.uint8]) -> float:
-    """Reach of the longest thin connected gray or black thing, as a share of the side, in [0, 1].
+    """Return the extent of the longest thin connected gray or black component, as a share of the side, in [0, 1].
 
-    Gray: every density above 0.3, the least above 0.7 of the largest; nuclei and folds are colored. Thin: it covers at
-    most a fifth of the region.
+    Gray: every density is above 0.3, the smallest above 0.7 of the largest; nuclei and folds are colored. Thin: the
+    component covers at most a fifth of the region.
     """
     side = min(points.shape[:2])
     lowest, highest = _lowest(points), _highest(points)
@@ -106,23 +106,23 @@ def line_length(points: NDArray[np.uint8]) -> float:
         return 0.0
     labels, _ = ndimage.label(gray, structure=np.ones((3, 3)))
     sizes: list[int] = np.bincount(labels.ravel())[1:].tolist()
-    reaches: list[int] = [max(s.stop - s.start for s in slices) for slices in ndimage.find_objects(labels)]
-    thin = [reach for reach, size in zip(reaches, sizes, strict=True) if size <= 0.2 * gray.size]
+    lengths: list[int] = [max(s.stop - s.start for s in slices) for slices in ndimage.find_objects(labels)]
+    thin = [length for length, size in zip(lengths, sizes, strict=True) if size <= 0.2 * gray.size]
     return float(max(thin, default=0) / max(gray.shape))
 
 
 def glass_share(points: NDArray[np.uint8]) -> float:
-    """Share of points that no stain darkens."""
+    """Return the share of points that no stain darkens."""
     return _share(_lowest(points) > _WHITE * np.exp(-_GLASS_DENSITY))
 
 
 def clipped_share(points: NDArray[np.uint8]) -> float:
-    """Share of points at the upper limit in every channel."""
+    """Return the share of points at the upper limit in every channel."""
     return _share(_lowest(points) >= 254)
 
 
 def bright_share(points: NDArray[np.uint8]) -> float:
-    """Share of points brighter than 100 of 255 in some channel."""
+    """Return the share of points brighter than 100 of 255 in any channel."""
     return _share(_highest(points) > 100)
 
 

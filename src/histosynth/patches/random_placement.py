@@ -1,9 +1,10 @@
-"""Random places that do not overlap: darts thrown at each outline, of which each sticks that touches none before it.
+"""Random, non-overlapping regions inside the outlines: random sequential adsorption of squares.
 
-This is random sequential adsorption of squares; thrown without end it covers 0.562 of a large area (Feder 1980), where
-a grid covers all. The tries are bounded: 40 darts for each region that the bounds of a polygon would hold, 100,000 a
-slide. Last come the places of the grid, so that an outline hardly larger than a region, which chance would miss, still
-yields what a grid would.
+Random positions are tried one after the other; a position is kept if its square touches none of those kept before.
+Without a limit on the attempts, this covers 0.562 of a large area (Feder 1980), where a grid covers all of it. The
+attempts are limited to 40 per region that the bounds of a polygon could hold, and to 100,000 per slide. The corners of
+the grid are tried last, so that an outline hardly larger than a region, which random attempts would miss, still yields
+what a grid would.
 """
 
 import numpy as np
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from histosynth.patches.grid_placement import grid_corners
 from histosynth.patches.placement import Placement, filter_candidates
 
-_DARTS_A_REGION = 40
-_MOST_DARTS = 100_000
+_ATTEMPTS_PER_REGION = 40
+_MAX_ATTEMPTS = 100_000
 
 
 def place_randomly(
@@ -26,46 +27,47 @@ def place_randomly(
     min_share: float,
     rng: np.random.Generator,
 ) -> Placement:
-    """Random regions whose share inside `area` is at least `min_share`, none overlapping.
+    """Place non-overlapping regions at random, each with at least the share `min_share` inside `area`.
 
     Args:
-        area: the outline, in level-0 pixels; valid, its polygons disjoint.
+        area: the outline, in level-0 pixels; valid, with disjoint polygons.
         bounds: the slide, in level-0 pixels.
         extent: side of a region, in level-0 pixels.
-        step: least distance of two regions in x or in y, in level-0 pixels; never less than `extent`.
+        step: minimum distance between two regions in x or in y, in level-0 pixels; raised to `extent` if smaller.
         min_share: in [0, 1].
-        rng: the source of chance.
+        rng: the source of randomness.
     """
     polygons, step = list(area.geoms), max(step, extent)
-    # A region may stick out of a polygon by the share that need not be inside.
+    # A region may extend beyond a polygon by the share that need not lie inside.
     low = np.floor([(p.bounds[0] - (1 - min_share) * extent, p.bounds[1] - (1 - min_share) * extent) for p in polygons])
     high = np.ceil([(p.bounds[2] - min_share * extent, p.bounds[3] - min_share * extent) for p in polygons])
     high = np.maximum(high, low) + 1
-    wanted = _DARTS_A_REGION * (1 + (high - low).prod(axis=1) / extent**2)
-    counts = np.ceil(wanted * min(1, _MOST_DARTS / wanted.sum())).astype(int)
-    darts = [rng.integers(a, b, size=(n, 2)) for a, b, n in zip(low.astype(int), high.astype(int), counts, strict=True)]
-    # Shuffled, so that neighboring polygons are filled alike where their regions could meet.
-    thrown = rng.permutation(np.concatenate(darts))
-    places, _ = grid_corners(area, step=step)
-    corners = np.concatenate([thrown, places])
+    # Draw the attempts of each polygon.
+    wanted = _ATTEMPTS_PER_REGION * (1 + (high - low).prod(axis=1) / extent**2)
+    counts = np.ceil(wanted * min(1, _MAX_ATTEMPTS / wanted.sum())).astype(int)
+    limits = zip(low.astype(int), high.astype(int), counts, strict=True)
+    attempts = np.concatenate([rng.integers(a, b, size=(n, 2)) for a, b, n in limits])
+    # Shuffle them, so that neighboring polygons fill equally where their regions could meet; then add the grid.
+    fallback, _ = grid_corners(area, step=step)
+    corners = np.concatenate([rng.permutation(attempts), fallback])
     return filter_candidates(
         corners,
         area,
         bounds=bounds,
         extent=extent,
         min_share=min_share,
-        thin=lambda inside: _non_overlapping(corners[inside], apart=step),
+        thin=lambda inside: _non_overlapping(corners[inside], min_distance=step),
     )
 
 
-def _non_overlapping(corners: NDArray[np.int64], *, apart: int) -> NDArray[np.bool_]:
-    """Which places, in their order, are at least `apart` in x or in y from all that stuck before."""
-    stuck = np.zeros(len(corners), dtype=bool)
-    cells: dict[tuple[int, int], tuple[int, int]] = {}  # a cell of side `apart` holds one place at most
+def _non_overlapping(corners: NDArray[np.int64], *, min_distance: int) -> NDArray[np.bool_]:
+    """Return which regions, in their order, are at least `min_distance` in x or in y from all those kept before."""
+    kept = np.zeros(len(corners), dtype=bool)
+    cells: dict[tuple[int, int], tuple[int, int]] = {}  # a cell of side `min_distance` holds at most one corner
     for i, (x, y) in enumerate(corners.tolist()):
-        column, row = x // apart, y // apart
+        column, row = x // min_distance, y // min_distance
         near = (cells.get((column + dx, row + dy)) for dx in (-1, 0, 1) for dy in (-1, 0, 1))
-        if all(other is None or max(abs(other[0] - x), abs(other[1] - y)) >= apart for other in near):
+        if all(other is None or max(abs(other[0] - x), abs(other[1] - y)) >= min_distance for other in near):
             cells[column, row] = (x, y)
-            stuck[i] = True
-    return stuck
+            kept[i] = True
+    return kept

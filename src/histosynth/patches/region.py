@@ -1,8 +1,11 @@
-"""From a region of a slide to a patch: which level is read, and how it is scaled.
+"""From a region of a slide to a patch: size of the region, level that is read, and scaling.
 
-`base` reads the full resolution and averages all of it: every photon counts once, and no second compression lies
-between. `best_level` reads the coarsest level that is still finer than the patch, a fraction of the pixels. A corner or
-a side that falls between two pixels of that level stays where it is, to 1/256 pixel: the pixels it cuts count in part.
+A region has a fixed field of view. Its side in level-0 pixels is region_px · region_mpp / mpp, whatever the resolution
+of the scanner.
+
+`base` reads the full resolution and averages all pixels: every photon counts once, and no second compression
+intervenes. `best_level` reads the coarsest level that is still finer than the patch, a fraction of the pixels. Corners
+and sides that fall between two pixels of that level are kept to 1/256 pixel; pixels that they cross count in part.
 """
 
 from dataclasses import dataclass
@@ -21,39 +24,39 @@ from histosynth.store.scale import SUBPIXELS, Window, area_average
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """Pixels of one level that cover a square region, and where in them it lies."""
+    """Pixels of one level that cover a square region, and the position of the region in them."""
 
     pixels: NDArray[np.uint8]  # (H, W, 3)
     window: Window
     downsample: float
-    """Of the level."""
+    """Downsample of the level that was read."""
 
     def scaled(self, side_px: int) -> NDArray[np.uint8]:
-        """The region as a patch of (side_px, side_px, 3)."""
+        """Scale the region to a patch (side_px, side_px, 3)."""
         return area_average(self.pixels, side_px=side_px, window=self.window)
 
 
 def region_extent(settings: PatchSettings, *, mpp: float) -> int:
-    """Side of a region in whole level-0 pixels of a slide of `mpp` microns per pixel.
+    """Return the side of a region in whole level-0 pixels of a slide of `mpp` microns per pixel.
 
     Raises:
-        HistosynthError: the region has fewer pixels than the patch, so that scaling would invent detail.
+        HistosynthError: the region has fewer pixels than the patch; scaling would invent detail.
     """
     extent = max(1, round(settings.region_px * settings.region_mpp / mpp))
     if extent < settings.patch_px:
         raise HistosynthError(
             f"at {mpp:g} microns per pixel a region of {settings.region_px * settings.region_mpp:g} microns has only "
-            f"{extent} px a side, fewer than a patch of {settings.patch_px} px; lower patches.patch_px or raise "
+            f"{extent} px per side, fewer than a patch of {settings.patch_px} px; lower patches.patch_px or raise "
             "patches.region_px"
         )
     return extent
 
 
 def read_region(slide: SlideReader, box: Box, *, side_px: int, source: Literal["base", "best_level"]) -> Region:
-    """A square region, in level-0 pixels, to become a patch of `side_px`, which is at most its side."""
+    """Read a square region, in level-0 pixels, for a patch of `side_px`, which is at most the side of the region."""
     level = 0 if source == "base" else nearest_finer_level(slide.levels, box.width / side_px)
     downsample = slide.levels[level].downsample
-    # The level that is a thousandth too coarse passes as fine enough, but a window holds a pixel a pixel at least.
+    # A level that is 0.1 % too coarse counts as fine enough, but a window needs at least one pixel per patch pixel.
     side = max(box.width / downsample, side_px)
     x, y = box.x / downsample, box.y / downsample
     left, top = floor(x), floor(y)

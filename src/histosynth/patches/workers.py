@@ -1,4 +1,4 @@
-"""One job a slide: run them side by side, report each as it ends, and leave no process behind however it ends."""
+"""One job per slide: run them in parallel, report each as it finishes, and leave no process behind in any case."""
 
 import multiprocessing
 import os
@@ -18,7 +18,7 @@ from histosynth.patches.cluster import dask_executor, extract_on_cluster, with_a
 from histosynth.patches.extract_slide import Job, extract_slide
 
 FinishedJob = tuple[Job, HistosynthError | None]
-"""A job that has ended, and the error of a slide that could not be cut."""
+"""A finished job, and the error if its slide could not be read."""
 _Outcome = tuple[Job, int | HistosynthError]
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} slides [{elapsed}<{remaining}{postfix}]"
 
@@ -26,18 +26,19 @@ _BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} slides [{elapsed}<
 def run_jobs(
     jobs: Sequence[Job], *, workers: int | None, dask: str | None = None, progress: bool
 ) -> Generator[FinishedJob, None, None]:
-    """Cut every slide; yield each job as it ends. Closed early, it stops the processes at once.
+    """Extract every slide and yield each job as it finishes; closing the generator stops the processes at once.
 
     Args:
-        jobs: one a slide.
-        workers: processes; None takes one a core, 1 works in this process.
-        dask: address of a Dask scheduler, whose workers then do it all.
-        progress: show a bar on stderr.
+        jobs: one per slide.
+        workers: number of processes; None starts one per core, 1 uses this process.
+        dask: address of a Dask scheduler, whose workers are used instead.
+        progress: show a progress bar on stderr.
 
     Raises:
         OSError: a part could not be written.
-        HistosynthError: a process was killed, or the cluster was lost.
+        HistosynthError: a process was killed, or the connection to the cluster was lost.
     """
+    # Choose where the jobs run.
     processes = min(workers or os.cpu_count() or 1, len(jobs))
     if dask is not None and jobs:
         outcomes = _run_on_cluster(jobs, dask)
@@ -45,8 +46,9 @@ def run_jobs(
         outcomes = _run_in_pool(jobs, processes)
     else:
         outcomes = ((job, _extract_or_error(job)) for job in jobs)
+    # Report each job as it finishes.
     started, patches = time.monotonic(), 0
-    bar = tqdm(total=len(jobs), desc="cutting", bar_format=_BAR, disable=not progress or not jobs)
+    bar = tqdm(total=len(jobs), desc="extracting", bar_format=_BAR, disable=not progress or not jobs)
     with bar, closing(outcomes):
         for job, outcome in outcomes:
             if isinstance(outcome, int):
@@ -58,7 +60,7 @@ def run_jobs(
 
 
 def _extract_or_error(job: Job) -> int | HistosynthError:
-    """The number of patches, or the error of a slide that cannot be cut."""
+    """Extract a slide; return the number of patches, or the error of a slide that cannot be read."""
     try:
         return extract_slide(job)
     except HistosynthError as error:
@@ -73,16 +75,16 @@ def _run_on_cluster(jobs: Sequence[Job], address: str) -> Generator[_Outcome, No
                 yield futures[future], future.result()
         except CancelledError as error:
             raise HistosynthError(
-                f"the Dask scheduler at {address} was lost; the same command goes on once it is back"
+                f"the connection to the Dask scheduler at {address} was lost; rerun the command to resume"
             ) from error
         except ImportError as error:
-            raise HistosynthError(f"a Dask worker lacks a package ({error}); install histosynth there") from error
+            raise HistosynthError(f"a Dask worker lacks a package ({error}); install histosynth on it") from error
         except Exception as error:
             if type(error).__name__ != "KilledWorker":  # of distributed, which may not be installed
                 raise
             raise HistosynthError(
-                "a slide killed several Dask workers, perhaps for want of memory; the same command goes on, with "
-                "fewer threads a worker"
+                "a slide killed several Dask workers, perhaps for lack of memory; rerun the command to resume, with "
+                "fewer threads per worker"
             ) from error
         finally:
             executor.shutdown(wait=False)
@@ -100,7 +102,7 @@ def _run_in_pool(jobs: Sequence[Job], processes: int) -> Generator[_Outcome, Non
             yield futures[future], future.result()
     except BrokenProcessPool as error:
         raise HistosynthError(
-            "a worker process was killed, perhaps for want of memory; the same command goes on, with fewer --workers"
+            "a worker process was killed, perhaps for lack of memory; rerun the command to resume, with fewer --workers"
         ) from error
     except BaseException:
         for child in set(multiprocessing.active_children()) - others:
@@ -112,7 +114,7 @@ def _run_in_pool(jobs: Sequence[Job], processes: int) -> Generator[_Outcome, Non
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Processes started inside do not hear Ctrl-C: their parent does, and stops them."""
+    """Start processes inside that ignore Ctrl-C; their parent handles it and stops them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -124,7 +126,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _exit_with_parent() -> None:
-    """End with the parent, however it ended: an orphan would write beside the command that is run again."""
+    """Exit when the parent ends for any reason: an orphan would write alongside the command that is rerun."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
