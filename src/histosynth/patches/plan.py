@@ -142,17 +142,19 @@ def _split(
     slides: "Sequence[_UsableSlide]",
     settings: PatchSettings,
     split_table: SplitTable | None,
-    everyone: Mapping[str, str],
+    all_slides: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the split of each patient of `slides`: from the table if there is one, else by the settings.
 
-    `everyone` holds the patient of every slide, also of skipped ones, since a table may name those.
+    `all_slides` holds the patient of every slide, also of skipped ones, since a table may name those.
     """
     labels: dict[str, set[str]] = {}
     for slide in slides:
         labels.setdefault(slide.assigned.patient_id, set()).add(slide.assigned.label or "")
     if split_table is not None:
-        return split_table.of({slide.slide_id: slide.assigned.patient_id for slide in slides}, everyone=everyone)
+        return split_table.assign(
+            {slide.slide_id: slide.assigned.patient_id for slide in slides}, all_slides=all_slides
+        )
     return split_by_settings(settings, {patient: "\0".join(sorted(names)) for patient, names in labels.items()})
 
 
