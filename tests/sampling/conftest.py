@@ -1,4 +1,4 @@
-"""A run with random weights: sampling needs a network, not a good one."""
+"""A run with random weights: these tests need a network, not a trained one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from histosynth.training.checkpoint import Origin, save_weights
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
-    """Make a run of the labels a, b, c whose network answers something other than zero."""
+    """Make a run with the labels a, b, c whose network does not predict zero."""
 
     def make(name: str = "run", *, process: str = "edm", seed: int = 0, overrides: tuple[str, ...] = ()) -> Path:
         settings = tiny(f"diffusion.process={process}", *overrides)
@@ -27,7 +27,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def make_classifier(tmp_path: Path) -> Callable[..., Path]:
-    """The same for a classifier."""
+    """Make a run of a classifier."""
 
     def make(
         name: str = "classifier",

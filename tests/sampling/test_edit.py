@@ -1,4 +1,4 @@
-"""Edits of real patches: what becomes of them, what the store says of their origin, and that it is made once."""
+"""Edits of real patches: their pixels, the record of their sources, and resuming."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ QUICK = EditOptions(steps=4, device="cpu", progress=False)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Six real patches of smooth random color, two a label; the second of each label is held out."""
+    """Six real patches of smooth random color, two per label; the second of each label is held out."""
     rng = np.random.default_rng(0)
     patches = []
     for i, label in enumerate("aabbcc"):
@@ -55,44 +55,42 @@ def everything(store: Path, **options: Any) -> Selection:
     return Selection(paths=[store], split=None, **options)
 
 
-def test_a_patch_translated_into_its_own_label_comes_back(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
-    """To the rounding of its bytes or nearly: the way up and down is one curve. Another label changes it."""
+def test_translating_a_patch_into_its_own_label_reconstructs_it(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+    """Inversion and regeneration follow one curve, so errors are near rounding. Another label changes the patch."""
     run, before = make_run(), images(store)
     options = EditOptions(steps=60, device="cpu", progress=False)
     translate(run, everything(store, patches=["S0_0_0"]), out=tmp_path / "out", to=["a", "b"], options=options)
-    found = images(tmp_path / "out")
-    same, other = (np.abs(found[f"run_S0_0_0_to_{label}"].astype(int) - before["S0_0_0"]).max() for label in ("a", "b"))
+    after = images(tmp_path / "out")
+    same, other = (np.abs(after[f"run_S0_0_0_to_{label}"].astype(int) - before["S0_0_0"]).max() for label in ("a", "b"))
     assert same <= 2
     assert other > 10
 
 
 @pytest.mark.parametrize("process", ["edm", "ddpm"])
-def test_an_edit_depends_on_its_source_alone(make_run: MakeRun, store: Path, tmp_path: Path, process: str) -> None:
+def test_an_edit_depends_only_on_its_source(make_run: MakeRun, store: Path, tmp_path: Path, process: str) -> None:
     run = make_run(process=process)
     translate(run, everything(store), out=tmp_path / "all", options=QUICK)
     one = EditOptions(steps=4, device="cpu", progress=False, batch=1)
     translate(run, everything(store, patches=["S3_0_0"]), out=tmp_path / "one", options=one)
-    found = images(tmp_path / "one")
-    assert sorted(found) == ["run_S3_0_0_to_a", "run_S3_0_0_to_c"]
+    alone = images(tmp_path / "one")
+    assert sorted(alone) == ["run_S3_0_0_to_a", "run_S3_0_0_to_c"]
     for name, image in images(tmp_path / "all").items():
-        if name in found:
-            assert np.array_equal(image, found[name])
+        if name in alone:
+            assert np.array_equal(image, alone[name])
 
 
-def test_the_store_says_that_it_is_synthetic_and_whose_patches_they_were(
-    make_run: MakeRun, store: Path, tmp_path: Path
-) -> None:
+def test_the_store_is_marked_synthetic_and_records_the_sources(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
     result = translate(make_run(), everything(store), out=tmp_path / "out", options=QUICK)
     opened = Store(tmp_path / "out")
-    assert (result.images, result.made, len(opened)) == (12, 12, 12)
+    assert (result.images, result.generated, len(opened)) == (12, 12, 12)
     assert set(opened.column("source")) == {"run"}
     assert set(opened.column("patient_id")) == set(opened.column("slide_id")) == {None}
-    told = opened.manifest
-    assert told["synthetic"] is True
-    assert told["edits"]["run_S3_0_0_to_a"]["from"] == ["S3_0_0"]
-    assert told["sources"]["S3_0_0"]["patient_id"] == "P3"
-    assert told["sources"]["S3_0_0"]["label"] == "b"
-    assert len(told["made_with"]["weights_sha256"]) == 64
+    manifest = opened.manifest
+    assert manifest["synthetic"] is True
+    assert manifest["edits"]["run_S3_0_0_to_a"]["from"] == ["S3_0_0"]
+    assert manifest["sources"]["S3_0_0"]["patient_id"] == "P3"
+    assert manifest["sources"]["S3_0_0"]["label"] == "b"
+    assert len(manifest["made_with"]["weights_sha256"]) == 64
     with Image.open(result.sheet) as sheet:
         assert is_synthetic(sheet.info)
     for row in opened.table.select(["patch_id", "image"]).to_pylist():
@@ -111,12 +109,12 @@ def test_edits_of_held_out_patients_stay_out_of_training(make_run: MakeRun, stor
     assert set(Store(tmp_path / "between").column("split")) == {"held_out"}
 
 
-def test_by_default_held_out_patches_are_drawn(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+def test_held_out_patches_are_chosen_by_default(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
     translate(make_run(), Selection(paths=[store], per_label=5), out=tmp_path / "out", to=["a"], options=QUICK)
     assert sorted(images(tmp_path / "out")) == [f"run_S{i}_0_0_to_a" for i in (1, 3, 5)]
 
 
-def test_interpolation_ends_at_the_two_patches(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+def test_interpolation_starts_and_ends_at_the_two_patches(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
     before = images(store)
     options = EditOptions(steps=60, device="cpu", progress=False)
     named = everything(store, patches=["S2_0_0", "S5_0_0"])
@@ -130,7 +128,7 @@ def test_interpolation_ends_at_the_two_patches(make_run: MakeRun, store: Path, t
     assert max(steps) < 0.8 * np.abs(frames[-1] - frames[0]).mean()
 
 
-def test_filling_keeps_the_known_bytes_and_depends_on_the_seed(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+def test_inpainting_keeps_known_pixels_and_depends_on_the_seed(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
     run, before, hole = make_run(), images(store), central_square(16, share=0.5)
     for name, seed, variants in (("two", 0, 2), ("second", 1, 1)):
         inpaint(run, everything(store), out=tmp_path / name, variants=variants, seed=seed, repeats=2, options=QUICK)
@@ -144,7 +142,7 @@ def test_filling_keeps_the_known_bytes_and_depends_on_the_seed(make_run: MakeRun
     assert two["run_S0_0_0_filled_0"].shape == (16, 16, 3)
 
 
-def test_every_byte_of_a_known_pixel_survives(make_run: MakeRun, tmp_path: Path) -> None:
+def test_inpainting_keeps_every_byte_outside_the_mask(make_run: MakeRun, tmp_path: Path) -> None:
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     Image.fromarray(np.stack([ramp, ramp.T, 255 - ramp], axis=2)).save(tmp_path / "ramp.png")
     Image.fromarray(np.pad(np.full((1, 1), 255, np.uint8), ((0, 15), (0, 15)))).save(tmp_path / "mask.png")
@@ -153,42 +151,42 @@ def test_every_byte_of_a_known_pixel_survives(make_run: MakeRun, tmp_path: Path)
     inpaint(
         make_run(), Selection(paths=[tmp_path / "ramp.png"]), out=tmp_path / "out", hole=mask, repeats=1, options=QUICK
     )
-    found = images(tmp_path / "out")["run_ramp_filled_0"]
-    assert np.array_equal(found[~mask], np.asarray(Image.open(tmp_path / "ramp.png"))[~mask])
+    inpainted = images(tmp_path / "out")["run_ramp_filled_0"]
+    assert np.array_equal(inpainted[~mask], np.asarray(Image.open(tmp_path / "ramp.png"))[~mask])
     assert Store(tmp_path / "out").column("label") == [None]
 
 
-def test_asked_again_nothing_is_made_and_an_interrupted_store_is_finished(
+def test_a_repeated_call_generates_only_missing_parts(
     make_run: MakeRun, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("histosynth.sampling.edited_store._BLOCK", 5)
     run, out = make_run(), tmp_path / "out"
     translate(run, everything(store), out=out, options=QUICK)
-    whole = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert len(whole) == 3 + 2
-    assert translate(run, everything(store), out=out, options=QUICK).made == 0
+    complete = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert len(complete) == 3 + 2
+    assert translate(run, everything(store), out=out, options=QUICK).generated == 0
     (out / "manifest.json").unlink()
     min(out.glob("*.parquet")).unlink()
-    assert translate(run, everything(store), out=out, options=QUICK).made == 5
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+    assert translate(run, everything(store), out=out, options=QUICK).generated == 5
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == complete
 
 
-def test_mistakes_are_one_line_and_leave_nothing(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+def test_mistakes_are_rejected_and_leave_no_files(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
     run, out = make_run(process="ddpm"), tmp_path / "out"
     Image.new("RGB", (16, 12)).save(tmp_path / "flat.png")
     flat = Selection(paths=[tmp_path / "flat.png"])
     for call, message in (
         (lambda: translate(run, everything(store), out=out, to=["d"], options=QUICK), "knows no label 'd'"),
         (lambda: translate(run, everything(store, patches=["S0_0_1"]), out=out), r"no patch 'S0_0_1' .*did you mean"),
-        (lambda: translate(run, flat, out=out), "'flat' is 16 x 12 px; this model draws 16 x 16"),
-        (lambda: translate(run, everything(store), out=out, to=["a", "a"]), "two results would be called"),
+        (lambda: translate(run, flat, out=out), "'flat' is 16 x 12 px, but the model generates 16 x 16 px"),
+        (lambda: translate(run, everything(store), out=out, to=["a", "a"]), "two results would be named"),
         (
             lambda: translate(run, everything(store), out=out, options=EditOptions(steps=41)),
             "41 steps asked of a schedule with 40",
         ),
-        (lambda: interpolate(run, everything(store), out=out), "not among 6; name two"),
+        (lambda: interpolate(run, everything(store), out=out), "needs two patches, but 6 are selected"),
         (lambda: inpaint(run, everything(store), out=out, hole=np.ones((8, 8), bool)), "the mask is 8 x 8 px"),
-        (lambda: inpaint(run, everything(store), out=out, hole=np.zeros((16, 16), bool)), "leaves nothing to draw"),
+        (lambda: inpaint(run, everything(store), out=out, hole=np.zeros((16, 16), bool)), "the mask is empty; paint"),
         (lambda: translate(run, Selection(paths=[store], label="z"), out=out), "knows no label 'z'"),
     ):
         with pytest.raises(HistosynthError, match=message):
@@ -196,7 +194,7 @@ def test_mistakes_are_one_line_and_leave_nothing(make_run: MakeRun, store: Path,
         assert not out.exists()
 
 
-def test_other_edits_are_refused(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+def test_a_store_of_other_edits_is_rejected(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
     run, out = make_run(), tmp_path / "out"
     translate(run, everything(store), out=out, to=["a"], options=QUICK)
     with pytest.raises(HistosynthError, match=r"depth = 1\.0, not 0\.5"):
@@ -206,18 +204,18 @@ def test_other_edits_are_refused(make_run: MakeRun, store: Path, tmp_path: Path)
     with pytest.raises(HistosynthError, match="edit = translate, not inpaint"):
         inpaint(run, everything(store), out=out, options=QUICK)
     (out / "manifest.json").unlink()
-    with pytest.raises(HistosynthError, match="unfinished samples of another model or other settings"):
+    with pytest.raises(HistosynthError, match="unfinished samples of another model or of other settings"):
         inpaint(run, everything(store), out=out, options=QUICK)
 
 
-def test_a_patch_at_another_scale_is_refused(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+def test_a_patch_at_another_scale_is_rejected(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
     patch = Patch(patch_id="fine", image=np.zeros((16, 16, 3), np.uint8), source="real", label="a", mpp=0.5)
     write_part(part_path(store, "T"), [patch], fingerprint="x")
-    with pytest.raises(HistosynthError, match=r"'fine' has 0\.5 um/px; this model draws at 1"):
+    with pytest.raises(HistosynthError, match=r"'fine' has 0\.5 um/px, but the model generates 1 um/px"):
         translate(make_run(), everything(store, patches=["fine"]), out=tmp_path / "out", options=QUICK)
 
 
-def test_the_verbs(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
+def test_the_command_line_verbs(make_run: MakeRun, store: Path, tmp_path: Path) -> None:
     run, shared = str(make_run()), ["--steps", "2", "--device", "cpu", "--quiet", "--json"]
     for verb, options, count in (
         ("translate", ["--to", "c", "--depth", "0.5", "--split", "all"], 6),

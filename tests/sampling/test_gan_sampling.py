@@ -1,4 +1,4 @@
-"""Samples of a GAN: an image depends on its seed alone, and what means nothing for a GAN is refused."""
+"""Samples of a GAN: an image depends only on its seed, and settings that do not apply to a GAN are rejected."""
 
 import sys
 from collections.abc import Callable
@@ -24,7 +24,7 @@ MakeRun = Callable[..., Path]
 
 @pytest.fixture
 def make_gan(tmp_path: Path) -> MakeRun:
-    """Make a run of 16 px and the labels a, b, c, after so many images: 4 px to 10, 8 from 20 on, 16 from 40 on."""
+    """Make a run of 16 px and the labels a, b, c, after `images` images: 4 px until 10, 8 from 20 on, 16 from 40 on."""
 
     def make(images: int = 40) -> Path:
         overrides = ["model.kind=progan", "gan.latent=8", "gan.width=8", "gan.stable_images=10", "gan.fade_images=10"]
@@ -55,18 +55,18 @@ def sample(
     ).store  # fmt: skip
 
 
-def test_an_image_depends_on_its_seed_alone(make_gan: MakeRun, tmp_path: Path) -> None:
+def test_an_image_depends_only_on_its_seed(make_gan: MakeRun, tmp_path: Path) -> None:
     run = make_gan()
-    made = [images(sample(run, tmp_path / f"b{batch}", batch=batch)) for batch in (1, 5, 64)]
-    assert made[0] == made[1] == made[2]
-    assert len(set(made[0].values())) == 12
+    generated = [images(sample(run, tmp_path / f"b{batch}", batch=batch)) for batch in (1, 5, 64)]
+    assert generated[0] == generated[1] == generated[2]
+    assert len(set(generated[0].values())) == 12
     for name, image in images(sample(run, tmp_path / "later", per_label=2, seed=5)).items():
-        assert made[0].get(name, image) == image
+        assert generated[0].get(name, image) == image
     some = images(sample(run, tmp_path / "b", labels=("b",)))
-    assert some == {name: image for name, image in made[0].items() if name.endswith(("_1", "_4", "_7", "_10"))}
+    assert some == {name: image for name, image in generated[0].items() if name.endswith(("_1", "_4", "_7", "_10"))}
 
 
-def test_an_image_is_what_the_generator_makes_of_its_seed_and_label(make_gan: MakeRun, tmp_path: Path) -> None:
+def test_an_image_is_the_output_of_the_generator_for_its_seed_and_label(make_gan: MakeRun, tmp_path: Path) -> None:
     run = make_gan()
     store = Store(sample(run, tmp_path / "out"))
     generator, origin = load_generator(next((run / "weights").iterdir()))
@@ -74,12 +74,12 @@ def test_an_image_is_what_the_generator_makes_of_its_seed_and_label(make_gan: Ma
     with torch.inference_mode():
         expected = generator(seeded_latents(range(12), size=8), torch.arange(12) % 3, growth=Growth(2))
     order = np.argsort([int(name.rpartition("_")[2]) for name in store.column("patch_id")])
-    found = store.images(order)
-    assert np.abs(found.astype(int) - to_bytes(expected)).max() <= 1
+    stored = store.images(order)
+    assert np.abs(stored.astype(int) - to_bytes(expected)).max() <= 1
     assert [store.column("label")[row] for row in order] == ["a", "b", "c"] * 4
 
 
-def test_the_store_says_that_it_is_synthetic_and_how_it_was_made(make_gan: MakeRun, tmp_path: Path) -> None:
+def test_the_store_is_marked_synthetic_and_records_how_it_was_made(make_gan: MakeRun, tmp_path: Path) -> None:
     store = Store(sample(make_gan(), tmp_path / "out"))
     assert store.manifest["synthetic"] is True
     assert store.manifest["evaluations"] == 1
@@ -92,7 +92,7 @@ def test_the_store_says_that_it_is_synthetic_and_how_it_was_made(make_gan: MakeR
 
 
 @pytest.mark.parametrize(("seen", "px"), [(5, 4), (20, 8), (39, 16)])
-def test_a_run_that_has_not_grown_up_makes_images_of_full_size_with_larger_pixels(
+def test_a_run_below_full_growth_generates_full_size_images_of_enlarged_pixels(
     make_gan: MakeRun, tmp_path: Path, seen: int, px: int
 ) -> None:
     store = Store(sample(make_gan(seen), tmp_path / "out"))
@@ -111,14 +111,14 @@ def test_a_run_that_has_not_grown_up_makes_images_of_full_size_with_larger_pixel
         (["sample", "{run}", "--steps", "7"], "does not heed sample.steps = 7"),
         (["sample", "{run}", "--guidance", "2"], "does not heed sample.guidance = 2.0"),
         (["sample", "{run}", "--classifier", "{run}"], "does not heed sample.classifier"),
-        (["sample", "{run}", "--config", "demo"], "holds a progan, which draws in one pass and does not heed sample.s"),
+        (["sample", "{run}", "--config", "demo"], "generates images in one pass: sample.s"),
         (["sample", "{run}", "--label", "d"], "knows no label 'd'; it was trained on a, b, c"),
-        (["translate", "{run}", "{store}"], "holds a progan, which draws new patches and edits none"),
-        (["interpolate", "{run}", "{store}"], "holds a progan, which draws new patches and edits none"),
-        (["inpaint", "{run}", "{store}"], "holds a progan, which draws new patches and edits none"),
+        (["translate", "{run}", "{store}"], "holds a progan, which cannot edit patches"),
+        (["interpolate", "{run}", "{store}"], "holds a progan, which cannot edit patches"),
+        (["inpaint", "{run}", "{store}"], "holds a progan, which cannot edit patches"),
     ],
 )
-def test_what_means_nothing_for_a_gan_is_one_line(
+def test_settings_that_do_not_apply_to_a_gan_are_rejected_in_one_line(
     words: list[str],
     message: str,
     make_gan: MakeRun,
@@ -127,8 +127,8 @@ def test_what_means_nothing_for_a_gan_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "store").mkdir()
-    given = [word.format(run=make_gan(), store=tmp_path / "store") for word in words]
-    monkeypatch.setattr(sys, "argv", ["histosynth", *given, "--out", str(tmp_path / "out"), "--device", "cpu"])
+    arguments = [word.format(run=make_gan(), store=tmp_path / "store") for word in words]
+    monkeypatch.setattr(sys, "argv", ["histosynth", *arguments, "--out", str(tmp_path / "out"), "--device", "cpu"])
     with pytest.raises(SystemExit) as stopped:
         main()
     error = capsys.readouterr().err
@@ -138,7 +138,7 @@ def test_what_means_nothing_for_a_gan_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_gan_guides_no_denoiser(make_gan: MakeRun, make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_gan_cannot_guide_a_denoiser(make_gan: MakeRun, make_run: MakeRun, tmp_path: Path) -> None:
     settings = SampleSettings(steps=3, classifier=str(make_gan()))
     with pytest.raises(HistosynthError, match="holds a generator, not a classifier"):
         generate(make_run(), out=tmp_path / "out", settings=settings, device="cpu", progress=False)

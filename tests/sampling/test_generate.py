@@ -1,4 +1,4 @@
-"""Sampling: an image depends on its seed alone; a store is made once, extended, and says that it is synthetic."""
+"""Sampling: an image depends only on its seed; stores are resumed, extended and marked as synthetic."""
 
 import hashlib
 import json
@@ -38,21 +38,21 @@ def images(store: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpmpp_2m", "dpmpp_2m_sde", "heun"])
 @pytest.mark.parametrize("process", ["ddpm", "edm", "flow"])
-def test_the_same_seed_gives_the_same_bytes_whatever_the_batch(
+def test_the_same_seed_gives_the_same_bytes_for_any_batch_size(
     make_run: MakeRun, tmp_path: Path, sampler: str, process: str
 ) -> None:
     learned = ("diffusion.variance=learned", "diffusion.prediction=v", "diffusion.zero_terminal_snr=true")
     run = make_run(process=process, overrides=learned if process == "ddpm" else ())
-    made, eta = [], 0.5 if sampler == "ddim" else 0.0
+    generated, eta = [], 0.5 if sampler == "ddim" else 0.0
     for batch in (1, 5, 64):
         settings = SampleSettings(sampler=sampler, steps=3, eta=eta, batch=batch)
         sample(run, tmp_path / f"b{batch}", settings, per_label=4)
-        made.append(images(tmp_path / f"b{batch}"))
-    assert made[0] == made[1] == made[2]
-    assert len(set(made[0].values())) == 12
+        generated.append(images(tmp_path / f"b{batch}"))
+    assert generated[0] == generated[1] == generated[2]
+    assert len(set(generated[0].values())) == 12
 
 
-def test_an_image_is_the_same_in_whatever_company(make_run: MakeRun, tmp_path: Path) -> None:
+def test_an_image_does_not_depend_on_the_other_seeds(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run()
     sample(run, tmp_path / "all", per_label=6)
     sample(run, tmp_path / "later", per_label=2, seed=9)
@@ -64,10 +64,10 @@ def test_an_image_is_the_same_in_whatever_company(make_run: MakeRun, tmp_path: P
     assert {**everything, **later, **one} == everything
 
 
-def test_labels_are_balanced_and_the_store_says_that_it_is_synthetic(make_run: MakeRun, tmp_path: Path) -> None:
+def test_labels_are_balanced_and_the_store_is_marked_synthetic(make_run: MakeRun, tmp_path: Path) -> None:
     result = sample(make_run(), tmp_path / "out", per_label=5)
     store = Store(tmp_path / "out")
-    assert (result.images, result.made) == (15, 15)
+    assert (result.images, result.generated) == (15, 15)
     assert {label: store.column("label").count(label) for label in store.labels} == {"a": 5, "b": 5, "c": 5}
     assert set(store.column("source")) == {"run"}
     assert set(store.column("slide_id")) == set(store.column("patient_id")) == set(store.column("split")) == {None}
@@ -77,18 +77,18 @@ def test_labels_are_balanced_and_the_store_says_that_it_is_synthetic(make_run: M
         assert "SYNTHETIC" in sheet.info["Description"]
 
 
-def test_asked_again_nothing_is_made_asked_for_more_the_old_stay(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_repeated_call_generates_nothing_and_a_larger_one_adds_images(make_run: MakeRun, tmp_path: Path) -> None:
     run, out = make_run(), tmp_path / "out"
     sample(run, out, per_label=6)
     before = images(out)
-    assert sample(run, out, per_label=6).made == 0
-    assert sample(run, out, per_label=8).made == 24 - 18
+    assert sample(run, out, per_label=6).generated == 0
+    assert sample(run, out, per_label=8).generated == 24 - 18
     after = images(out)
     assert {name: after[name] for name in before} == before
     assert len(after) == 24
 
 
-def test_nothing_is_taken_away(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_smaller_call_removes_nothing(make_run: MakeRun, tmp_path: Path) -> None:
     run, out = make_run(), tmp_path / "out"
     sample(run, out, per_label=6, labels=["a"])
     assert sample(run, out, per_label=6, labels=["b"]).labels == ["a", "b"]
@@ -98,13 +98,13 @@ def test_nothing_is_taken_away(make_run: MakeRun, tmp_path: Path) -> None:
     assert images(out) == images(tmp_path / "at once")
 
 
-def test_an_interrupted_store_is_finished(make_run: MakeRun, tmp_path: Path) -> None:
+def test_an_interrupted_store_is_completed(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run()
     sample(run, tmp_path / "whole", per_label=6)
     sample(run, tmp_path / "torn", per_label=6)
     (tmp_path / "torn" / "manifest.json").unlink()
     max((tmp_path / "torn").glob("*.parquet")).unlink()
-    assert sample(run, tmp_path / "torn", per_label=6).made == 18 - 16
+    assert sample(run, tmp_path / "torn", per_label=6).generated == 18 - 16
     assert {p.name: p.read_bytes() for p in (tmp_path / "torn").iterdir()} == {
         p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir()
     }
@@ -114,12 +114,12 @@ def test_guidance_and_label_change_the_image_of_a_seed(make_run: MakeRun, tmp_pa
     run = make_run()
     for name, guidance in (("plain", 1.0), ("guided", 3.0), ("unconditional", 0.0)):
         sample(run, tmp_path / name, SampleSettings(sampler="heun", steps=3, guidance=guidance), per_label=1)
-    made = [images(tmp_path / name) for name in ("plain", "guided", "unconditional")]
-    assert made[0] != made[1]
-    assert made[0] != made[2]
+    generated = [images(tmp_path / name) for name in ("plain", "guided", "unconditional")]
+    assert generated[0] != generated[1]
+    assert generated[0] != generated[2]
 
 
-def test_mistakes_are_one_line_and_leave_nothing(make_run: MakeRun, tmp_path: Path) -> None:
+def test_mistakes_are_rejected_and_leave_no_files(make_run: MakeRun, tmp_path: Path) -> None:
     run, out = make_run(process="ddpm"), tmp_path / "out"
     for options, settings, message in (
         ({"labels": ["d"]}, QUICK, "knows no label 'd'; it was trained on a, b, c"),
@@ -135,13 +135,13 @@ def test_mistakes_are_one_line_and_leave_nothing(make_run: MakeRun, tmp_path: Pa
         assert not out.exists()
 
 
-def test_samples_of_other_making_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
+def test_samples_of_other_settings_are_rejected(make_run: MakeRun, tmp_path: Path) -> None:
     run, out = make_run(), tmp_path / "out"
     sample(run, out, per_label=1)
     with pytest.raises(HistosynthError, match="made with steps = 3, not 4"):
         sample(run, out, SampleSettings(sampler="heun", steps=4), per_label=1)
     (out / "manifest.json").unlink()
-    with pytest.raises(HistosynthError, match="unfinished samples of another model or other settings"):
+    with pytest.raises(HistosynthError, match="unfinished samples of another model or of other settings"):
         sample(run, out, SampleSettings(sampler="heun", steps=4), per_label=1)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
@@ -150,21 +150,21 @@ def test_samples_of_other_making_are_refused(make_run: MakeRun, tmp_path: Path) 
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
-def test_defaults_are_those_of_the_training(make_run: MakeRun) -> None:
+def test_defaults_are_the_training_settings(make_run: MakeRun) -> None:
     assert training_settings(make_run()).sample.steps == 3
 
 
-def test_manifest_tells_the_making(make_run: MakeRun, tmp_path: Path) -> None:
+def test_the_manifest_records_how_the_samples_were_made(make_run: MakeRun, tmp_path: Path) -> None:
     sample(make_run(), tmp_path / "out", per_label=2)
-    told = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert told["made_with"]["sampler"] == "heun"
-    assert told["made_with"]["data_hash"] == "abc"
-    assert told["train_split"] == "train"
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["made_with"]["sampler"] == "heun"
+    assert manifest["made_with"]["data_hash"] == "abc"
+    assert manifest["train_split"] == "train"
     (weights,) = (tmp_path / "run" / "weights").iterdir()
-    assert told["made_with"]["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert manifest["made_with"]["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
-def test_two_cannot_fill_one_store(make_run: MakeRun, tmp_path: Path) -> None:
+def test_two_commands_cannot_write_one_store(make_run: MakeRun, tmp_path: Path) -> None:
     run, out = make_run(), tmp_path / "samples"
     with exclusive_lock(out), pytest.raises(HistosynthError, match="samples is being written by another command"):
         sample(run, out, per_label=1)
@@ -173,45 +173,47 @@ def test_two_cannot_fill_one_store(make_run: MakeRun, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("process", ["ddpm", "edm", "flow"])
-def test_a_classifier_guides_and_the_batch_changes_nothing(
+def test_classifier_guidance_does_not_depend_on_the_batch_size(
     make_run: MakeRun, make_classifier: MakeRun, tmp_path: Path, process: str
 ) -> None:
     run, classifier = make_run(process=process), make_classifier(process=process)
-    made = {}
+    generated = {}
     for name, batch, scale in (("one", 1, 5.0), ("many", 64, 5.0), ("stronger", 64, 50.0), ("none", 64, None)):
         guide = {} if scale is None else {"classifier": str(classifier), "classifier_scale": scale}
         sample(run, tmp_path / name, SampleSettings(steps=4, batch=batch, **guide), per_label=2)
-        made[name] = images(tmp_path / name)
-    assert made["one"] == made["many"]
-    assert made["many"] != made["stronger"]
-    assert made["many"] != made["none"]
+        generated[name] = images(tmp_path / name)
+    assert generated["one"] == generated["many"]
+    assert generated["many"] != generated["stronger"]
+    assert generated["many"] != generated["none"]
     (weights,) = (classifier / "weights").iterdir()
-    told = json.loads((tmp_path / "many" / "manifest.json").read_text())["made_with"]
-    assert told["classifier_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert told["classifier_scale"] == 5.0
+    made_with = json.loads((tmp_path / "many" / "manifest.json").read_text())["made_with"]
+    assert made_with["classifier_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert made_with["classifier_scale"] == 5.0
 
 
-def test_a_classifier_that_does_not_fit_is_refused(make_run: MakeRun, make_classifier: MakeRun, tmp_path: Path) -> None:
+def test_a_classifier_of_another_process_is_rejected(
+    make_run: MakeRun, make_classifier: MakeRun, tmp_path: Path
+) -> None:
     edm, ddpm = make_run("edm"), make_run("ddpm", process="ddpm")
-    fitting = make_classifier("fitting", process="ddpm")
+    matching = make_classifier("matching", process="ddpm")
     cosine = make_classifier("cosine", process="ddpm", overrides=("diffusion.schedule=cosine",))
     two = make_classifier("two", labels=("a", "b"))
     other_loss = make_run("other loss", process="ddpm", overrides=("diffusion.weighting=uniform",))
     for run, classifier, message in (
-        (edm, fitting, r"does not fit the denoiser of run 'edm': its diffusion.process is ddpm, not edm"),
+        (edm, matching, r"does not match the denoiser of run 'edm': its diffusion.process is ddpm, not edm"),
         (ddpm, cosine, r"its diffusion.schedule is cosine, not linear"),
         (edm, two, r"its labels is \['a', 'b'\], not \['a', 'b', 'c'\]"),
     ):
         with pytest.raises(HistosynthError, match=message):
             sample(run, tmp_path / "out", SampleSettings(steps=3, classifier=str(classifier)))
         assert not (tmp_path / "out").exists()
-    with pytest.raises(HistosynthError, match="holds a classifier, which makes no images"):
-        sample(fitting, tmp_path / "out")
-    settings = SampleSettings(steps=3, classifier=str(fitting))
+    with pytest.raises(HistosynthError, match="holds a classifier, which generates no images"):
+        sample(matching, tmp_path / "out")
+    settings = SampleSettings(steps=3, classifier=str(matching))
     assert sample(other_loss, tmp_path / "out", settings, per_label=1).images == 3  # the loss is not the process
 
 
-def test_the_cost_is_told(make_run: MakeRun, tmp_path: Path) -> None:
+def test_the_number_of_network_evaluations_is_reported(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run()
     for name, settings, cost in (
         ("plain", SampleSettings(steps=4), 4),
@@ -222,7 +224,7 @@ def test_the_cost_is_told(make_run: MakeRun, tmp_path: Path) -> None:
         assert json.loads((tmp_path / name / "manifest.json").read_text())["evaluations"] == cost
 
 
-def test_every_image_says_inside_how_it_was_made_and_keeps_it(make_run: MakeRun, tmp_path: Path) -> None:
+def test_every_image_carries_how_it_was_made(make_run: MakeRun, tmp_path: Path) -> None:
     run, out = make_run(), tmp_path / "out"
     sample(run, out, per_label=2)
     sample(run, out, per_label=3)  # into the same part

@@ -1,1 +1,1 @@
-"""From a run to synthetic patches."""
+"""Synthetic patches from a trained run, and edits of real patches."""

@@ -1,11 +1,11 @@
-"""Real patches edited by a trained model: another genotype, between two patches, or part of a patch drawn anew.
+"""Edits of real patches by a trained denoiser: translation, interpolation, inpainting.
 
-- translate: up to the noise under the patch's own label, down under another (`diffusion.inversion`): what would this
-  look like as IDHwt? No chance is in it.
-- interpolate: from one patch to another through the noise between theirs (`diffusion.interpolation`).
-- inpaint: the pixels of a mask drawn anew so that they fit the rest (`diffusion.inpainting`).
+- translate: the patch is inverted to noise under its own label and regenerated under another (`diffusion.inversion`):
+  what would this patch look like as IDHwt? The result is deterministic.
+- interpolate: a sequence from one patch to another, through the noise between theirs (`diffusion.interpolation`).
+- inpaint: the pixels of a mask are generated again so that they fit the rest (`diffusion.inpainting`).
 
-A patch without a label, or of one that the model does not know, is read under the null label.
+A patch without a label, or with a label unknown to the model, is inverted under the null label.
 """
 
 import re
@@ -43,13 +43,13 @@ UNKNOWN = "no label"
 
 @dataclass(frozen=True, kw_only=True)
 class EditOptions:
-    """How a model is run.
+    """Options that all edits share.
 
     Attributes:
         steps: steps from noise to image.
-        guidance: classifier-free guidance on the way down; 1 for none.
+        guidance: classifier-free guidance from noise to image; 1 for none.
         batch: images at a time; it changes the speed, never an image.
-        device: name of the device (None: the best there is).
+        device: name of the device (None: the best available).
         progress: show a progress bar.
     """
 
@@ -70,73 +70,78 @@ def translate(
     depth: float = 1.0,
     options: EditOptions = EditOptions(),
 ) -> EditResult:
-    """Draw patches as they would look under other labels.
+    """Generate patches as they would look under other labels.
 
     Args:
         source: a run (its newest weights), or a weights file.
         selection: the patches.
         out: the store.
-        to: the labels; none given: for each patch all but its own.
-        depth: the share of the way to noise; less keeps more of the patch.
-        how: how the model is run.
+        to: the target labels; if empty, all labels but the patch's own.
+        depth: how far to go toward noise, as a share of the full range; less keeps more of the patch.
+        options: options that all edits share.
 
     Raises:
-        HistosynthError: see `read_sources` and `write_edits`; an unknown label; steps that the process does not have.
+        HistosynthError: see `read_sources` and `write_edits`; an unknown label; more steps than the process has.
     """
     model = _Editor.load(source, options)
     patches = read_sources(selection, origin=model.origin)
-    for name in to:
+    for name in to:  # rejects an unknown label before any work
         model.origin.label_index(name)
     edits = [
         Edit(
             patch_id=f"{model.origin.run}_{patch.patch_id}_to_{_safe(label)}",
-            sources=(patch,), label=label, row=f"{patch.label or UNKNOWN}: as {label}",
+            sources=(patch,), label=label, sheet_row=f"{patch.label or UNKNOWN}: as {label}",
         )
         for patch in patches for label in to or [name for name in model.origin.labels if name != patch.label]
     ]  # fmt: skip
 
-    def draw(some: Sequence[Edit]) -> Tensor:
-        latent = model.inverted([edit.sources[0] for edit in some], depth=depth)
-        down = model.denoise([edit.label for edit in some], guidance=options.guidance)
-        return regenerate(down, model.schedule, latent=latent, steps=options.steps, depth=depth)
+    def generate(batch: Sequence[Edit]) -> Tensor:
+        latent = model.invert([edit.sources[0] for edit in batch], depth=depth)
+        denoise = model.denoise([edit.label for edit in batch], guidance=options.guidance)
+        return regenerate(denoise, model.schedule, latent=latent, steps=options.steps, depth=depth)
 
-    return model.write(out, edits, draw=draw, kind="translate", before=_by_label(patches), extra={"depth": depth})
+    return model.write(
+        out, edits, generate=generate, kind="translate", sources=_by_label(patches), settings={"depth": depth}
+    )
 
 
 @locks_output
 def interpolate(
     source: Path, selection: Selection, *, out: Path, frames: int = 7, options: EditOptions = EditOptions()
 ) -> EditResult:
-    """Draw `frames` patches from the first to the second of two, ends included (as the model gives them back).
+    """Generate `frames` patches from one patch to another, both ends included, as the model reconstructs them.
 
     Raises:
-        HistosynthError: see `translate`; not two patches.
+        HistosynthError: see `translate`; the selection is not two patches.
     """
     model = _Editor.load(source, options)
     patches = read_sources(selection, origin=model.origin)
     if len(patches) != 2:
-        raise HistosynthError(f"interpolation goes from one patch to another, not among {len(patches)}; name two")
+        raise HistosynthError(
+            f"interpolation needs two patches, but {len(patches)} are selected; name two with --patch"
+        )
     a, b = patches
+    # Between two labels, a frame is neither of them.
     between = a.label if a.label == b.label else None
     group = f"{a.label or UNKNOWN} to {b.label or UNKNOWN}"
     edits = [
         Edit(
             patch_id=f"{model.origin.run}_{a.patch_id}_{b.patch_id}_{i:02d}",
             sources=(a, b), label={0: a.label, frames - 1: b.label}.get(i, between),
-            row=f"{group}: between", weight=i / (frames - 1),
+            sheet_row=f"{group}: between", weight=i / (frames - 1),
         )
         for i in range(frames)
     ]  # fmt: skip
 
-    def draw(some: Sequence[Edit]) -> Tensor:
-        weight = torch.tensor([edit.weight for edit in some], dtype=torch.float64)
-        first, second = ([edit.sources[k] for edit in some] for k in (0, 1))
-        latent = slerp(model.inverted(first), model.inverted(second), weight=weight)
-        down = [model.denoise([p.label for p in ends], guidance=options.guidance) for ends in (first, second)]
-        denoise = mix_denoisers(*down, weight=weight.to(latent))
+    def generate(batch: Sequence[Edit]) -> Tensor:
+        weight = torch.tensor([edit.weight for edit in batch], dtype=torch.float64)
+        first, second = ([edit.sources[k] for edit in batch] for k in (0, 1))
+        latent = slerp(model.invert(first), model.invert(second), weight=weight)
+        denoisers = [model.denoise([p.label for p in ends], guidance=options.guidance) for ends in (first, second)]
+        denoise = mix_denoisers(*denoisers, weight=weight.to(latent))
         return regenerate(denoise, model.schedule, latent=latent, steps=options.steps)
 
-    return model.write(out, edits, draw=draw, kind="interpolate", before={group: patches}, extra={})
+    return model.write(out, edits, generate=generate, kind="interpolate", sources={group: patches}, settings={})
 
 
 @locks_output
@@ -152,56 +157,61 @@ def inpaint(
     repeats: int = 10,
     options: EditOptions = EditOptions(),
 ) -> EditResult:
-    """Draw part of patches anew.
+    """Generate part of each patch again.
 
     Args:
         source: a run (its newest weights), or a weights file.
         selection: the patches.
         out: the store.
-        hole: (S, S), true where to draw; or the side of a square in the middle as a share of the patch's.
-        to: the label to draw under (None: the patch's own).
-        variants: fillings of each patch.
-        seed: of the first filling; the image depends on it, the patch and the hole alone.
-        repeats: how often each step is taken, see `diffusion.inpainting`.
-        how: how the model is run.
+        hole: (S, S), true where to inpaint; or the side of a central square, as a share of the patch side.
+        to: the label of the inpainted part (None: the patch's own).
+        variants: results per patch.
+        seed: seed of the first variant; an image depends on its seed, the patch and the hole alone.
+        repeats: how often each step is repeated, see `diffusion.inpainting`.
+        options: options that all edits share.
 
     Raises:
-        HistosynthError: see `translate`; a hole of another size, or none.
+        HistosynthError: see `translate`; a mask of another size, or an empty one.
     """
     model = _Editor.load(source, options)
+    # The mask: everything outside it is kept.
     side = model.origin.image_px
     mask = central_square(side, share=hole) if isinstance(hole, float) else hole
     if mask.shape != (side, side):
-        raise HistosynthError(f"the mask is {mask.shape[1]} x {mask.shape[0]} px, the patches {side} x {side}")
+        raise HistosynthError(
+            f"the mask is {mask.shape[1]} x {mask.shape[0]} px, but the patches are {side} x {side} px; pass a mask of "
+            "that size"
+        )
     if not mask.any():
-        raise HistosynthError("the mask leaves nothing to draw; paint what is to be drawn anew white")
+        raise HistosynthError("the mask is empty; paint the area to be inpainted white")
+    # The edits: variants differ in their seed.
     patches = read_sources(selection, origin=model.origin)
     if to is not None:
         model.origin.label_index(to)
     edits = [
         Edit(
             patch_id=f"{model.origin.run}_{patch.patch_id}_filled_{seed + i}",
-            sources=(patch,), label=to or patch.label, row=f"{patch.label or UNKNOWN}: filling {seed + i}",
+            sources=(patch,), label=to or patch.label, sheet_row=f"{patch.label or UNKNOWN}: seed {seed + i}",
             seed=seed + i,
         )
         for patch in patches for i in range(variants)
     ]  # fmt: skip
     known = torch.from_numpy(~mask).to(model.device)
 
-    def draw(some: Sequence[Edit]) -> Tensor:
-        noise = SeededNoise([edit.seed for edit in some], image_px=side, device=model.device)
-        denoise = model.denoise([edit.label for edit in some], guidance=options.guidance)
-        image = model.images([edit.sources[0] for edit in some])
+    def generate(batch: Sequence[Edit]) -> Tensor:
+        noise = SeededNoise([edit.seed for edit in batch], image_px=side, device=model.device)
+        denoise = model.denoise([edit.label for edit in batch], guidance=options.guidance)
+        image = model.images([edit.sources[0] for edit in batch])
         return inpainting.inpaint(
             denoise, model.schedule, image=image, known=known, steps=options.steps, draw=noise.draw, repeats=repeats
         )
 
-    extra = {"repeats": repeats, "mask_sha256": sha256(np.packbits(mask).tobytes()).hexdigest()}
-    return model.write(out, edits, draw=draw, kind="inpaint", before=_by_label(patches), extra=extra)
+    settings = {"repeats": repeats, "mask_sha256": sha256(np.packbits(mask).tobytes()).hexdigest()}
+    return model.write(out, edits, generate=generate, kind="inpaint", sources=_by_label(patches), settings=settings)
 
 
 def central_square(side_px: int, *, share: float) -> NDArray[np.bool_]:
-    """A mask of that side, true in a square in the middle whose side is `share` of it."""
+    """Return a mask of that side, true in a central square whose side is `share` of it."""
     mask = np.zeros((side_px, side_px), dtype=bool)
     size = round(share * side_px)
     start = (side_px - size) // 2
@@ -210,14 +220,14 @@ def central_square(side_px: int, *, share: float) -> NDArray[np.bool_]:
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
-    """The mask of an image file: true where it is more white than black."""
+    """Read the mask in an image file: true where the image is more white than black."""
     with ImageReader(path) as reader:
         image = reader.read(Box(x=0, y=0, width=reader.width_px, height=reader.height_px))
     return np.asarray(image.mean(axis=2) > 127.5)
 
 
 class _Editor:
-    """A trained denoiser on its device, and what its weights say of themselves."""
+    """A trained denoiser on its device, with the provenance of its weights and the options of the edit."""
 
     def __init__(
         self, denoiser: FixedBatch, origin: Origin, *, weights: Path, options: EditOptions, device: torch.device
@@ -237,47 +247,48 @@ class _Editor:
         denoiser = FixedBatch(denoiser.to(device).to(memory_format=torch.channels_last), device=device)
         return cls(denoiser, origin, weights=weights, options=options, device=device)
 
-    def number(self, label: str | None) -> int:
-        """The number of a label; the null label's where it is none of the model's."""
+    def label_index(self, label: str | None) -> int:
+        """Return the index of a label, or the index of the null label if the model does not know it."""
         return self.origin.labels.index(label) if label in self.origin.labels else self.denoiser.null_label
 
     def denoise(self, labels: Sequence[str | None], *, guidance: float = 1.0) -> Denoise:
-        """The denoiser under these labels. Nothing is clipped: the way back could not undo it."""
-        numbers = torch.tensor([self.number(label) for label in labels], device=self.device)
-        return guided_denoiser(self.denoiser, numbers, guidance=guidance, clip=no_clipping)
+        """Return the denoiser under these labels, without clipping, which the inversion could not undo."""
+        indices = torch.tensor([self.label_index(label) for label in labels], device=self.device)
+        return guided_denoiser(self.denoiser, indices, guidance=guidance, clip=no_clipping)
 
     def images(self, patches: Sequence[Patch]) -> Tensor:
         return to_tensor(np.stack([patch.image for patch in patches])).to(self.device)
 
-    def inverted(self, patches: Sequence[Patch], *, depth: float = 1.0) -> Tensor:
-        """Their latents; a patch that comes several times is inverted once."""
+    def invert(self, patches: Sequence[Patch], *, depth: float = 1.0) -> Tensor:
+        """Return the latents of the patches; a patch that occurs several times is inverted once."""
         unique = {patch.patch_id: patch for patch in patches}
         order = [list(unique).index(patch.patch_id) for patch in patches]
-        up = self.denoise([patch.label for patch in unique.values()])
+        denoise = self.denoise([patch.label for patch in unique.values()])
         image = self.images(list(unique.values()))
-        return invert(up, self.schedule, image=image, steps=self.options.steps, depth=depth)[order]
+        return invert(denoise, self.schedule, image=image, steps=self.options.steps, depth=depth)[order]
 
     def write(
         self,
         out: Path,
         edits: Sequence[Edit],
         *,
-        draw: Callable[[Sequence[Edit]], Tensor],
+        generate: Callable[[Sequence[Edit]], Tensor],
         kind: str,
-        before: dict[str, list[Patch]],
-        extra: dict[str, object],
+        sources: dict[str, list[Patch]],
+        settings: dict[str, object],
     ) -> EditResult:
         made_with = {
             "steps": self.options.steps,
             "guidance": self.options.guidance,
             "device": self.device.type,
-            **extra,
+            **settings,
         }
-        made = write_edits(
-            out, edits, draw=draw, kind=kind, origin=self.origin, weights=self.weights, made_with=made_with,
+        generated = write_edits(
+            out, edits, generate=generate, kind=kind, origin=self.origin, weights=self.weights, made_with=made_with,
             batch=self.options.batch, progress=self.options.progress,
         )  # fmt: skip
-        return EditResult(store=out, sheet=write_edit_sheet(out, edits, before=before), images=len(edits), made=made)
+        sheet = write_edit_sheet(out, edits, sources=sources)
+        return EditResult(store=out, sheet=sheet, images=len(edits), generated=generated)
 
 
 def _by_label(patches: Sequence[Patch]) -> dict[str, list[Patch]]:
@@ -286,5 +297,5 @@ def _by_label(patches: Sequence[Patch]) -> dict[str, list[Patch]]:
 
 
 def _safe(label: str) -> str:
-    """A label as part of a file's name."""
+    """Return a label as part of a file name."""
     return re.sub(r"[^\w.-]", "-", label)

@@ -1,7 +1,7 @@
-"""A denoiser that always computes the same number of images at a time.
+"""Batches of one fixed size, so that an image does not depend on the others in its batch.
 
-Convolutions round differently for different batch sizes (by about 1e-5), which would show in an image's bytes. Padded
-to one fixed size, an image comes out the same to the last bit, whatever the others beside it and wherever it stands.
+Convolutions round differently for different batch sizes (by about 1e-5), which would change the bytes of an image. In
+batches padded to one fixed size, an image is the same to the last bit whatever its batch and its position there.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from torch import Tensor
 from histosynth.diffusion.denoiser import Denoiser, Prediction
 from histosynth.diffusion.guidance import GuidingClassifier
 
-# Large enough to fill the device with a patch-sized U-Net; constants, as changing one changes images in the last bit.
+# Large enough for a patch-sized U-Net to fill the device. Constants, because a change alters images in the last bit.
 _GROUP = {"cpu": 8, "cuda": 32, "mps": 8}
 
 
 class FixedBatch(Denoiser):
-    """Wraps a denoiser so that it runs in groups of one fixed size."""
+    """A denoiser that runs in groups of one fixed size."""
 
     def __init__(self, denoiser: Denoiser, *, device: torch.device) -> None:
         super().__init__(denoiser.network, denoiser.schedule)
@@ -26,14 +26,14 @@ class FixedBatch(Denoiser):
 
     def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
         """See `Denoiser.predict`."""
-        found = [self.denoiser.predict(*trio) for trio in padded_groups(self.group, x, t, label)]
-        clean = torch.cat([prediction.clean for prediction in found])[: len(x)]
-        variances = [prediction.variance_fraction for prediction in found if prediction.variance_fraction is not None]
+        predictions = [self.denoiser.predict(*trio) for trio in padded_groups(self.group, x, t, label)]
+        clean = torch.cat([prediction.clean for prediction in predictions])[: len(x)]
+        variances = [part.variance_fraction for part in predictions if part.variance_fraction is not None]
         return Prediction(clean, torch.cat(variances)[: len(x)] if variances else None)
 
 
 class FixedBatchGuide:
-    """The same for a classifier that guides."""
+    """A guiding classifier that runs in groups of one fixed size."""
 
     def __init__(self, guide: GuidingClassifier, *, device: torch.device) -> None:
         self.guide = guide
@@ -45,15 +45,15 @@ class FixedBatchGuide:
 
 
 def group_size(device: torch.device) -> int:
-    """The one size of groups on a device."""
+    """Return the group size on a device."""
     return _GROUP.get(device.type, 8)
 
 
 def padded_groups(size: int, *parts: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The parts cut alike into groups of `size`, the last one filled up with its last element."""
+    """Yield groups of `size` elements of each tensor; the last group is padded with its last element."""
 
-    def cut(part: Tensor) -> tuple[Tensor, ...]:
+    def split(part: Tensor) -> tuple[Tensor, ...]:
         padded = torch.cat([part, part[-1:].expand(-len(part) % size, *part.shape[1:])])
         return torch.split(padded, size)
 
-    return zip(*map(cut, parts), strict=True)
+    return zip(*map(split, parts), strict=True)

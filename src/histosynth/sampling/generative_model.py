@@ -1,4 +1,4 @@
-"""How a kind of model makes the images of seeds: behind one face for all."""
+"""Trained models that generate images from seeds: a denoiser or a GAN, behind one protocol."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,37 +26,37 @@ from histosynth.training.checkpoint import (
 
 
 class GenerativeModel(Protocol):
-    """A model ready to draw.
+    """A trained model, ready to generate images.
 
     Attributes:
-        origin: what its weights say of themselves.
-        evaluations: of its network, an image.
-        words: how it draws, for the text in each image.
+        origin: provenance and settings of its weights.
+        evaluations: network evaluations per image.
+        description: sampler or model, as the text in each image states it.
     """
 
     origin: Origin
     evaluations: int
-    words: str
+    description: str
 
     def made_with(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """All that decides the images: these facts of the weights, and the settings."""
+        """Return everything that determines the images: the given `facts` about the weights, and the settings."""
 
     def images(self, seeds: Sequence[int], label: Tensor) -> Tensor:
-        """An image a seed, of these labels: (B, 3, S, S), about [-1, 1]."""
+        """Return one image per seed, of the given labels: (B, 3, S, S), roughly in [-1, 1]."""
 
 
 def load_generative_model(weights: Path, settings: SampleSettings, *, device: torch.device) -> GenerativeModel:
-    """The model of a weights file, as these settings make it draw.
+    """Load the model of a weights file, set up for sampling with the given settings.
 
     Raises:
-        HistosynthError: the weights, the settings or the classifier do not fit.
+        HistosynthError: the weights, the settings or the classifier do not match.
     """
     generator = read_origin(weights).settings.model_role == "generator"
     return (GanModel if generator else DiffusionModel)(weights, settings, device=device)
 
 
 class DiffusionModel:
-    """A denoiser, from noise to image in steps."""
+    """A denoiser, which generates an image from noise in several steps."""
 
     def __init__(self, weights: Path, settings: SampleSettings, *, device: torch.device) -> None:
         denoiser, self.origin = load_denoiser(weights)
@@ -65,16 +65,16 @@ class DiffusionModel:
         self._pipeline = SamplingPipeline(settings, self._denoiser.schedule)
         self._classifier, self._classifier_sha256 = None, None
         if settings.classifier:
-            guiding = find_weights(Path(settings.classifier))
-            loaded = load_classifier(guiding, guides=self.origin).to(device).to(memory_format=torch.channels_last)
-            self._classifier, self._classifier_sha256 = FixedBatchGuide(loaded, device=device), sha256_of(guiding)
+            path = find_weights(Path(settings.classifier))
+            classifier = load_classifier(path, guides=self.origin).to(device).to(memory_format=torch.channels_last)
+            self._classifier, self._classifier_sha256 = FixedBatchGuide(classifier, device=device), sha256_of(path)
         self.evaluations = self._pipeline.evaluations
-        self.words = f"{settings.sampler}, {settings.steps} steps, guidance {settings.guidance}"
+        self.description = f"{settings.sampler}, {settings.steps} steps, guidance {settings.guidance}"
 
     def made_with(self, facts: dict[str, Any]) -> dict[str, Any]:
         """See `GenerativeModel.made_with`."""
-        chosen = self._settings.model_dump(exclude={"batch", "classifier"})
-        return {**chosen, **facts, "classifier_sha256": self._classifier_sha256}
+        settings = self._settings.model_dump(exclude={"batch", "classifier"})
+        return {**settings, **facts, "classifier_sha256": self._classifier_sha256}
 
     def images(self, seeds: Sequence[int], label: Tensor) -> Tensor:
         """See `GenerativeModel.images`."""
@@ -83,19 +83,19 @@ class DiffusionModel:
 
 
 class GanModel:
-    """The generator of a progressive GAN, in one pass, grown as far as its weights are."""
+    """The generator of a progressive GAN, at the growth of its weights; it generates an image in one pass."""
 
     def __init__(self, weights: Path, settings: SampleSettings, *, device: torch.device) -> None:
-        for key, given, default in settings.non_default(sorted(NOT_APPLICABLE_TO["progan"]["sample"])):
+        for key, value, default in settings.non_default(sorted(NOT_APPLICABLE_TO["progan"]["sample"])):
             raise HistosynthError(
-                f"{weights} holds a progan, which draws in one pass and does not heed sample.{key} = {given}; leave "
-                f"it at {default}"
+                f"{weights} holds a progan, which generates images in one pass: sample.{key} = {value} does not "
+                f"apply; leave it at {default}"
             )
         generator, self.origin = load_generator(weights)
         self._generator = generator.to(device).to(memory_format=torch.channels_last)
         gan = self.origin.settings.gan
         self._growth, self._device = growth_at(self.origin.images, gan, image_px=self.origin.image_px), device
-        self.evaluations, self.words = 1, f"progan, one pass at {self._growth.px} px"
+        self.evaluations, self.description = 1, f"progan, one pass at {self._growth.px} px"
 
     def made_with(self, facts: dict[str, Any]) -> dict[str, Any]:
         """See `GenerativeModel.made_with`."""

@@ -1,4 +1,4 @@
-"""What decides the images of a store of synthetic patches. Called again, only the same may go on with it."""
+"""Everything that determines the images of a store of synthetic patches; only an equal one may add to the store."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,26 +13,28 @@ MadeWith = Mapping[str, object]
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file, such as one of weights."""
+    """Return the SHA-256 of a file, such as a weights file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def prepare_store(out: Path, made_with: MadeWith) -> None:
-    """Make the directory, or see that what is in it was made the same way.
+    """Create the directory, or check that its patches were made with the same model and settings.
 
     Raises:
-        HistosynthError: it holds something else, or patches made otherwise.
+        HistosynthError: it holds something else, or patches of another model or of other settings.
     """
     parts = list_parts(out)
     if (out / MANIFEST).exists():
         before = read_manifest(out, kind=KIND).get("made_with", {})
         for key, value in made_with.items():
             if before.get(key) != value:
-                told = "other edits" if key == "edits" else f"samples made with {key} = {before.get(key)}, not {value}"
-                raise HistosynthError(f"{out} holds {told}; give --out a new directory")
+                samples = f"samples made with {key} = {before.get(key)}, not {value}"
+                raise HistosynthError(
+                    f"{out} holds {'other edits' if key == 'edits' else samples}; pass a new directory as --out"
+                )
     elif any(part_fingerprint(part) != str(made_with) for part in parts):
         raise HistosynthError(
-            f"{out} holds unfinished samples of another model or other settings; give --out a new directory"
+            f"{out} holds unfinished samples of another model or of other settings; pass a new directory as --out"
         )
     out.mkdir(parents=True, exist_ok=True)
