@@ -47,8 +47,8 @@ def test_two_learn_and_sample_what_one_does(training: Training, launcher: Any, t
     sample = ["sample", tmp_path / "one", "--per-label", 300, "--device", "cpu", "--quiet", "--json", "--out"]
     alone = json.loads(launcher.run([*sample, tmp_path / "by one"]))
     together = json.loads(launcher.run([*sample, tmp_path / "by two"], processes=2))
-    assert (together["made"], together["images"], together["labels"]) == (600, 600, ["dark", "light"])
-    assert alone["made"] == 600
+    assert (together["generated"], together["images"], together["labels"]) == (600, 600, ["dark", "light"])
+    assert alone["generated"] == 600
     parts = {path.name: path.read_bytes() for path in (tmp_path / "by one").iterdir()}
     assert parts == {path.name: path.read_bytes() for path in (tmp_path / "by two").iterdir()}
     assert len([name for name in parts if name.startswith("part-")]) == 3

@@ -31,14 +31,14 @@ def command(
 ) -> None:
     """Train a genotype-conditional diffusion model, or a GAN, on the training patients of STORE.
 
-    Stops by itself after `train.images` images. Interrupted, the same command goes on from the last checkpoint. On the
-    way the run collects sample grids (samples/), a log (stats.jsonl, tensorboard/), the averaged weights (weights/) and
-    what resuming needs (state/); `histosynth watch RUN` shows how it is doing.
+    Training ends after `train.images` images. Rerun the command to resume an interrupted run from its last checkpoint.
+    The run collects sample grids (samples/), a log (stats.jsonl, tensorboard/), the averaged weights (weights/) and
+    the state that resuming needs (state/). `histosynth watch RUN` shows its progress.
 
-    Several GPUs or machines: the same command under `torchrun` or `accelerate launch`.
+    For several GPUs or machines, launch the same command with `torchrun` or `accelerate launch`.
 
     Exit codes: 0 trained; 2 a mistake, a full disk or a diverged loss; 143 after SIGTERM and 130 after SIGINT (Ctrl-C),
-    both with all saved. A second signal ends at once.
+    both with everything saved. A second signal ends the process at once.
 
     \b
       histosynth train STORE --out runs/lgg --config paper
@@ -59,22 +59,23 @@ def command(
         metrics=_metrics(store, settings, device),
     )
     facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(result).items()}
-    rate = f" at {result.images_per_second:.1f} a second" if result.images_per_second else ""
-    many = f" on {result.processes} processes" if result.processes > 1 else ""
-    over = " (train.hours are over)" if result.ended == "hours" else ""
-    following = f"histosynth sample {result.run} --out SAMPLES"
+    rate = f" at {result.images_per_second:.1f} images/s" if result.images_per_second else ""
+    processes = f" on {result.processes} processes" if result.processes > 1 else ""
+    limit = " (train.hours reached)" if result.ended == "hours" else ""
+    next_command = f"histosynth sample {result.run} --out SAMPLES"
     if settings.model_role == "classifier":
-        following = f"histosynth sample RUN --classifier {result.run} --out SAMPLES"
+        next_command = f"histosynth sample RUN --classifier {result.run} --out SAMPLES"
     text = (
-        f"trained on {result.images} images{rate}{many}{over}, loss {result.loss:.4f}, "
-        f"{result.hours:.2f} hours in all\n"
-        f"run      {result.run}\nweights  {result.weights}\nnext     {following}"
+        f"trained on {result.images} images{rate}{processes}{limit}, loss {result.loss:.4f}, "
+        f"{result.hours:.2f} hours in total\n"
+        f"run      {result.run}\nweights  {result.weights}\nnext     {next_command}"
     )
     print_result(facts, text, as_json=as_json)
 
 
 def _metrics(store: Path, settings: Settings, device: str | None) -> "list[PeriodicMetric]":
-    """The quick Fréchet distance, where it is asked for."""
+    """Return the quick Fréchet distance if `train.frechet_every` asks for it."""
+
     train = settings.train
     if not train.frechet_every or settings.model_role == "classifier":
         return []

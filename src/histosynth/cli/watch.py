@@ -1,4 +1,4 @@
-"""`histosynth watch`: how a run is doing, in the terminal."""
+"""`histosynth watch`: progress of a run, in the terminal."""
 
 import time
 from dataclasses import asdict
@@ -9,15 +9,15 @@ import click
 from histosynth.cli.options import json_option, print_result
 
 
-@click.command(short_help="How a run is doing, in the terminal.")
+@click.command(short_help="Progress of a run, in the terminal.")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--once", is_flag=True, help="Print once and end.")
-@click.option("--every", default=5.0, show_default=True, type=click.FloatRange(0.1), help="Seconds between two looks.")
+@click.option("--once", is_flag=True, help="Print once and exit.")
+@click.option("--every", default=5.0, show_default=True, type=click.FloatRange(0.1), help="Seconds between updates.")
 @json_option
 def command(run: Path, once: bool, every: float, as_json: bool) -> None:
-    """Show how far RUN is: loss, rate, time left, the newest checkpoint and sample grid; again and again until it ends.
+    """Show the progress of RUN until it ends: loss, rate, time left, the newest checkpoint and sample grid.
 
-    It reads the run's files and nothing else, so it works from any machine that sees them.
+    The command reads only the files of the run, so it works from any machine with access to them.
 
     \b
       histosynth watch runs/lgg
@@ -26,11 +26,11 @@ def command(run: Path, once: bool, every: float, as_json: bool) -> None:
     from histosynth.training.progress import progress_text, read_progress
 
     while True:
-        found = read_progress(run)
-        facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(found).items()}
+        progress = read_progress(run)
+        facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(progress).items()}
         if not (once or as_json):
             click.clear()
-        print_result(facts, progress_text(found), as_json=as_json)
-        if once or found.status != "running":
+        print_result(facts, progress_text(progress), as_json=as_json)
+        if once or progress.status != "running":
             return
         time.sleep(every)
