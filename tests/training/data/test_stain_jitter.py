@@ -1,4 +1,4 @@
-"""Stain jitter changes concentrations as its equation says, and nothing else."""
+"""Stain jitter changes concentrations by its equation, and nothing else."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def pixels(*, least: int = 0, most: int = 256) -> torch.Tensor:
 
 
 def density(x: torch.Tensor) -> np.ndarray:
-    """(3, H, W) in [-1, 1] -> (N, 3)."""
+    """Return the optical density (N, 3) of an image (3, H, W) in [-1, 1]."""
     return -np.log(((x.double().numpy() + 1) * 127.5 + 1) / 240).reshape(3, -1).T
 
 
@@ -34,14 +34,14 @@ def test_factor_one_and_no_shift_is_the_identity() -> None:
 
 @given(st.tuples(*[st.floats(0.5, 1.5)] * 2), st.tuples(*[st.floats(-0.3, 0.3)] * 2))
 @settings(max_examples=20)
-def test_concentrations_are_scaled_and_shifted_and_the_rest_is_kept(
+def test_concentrations_are_scaled_and_shifted_and_the_residual_is_kept(
     factors: tuple[float, float], shifts: tuple[float, float]
 ) -> None:
-    x = pixels(least=60, most=150)  # tissue, and far enough from black and white
+    x = pixels(least=60, most=150)  # tissue, far enough from black and white
     changed = jitter(x, factors=torch.tensor([factors]), shifts=torch.tensor([shifts]))
     stains = np.array(TARGET.stains).T
     before, after = density(x[0]), density(changed[0])
-    inside = (changed[0].abs() < 1).all(0).flatten().numpy()  # what leaves the range is clipped
+    inside = (changed[0].abs() < 1).all(0).flatten().numpy()  # values out of range are clipped
     assert inside.mean() > 0.5
     c = np.linalg.lstsq(stains, before.T, rcond=None)[0]
     c_after = np.linalg.lstsq(stains, after.T, rcond=None)[0]
@@ -51,7 +51,7 @@ def test_concentrations_are_scaled_and_shifted_and_the_rest_is_kept(
     assert np.abs(kept[:, inside]).max() < 1e-4
 
 
-def test_glass_stays_glass_and_what_fades_into_it_has_no_edge() -> None:
+def test_glass_is_unchanged_and_the_transition_to_it_has_no_step() -> None:
     glass = to_tensor(np.random.default_rng(0).integers(207, 256, (1, 40, 50, 3), dtype=np.uint8))
     changed = jitter(glass, factors=ONE * 1.5, shifts=NONE + 0.5)
     assert np.array_equal(to_bytes(changed), to_bytes(glass))
@@ -64,7 +64,7 @@ def seeded(count: int, *, first: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in range(first, first + count)]
 
 
-def test_each_image_has_a_jitter_of_its_own_from_its_generator_alone() -> None:
+def test_the_jitter_of_an_image_depends_only_on_its_generator() -> None:
     x = pixels(most=180).expand(200, -1, -1, -1)[:, :, :4, :4]
     first, again = (random_stain(x, strength=0.2, generators=seeded(200, first=0)) for _ in range(2))
     assert torch.equal(first, again)
@@ -73,7 +73,7 @@ def test_each_image_has_a_jitter_of_its_own_from_its_generator_alone() -> None:
     assert torch.equal(first[7:9], random_stain(x[7:9], strength=0.2, generators=seeded(2, first=7)))
 
 
-def test_factors_and_shifts_fill_their_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_factors_and_shifts_are_uniform_over_their_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, torch.Tensor] = {}
     monkeypatch.setattr("histosynth.training.data.stain_jitter.jitter", lambda x, **drawn: seen.update(drawn))
     random_stain(torch.zeros(4000, 3, 1, 1), strength=0.2, generators=seeded(4000, first=0))

@@ -1,1 +1,1 @@
-"""Patches as training batches."""
+"""Training batches from patch stores."""

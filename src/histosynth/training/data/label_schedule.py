@@ -1,7 +1,8 @@
-"""Which label stands at which position of training, and how many of it came before: a round of turns, again and again.
+"""The label at each position of training, and its count before that position: a round of labels, repeated.
 
-A round has n_k turns of label k, n_k in proportion to its share and at least 1, spread evenly: turn j of n_k stands at
-(j + 1/2) / n_k of the round. So the label at any position, and its count up to there, need no more than one round.
+A round contains label k n_k times, with n_k proportional to its share and at least 1. Its occurrences are spread
+evenly: occurrence j of n_k lies at (j + 1/2) / n_k of the round. One round is therefore enough to compute the label at
+any position, and its count up to there.
 """
 
 from collections.abc import Sequence
@@ -9,15 +10,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_TURNS = 1000
+_ROUND = 1000  # positions of a round with unequal shares, about
 
 
 class LabelSchedule:
-    """Rounds of labels.
+    """Repeated rounds of labels.
 
     Args:
-        shares: how often to show each label against the others, > 0. Where all are equal a round has one turn each;
-            else about a thousand, so that shares hold to a tenth of a percent.
+        shares: relative frequency of each label, > 0. With equal shares, a round has one position per label, otherwise
+            about a thousand positions, so that shares hold to a tenth of a percent.
     """
 
     def __init__(self, shares: Sequence[float]) -> None:
@@ -25,17 +26,17 @@ class LabelSchedule:
         if (share == share[0]).all():
             self.counts = np.ones(len(share), np.int64)
         else:
-            exact = share / share.sum() * _TURNS
+            exact = share / share.sum() * _ROUND
             self.counts = np.maximum(np.floor(exact).astype(np.int64), 1)
-            left = max(_TURNS - int(self.counts.sum()), 0)
-            self.counts[np.argsort(self.counts - exact, kind="stable")[:left]] += 1
+            remaining = max(_ROUND - int(self.counts.sum()), 0)
+            self.counts[np.argsort(self.counts - exact, kind="stable")[:remaining]] += 1
         label = np.repeat(np.arange(len(share)), self.counts)
         before = np.concatenate([np.arange(n) for n in self.counts])
         order = np.argsort((before + 0.5) / self.counts[label], kind="stable")
         self._label, self._before = label[order], before[order]
 
     def at(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The label at each position, and how many of that label stand before it."""
-        round_, turn = np.divmod(positions, len(self._label))
-        label = self._label[turn]
-        return label, round_ * self.counts[label] + self._before[turn]
+        """Return the label at each position, and the count of that label before it."""
+        round_, place = np.divmod(positions, len(self._label))
+        label = self._label[place]
+        return label, round_ * self.counts[label] + self._before[place]

@@ -1,18 +1,19 @@
-"""Stain jitter: a patch as another laboratory might have stained it.
+"""Stain jitter: a patch as it might have been stained in another laboratory.
 
-Tellez et al. ("Whole-slide mitosis detection ...", IEEE TMI 2018) take a patch apart into concentrations c of stains,
-draw a factor and a shift for each, and mix it again:
+Tellez et al. ("Whole-slide mitosis detection ...", IEEE TMI 2018) separate a patch into stain concentrations c, draw a
+factor and a shift for each, and recombine them:
 
     c' = α c + β,   α ~ U(1 - s, 1 + s),   β ~ U(-s, s),
 
-s = 0.05 there; their comparison (Medical Image Analysis 2019) calls 0.05 "HED-light" and 0.2 "HED-strong". They jitter
-hematoxylin, eosin and a third, residual stain of Ruifrok and Johnston. Here the stains are hematoxylin and eosin of the
-usual target, what these leave of a density is kept, and all fades where tissue does: a shift would stain glass.
+with s = 0.05; their comparison (Medical Image Analysis 2019) calls 0.05 "HED-light" and 0.2 "HED-strong". They jitter
+hematoxylin, eosin and the residual third stain of Ruifrok and Johnston. Here the stains are hematoxylin and eosin of
+the default target, and the residual density is kept. The change fades out where tissue does, because a shift would
+stain glass:
 
     od' = od + w(od) ((α - 1) c + β) S,   c = od pinv(S),   rows of S: h, e,
 
-w = 0 up to the density of glass and 1 from twice that on. Densities count in natural logarithms, as in all of `stain`.
-From s = 0.2 on, shifts of both stains at once can leave pale tissue as pale as glass.
+w = 0 up to the density of glass and 1 from twice that on. Densities are natural logarithms, as everywhere in `stain`.
+From s = 0.2 on, shifts of both stains together can make pale tissue as pale as glass.
 """
 
 from collections.abc import Sequence
@@ -42,7 +43,8 @@ def jitter(x: Tensor, *, factors: Tensor, shifts: Tensor) -> Tensor:
     Args:
         x: (B, 3, H, W) in [-1, 1], on any device.
         factors: α of hematoxylin and eosin, (B, 2), on the CPU.
-        shifts: β of both, likewise, in optical density along unit vectors.
+        shifts: β of both, (B, 2), on the CPU, in optical density along unit vectors.
+
 
     Returns:
         Images of the same shape and range.
