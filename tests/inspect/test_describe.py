@@ -234,7 +234,7 @@ def manifest_of_another_program(path: Path) -> Path:
         (lambda path: path, "holds nothing that histosynth knows; name a slide, "),
         (text_file, r"notes.txt' is of no kind that histosynth knows; name a slide, "),
         (torn_slide, r"torn.svs cannot be read"),
-        (torn_weights, "ema.safetensors is no readable safetensors file"),
+        (torn_weights, "ema.safetensors is not a readable safetensors file"),
         (torn_report, r"report.json is damaged"),
         (torn_manifest, r"manifest.json is damaged"),
         (manifest_of_another_program, "is a directory of another program"),

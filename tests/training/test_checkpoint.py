@@ -39,7 +39,7 @@ def test_weights_that_do_not_fit_their_settings_are_one_line(weights: Path, tmp_
     tensors = load_file(weights)
     name = next(name for name in tensors if name.endswith("conv1.weight"))
     save_file({**tensors, name: tensors[name][:4].clone()}, tmp_path / "cut.safetensors", metadata=metadata)
-    with pytest.raises(HistosynthError, match="do not fit the settings") as caught:
+    with pytest.raises(HistosynthError, match="do not match the settings") as caught:
         load_denoiser(tmp_path / "cut.safetensors")
     assert "\n" not in str(caught.value)
 
@@ -47,7 +47,7 @@ def test_weights_that_do_not_fit_their_settings_are_one_line(weights: Path, tmp_
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\xff" * 100])
 def test_a_file_that_is_no_safetensors(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.safetensors").write_bytes(content)
-    with pytest.raises(HistosynthError, match="no readable safetensors"):
+    with pytest.raises(HistosynthError, match="not a readable safetensors"):
         read_origin(tmp_path / "x.safetensors")
 
 

@@ -41,7 +41,9 @@ def test_a_truncated_state_is_passed_over_by_name_wherever_it_ends(states: Path)
     whole = newest.read_bytes()
     for length in [0, 1, len(whole) - 1, *rng.integers(2, len(whole) - 1, 17).tolist()]:
         newest.write_bytes(whole[:length])
-        with pytest.warns(UserWarning, match=r"state-000000000024.pt cannot be read .* going back to the one before"):
+        with pytest.warns(
+            UserWarning, match=r"state-000000000024.pt cannot be read .* resuming from the state before it"
+        ):
             found = newest_state(states)
         assert found is not None
         assert load_state(found)["images"] == 16

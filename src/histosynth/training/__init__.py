@@ -1,1 +1,1 @@
-"""One linear loop, counted in images; the same command resumes it."""
+"""The training loop, counted in images and resumable; its tasks, data and checkpoints."""

@@ -1,9 +1,9 @@
-"""What training leaves behind: states to resume from, and averaged weights to sample from.
+"""Checkpoints: states to resume from, and averaged weights to sample from.
 
-`state/state-<images>.pt` holds weights, averaged weights and the optimizer; the newest whole one wins. `weights/
-ema-<images>.safetensors` holds the averaged weights; settings, labels and origin ride in its metadata, so that one file
-is enough to sample. Beside it may lie those of other half-lives, `ema<halflife>-<images>.safetensors`, and the best by
-some figure, `best-<images>.safetensors`.
+`state/state-<images>.pt` holds weights, averaged weights and the optimizer; training resumes from the newest intact
+one. `weights/ema-<images>.safetensors` holds the averaged weights, with settings, labels and origin in its metadata, so
+that one file is enough to sample. Beside it may lie weights of other half-lives, `ema<halflife>-<images>.safetensors`,
+and the best weights by some metric, `best-<images>.safetensors`.
 """
 
 import json
@@ -30,7 +30,7 @@ from histosynth.rundir import atomic_write
 
 
 def save_state(directory: Path, state: Mapping[str, Any], *, images: int, keep: int = 2) -> None:
-    """Write the state after `images` images, and delete all but the newest `keep`."""
+    """Write the state after `images` images, and delete all but the newest `keep` states."""
     directory.mkdir(exist_ok=True)
     with atomic_write(directory / f"state-{images:012d}.pt") as file:
         torch.save(dict(state), file)
@@ -39,46 +39,46 @@ def save_state(directory: Path, state: Mapping[str, Any], *, images: int, keep: 
 
 
 def newest_state(directory: Path) -> Path | None:
-    """The newest state that is whole, to the checksum of its every record; None if there is none.
+    """Return the newest state whose records all match their checksums; None if no state is intact.
 
-    A damaged one is skipped with a warning that names it.
+    A damaged state is skipped with a warning that names it.
     """
     for path in reversed(_states(directory)):
         try:
-            with zipfile.ZipFile(path) as file:  # which is what torch.save writes
-                torn = file.testzip()
-            if torn is None:
+            with zipfile.ZipFile(path) as file:  # the format of torch.save
+                damaged = file.testzip()
+            if damaged is None:
                 return path
-            reason = f"{torn} in it is damaged"
+            reason = f"its record {damaged} is damaged"
         except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
             reason = str(error)[:80]
-        warnings.warn(f"{path} cannot be read ({reason}); going back to the one before", stacklevel=2)
+        warnings.warn(f"{path} cannot be read ({reason}); resuming from the state before it", stacklevel=2)
     return None
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote."""
+    """Load what `save_state` wrote."""
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
 
 def _states(directory: Path) -> list[Path]:
-    """The states, oldest first."""
+    """Return the paths of the states, oldest first."""
     return sorted(directory.glob("state-*.pt"), key=lambda path: int(path.stem.removeprefix("state-")))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What a weights file says of itself.
+    """Provenance of a weights file, as its metadata states it.
 
     Attributes:
-        settings: all settings of its training.
-        labels: names of the labels, in the order of their numbers.
+        settings: all settings of the training.
+        labels: names of the labels, in the order of their indices.
         image_px: side of the images.
         mpp: microns per pixel of the images, None if not known.
-        run: the run that made it, as synthetic patches name it.
-        images: images seen.
-        data_hash: content hash of the store trained on.
+        run: name of the run, as synthetic patches record it.
+        images: images seen in training.
+        data_hash: content hash of the training store.
     """
 
     settings: Settings
@@ -90,10 +90,10 @@ class Origin:
     data_hash: str
 
     def label_index(self, label: str) -> int:
-        """The number of a label.
+        """Return the index of a label.
 
         Raises:
-            HistosynthError: the model does not know it.
+            HistosynthError: the model was not trained on it.
         """
         if label not in self.labels:
             raise HistosynthError(f"the model knows no label '{label}'; it was trained on {', '.join(self.labels)}")
@@ -101,7 +101,7 @@ class Origin:
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], origin: Origin) -> None:
-    """Write averaged weights with their origin."""
+    """Write averaged weights with their origin as metadata."""
     facts = {"labels": origin.labels, "image_px": origin.image_px, "mpp": origin.mpp, "run": origin.run}
     facts |= {"images": origin.images, "data_hash": origin.data_hash, "train_split": origin.settings.train.split}
     metadata = {
@@ -114,21 +114,21 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], origin: Origin) -> N
 
 
 def find_weights(path: Path) -> Path:
-    """The weights file itself, or the newest of a run, averaged over the first half-life.
+    """Return the path itself if it is a file, or the newest weights of a run, averaged over its first half-life.
 
     Raises:
-        HistosynthError: there is none.
+        HistosynthError: the run has no weights.
     """
     if path.is_file():
         return path
-    found = sorted(path.glob("weights/ema-*.safetensors"))
-    if not found:
-        raise HistosynthError(f"{path} has no weights; give a run that has trained, or a .safetensors file of one")
-    return found[-1]
+    candidates = sorted(path.glob("weights/ema-*.safetensors"))
+    if not candidates:
+        raise HistosynthError(f"{path} has no weights; pass a trained run, or one of its .safetensors files")
+    return candidates[-1]
 
 
 def read_origin(path: Path) -> Origin:
-    """What a weights file says of itself; reads its header alone.
+    """Read the origin of a weights file; only its header is read.
 
     Raises:
         HistosynthError: damaged, or not written by histosynth.
@@ -137,9 +137,11 @@ def read_origin(path: Path) -> Origin:
         with safetensors.safe_open(path, framework="np") as file:
             metadata: dict[str, str] = file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
-        raise HistosynthError(f"{path} is no readable safetensors file ({error})") from error
+        raise HistosynthError(f"{path} is not a readable safetensors file ({error}); pass a weights file") from error
     if metadata.get("histosynth.kind") not in ("denoiser", "classifier", "generator"):
-        raise HistosynthError(f"{path} was not written by `histosynth train`: its metadata names no model")
+        raise HistosynthError(
+            f"{path} was not written by `histosynth train`: its metadata names no model; pass a weights file of a run"
+        )
     return Origin(
         settings=settings_from_toml(metadata["histosynth.config"], where=f"settings inside {path}"),
         labels=json.loads(metadata["histosynth.labels"]),
@@ -152,16 +154,16 @@ def read_origin(path: Path) -> Origin:
 
 
 _OTHER_KINDS = {
-    "classifier": "a classifier, which makes no images; give it to `sample --classifier`",
-    "generator": "a progan, which draws new patches and edits none; give a run of a diffusion model",
+    "classifier": "a classifier, which generates no images; pass it to `sample --classifier`",
+    "generator": "a progan, which cannot edit patches; pass a run of a diffusion model",
 }
 
 
 def load_denoiser(path: Path) -> tuple[Denoiser, Origin]:
-    """Build the model of a weights file and load it, on the CPU, in evaluation mode.
+    """Build the denoiser of a weights file and load it, on the CPU, in evaluation mode.
 
     Raises:
-        HistosynthError: see `read_origin`; or the weights do not fit the settings beside them.
+        HistosynthError: see `read_origin`; the file holds another kind of model; the weights do not match its settings.
     """
     origin = read_origin(path)
     if origin.settings.model_role != "denoiser":
@@ -177,7 +179,7 @@ def load_generator(path: Path) -> tuple[Generator, Origin]:
     """Build the generator of a weights file and load it, on the CPU, in evaluation mode.
 
     Raises:
-        HistosynthError: see `read_origin`; or the weights do not fit the settings beside them.
+        HistosynthError: see `read_origin`; the weights do not match the settings in the file.
     """
     origin = read_origin(path)
     generator = build_generator(origin.settings.gan, image_px=origin.image_px, labels=len(origin.labels))
@@ -190,20 +192,21 @@ def load_classifier(path: Path, *, guides: Origin) -> NoisyClassifier:
 
     Args:
         path: the weights.
-        guides: the denoiser that it is to guide.
+        guides: origin of the denoiser that it is to guide.
 
     Raises:
-        HistosynthError: see `read_origin`; or it is no classifier, or does not fit the denoiser.
+        HistosynthError: see `read_origin`; the file holds no classifier; it does not match the denoiser.
     """
     origin = read_origin(path)
     if origin.settings.model_role != "classifier":
         raise HistosynthError(
             f"{path} holds a {origin.settings.model_role}, not a classifier; train one with --set train.task=classifier"
         )
-    for key, own, needed in _fit(origin, guides):
+    for key, own, needed in _properties_to_match(origin, guides):
         if own != needed:
             raise HistosynthError(
-                f"classifier {path} does not fit the denoiser of run '{guides.run}': its {key} is {own}, not {needed}"
+                f"classifier {path} does not match the denoiser of run '{guides.run}': its {key} is {own}, not "
+                f"{needed}; train a classifier on the same store with the same diffusion settings"
             )
     settings = origin.settings
     classifier = build_classifier(
@@ -213,8 +216,8 @@ def load_classifier(path: Path, *, guides: Origin) -> NoisyClassifier:
     return classifier.eval().requires_grad_(False)
 
 
-def _fit(classifier: Origin, denoiser: Origin) -> Iterator[tuple[str, object, object]]:
-    """What must be equal, so that the one can guide the other: name, the classifier's, the denoiser's."""
+def _properties_to_match(classifier: Origin, denoiser: Origin) -> Iterator[tuple[str, object, object]]:
+    """Yield the properties that must be equal: name, value of the classifier, value of the denoiser."""
     for key in ("labels", "image_px", "mpp"):
         yield key, getattr(classifier, key), getattr(denoiser, key)
     own, needed = process_settings(classifier.settings.diffusion), process_settings(denoiser.settings.diffusion)
@@ -227,4 +230,4 @@ def _load(module: nn.Module, path: Path) -> None:
         module.load_state_dict(load_file(path))
     except (RuntimeError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[-1].strip()
-        raise HistosynthError(f"{path}: weights do not fit the settings stored beside them ({reason})") from error
+        raise HistosynthError(f"{path}: the weights do not match the settings in the file ({reason})") from error
