@@ -110,7 +110,7 @@ def test_npz_is_what_the_adm_evaluator_reads(store: Path, tmp_path: Path) -> Non
 
 
 def test_webdataset(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_formats, "_SHARD", 4)
+    monkeypatch.setattr(export_formats, "_SHARD_PATCHES", 4)
     do(store, tmp_path / "out", "webdataset")
     samples: dict[str, dict[str, bytes]] = {}
     for name in ("shard-000000.tar", "shard-000001.tar"):
@@ -175,7 +175,9 @@ def test_a_synthetic_patch_that_comes_back_is_still_one(tmp_path: Path) -> None:
     for name in ("slide_id", "patient_id", "x", "y", "extent", "split"):
         assert set(back.column(name)) == {None}
     Image.fromarray(image(9)).save(tmp_path / "out" / "wt" / "real.png")
-    with pytest.raises(HistosynthError, match=r"mixes real tiles with synthetic ones, such as .*; pack each apart"):
+    with pytest.raises(
+        HistosynthError, match=r"mixes real tiles with synthetic ones, such as .*; pack each kind separately"
+    ):
         pack(tmp_path / "out", out=tmp_path / "mixed", settings=PatchSettings(), progress=False)
 
 
@@ -273,7 +275,7 @@ def test_what_is_there_is_left_alone(store: Path, tmp_path: Path, verb: Verb) ->
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
     code, _, error = verb(store, "--out", tmp_path / "mine", "--to", "png")
     assert (code, error.count("\n")) == (2, 1)
-    assert "is not empty and holds no export.json" in error
+    assert "is not empty: it holds files without export.json" in error
     assert everything(tmp_path / "mine") == {"thesis.txt": b"all of it"}
     (tmp_path / "empty").mkdir()
     assert verb(store, "--out", tmp_path / "empty", "--to", "png")[0] == 0

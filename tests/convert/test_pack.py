@@ -95,7 +95,7 @@ def test_a_folder_of_classes(classes: Path, tmp_path: Path) -> None:
         assert {row["split"] for row in rows.values() if row["label"] == label} == {"train", "held_out"}
     manifest = Store(tmp_path / "store").manifest
     assert manifest["totals"]["tiles_without_patient"] == 10
-    assert "each counts as a patient of its own" in manifest["patients_note"]
+    assert "each counts as a separate patient" in manifest["patients_note"]
 
 
 def test_crop_and_size_are_area_averages_of_known_places(tmp_path: Path) -> None:
@@ -222,14 +222,14 @@ BAD_TILES = [
     (empty_class, [], "class folder", "EMPTY"),
     (too_small, ["--size", "16"], "smaller than --size 16", "TUM/small.png"),
     (too_small, ["--crop", "16"], "smaller than one crop of 16 px", "TUM/small.png"),
-    (too_small, [], "is 9 px a side, while most are 16 px; pass --size 9", "TUM/small.png"),
-    (oblong, [], "is 16 x 17 px, not square; cut squares from it with --crop", "TUM/oblong.png"),
+    (too_small, [], "is 9 px wide, while most are 16 px; pass --size 9", "TUM/small.png"),
+    (oblong, [], "is 16 x 17 px, not square; crop squares from it with --crop", "TUM/oblong.png"),
     (deep_gray, [], "save it as 8-bit RGB", "TUM/deep.png"),
     (deep_color, [], "save it as 8-bit RGB", "TUM/deep.tif"),
     (truncated, [], "cannot be read", "TUM/0.png"),
     (no_image, [], "the file is empty", "TUM/0.png"),
-    (stray, [], "lies beside the class folders", "stray.png"),
-    (deeper, [], "holds a folder, more", "TUM/more"),
+    (stray, [], "is outside the class folders", "stray.png"),
+    (deeper, [], "contains a folder, more", "TUM/more"),
 ]
 
 
@@ -253,8 +253,8 @@ def test_a_bad_tile_is_an_error_or_skipped_and_named(
 @pytest.mark.parametrize(
     ("spoil", "more", "message"),
     [
-        (same_but_for_case, [], "has the classes 'TUM' and 'tum', which differ by case only"),
-        (same_id, [], "two tiles are called 'TUM_0'"),
+        (same_but_for_case, [], "has the classes 'TUM' and 'tum', which differ only in letter case"),
+        (same_id, [], "two tiles have the id 'TUM_0'"),
         (nothing, ["--set", "patches.cap=3"], "--set patches.cap does not apply to pack"),
         (nothing, ["--set", 'patches.held_out_patients=["Q"]'], "names 'Q', a patient without data here"),
         (nothing, ["--crop", "8", "--size", "16"], "a crop of 8 px cannot become a patch of 16 px"),
@@ -280,18 +280,18 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         ([("file", "label"), ("/etc/a.png", "x")], "leads out of the folder"),
         ([("file", "label"), ("C:\\a.png", "x")], "leads out of the folder"),
         ([("file", "label"), ("sub\\..\\..\\a.png", "x")], "leads out of the folder"),
-        ([("file", "label"), ("", "x")], "line 2: names no file"),
+        ([("file", "label"), ("", "x")], "line 2: no file is named"),
         ([("file", "age"), ("a.png", "40")], "no label column among file, age"),
         ([("name_of_it", "label"), ("a.png", "x")], "no file column among name_of_it, label"),
-        ([("file", "label"), ("a.png", "x"), ("a", "y")], "line 3: says of a other than line 2"),
-        ([("file", "label"), ("a.png", "x"), ("b.png", "X")], "'X' and 'x', which differ by case only"),
-        ([("file", "label"), ("twice.png", "x")], "'twice.png' is 2 files below"),
+        ([("file", "label"), ("a.png", "x"), ("a", "y")], "line 3: contradicts line 2 on a"),
+        ([("file", "label"), ("a.png", "x"), ("b.png", "X")], "'X' and 'x', which differ only in letter case"),
+        ([("file", "label"), ("twice.png", "x")], "'twice.png' matches 2 files in"),
         ([("file", "label", "split"), ("a.png", "x", "maybe")], "line 2: split 'maybe' is unknown"),
         (
             [("file", "label", "case", "split"), ("a.png", "x", "P", "train"), ("b.png", "x", "P", "test")],
             "line 3: patient P is in held_out here and in train in line 2",
         ),
-        ([("file", "label"), ("gone.png", "x")], "no tile of"),
+        ([("file", "label"), ("gone.png", "x")], "no usable tile in"),
         ([], "is empty"),
     ],
 )
@@ -307,7 +307,7 @@ def test_a_bad_table_is_one_line(tmp_path: Path, verb: Verb, rows: list[Any], me
 
 def test_flat_tiles_need_a_table(tmp_path: Path) -> None:
     save(tmp_path / "tiles" / "a.png")
-    with pytest.raises(HistosynthError, match="has no subfolder; make one a class, or name the class"):
+    with pytest.raises(HistosynthError, match="has no subfolders; create one per class, or give the class"):
         do(tmp_path / "tiles", tmp_path / "store")
 
 
@@ -316,11 +316,11 @@ def test_a_store_of_something_else_is_left_alone(classes: Path, tmp_path: Path) 
     save(other / "a" / "1.png")
     do(classes, tmp_path / "store")
     before = {file: file.read_bytes() for file in (tmp_path / "store").iterdir()}
-    with pytest.raises(HistosynthError, match="do not come from a folder 'other'"):
+    with pytest.raises(HistosynthError, match="were not packed from a folder 'other'"):
         do(other, tmp_path / "store")
     with pytest.raises(HistosynthError, match="is not a patch store and not empty"):
         do(classes, other)
-    with pytest.raises(HistosynthError, match="lies inside the folder of tiles"):
+    with pytest.raises(HistosynthError, match="is inside the folder of tiles"):
         do(classes, classes / "store")
     assert before == {file: file.read_bytes() for file in (tmp_path / "store").iterdir()}
 
@@ -336,7 +336,7 @@ def test_only_what_changed_is_made_anew(classes: Path, tmp_path: Path, content: 
 
 
 def test_many_tiles_are_several_parts(classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PART", 9)
+    monkeypatch.setattr(module, "_PART_PATCHES", 9)
     do(classes, tmp_path / "store", crop_px=8)  # four patches a tile, so two tiles a part
     parts = sorted(part.name for part in (tmp_path / "store").glob("*.parquet"))
     assert parts == [f"part-{label}-0000{n}.parquet" for label in ("STR", "TUM") for n in range(3)]
@@ -375,7 +375,7 @@ def test_crops_lie_side_by_side_inside_the_tile(
     from histosynth.convert.tiles import Tile
 
     tile = Tile(path=Path("x"), tile_id="x", label="a", patient_id=None)
-    seen = CheckedTile(tile=tile, width_px=width, height_px=height, mpp=None, source="real", sha256="")
+    seen = CheckedTile(entry=tile, width_px=width, height_px=height, mpp=None, source="real", sha256="")
     cover = np.zeros((height, width), int)
     for box in seen.boxes(crop):
         cover[box.y : box.y + crop, box.x : box.x + crop] += 1

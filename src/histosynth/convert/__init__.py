@@ -1,1 +1,1 @@
-"""Stores from tiles that were cut elsewhere, and stores for other programs."""
+"""Conversion: stores from tiles made elsewhere, and exports of stores for other programs."""

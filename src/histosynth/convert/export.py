@@ -1,8 +1,8 @@
-"""A store for other programs: PNG folders, the .npz of the ADM evaluator, or a WebDataset. Always whole or not at all.
+"""Export of a store for other programs: PNG folders, the .npz of the ADM evaluator, or a WebDataset.
 
-Labels are numbered in the order of their names over the whole store, whatever part is exported; no label is -1. Rows
-are streamed, so memory does not grow with the store; the same store gives the same bytes. Synthetic patches say that
-they are: in each PNG (`Description`, and `Source` for the run), in each JSON, and in `export.json`.
+An export is complete or absent. Labels are numbered in the order of their names over the whole store, whichever part is
+exported; a missing label is -1. Rows are streamed, so memory does not grow with the store, and the same store gives the
+same bytes. Synthetic patches are marked in each PNG (`store.png`), in each JSON, and in `export.json`.
 """
 
 import hashlib
@@ -29,17 +29,17 @@ EXPORT = "export of patches"
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """What `export` did."""
+    """The outcome of `export`."""
 
     directory: Path
     format: str
     patches: int
     synthetic: int
-    """Of `patches`, those made by a model."""
+    """Number of `patches` that a model made."""
     labels: Mapping[str, int]
-    """The number that stands for each label, in the order of their names."""
+    """Number of each label, in the order of their names."""
     written: bool
-    """False: this very export was there already."""
+    """False if the same export existed already."""
 
 
 def export(
@@ -51,40 +51,43 @@ def export(
     labels: Sequence[str] = (),
     progress: bool = True,
 ) -> ExportResult:
-    """Write a store, or a part of it, in another format.
+    """Write a store, or a selection of it, in another format.
 
     Args:
         store: a patch store or sample store.
-        out: directory of the export; absent, empty, or this very export.
+        out: directory of the export; absent, empty, or the same export.
         format: `png`, `npz` or `webdataset`.
-        split: only `train` or `held_out`.
-        labels: only these labels; none given: all, and the patches without one.
-        progress: show a bar on stderr.
+        split: export only `train` or `held_out`.
+        labels: export only these labels; empty: all, including patches without a label.
+        progress: show a progress bar on stderr.
 
     Raises:
-        HistosynthError: no store, a damaged one, nothing to export, or a directory that holds something else.
+        HistosynthError: not a store, a damaged store, nothing to export, or other files in `out`.
     """
+    # Rows to export, and the labels of the whole store
     read_manifest(store, kind=KIND)
     parts = sorted(store.glob("part-*.parquet"))
-    names: set[str] = set()
+    all_labels: set[str] = set()
     kinds: Counter[tuple[str | None, str | None, str]] = Counter()
 
-    def wanted(row: Row) -> bool:
+    def selected(row: Row) -> bool:
         return (split is None or row["split"] == split) and (not labels or row["label"] in labels)
 
     for row in stream_rows(parts, columns=["label", "split", "source"]):
-        names |= {row["label"]} - {None}
-        if wanted(row):
+        all_labels |= {row["label"]} - {None}
+        if selected(row):
             kinds[row["label"], row["split"], row["source"]] += 1
-    if unknown := sorted(set(labels) - names):
+    if unknown := sorted(set(labels) - all_labels):
         raise HistosynthError(
-            f"the store {store} has no label '{unknown[0]}'{did_you_mean(unknown[0], names)}; "
-            f"it has {', '.join(sorted(names)) or 'none'}"
+            f"the store {store} has no label '{unknown[0]}'{did_you_mean(unknown[0], all_labels)}; "
+            f"it has {', '.join(sorted(all_labels)) or 'none'}"
         )
     if not kinds:
         of = f" of split '{split}'" if split else ""
         raise HistosynthError(f"the store {store} has no patch{of}{' of these labels' if labels else ''} to export")
-    selection = Selection(kinds=kinds, numbers={label: number for number, label in enumerate(sorted(names))})
+
+    # What the export holds, as export.json states it
+    selection = Selection(kinds=kinds, numbers={label: number for number, label in enumerate(sorted(all_labels))})
     by_label: Counter[str] = Counter()
     for (label, _, _), number in kinds.items():
         by_label[label or "null"] += number
@@ -101,9 +104,11 @@ def export(
         "by_label": dict(sorted(by_label.items())),
         "store_sha256": _digest(parts),
     }
-    written = not _is_there(out, record)
+
+    # Files
+    written = not _is_complete(out, record)
     if written:
-        images = (row for row in stream_rows(parts, columns=SCHEMA.names) if wanted(row))
+        images = (row for row in stream_rows(parts, columns=SCHEMA.names) if selected(row))
         with tqdm(images, total=selection.patches, desc="exporting", unit="patch", disable=not progress) as bar:
             _write(out, lambda directory: WRITERS[format](directory, bar, selection), record)
     return ExportResult(
@@ -124,26 +129,26 @@ def _digest(parts: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _is_there(out: Path, record: Mapping[str, Any]) -> bool:
-    """Whether `out` is this very export; raise where it is anything else than that, absent or empty."""
+def _is_complete(out: Path, record: Mapping[str, Any]) -> bool:
+    """Return True if `out` is the same export, False if it is absent or empty; raise if it is anything else."""
     require_directory(out)
     if not out.exists() or not any(out.iterdir()):
         return False
     try:
-        found = json.loads((out / RECORD).read_text("utf-8"))
+        existing = json.loads((out / RECORD).read_text("utf-8"))
     except (OSError, ValueError):
-        found = None
-    if found != record:
-        what = "an export of other patches or in another format" if found else f"no {RECORD}, and so something else"
-        raise HistosynthError(f"--out {out} is not empty and holds {what}; name another directory")
+        existing = None
+    if existing != record:
+        what = "an export of other patches or in another format" if existing else f"files without {RECORD}"
+        raise HistosynthError(f"--out {out} is not empty: it holds {what}; choose another directory")
     return True
 
 
 def _write(out: Path, write: Callable[[Path], None], record: Mapping[str, Any]) -> None:
-    """Write into a hidden directory beside `out`, and rename it once all is there."""
+    """Write into a hidden directory beside `out`, and rename it once it is complete."""
     out = out.absolute()
     temporary = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # of a command that was killed
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
     temporary.mkdir(parents=True)
     try:
         write(temporary)

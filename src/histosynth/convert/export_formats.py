@@ -1,13 +1,11 @@
-"""The forms in which a store leaves: each written as its rows come, into a directory that is there.
+"""Formats of an export. Each writer streams rows into an existing directory.
 
-- `png`: `<label>/<label>_<patch_id>.png` and `labels.csv`. In the file's name the label has no `_`, because
-  guided-diffusion's `image_datasets.py` takes all before the first one as the class. Store images are copied byte for
-  byte.
-- `npz`: `images.npz` with `arr_0`, uint8 (N, H, W, 3), and `arr_1`, int64 (N,): what guided-diffusion's
-  `evaluations/evaluator.py` reads, and what its samplers write.
-- `webdataset`: `shard-000000.tar` … of `<key>.png`, `<key>.cls` and `<key>.json`. Keys are numbers: a key ends at its
-  first dot, and an id may have one.
-
+- `png`: `<label>/<label>_<patch_id>.png` and `labels.csv`. In the file name, the label contains no `_`, because
+  guided-diffusion's `image_datasets.py` takes everything before the first `_` as the class. Encoded images are copied.
+- `npz`: `images.npz` with `arr_0`, uint8 (N, H, W, 3), and `arr_1`, int64 (N,), as guided-diffusion's
+  `evaluations/evaluator.py` reads it and its samplers write it.
+- `webdataset`: `shard-000000.tar` … of `<key>.png`, `<key>.cls` and `<key>.json`. Keys are numbers, because a key ends
+  at its first dot, and an id may contain one.
 """
 
 import csv
@@ -29,20 +27,20 @@ from histosynth.errors import HistosynthError
 from histosynth.store.png import SYNTHETIC, decode_png, encode_png, is_synthetic, read_texts, synthetic_mark, with_texts
 
 NO_LABEL = "unlabeled"
-_SHARD = 1000  # patches
-_NAME_BYTES = 100  # of a label or an id in a file's name; file systems allow 255 in all
+_SHARD_PATCHES = 1000
+_NAME_BYTES = 100  # of a label or id in a file name; file systems allow 255 in total
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What is to be written, known before the first row comes."""
+    """The rows to write, known before the first of them is read."""
 
     kinds: Counter[tuple[str | None, str | None, str]]
     """Number of rows by label, split and source."""
     numbers: Mapping[str, int]
-    """The number that stands for each label of the store."""
+    """Number of each label of the store."""
 
     @property
     def patches(self) -> int:
@@ -51,12 +49,12 @@ class Selection:
 
     @property
     def synthetic(self) -> int:
-        """Number of rows made by a model."""
+        """Number of rows that a model made."""
         return sum(number for (_, _, source), number in self.kinds.items() if source != "real")
 
 
 def write_png(directory: Path, rows: Iterable[Row], selection: Selection) -> None:
-    """`<label>/<label>_<patch_id>.png`, and `labels.csv` from which `pack --labels` makes the same patches again."""
+    """Write `<label>/<label>_<patch_id>.png`, and `labels.csv`, from which `pack --labels` restores the patches."""
     unlabeled = [NO_LABEL] if any(label is None for label, _, _ in selection.kinds) else []
     folders = _names([*selection.numbers, *unlabeled])
     prefixes = _names([*folders], instead=("_", "-"))
@@ -73,25 +71,25 @@ def write_png(directory: Path, rows: Iterable[Row], selection: Selection) -> Non
             path.parent.mkdir(exist_ok=True)
             try:
                 with path.open("xb") as file:
-                    file.write(_labeled_png(row))
+                    file.write(_marked_png(row))
             except FileExistsError:
-                raise HistosynthError(f"two patches are called '{row['patch_id']}'; make the store anew") from None
+                raise HistosynthError(f"two patches have the id '{row['patch_id']}'; make the store again") from None
             table.writerow([{**row, "file": name}[column] for column in columns])
 
 
 def write_npz(directory: Path, rows: Iterable[Row], selection: Selection) -> None:
-    """`images.npz`, written row by row: `arr_0` uint8 (N, H, W, 3) and `arr_1` int64 (N,)."""
+    """Write `images.npz` row by row: `arr_0` uint8 (N, H, W, 3) and `arr_1` int64 (N,)."""
     numbers: list[int] = []
     shape: tuple[int, ...] | None = None
     with zipfile.ZipFile(directory / "images.npz", "w") as archive:
-        # ZipInfo as is says 1980, so that the same store gives the same bytes.
+        # The default date of ZipInfo, 1980, gives the same bytes for the same store.
         with archive.open(zipfile.ZipInfo("arr_0.npy"), "w", force_zip64=True) as file:
             for row in rows:
                 try:
                     image = decode_png(row["image"]["bytes"])
                 except (OSError, SyntaxError, ValueError) as error:
                     raise HistosynthError(
-                        f"the image of patch {row['patch_id']} is damaged ({error}); make the store anew"
+                        f"the image of patch {row['patch_id']} is damaged ({error}); make the store again"
                     ) from error
                 if shape is None:
                     shape = image.shape
@@ -99,8 +97,8 @@ def write_npz(directory: Path, rows: Iterable[Row], selection: Selection) -> Non
                     np.lib.format.write_array_header_1_0(file, header)
                 if image.shape != shape:
                     raise HistosynthError(
-                        f"the store mixes patch sizes {shape[:2]} and {image.shape[:2]}, which one array cannot hold; "
-                        "export it as png or webdataset"
+                        f"the store mixes patch sizes {shape[:2]} and {image.shape[:2]}, which do not fit one array; "
+                        "export as png or webdataset"
                     )
                 file.write(image.tobytes())
                 numbers.append(selection.numbers.get(row["label"], -1))
@@ -109,23 +107,23 @@ def write_npz(directory: Path, rows: Iterable[Row], selection: Selection) -> Non
 
 
 def write_webdataset(directory: Path, rows: Iterable[Row], selection: Selection) -> None:
-    """`shard-000000.tar` …, a thousand patches each."""
-    coming = enumerate(rows)
+    """Write `shard-000000.tar` …, with a thousand patches each."""
+    numbered = enumerate(rows)
     for shard in count():
-        first = next(coming, None)
+        first = next(numbered, None)
         if first is None:
             return
         with tarfile.open(directory / f"shard-{shard:06d}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
-            for number, row in chain([first], islice(coming, _SHARD - 1)):
+            for number, row in chain([first], islice(numbered, _SHARD_PATCHES - 1)):
                 facts = {name: value for name, value in row.items() if name != "image"}
-                made = row["source"] != "real"
-                facts |= {"synthetic": made} | ({"description": SYNTHETIC} if made else {})
+                synthetic = row["source"] != "real"
+                facts |= {"synthetic": synthetic} | ({"description": SYNTHETIC} if synthetic else {})
                 for suffix, data in (
-                    ("png", _labeled_png(row)),
+                    ("png", _marked_png(row)),
                     ("cls", str(selection.numbers.get(row["label"], -1)).encode()),
                     ("json", json.dumps(facts, ensure_ascii=False).encode()),
                 ):
-                    member = tarfile.TarInfo(f"{number:09d}.{suffix}")  # no owner, time 0: the same bytes every time
+                    member = tarfile.TarInfo(f"{number:09d}.{suffix}")  # no owner, time 0: reproducible bytes
                     member.size = len(data)
                     tar.addfile(member, io.BytesIO(data))
 
@@ -137,8 +135,8 @@ WRITERS: Mapping[str, Callable[[Path, Iterable[Row], Selection], None]] = {
 }
 
 
-def _labeled_png(row: Row) -> bytes:
-    """The PNG of a row; that of a synthetic patch says so inside."""
+def _marked_png(row: Row) -> bytes:
+    """Return the PNG of a row, with the mark of `store.png` if the patch is synthetic."""
     data: bytes = row["image"]["bytes"]
     texts = read_texts(data)
     if row["source"] == "real" or is_synthetic(texts):
@@ -148,7 +146,7 @@ def _labeled_png(row: Row) -> bytes:
 
 
 def _names(labels: Iterable[str], *, instead: tuple[str, str] | None = None) -> dict[str, str]:
-    """A file name for each label, no two alike even where case does not count."""
+    """Return a file name for each label, distinct even on file systems that ignore letter case."""
     names: dict[str, str] = {}
     for label in labels:
         name = _file_name(label.replace(*instead) if instead else label)
@@ -158,7 +156,7 @@ def _names(labels: Iterable[str], *, instead: tuple[str, str] | None = None) -> 
 
 
 def _file_name(text: str) -> str:
-    """The text as every file system takes it: what is not allowed as `%XX` of its UTF-8 bytes."""
+    """Return the text as a valid name on all file systems, with other characters as `%XX` of their UTF-8 bytes."""
 
     def escaped(part: str) -> str:
         return "".join(f"%{byte:02X}" for byte in part.encode())

@@ -1,9 +1,9 @@
-"""From a folder of tiles to a patch store: the way in for images that were cut elsewhere.
+"""Conversion of a folder of tiles made elsewhere into a patch store.
 
 A tile becomes one patch, or with `crop_px` the patches of a grid without overlap; `size_px` shrinks them by area
-averaging. `x`, `y`, `extent` count pixels of the tile. Every tile is read whole before the first part is written, so a
-bad one is known at the start. Parts hold about a thousand patches of one label; a part is done or it is not, carries a
-fingerprint of all it was made from, and the same command again makes only what is missing.
+averaging. `x`, `y`, `extent` are in pixels of the tile. Every tile is read completely before the first part is written,
+so that unusable tiles are reported at the start. A part holds about a thousand patches of one label, is complete or
+absent, and stores a fingerprint of everything that it was made from. Rerunning the command makes only missing parts.
 """
 
 import hashlib
@@ -30,31 +30,31 @@ from histosynth.store.part import Patch, part_fingerprint, part_path, part_recor
 from histosynth.store.scale import area_average
 from histosynth.store.store import list_parts, write_manifest
 
-_PART = 1000  # patches
-_NAMED = 5
+_PART_PATCHES = 1000
+_MAX_NAMED = 5  # tiles in an error message
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackResult:
-    """What `pack` did."""
+    """The outcome of `pack`."""
 
     store: Path
     patches: int
     tiles: int
     parts_resumed: int
-    """Parts that were there already."""
+    """Parts that existed already."""
     parts_remade: int
-    """Parts found that were made from other tiles or options, and so were made anew."""
+    """Parts that existed, but had been made from other tiles or options."""
     patients: int
     tiles_without_patient: int
-    """Tiles whose patient nothing names: each counts as a patient of its own."""
+    """Tiles without a known patient; each counts as a separate patient."""
     tiles_skipped: Mapping[str, str]
-    """Reason by name."""
+    """Reason by file name."""
     tiles_unlabeled: tuple[str, ...]
     labels_without_tile: tuple[str, ...]
     other_files: int
     mpp: tuple[float, ...]
-    """Microns per pixel of the tiles, each value once; none where not known."""
+    """Distinct microns per pixel of the tiles; none where unknown."""
     patches_by_label: Mapping[str, Mapping[str, int]]
     """By label and split (`null` where synthetic)."""
 
@@ -72,23 +72,24 @@ def pack(
     skip_bad_tiles: bool = False,
     progress: bool = True,
 ) -> PackResult:
-    """Make a patch store from tiles, or finish one that was begun.
+    """Make a patch store from tiles, or resume an interrupted call.
 
     Args:
-        folder: one subfolder a class; or any folder of tiles, with `labels`.
-        out: directory of the store; made if absent.
-        settings: `held_out`, `held_out_patients`, `folds`, `fold` and `seed` decide the split; the rest is for slides.
-        labels: CSV of file and label, and perhaps patient (or group) and split.
-        mpp: microns per pixel of the tiles, used where a file states none; None leaves it unknown.
-        size_px: side of a patch; None keeps that of the tiles, which then must be of one size.
-        crop_px: side of the squares to cut from each tile; None takes a tile, which then must be square, as a whole.
-        skip_bad_tiles: name an unusable tile in the manifest and go on, instead of raising.
-        progress: show bars on stderr.
+        folder: one subfolder per class; with `labels`, any folder of tiles.
+        out: directory of the store; created if absent.
+        settings: `held_out`, `held_out_patients`, `folds`, `fold` and `seed` determine the split; the rest is ignored.
+        labels: CSV of file and label, optionally also patient (or group) and split.
+        mpp: microns per pixel of the tiles where a file states none; None: unknown.
+        size_px: side of a patch; None: that of the tiles, which must then all have the same size.
+        crop_px: side of the squares to crop from each tile; None: the whole tile, which must then be square.
+        skip_bad_tiles: list unusable tiles in the manifest instead of raising an error.
+        progress: show progress bars on stderr.
 
     Raises:
-        HistosynthError: bad input (see the text), or no tile to pack.
-        OSError: the store cannot be written; what is finished stays, and the same call goes on.
+        HistosynthError: invalid input (the message says which), or no tile to pack.
+        OSError: the store cannot be written; finished parts remain, and the same call resumes.
     """
+    # Input
     if not folder.is_dir():
         raise HistosynthError(f"no folder of tiles '{folder}'; check the path")
     if mpp is not None and plausible_mpp(mpp) is None:
@@ -98,26 +99,29 @@ def pack(
             f"a crop of {crop_px} px cannot become a patch of {size_px} px; lower --size, or raise --crop"
         )
     if out.resolve().is_relative_to(folder.resolve()):
-        raise HistosynthError(f"--out {out} lies inside the folder of tiles; choose one outside of {folder}")
-    _refuse_foreign(out, folder)
+        raise HistosynthError(f"--out {out} is inside the folder of tiles; choose a directory outside {folder}")
+    _reject_foreign_parts(out, folder)
+
+    # Tiles, their split, and the parts to make
     listing = list_labeled_tiles(folder, labels) if labels else list_class_folders(folder)
-    seen, bad = check_tiles(listing, folder, mpp=mpp, size_px=size_px, crop_px=crop_px, progress=progress)
+    tiles, bad = check_tiles(listing, folder, mpp=mpp, size_px=size_px, crop_px=crop_px, progress=progress)
     if bad and not skip_bad_tiles:
-        _refuse_bad(bad)
-    if not seen:
+        _reject_bad_tiles(bad)
+    if not tiles:
         raise HistosynthError(_nothing_to_pack(folder, listing, bad))
-    split = _split(seen, settings)
-    patch_px = size_px or crop_px or seen[0].width_px
+    split = _split(tiles, settings)
+    patch_px = size_px or crop_px or tiles[0].width_px
     jobs = {
         part_path(out, name): (block, _fingerprint(block, split, crop_px=crop_px, patch_px=patch_px))
-        for name, block in _blocks(seen, crop_px=crop_px)
+        for name, block in _blocks(tiles, crop_px=crop_px)
     }
 
-    there = set(out.glob("part-*.parquet"))
-    kept = {part for part in there & set(jobs) if part_fingerprint(part) == jobs[part][1]}
-    for stale in {out / MANIFEST, *there, *out.glob(".*.tmp")} - kept:
+    # Parts: keep those that are current, delete the others, make what is missing
+    existing = set(out.glob("part-*.parquet"))
+    kept = {part for part in existing & set(jobs) if part_fingerprint(part) == jobs[part][1]}
+    for stale in {out / MANIFEST, *existing, *out.glob(".*.tmp")} - kept:
         stale.unlink(missing_ok=True)
-    with tqdm(total=len(seen), desc="packing", unit="tile", disable=not progress) as bar:
+    with tqdm(total=len(tiles), desc="packing", unit="tile", disable=not progress) as bar:
         for part, (block, fingerprint) in jobs.items():
             if part not in kept:
                 rows = _patches(block, split, crop_px=crop_px, patch_px=patch_px, bar=bar)
@@ -125,8 +129,10 @@ def pack(
                 write_part(part, rows, fingerprint=fingerprint, record=record)
             else:
                 bar.update(len(block))
+
+    # Manifest
     records = [part_record(part) for part in jobs]
-    manifest = describe_pack(seen, records, split, listing, bad, labels=labels)
+    manifest = describe_pack(tiles, records, split, listing, bad, labels=labels)
     manifest["settings"] = {
         "packed": folder.resolve().name, "mpp": mpp, "size_px": size_px, "crop_px": crop_px,
         **settings.model_dump(mode="json", include={"held_out", "held_out_patients", "folds", "fold", "seed"}),
@@ -135,9 +141,9 @@ def pack(
     return PackResult(
         store=out,
         patches=manifest["totals"]["patches"],
-        tiles=len(seen),
+        tiles=len(tiles),
         parts_resumed=len(kept),
-        parts_remade=len(there - kept),
+        parts_remade=len(existing - kept),
         patients=manifest["totals"]["patients"],
         tiles_without_patient=manifest["totals"]["tiles_without_patient"],
         tiles_skipped=bad,
@@ -149,14 +155,14 @@ def pack(
     )
 
 
-def _refuse_bad(bad: Mapping[str, str]) -> None:
+def _reject_bad_tiles(bad: Mapping[str, str]) -> None:
     first = next(iter(bad.values()))
     if len(bad) == 1:
-        raise HistosynthError(f"{first} (--skip-bad-tiles goes on without it)")
-    others = [*bad][1 : _NAMED + 1]
+        raise HistosynthError(f"{first} (or pass --skip-bad-tiles to leave it out)")
+    others = [*bad][1 : _MAX_NAMED + 1]
     raise HistosynthError(
         f"{len(bad)} tiles cannot be used, the first of them: {first} (the others: {', '.join(others)}"
-        f"{' …' if len(bad) > _NAMED + 1 else ''}); mend them, or pass --skip-bad-tiles to leave them out"
+        f"{' …' if len(bad) > _MAX_NAMED + 1 else ''}); fix them, or pass --skip-bad-tiles to leave them out"
     )
 
 
@@ -166,46 +172,46 @@ def _nothing_to_pack(folder: Path, listing: TileListing, bad: Mapping[str, str])
         "without a label": listing.unlabeled,
         "rows without a file": listing.without_tile,
     }
-    told = ", ".join(f"{len(names)} {reason}, such as {names[0]}" for reason, names in reasons.items() if names)
-    return f"no tile of {folder} is left to pack ({told or 'no PNG, JPEG or TIFF in it'}); check folder and --labels"
+    counts = ", ".join(f"{len(names)} {reason}, such as {names[0]}" for reason, names in reasons.items() if names)
+    return f"no usable tile in {folder} ({counts or 'no PNG, JPEG or TIFF'}); check the folder and --labels"
 
 
-def _split(seen: Sequence[CheckedTile], settings: PatchSettings) -> dict[str, str]:
-    """The split of each patient: from the table, else as the settings say, drawn within each set of labels."""
+def _split(tiles: Sequence[CheckedTile], settings: PatchSettings) -> dict[str, str]:
+    """Return the split of each patient: from the table, else by the settings, within each combination of labels."""
     labels: dict[str, set[str]] = {}
-    for found in seen:
-        labels.setdefault(found.patient_id, set()).add(found.tile.label)
+    for tile in tiles:
+        labels.setdefault(tile.patient_id, set()).add(tile.entry.label)
     check_split_settings(settings, table=False)
-    stated = {found.patient_id: found.tile.split for found in seen if found.tile.split is not None}
+    stated = {tile.patient_id: tile.entry.split for tile in tiles if tile.entry.split is not None}
     if stated and (settings.held_out_patients or settings.folds):
-        rival = "held_out_patients names patients" if settings.held_out_patients else "folds parts them"
-        raise HistosynthError(f"the table has a split column and patches.{rival}; use one of them")
+        rule = "held_out_patients" if settings.held_out_patients else "folds"
+        raise HistosynthError(f"the table has a split column, and patches.{rule} is set; use one of them")
     if stated:
         return {patient: stated[patient] or TRAIN for patient in labels}
-    return split_by_settings(settings, {patient: "\0".join(sorted(found)) for patient, found in labels.items()})
+    return split_by_settings(settings, {patient: "\0".join(sorted(names)) for patient, names in labels.items()})
 
 
-def _blocks(seen: Sequence[CheckedTile], *, crop_px: int | None) -> Iterator[tuple[str, list[CheckedTile]]]:
-    """Tiles by part: each of one label, and of about a thousand patches; with the name of the part."""
-    for label in sorted({found.tile.label for found in seen}):
+def _blocks(tiles: Sequence[CheckedTile], *, crop_px: int | None) -> Iterator[tuple[str, list[CheckedTile]]]:
+    """Yield the name and the tiles of each part: one label, and about a thousand patches."""
+    for label in sorted({tile.entry.label for tile in tiles}):
         name = quote(label, safe=" ")
         if len(name) > 100:
             name = f"{name[:80]}-{hashlib.sha256(label.encode()).hexdigest()[:12]}"
         blocks: list[list[CheckedTile]] = [[]]
         patches = 0
-        for found in (found for found in seen if found.tile.label == label):
-            more = len(found.boxes(crop_px))
-            if blocks[-1] and patches + more > _PART:
+        for tile in (tile for tile in tiles if tile.entry.label == label):
+            count = len(tile.boxes(crop_px))
+            if blocks[-1] and patches + count > _PART_PATCHES:
                 blocks.append([])
                 patches = 0
-            blocks[-1].append(found)
-            patches += more
+            blocks[-1].append(tile)
+            patches += count
         yield from ((f"{name}-{number:05d}", block) for number, block in enumerate(blocks))
 
 
 def _fingerprint(block: Sequence[CheckedTile], split: Mapping[str, str], *, crop_px: int | None, patch_px: int) -> str:
     tiles = [
-        [t.tile.tile_id, t.tile.label, t.patient_id, split[t.patient_id], t.mpp, t.source, t.sha256] for t in block
+        [t.entry.tile_id, t.entry.label, t.patient_id, split[t.patient_id], t.mpp, t.source, t.sha256] for t in block
     ]
     made_from = {"version": __version__, "crop_px": crop_px, "patch_px": patch_px, "tiles": tiles}
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
@@ -214,31 +220,31 @@ def _fingerprint(block: Sequence[CheckedTile], split: Mapping[str, str], *, crop
 def _patches(
     block: Sequence[CheckedTile], split: Mapping[str, str], *, crop_px: int | None, patch_px: int, bar: "tqdm[Any]"
 ) -> Iterator[Patch]:
-    for seen in block:
-        tile, real = seen.tile, seen.source == "real"
-        with ImageReader(tile.path) as image:
-            for box in seen.boxes(crop_px):
+    for tile in block:
+        tile_id, real = tile.entry.tile_id, tile.source == "real"
+        with ImageReader(tile.entry.path) as image:
+            for box in tile.boxes(crop_px):
                 yield Patch(
-                    patch_id=f"{tile.tile_id}_{box.x}_{box.y}" if crop_px else tile.tile_id,
+                    patch_id=f"{tile_id}_{box.x}_{box.y}" if crop_px else tile_id,
                     image=area_average(image.read(box), side_px=patch_px),
-                    source=seen.source,
-                    label=tile.label,
-                    slide_id=tile.tile_id if real else None,
-                    patient_id=seen.patient_id if real else None,
+                    source=tile.source,
+                    label=tile.entry.label,
+                    slide_id=tile_id if real else None,
+                    patient_id=tile.patient_id if real else None,
                     x=box.x if real else None,
                     y=box.y if real else None,
                     extent=box.width if real else None,
-                    mpp=seen.mpp * box.width / patch_px if seen.mpp else None,
-                    split=split[seen.patient_id] if real else None,
+                    mpp=tile.mpp * box.width / patch_px if tile.mpp else None,
+                    split=split[tile.patient_id] if real else None,
                 )
         bar.update()
 
 
-def _refuse_foreign(out: Path, folder: Path) -> None:
-    """Raise unless `out` is absent, empty, or a store packed from a folder of this name, finished or not."""
+def _reject_foreign_parts(out: Path, folder: Path) -> None:
+    """Raise unless `out` is absent, empty, or a store packed from a folder of this name, complete or not."""
     for part in list_parts(out):
         if part_fingerprint(part) is not None and part_record(part).get("packed") != folder.resolve().name:
             raise HistosynthError(
-                f"the store {out} holds patches that do not come from a folder '{folder.name}', such as {part.name}; "
-                "choose another --out"
+                f"the store {out} holds patches that were not packed from a folder '{folder.name}', such as "
+                f"{part.name}; choose another --out"
             )

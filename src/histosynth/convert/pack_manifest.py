@@ -1,4 +1,4 @@
-"""What a packed store says of itself. It depends on what the command was given, not on when or how often it ran."""
+"""The manifest of a packed store. It depends on the input of the command, not on when or how often it ran."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,29 +10,29 @@ from histosynth.convert.tile_images import CheckedTile
 from histosynth.convert.tiles import TileListing
 from histosynth.rundir import versions
 
-_FEW_PATIENTS = 10_000  # more are counted, not named
+_FEW_PATIENTS = 10_000  # above it, patients are counted instead of listed
 
 
 def describe_part(
     block: Sequence[CheckedTile], split: Mapping[str, str], *, crop_px: int | None, folder: Path
 ) -> dict[str, Any]:
-    """What the manifest says of one part."""
-    sides: Counter[str] = Counter()
-    for seen in block:
-        side = split[seen.patient_id] if seen.source == "real" else "null"
-        sides[side] += len(seen.boxes(crop_px))
-    label = block[0].tile.label
+    """Return the facts about one part for the manifest."""
+    counts: Counter[str] = Counter()
+    for tile in block:
+        name = split[tile.patient_id] if tile.source == "real" else "null"
+        counts[name] += len(tile.boxes(crop_px))
+    label = block[0].entry.label
     return {
         "packed": folder.resolve().name,
         "label": label,
         "tiles": len(block),
-        "patches": sum(sides.values()),
-        "split": dict(sides),
+        "patches": sum(counts.values()),
+        "split": dict(counts),
     }
 
 
 def describe_pack(
-    seen: Sequence[CheckedTile],
+    tiles: Sequence[CheckedTile],
     records: Sequence[Mapping[str, Any]],
     split: Mapping[str, str],
     listing: TileListing,
@@ -40,46 +40,49 @@ def describe_pack(
     *,
     labels: Path | None,
 ) -> dict[str, Any]:
-    """The manifest, but for the settings.
+    """Return the manifest without the settings.
 
     Args:
-        seen: the tiles packed.
-        records: one a part, as `part_facts` has it.
+        tiles: the packed tiles.
+        records: the result of `describe_part` for each part.
         split: `train` or `held_out` by patient.
-        listing: what lay in the folder.
-        bad: why tiles were skipped, by name.
-        labels: the table, where given.
+        listing: the content of the folder.
+        bad: reason for each skipped tile, by file name.
+        labels: the table, if any.
     """
-    real = [found for found in seen if found.source == "real"]
+    # Counts by label and split, and patients
+    real = [tile for tile in tiles if tile.source == "real"]
     by_label: dict[str, dict[str, int]] = {}
     for record in records:
         counts = by_label.setdefault(record["label"], {TRAIN: 0, HELD_OUT: 0} if real else {})
-        for side, count in record["split"].items():
-            counts[side] = counts.get(side, 0) + count
-    named = {found.tile.patient_id for found in real} - {None}
-    alone = sum(found.tile.patient_id is None for found in real)
-    patients = {side: sorted(p for p in split if split[p] == side) for side in (TRAIN, HELD_OUT)} if real else {}
+        for name, count in record["split"].items():
+            counts[name] = counts.get(name, 0) + count
+    named = {tile.entry.patient_id for tile in real} - {None}
+    unknown = sum(tile.entry.patient_id is None for tile in real)
+    patients = {name: sorted(p for p in split if split[p] == name) for name in (TRAIN, HELD_OUT)} if real else {}
+
+    # The manifest, in the order in which it is written
     return {
-        **({} if real else {"synthetic": True, "source": ", ".join(sorted({found.source for found in seen}))}),
+        **({} if real else {"synthetic": True, "source": ", ".join(sorted({tile.source for tile in tiles}))}),
         "versions": versions(),
         "table": labels.name if labels else None,
-        "patients_known": bool(named) and not alone,
+        "patients_known": bool(named) and not unknown,
         "patients_note": (
-            f"nothing names the patient of {alone} tile(s): each counts as a patient of its own, so tiles of one "
-            "patient may lie on both sides of the split" if alone else None
+            f"the patient of {unknown} tile(s) is unknown: each counts as a separate patient, so that tiles of one "
+            "patient may be in both splits" if unknown else None
         ),
-        "mpp": sorted({found.mpp for found in seen if found.mpp is not None}),
+        "mpp": sorted({tile.mpp for tile in tiles if tile.mpp is not None}),
         "totals": {
-            "tiles": len(seen),
+            "tiles": len(tiles),
             "tiles_skipped": len(bad),
             "tiles_unlabeled": len(listing.unlabeled),
-            "tiles_without_patient": alone,
+            "tiles_without_patient": unknown,
             "other_files": listing.other_files,
-            "patients": len(named) + alone,
+            "patients": len(named) + unknown,
             "patches": sum(record["patches"] for record in records),
         },
         "labels": by_label,
-        "patients": patients if len(split) <= _FEW_PATIENTS else {side: len(names) for side, names in patients.items()},
+        "patients": patients if len(split) <= _FEW_PATIENTS else {name: len(ids) for name, ids in patients.items()},
         "parts": list(records),
         "tiles_skipped": dict(bad),
         "tiles_unlabeled": list(listing.unlabeled),

@@ -1,6 +1,6 @@
-"""A tile read whole: what it is, whether it can be packed, and what it says of itself.
+"""Reading and validation of tiles: size, bit depth, scale, and whether a tile is synthetic.
 
-A PNG of a synthetic patch says so in its text (`Description`), and which run made it (`Source`): it stays synthetic.
+A PNG with the mark of `store.png` is synthetic, and its source is the generator that the mark names.
 """
 
 import hashlib
@@ -21,23 +21,24 @@ from histosynth.store.png import is_synthetic
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedTile:
-    """A tile that was read whole and can be packed."""
+    """A tile that was read completely and can be packed."""
 
-    tile: Tile
+    entry: Tile
+    """The tile as the folder or the table lists it."""
     width_px: int
     height_px: int
     mpp: float | None
     source: str
-    """`real`, or the run that the file says it was made by."""
+    """`real`, or the generator that the mark of the file names."""
     sha256: str
 
     @property
     def patient_id(self) -> str:
-        """The patient; the tile itself where nothing names him."""
-        return self.tile.patient_id or self.tile.tile_id
+        """The patient; the tile itself where the patient is unknown."""
+        return self.entry.patient_id or self.entry.tile_id
 
     def boxes(self, crop_px: int | None) -> list[Box]:
-        """The regions that become patches."""
+        """Return the squares that become patches."""
         side = crop_px or self.width_px
         tops, lefts = range(0, self.height_px - side + 1, side), range(0, self.width_px - side + 1, side)
         return [Box(x=x, y=y, width=side, height=side) for y in tops for x in lefts]
@@ -46,54 +47,60 @@ class CheckedTile:
 def check_tiles(
     listing: TileListing, folder: Path, *, mpp: float | None, size_px: int | None, crop_px: int | None, progress: bool
 ) -> tuple[list[CheckedTile], dict[str, str]]:
-    """Read every tile: those that can be packed, and why the others cannot, by name."""
-    seen: list[CheckedTile] = []
+    """Read every tile; return the usable ones, and the reason for each of the others by file name."""
+    # Each tile by itself
+    tiles: list[CheckedTile] = []
     bad = dict(listing.bad)
-    for tile in tqdm(listing.tiles, desc="checking", unit="tile", delay=1, leave=False, disable=not progress):
+    for entry in tqdm(listing.tiles, desc="checking", unit="tile", delay=1, leave=False, disable=not progress):
         try:
-            found = _look(tile, mpp=mpp)
-            _check_size(found, size_px=size_px, crop_px=crop_px)
-            seen.append(found)
+            tile = _check_tile(entry, mpp=mpp)
+            _check_size(tile, size_px=size_px, crop_px=crop_px)
+            tiles.append(tile)
         except HistosynthError as error:
-            bad[tile.path.relative_to(folder).as_posix()] = str(error)
-    if not (size_px or crop_px) and seen:
-        sides = Counter(found.width_px for found in seen)
+            bad[entry.path.relative_to(folder).as_posix()] = str(error)
+
+    # One size, unless tiles are scaled or cropped: the most frequent one, of several the smallest
+    if not (size_px or crop_px) and tiles:
+        sides = Counter(tile.width_px for tile in tiles)
         usual = max(sides, key=lambda side: (sides[side], -side))
-        seen, odd = [found for found in seen if found.width_px == usual], [f for f in seen if f.width_px != usual]
-        for found in odd:
-            name = found.tile.path.relative_to(folder).as_posix()
-            bad[name] = (
-                f"tile {found.tile.path} is {found.width_px} px a side, while most are {usual} px; "
-                f"pass --size {min(sides)} to scale all to one size"
-            )
-    if len({found.source == "real" for found in seen}) > 1:
-        made = next(found for found in seen if found.source != "real")
+        for tile in tiles:
+            if tile.width_px != usual:
+                bad[tile.entry.path.relative_to(folder).as_posix()] = (
+                    f"tile {tile.entry.path} is {tile.width_px} px wide, while most are {usual} px; "
+                    f"pass --size {min(sides)} to scale all to one size"
+                )
+        tiles = [tile for tile in tiles if tile.width_px == usual]
+
+    # Real or synthetic, not both
+    if len({tile.source == "real" for tile in tiles}) > 1:
+        synthetic = next(tile for tile in tiles if tile.source != "real")
         raise HistosynthError(
-            f"the folder {folder} mixes real tiles with synthetic ones, such as {made.tile.path}; pack each apart"
+            f"the folder {folder} mixes real tiles with synthetic ones, such as {synthetic.entry.path}; pack each kind "
+            "separately"
         )
-    return seen, dict(sorted(bad.items()))
+    return tiles, dict(sorted(bad.items()))
 
 
-def _look(tile: Tile, *, mpp: float | None) -> CheckedTile:
-    with ImageReader(tile.path) as image:
+def _check_tile(entry: Tile, *, mpp: float | None) -> CheckedTile:
+    with ImageReader(entry.path) as image:
         width, height, stated = image.width_px, image.height_px, image.mpp
-    with warnings.catch_warnings(action="ignore"), Image.open(tile.path) as header, tile.path.open("rb") as file:
+    with warnings.catch_warnings(action="ignore"), Image.open(entry.path) as header, entry.path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(24)  # the bit depth in a PNG's header; Pillow shows 16-bit color as 8-bit
         bits = file.read(1)[0] if header.format == "PNG" else 8
         if header.format == "TIFF":
             bits = max(getattr(header, "tag_v2", {}).get(258, (8,)))
         if bits > 8:
-            raise HistosynthError(f"image {tile.path} has {bits} bits a channel; save it as 8-bit RGB")
+            raise HistosynthError(f"image {entry.path} has {bits} bits per channel; save it as 8-bit RGB")
         source = str(header.info.get("Source", "synthetic")) if is_synthetic(header.info) else "real"
-    return CheckedTile(tile=tile, width_px=width, height_px=height, mpp=stated or mpp, source=source, sha256=digest)
+    return CheckedTile(entry=entry, width_px=width, height_px=height, mpp=stated or mpp, source=source, sha256=digest)
 
 
-def _check_size(seen: CheckedTile, *, size_px: int | None, crop_px: int | None) -> None:
-    what = f"tile {seen.tile.path} is {seen.width_px} x {seen.height_px} px"
-    if crop_px and crop_px > min(seen.width_px, seen.height_px):
-        raise HistosynthError(f"{what}, smaller than one crop of {crop_px} px; lower --crop, or leave it out")
-    if not crop_px and seen.width_px != seen.height_px:
-        raise HistosynthError(f"{what}, not square; cut squares from it with --crop, or leave it out")
-    if not crop_px and size_px and size_px > seen.width_px:
-        raise HistosynthError(f"{what}, smaller than --size {size_px}; lower --size, or leave it out")
+def _check_size(tile: CheckedTile, *, size_px: int | None, crop_px: int | None) -> None:
+    what = f"tile {tile.entry.path} is {tile.width_px} x {tile.height_px} px"
+    if crop_px and crop_px > min(tile.width_px, tile.height_px):
+        raise HistosynthError(f"{what}, smaller than one crop of {crop_px} px; lower --crop, or omit it")
+    if not crop_px and tile.width_px != tile.height_px:
+        raise HistosynthError(f"{what}, not square; crop squares from it with --crop, or remove it")
+    if not crop_px and size_px and size_px > tile.width_px:
+        raise HistosynthError(f"{what}, smaller than --size {size_px}; lower --size, or omit it")

@@ -1,9 +1,9 @@
-"""Tiles in a folder: images that somebody cut already, with a class, a patient and perhaps a split each.
+"""Listing of the tiles in a folder, with the class, the patient and optionally the split of each.
 
-Two layouts are known: a subfolder a class (the name of the folder is the label), or images anywhere in the folder and a
-table of file and label, as CRC and PCam tiles come. A tile's id is its path below the folder, without suffix, joined by
-`_`; a name that begins with that of its folder says it once (`TUM/TUM_7.png` is `TUM_7`). Where no table names the
-patient, he is read off a barcode, else the tile is a patient of its own.
+Two layouts are supported: a subfolder per class (its name is the label), or images anywhere in the folder and a table
+of file and label, as for the CRC and PCam tiles. The id of a tile is its path below the folder without suffix, joined
+by `_`; a name that begins with the name of its folder does not repeat it (`TUM/TUM_7.png` is `TUM_7`). Where no table
+names the patient, the id is taken from a barcode; otherwise the tile counts as a separate patient.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,39 +35,43 @@ class Tile:
     tile_id: str
     label: str
     patient_id: str | None
-    """None: nothing names the patient, so the tile is one of its own."""
+    """None: unknown, so that the tile counts as a separate patient."""
     split: str | None = None
-    """As the table has it; None leaves it to the draw."""
+    """From the table; None: determined by the settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TileListing:
-    """What lies in the folder. Names are paths below it."""
+    """The content of a folder. Names are paths relative to it."""
 
     tiles: tuple[Tile, ...]
     bad: Mapping[str, str] = field(default_factory=dict)
-    """Reason by name."""
+    """Reason for each unusable tile or folder, by name."""
     unlabeled: tuple[str, ...] = ()
-    """Files that the table does not label."""
+    """Files without a label in the table."""
     without_tile: tuple[str, ...] = ()
-    """Rows of the table that name no file."""
+    """Names in the table that match no file."""
     other_files: int = 0
-    """Files that are no PNG, JPEG or TIFF; hidden ones do not count."""
+    """Number of files that are not PNG, JPEG or TIFF; hidden files are ignored."""
 
 
 def list_class_folders(folder: Path) -> TileListing:
-    """The tiles of a folder with one subfolder a class.
+    """List the tiles of a folder with one subfolder per class.
 
     Raises:
-        HistosynthError: no subfolder, two that differ by case only, or two tiles of one id.
+        HistosynthError: no subfolder, two that differ only in letter case, or two tiles with the same id.
     """
+    # Classes
     entries = _entries(folder)
     classes = [entry for entry in entries if entry.is_dir()]
     if not classes:
         raise HistosynthError(
-            f"the folder {folder} has no subfolder; make one a class, or name the class of each tile with --labels CSV"
+            f"the folder {folder} has no subfolders; create one per class, or give the class of each tile with "
+            "--labels CSV"
         )
-    _refuse_case([entry.name for entry in classes], where=f"the folder {folder}")
+    _reject_case_variants([entry.name for entry in classes], where=f"the folder {folder}")
+
+    # Tiles, and whatever is neither a class nor a tile
     bad: dict[str, str] = {}
     tiles: list[Tile] = []
     other = 0
@@ -77,12 +81,14 @@ def list_class_folders(folder: Path) -> TileListing:
         folders = [file for file in inside if file.is_dir()]
         other += len(inside) - len(images) - len(folders)
         if entry.is_file():
-            bad |= {file.name: f"tile {file} lies beside the class folders; move it into one" for file in images}
+            bad |= {file.name: f"tile {file} is outside the class folders; move it into one" for file in images}
             continue
         if not images:
-            bad[entry.name] = f"class folder {entry} holds no PNG, JPEG or TIFF tile; fill it or delete it"
+            bad[entry.name] = f"class folder {entry} contains no PNG, JPEG or TIFF tile; add tiles or delete it"
         for below in folders:
-            bad[f"{entry.name}/{below.name}"] = f"class folder {entry} holds a folder, {below.name}; move its tiles up"
+            bad[f"{entry.name}/{below.name}"] = (
+                f"class folder {entry} contains a folder, {below.name}; move its tiles up"
+            )
         for file in images:
             stem = slide_id_of(file)
             tile_id = _tile_id(file.relative_to(folder))
@@ -91,14 +97,15 @@ def list_class_folders(folder: Path) -> TileListing:
 
 
 def list_labeled_tiles(folder: Path, table: Path) -> TileListing:
-    """The tiles of a folder whose labels stand in a table: file and label, and perhaps patient (or group) and split.
+    """List the tiles of a folder by a table of file and label, optionally also patient (or group) and split.
 
-    Files are named by path below the folder or, where that is enough, by name or by name without suffix.
+    The table names files by their path below the folder or, where that is unique, by name or name without suffix.
 
     Raises:
-        HistosynthError: an unreadable table or one without the columns; a name that leads out of the folder or to
-            several files; a tile or patient that it puts in two places; two labels that differ by case only.
+        HistosynthError: an unreadable table or missing columns; a name that leads out of the folder or matches several
+            files; contradictory rows for a tile or patient; two labels that differ only in letter case.
     """
+    # Files that each name in the table may mean
     files = sorted(file for file in folder.rglob("*") if file.is_file() and not _hidden(file, folder))
     images = [file for file in files if file.suffix.lower() in SUFFIXES]
     rows = list(_rows(table))
@@ -108,22 +115,28 @@ def list_labeled_tiles(folder: Path, table: Path) -> TileListing:
         for name in (below.as_posix(), below.with_name(slide_id_of(below)).as_posix(), file.name, slide_id_of(file)):
             if name in index:
                 index[name].add(file)
-    found: dict[Path, _Row] = {}
-    without: set[str] = set()
+
+    # Row of each file
+    by_file: dict[Path, _Row] = {}
+    without_tile: set[str] = set()
     for row in rows:
         exact = folder / row.file
-        here = {exact} if exact in index[row.file] else index[row.file]
-        if len(here) > 1:
-            row.refuse(f"'{row.file}' is {len(here)} files below {folder}; name each by its path below that folder")
-        for file in here:
-            first = found.setdefault(file, row)
-            if first.facts != row.facts:
-                row.refuse(f"says of {row.file} other than line {first.line}; correct one of them")
-        if not here:
-            without.add(row.file)
-    labeled = {file: row for file, row in found.items() if row.label is not None}
-    _refuse_case(sorted({str(row.label) for row in labeled.values()}), where=f"the table {table}")
-    _refuse_two_sides(labeled.values())
+        matches = {exact} if exact in index[row.file] else index[row.file]
+        if len(matches) > 1:
+            row.reject(
+                f"'{row.file}' matches {len(matches)} files in {folder}; give the path of each below that folder"
+            )
+        for file in matches:
+            first = by_file.setdefault(file, row)
+            if first.content != row.content:
+                row.reject(f"contradicts line {first.line} on {row.file}; correct one of them")
+        if not matches:
+            without_tile.add(row.file)
+
+    # Tiles with a label
+    labeled = {file: row for file, row in by_file.items() if row.label is not None}
+    _reject_case_variants(sorted({str(row.label) for row in labeled.values()}), where=f"the table {table}")
+    _reject_two_splits(labeled.values())
     tiles = [
         Tile(
             path=file,
@@ -137,14 +150,14 @@ def list_labeled_tiles(folder: Path, table: Path) -> TileListing:
     return TileListing(
         tiles=_distinct(tiles),
         unlabeled=tuple(file.relative_to(folder).as_posix() for file in images if file not in labeled),
-        without_tile=tuple(sorted(without)),
+        without_tile=tuple(sorted(without_tile)),
         other_files=sum(file.resolve() != table.resolve() for file in files) - len(images),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """One row of the table; `line` counts from 1, the header and comments included, and `where` names it in errors."""
+    """One row of the table; `line` counts from 1, including header and comments; `where` names it in errors."""
 
     where: str
     line: int
@@ -154,10 +167,10 @@ class _Row:
     split: str | None
 
     @property
-    def facts(self) -> tuple[str | None, ...]:
+    def content(self) -> tuple[str | None, ...]:
         return self.label, self.patient, self.split
 
-    def refuse(self, why: str) -> NoReturn:
+    def reject(self, why: str) -> NoReturn:
         raise HistosynthError(f"{self.where}: {why}")
 
 
@@ -168,54 +181,54 @@ def _rows(path: Path) -> Iterator[_Row]:
     patient, split = table.find_column((*PATIENT_COLUMNS, *GROUP_COLUMNS)), table.find_column(SPLIT_COLUMNS)
     for line, cells in table.rows:
         where = f"{table.name}, line {line}"
-        side = (cell_text(cells, split) or "").lower().replace("-", "_")
-        if split is not None and side not in _SPLITS:
-            raise HistosynthError(f"{where}: split '{side}' is unknown; write {TRAIN} or {HELD_OUT}")
+        text = (cell_text(cells, split) or "").lower().replace("-", "_")
+        if split is not None and text not in _SPLITS:
+            raise HistosynthError(f"{where}: split '{text}' is unknown; use {TRAIN} or {HELD_OUT}")
         yield _Row(
             where=where,
             line=line,
             file=_below(cells[file] if file < len(cells) else "", where=where),
             label=cell_text(cells, label),
             patient=cell_text(cells, patient),
-            split=_SPLITS[side] if side else None,
+            split=_SPLITS[text] if text else None,
         )
 
 
 def _below(name: str, *, where: str) -> str:
-    """The name as a relative path with slashes; one that could lead out of the folder is refused."""
+    """Return the name as a relative path with slashes; reject one that could lead out of the folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive:
-        raise HistosynthError(f"{where}: '{name}' leads out of the folder of tiles; name files by their path below it")
+        raise HistosynthError(f"{where}: '{name}' leads out of the folder of tiles; use paths below it")
     if not path.parts:
-        raise HistosynthError(f"{where}: names no file; add it or delete the line")
+        raise HistosynthError(f"{where}: no file is named; add it or delete the line")
     return path.as_posix()
 
 
-def _refuse_case(labels: Sequence[str], *, where: str) -> None:
+def _reject_case_variants(labels: Sequence[str], *, where: str) -> None:
     spelled: dict[str, str] = {}
     for label in labels:
         if (other := spelled.setdefault(label.casefold(), label)) != label:
             raise HistosynthError(
-                f"{where} has the classes '{other}' and '{label}', which differ by case only; rename one"
+                f"{where} has the classes '{other}' and '{label}', which differ only in letter case; rename one"
             )
 
 
-def _refuse_two_sides(rows: Iterable[_Row]) -> None:
+def _reject_two_splits(rows: Iterable[_Row]) -> None:
     first: dict[str, _Row] = {}
     for row in rows:
         if row.patient and (other := first.setdefault(row.patient, row)).split != row.split:
-            row.refuse(
+            row.reject(
                 f"patient {row.patient} is in {row.split} here and in {other.split} in line {other.line}; "
-                "a patient is on one side, so correct the split column or leave it out"
+                "a patient has one split, so correct the column or remove it"
             )
 
 
 def _distinct(tiles: Sequence[Tile]) -> tuple[Tile, ...]:
-    """Sorted by label and id; no two may share an id."""
+    """Return the tiles sorted by label and id; reject two with the same id."""
     first: dict[str, Tile] = {}
     for tile in tiles:
         if (other := first.setdefault(tile.tile_id, tile)) is not tile:
-            raise HistosynthError(f"two tiles are called '{tile.tile_id}': {other.path} and {tile.path}; rename one")
+            raise HistosynthError(f"two tiles have the id '{tile.tile_id}': {other.path} and {tile.path}; rename one")
     return tuple(sorted(tiles, key=lambda tile: (tile.label, tile.tile_id)))
 
 
