@@ -86,7 +86,7 @@ def take(*, first: str, second: str, organizer: str) -> None:
         keep(desktop, "case")
         desktop.context.set_offline(True)
         desktop.keyboard.press("Enter")
-        desktop.locator(".trouble").wait_for()
+        desktop.locator(".problem").wait_for()
         keep(desktop, "offline")
         tablet = chromium.new_context(**TABLET).new_page()
         begin(tablet, second)
@@ -106,7 +106,7 @@ def begin(page: Page, link: str) -> None:
     page.goto(link)
     page.locator("[name=consent]").check()
     page.get_by_role("button", name="Begin").click()
-    page.locator(".onward a").click()
+    page.locator(".actions a").click()
 
 
 def settle(page: Page) -> None:
@@ -122,9 +122,9 @@ def answer(page: Page) -> None:
     page.locator("[value=real]").check()
     page.locator("[name=confidence][value='3']").check()
     page.locator(".next").click()
-    page.locator("#heading, #onward", has_not_text=number).first.wait_for()
-    if page.locator("#onward").count():
-        page.locator("#onward").click()
+    page.locator("#heading, #continue", has_not_text=number).first.wait_for()
+    if page.locator("#continue").count():
+        page.locator("#continue").click()
 
 
 def keep(page: Page, name: str) -> None:

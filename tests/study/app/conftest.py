@@ -104,7 +104,7 @@ class ReaderPage:
         """Go from the first practice case to the first main case."""
         for _ in range(2):
             self.answer()
-            self.page.locator("#onward").click()
+            self.page.locator("#continue").click()
         self.page.get_by_role("heading", name="Case 1 of 5").wait_for()
 
 

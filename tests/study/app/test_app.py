@@ -1,4 +1,4 @@
-"""The reader's way through the page and the organizer's look at it, over HTTP."""
+"""The reader's pages and the organizer's page, over HTTP."""
 
 import re
 
@@ -12,7 +12,7 @@ from histosynth.study.records.tokens import hash_token, new_token
 JSON = {"Accept": "application/json"}
 
 
-def test_a_link_becomes_a_cookie(browse, tiny_study) -> None:
+def test_a_link_is_exchanged_for_a_cookie(browse, tiny_study) -> None:
     http, token = browse().http, tiny_study.tokens[0]
     opened = http.get(f"/r/{token}")
     assert (opened.status_code, opened.headers["Location"]) == (303, "/")
@@ -21,7 +21,7 @@ def test_a_link_becomes_a_cookie(browse, tiny_study) -> None:
     assert cookie.startswith("reader=")
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
-    assert "Secure" not in cookie  # on http, the browser would not send it back
+    assert "Secure" not in cookie  # the browser would not return it over http
     assert token not in opened.text + cookie
     raw = tiny_study.path.joinpath("study.db").read_bytes() + tiny_study.path.joinpath("study.db-wal").read_bytes()
     for secret in (token, http.cookies["reader"]):
@@ -29,16 +29,16 @@ def test_a_link_becomes_a_cookie(browse, tiny_study) -> None:
         assert hash_token(secret).encode() in raw
 
 
-def test_the_same_link_twice_is_one_visit(browse, tiny_study) -> None:
-    """A page that stands open in another tab can still send its form."""
+def test_opening_the_same_link_twice_continues_the_visit(browse, tiny_study) -> None:
+    """A page that is open in another tab can still send its form."""
     browser = browse(0)
     before = browser.form("/case") | {"said": "real", "confidence": "3"}
     assert "Set-Cookie" not in browser.http.get(f"/r/{tiny_study.tokens[0]}").headers
     assert browser.http.post("/answer", data=before, headers=JSON).status_code == 200
-    assert "Set-Cookie" in browser.http.get(f"/r/{tiny_study.tokens[1]}").headers  # another reader's is another
+    assert "Set-Cookie" in browser.http.get(f"/r/{tiny_study.tokens[1]}").headers  # another visit
 
 
-def test_behind_https_the_cookie_is_this_hosts_alone(browse, tiny_study) -> None:
+def test_over_https_only_this_host_can_set_the_cookie(browse, tiny_study) -> None:
     http = browse(base_url="https://study.example").http
     cookie = http.get(f"/r/{tiny_study.tokens[0]}").headers["Set-Cookie"]
     assert cookie.startswith("__Host-reader=")
@@ -47,65 +47,65 @@ def test_behind_https_the_cookie_is_this_hosts_alone(browse, tiny_study) -> None
     assert http.get("/welcome").status_code == 200
 
 
-def test_the_whole_way(browse, tiny_study) -> None:
+def test_reading_from_the_link_to_the_end(browse, tiny_study) -> None:
     browser = browse(0, consent=False)
     assert browser.http.get("/").headers["Location"] == "/welcome"
     assert browser.http.get("/case").headers["Location"] == "/welcome"
     welcome = browser.http.get("/welcome").text
     assert "Reader 1" in welcome
-    assert "2 practice cases first" in welcome
+    assert "2 practice cases come first" in welcome
     browser.consent()
     assert "Begin the practice" in browser.http.get("/instructions").text
-    said = [("real", 5), ("real", 1), ("synthetic", 2), ("real", 3), ("synthetic", 4), ("real", 5), ("synthetic", 1)]
+    given = [("real", 5), ("real", 1), ("synthetic", 2), ("real", 3), ("synthetic", 4), ("real", 5), ("synthetic", 1)]
     truths = ["real", "synthetic"]  # of the two practice cases
-    for number, (word, confidence) in enumerate(said):
+    for number, (said, confidence) in enumerate(given):
         page = browser.http.get("/case").text
         practice = number < 2
         expected = f"Practice case {number + 1} of 2" if practice else f"Case {number - 1} of 5"
         assert f'<h1 id="heading">{expected}</h1>' in page
         presentation = browser.form("/case")["presentation"]
-        done = browser.answer(said=word, confidence=confidence, comment=f"case {number}\r\n", changes=number)
-        onward = f"/practice/{presentation}" if practice else "/thanks" if number == 6 else "/case"
-        assert (done.status_code, done.json()) == (200, {"saved": presentation, "next": onward})
+        done = browser.answer(said=said, confidence=confidence, comment=f"case {number}\r\n", changes=number)
+        next_page = f"/practice/{presentation}" if practice else "/thanks" if number == 6 else "/case"
+        assert (done.status_code, done.json()) == (200, {"saved": presentation, "next": next_page})
         if practice:
-            feedback = browser.http.get(onward).text
+            feedback = browser.http.get(next_page).text
             assert f"This patch is <b>{truths[number]}</b>" in feedback
-            assert f"You said <b>{word}</b>, with confidence {confidence}" in feedback
+            assert f"You answered <b>{said}</b>, with confidence {confidence}" in feedback
             assert ("Begin the study" in feedback) == (number == 1)
             assert browser.http.get(f"/picture/{presentation}").status_code == 200
-    assert "All 5 cases" in browser.http.get("/thanks").text
+    assert "all 5 cases" in browser.http.get("/thanks").text
     for path in ("/case", "/"):
         assert browser.http.get(path).headers["Location"] in ("/thanks", "/case")
-    kept = tiny_study.readings()
-    assert [(r.said, r.confidence, r.comment, r.changes) for r in kept] == [
-        (word, confidence, f"case {number}", number) for number, (word, confidence) in enumerate(said)
+    readings = tiny_study.readings()
+    assert [(r.said, r.confidence, r.comment, r.changes) for r in readings] == [
+        (said, confidence, f"case {number}", number) for number, (said, confidence) in enumerate(given)
     ]
 
 
-def test_one_answer_a_case(browse, tiny_study) -> None:
-    """Two tabs, double clicks, the back button: the first stands, the same again is confirmed, another is told."""
+def test_one_answer_per_case(browse, tiny_study) -> None:
+    """Two tabs, double clicks, the back button: the first answer stands, a duplicate is confirmed."""
     first = browse(0)
-    second = browse(0, consent=False)  # another machine, the same link
+    second = browse(0, consent=False)  # another computer, the same link
     form = second.form("/case") | {"said": "real", "confidence": "2"}
     assert second.http.post("/answer", data=form, headers=JSON).status_code == 200
     again = second.http.post("/answer", data=form, headers=JSON)
     assert (again.status_code, again.json()["saved"]) == (200, form["presentation"])
-    mine = form | first.form("/case") | {"presentation": form["presentation"], "said": "synthetic"}
-    told = first.http.post("/answer", data=mine, headers=JSON)
-    assert told.status_code == 409
-    assert "final" in told.json()["text"]
+    different = form | first.form("/case") | {"presentation": form["presentation"], "said": "synthetic"}
+    rejected = first.http.post("/answer", data=different, headers=JSON)
+    assert rejected.status_code == 409
+    assert "final" in rejected.json()["text"]
     assert first.http.get("/now").json()["presentation"] == first.form("/case")["presentation"] != form["presentation"]
     assert [(r.said, r.confidence) for r in tiny_study.readings()] == [("real", 2)]
 
 
-def test_without_scripts_the_form_leads_on(browse, tiny_study) -> None:
+def test_without_scripts_the_form_leads_to_the_next_page(browse, tiny_study) -> None:
     browser = browse(0)
     form = browser.form("/case") | {"said": "real", "confidence": "2"}
     done = browser.http.post("/answer", data=form)
     assert (done.status_code, done.headers["Location"]) == (303, f"/practice/{form['presentation']}")
-    told = browser.http.post("/answer", data=form | {"confidence": "3"})
-    assert told.status_code == 409
-    assert '<a class="primary" href="/">Go on</a>' in told.text
+    rejected = browser.http.post("/answer", data=form | {"confidence": "3"})
+    assert rejected.status_code == 409
+    assert '<a class="primary" href="/">Continue</a>' in rejected.text
 
 
 @pytest.mark.parametrize(
@@ -114,15 +114,15 @@ def test_without_scripts_the_form_leads_on(browse, tiny_study) -> None:
      {"visible_ms": "nan"}, {"visible_ms": -5}, {"comment": "x" * 2001}, {"comment": "a\0b"}],
     ids=str,
 )  # fmt: skip
-def test_an_answer_that_is_none(browse, tiny_study, fields) -> None:
+def test_invalid_answers_are_rejected(browse, tiny_study, fields) -> None:
     browser = browse(0)
     assert browser.answer(**fields).status_code == 422
     assert tiny_study.readings() == []
     assert browser.answer().status_code == 200
 
 
-def test_time_is_the_shorter_of_two(browse, tiny_study) -> None:
-    """The page's visible time, but never more than passed since the server showed the case first."""
+def test_time_is_the_shorter_of_visible_and_elapsed(browse, tiny_study) -> None:
+    """The page's visible time counts, but never more than the time since the server first showed the case."""
     browser = browse(0)
     for visible_ms in (1, 3_600_000, 0):
         presentation = browser.form("/case")["presentation"]
@@ -137,25 +137,25 @@ def test_time_is_the_shorter_of_two(browse, tiny_study) -> None:
     assert seconds[1:] == pytest.approx([10, 10], abs=5)
 
 
-def test_the_first_showing_counts(browse, tiny_study) -> None:
+def test_only_the_first_time_shown_counts(browse, tiny_study) -> None:
     browser = browse(0)
 
-    def shown() -> list[str]:
+    def shown_at() -> list[str]:
         with tiny_study.database.read_session() as session:
             return [p for p in session.scalars(select(Presentation.shown_at)) if p]
 
     browser.http.get("/case")
-    before = shown()
+    before = shown_at()
     browser.http.get("/case")
     assert len(before) == 1
-    assert shown() == before
+    assert shown_at() == before
 
 
-def test_pause_and_leave(browse) -> None:
+def test_pause_and_sign_out(browse) -> None:
     browser = browse(0)
     browser.answer()
     pause = browser.http.get("/pause").text
-    assert "1 of 7 cases are answered" in pause
+    assert "You have answered 1 of 7 cases" in pause
     cookie = browser.http.cookies["reader"]
     left = browser.http.post("/leave", data=browser.form("/pause"))
     assert left.headers["Clear-Site-Data"] == '"storage"'
@@ -175,17 +175,17 @@ def test_a_visit_ends_with_its_link(browse, tiny_study) -> None:
         browser = browse(0, consent=False)
         with tiny_study.database.write_session() as session:
             before = session.get_one(Reader, 1)
-            kept = {name: getattr(before, name) for name in change}
+            original = {name: getattr(before, name) for name in change}
             session.execute(update(Reader).where(Reader.reader_id == 1).values(**change))
-        refused = browser.http.get("/welcome")
-        assert refused.status_code == 401
-        assert "open your link" in refused.text
+        rejected = browser.http.get("/welcome")
+        assert rejected.status_code == 401
+        assert "open your link" in rejected.text
         with tiny_study.database.write_session() as session:
-            session.execute(update(Reader).where(Reader.reader_id == 1).values(**kept))
+            session.execute(update(Reader).where(Reader.reader_id == 1).values(**original))
 
 
-def test_cases_differ_in_pixels_alone(browse, tiny_study) -> None:
-    """Page, headers and addresses of real and synthetic cases are the same but for opaque ids and the number."""
+def test_cases_differ_only_in_their_pixels(browse, tiny_study) -> None:
+    """Pages, headers and addresses of real and synthetic cases are equal except for opaque ids and the case number."""
     browser = browse(0)
     seen, headers = set(), set()
     for _ in range(7):
@@ -207,7 +207,7 @@ def test_cases_differ_in_pixels_alone(browse, tiny_study) -> None:
     assert not {"etag", "last-modified", "content-disposition", "set-cookie"} & set(named)
 
 
-def test_truth_is_told_of_answered_practice_alone(browse) -> None:
+def test_truth_is_shown_only_for_answered_practice_cases(browse) -> None:
     browser = browse(0)
     practice = browser.form("/case")["presentation"]
     assert browser.http.get(f"/practice/{practice}").status_code == 409
@@ -218,7 +218,7 @@ def test_truth_is_told_of_answered_practice_alone(browse) -> None:
     done = browser.answer()
     assert done.json() == {"saved": main, "next": "/case"}
     assert browser.http.get(f"/practice/{main}").status_code == 404
-    assert browser.http.get(f"/picture/{main}").status_code == 409  # answered: not to be studied afterwards
+    assert browser.http.get(f"/picture/{main}").status_code == 409  # an answered case cannot be viewed again
 
 
 def test_headers_on_every_reply(browse) -> None:
@@ -236,7 +236,7 @@ def test_headers_on_every_reply(browse) -> None:
         assert ("immutable" if path.endswith("study.css") else "no-store") in reply.headers["Cache-Control"]
 
 
-def test_a_fault_of_the_server_is_told_plainly(browse, tiny_study, monkeypatch) -> None:
+def test_a_server_fault_is_explained_without_details(browse, tiny_study, monkeypatch) -> None:
     browser = browse(0)
     fields = browser.form("/case") | {"said": "real", "confidence": "3"}
     answers = type(browser.http.app.state.study.answers)
@@ -255,7 +255,7 @@ def test_a_fault_of_the_server_is_told_plainly(browse, tiny_study, monkeypatch) 
         broken = browser.http.post("/answer", data=fields)
         assert broken.status_code == 500
         assert "secret" not in broken.text
-        assert "this server&#39;s fault" in broken.text
+        assert "a fault of the server" in broken.text
         assert "X-Frame-Options" in broken.headers
     assert browser.http.post("/answer", data=fields, headers=JSON).status_code == 200
 
@@ -267,7 +267,7 @@ def organizer_token(study) -> str:
     return token
 
 
-def test_the_organizer_sees_progress_and_no_more(browse, tiny_study) -> None:
+def test_the_organizer_sees_only_progress(browse, tiny_study) -> None:
     token = organizer_token(tiny_study)
     reader = browse(0)
     reader.answer(said="synthetic")
@@ -278,10 +278,10 @@ def test_the_organizer_sees_progress_and_no_more(browse, tiny_study) -> None:
     opened = http.get(f"/organizer/{token}")
     assert (opened.status_code, opened.headers["Location"]) == (303, "/organizer")
     page = http.get("/organizer").text
-    assert "0 of 2 readers have finished; 1 of 14 cases" in page
-    assert re.search(r"Reader 1</th>.*?1 of 7.*?\d\d:\d\d UTC.*?good until", page, re.DOTALL)
+    assert "0 of 2 readers have finished. 1 of 14 cases" in page
+    assert re.search(r"Reader 1</th>.*?1 of 7.*?\d\d:\d\d UTC.*?valid until", page, re.DOTALL)
     assert re.search(r"Reader 2</th>.*?0 of 7.*?not yet.*?revoked", page, re.DOTALL)
     assert not re.search(r"synthetic|accura|correct|%", page)
-    assert http.get("/case").status_code == 401  # the organizer is no reader
+    assert http.get("/case").status_code == 401  # the organizer is not a reader
     organizer_token(tiny_study)  # a new link ends visits by the old one
     assert http.get("/organizer").status_code == 401

@@ -1,18 +1,18 @@
-"""Attacks on the page, as recorded: each is refused, changes nothing, and stands in the audit log.
+"""Attacks on the page, each replayed: it is rejected, changes nothing, and is recorded in the audit log.
 
-| attack | what stands against it |
+| attack | defense |
 |---|---|
-| guessing tokens | 128 random bits; ten wrong links a network, then one a minute |
-| another reader's cases, forged ids | presentation ids are random, and bound to a reader |
-| seeing ahead, or again, or the truth of practice | the present case, the next picture, answered practice; no more |
-| CSRF | SameSite, the browser's own word on where a POST comes from, a token in every form |
-| a stolen, guessed or foreign cookie | random, kept as its hash, ends with the link |
+| guessing tokens | 128 random bits; ten invalid links per network, then one per minute |
+| another reader's cases, forged ids | presentation ids are random and bound to a reader |
+| looking ahead, or back, or at the truth of practice | only the current case, the next picture, answered practice |
+| CSRF | SameSite, the origin that the browser names for a POST, a token in every form |
+| a stolen, guessed or foreign cookie | random, stored as its hash, ends with the link |
 | SQL and HTML in comments and addresses | bound parameters; comments never reach a page of the study |
-| oversized bodies, headers, comments | limits, before anything is parsed |
-| slow clients | deadlines for headers and for bodies |
-| path traversal | static files are looked up in their folder alone |
-| floods of forms | ten a second a visit |
-| filling the audit log | one refusal a second a network |
+| oversized bodies, headers, comments | limits before anything is parsed |
+| slow clients | timeouts for headers and for bodies |
+| path traversal | static files are looked up only in their folder |
+| floods of forms | ten per second per visit |
+| filling the audit log | one rejection per second per network |
 """
 
 import logging
@@ -36,7 +36,7 @@ def stored(study) -> int:
 
 
 def logged(study) -> list[str]:
-    """Who, what and details, newest first."""
+    """Return actor, event and detail of each entry, newest first."""
     return [f"{actor}: {event}: {detail}" for _, actor, event, detail, _ in study.answers.audit_log()]
 
 
@@ -45,23 +45,23 @@ def test_guessing_tokens(browse, tiny_study) -> None:
     replies = [http.get(f"/r/{n:022d}") for n in range(12)]
     assert [r.status_code for r in replies] == [404] * 10 + [429] * 2
     assert int(replies[-1].headers["Retry-After"]) > 30
-    assert http.get(f"/r/{tiny_study.tokens[0]}").status_code == 429  # not even a right one, else guessing went on
+    assert http.get(f"/r/{tiny_study.tokens[0]}").status_code == 429  # even a valid one: guessing must not continue
     assert http.get("/organizer/guess").status_code == 429
     log = logged(tiny_study)
-    assert sum("link refused" in line for line in log) == 10
+    assert sum("link rejected" in line for line in log) == 10
     assert sum("429 GET /r/…" in line for line in log) == 3
-    assert "/r/0000" not in "".join(log)  # what may be somebody's link, mistyped, is not kept
+    assert "/r/0000" not in "".join(log)  # it may be somebody's mistyped link
     assert tiny_study.tokens[0] not in "".join(log)
 
 
-def test_right_links_are_not_counted(browse, tiny_study) -> None:
-    """A hospital behind one address: all its readers come in."""
+def test_valid_links_are_not_counted(browse, tiny_study) -> None:
+    """All readers of a hospital behind one address can open their links."""
     http = browse().http
     assert {http.get(f"/r/{tiny_study.tokens[n % 2]}").status_code for n in range(40)} == {303}
 
 
 @pytest.mark.parametrize("token", ["", "x", "%2e%2e%2fetc", "' OR 1=1 --", "\u2603" * 30, "a" * 4000])
-def test_tokens_that_are_none(browse, token) -> None:
+def test_malformed_tokens(browse, token) -> None:
     http = browse().http
     assert http.get(f"/r/{token}").status_code == 404
     assert http.get(f"/organizer/{token}").status_code == 404
@@ -77,9 +77,9 @@ def test_another_readers_case(browse, tiny_study) -> None:
     other.answer()
     assert mine.http.get(f"/practice/{theirs}").status_code == 404
     assert stored(tiny_study) == 1
-    found = "\n".join(logged(tiny_study))
+    log = "\n".join(logged(tiny_study))
     for event in ("answer", "picture", "feedback"):
-        assert f"reader 1: {event} refused: unknown: {theirs}" in found
+        assert f"reader 1: {event} rejected: unknown: {theirs}" in log
 
 
 @pytest.mark.parametrize("forged", ["0" * 32, "1", "..%2fcase", "' OR '1'='1", "x" * 90])
@@ -88,10 +88,10 @@ def test_forged_ids(browse, tiny_study, forged) -> None:
     assert browser.answer(presentation=forged).status_code == 404
     assert browser.http.get(f"/picture/{forged}").status_code == 404
     assert stored(tiny_study) == 0
-    assert any("refused" in line for line in logged(tiny_study))
+    assert any("rejected" in line for line in logged(tiny_study))
 
 
-def test_case_ids_open_nothing(browse, tiny_study) -> None:
+def test_case_ids_give_no_access(browse, tiny_study) -> None:
     with tiny_study.database.read_session() as session:
         cases = list(session.scalars(select(Picture.case_id)))
     browser = browse(0)
@@ -99,7 +99,7 @@ def test_case_ids_open_nothing(browse, tiny_study) -> None:
 
 
 def test_looking_ahead(browse, tiny_study) -> None:
-    """The next picture may be fetched, none beyond it, and no answer given."""
+    """The next picture may be fetched, but none after it, and only the current case may be answered."""
     browser = browse(0)
     with tiny_study.database.read_session() as session:
         query = select(Presentation.presentation_id).where(Presentation.reader_id == 1)
@@ -121,9 +121,9 @@ def test_forms_of_other_sites(browse, tiny_study, headers) -> None:
     browser = browse(0)
     if "Sec-Fetch-Site" not in headers:
         del browser.http.headers["Sec-Fetch-Site"]
-    good = browser.form("/case") | {"said": "real", "confidence": "3"}
+    valid = browser.form("/case") | {"said": "real", "confidence": "3"}
     for path in ("/answer", "/welcome", "/leave", "/nowhere"):
-        assert browser.http.post(path, data=good, headers=headers).status_code == 403
+        assert browser.http.post(path, data=valid, headers=headers).status_code == 403
     assert stored(tiny_study) == 0
     assert sum("from another origin" in line for line in logged(tiny_study)) == 4
     assert browser.http.get("/case").status_code == 200  # still signed in
@@ -134,15 +134,16 @@ def test_forms_without_their_token(browse, tiny_study, token) -> None:
     browser = browse(0)
     assert browser.answer(csrf=token).status_code == 403
     assert browser.http.post("/leave", data={"csrf": token}).status_code == 403
-    assert browser.answer(csrf=browse(1).form("/case")["csrf"]).status_code == 403  # nor with another visit's
+    assert browser.answer(csrf=browse(1).form("/case")["csrf"]).status_code == 403  # nor with that of another visit
     assert stored(tiny_study) == 0
     assert any(
-        "reader 1: request refused: 403 POST /answer: no token of this visit" in line for line in logged(tiny_study)
+        "reader 1: request rejected: 403 POST /answer: no form token of this visit" in line
+        for line in logged(tiny_study)
     )
 
 
 @pytest.mark.parametrize("origin", ["null", "http://testserver", None])
-def test_an_old_browser_is_let_in_by_its_token(browse, tiny_study, origin) -> None:
+def test_an_old_browser_is_admitted_by_its_form_token(browse, tiny_study, origin) -> None:
     browser = browse(0)
     del browser.http.headers["Sec-Fetch-Site"]
     browser.http.headers |= {"Origin": origin} if origin else {}
@@ -163,7 +164,7 @@ def test_consent_cannot_be_skipped_or_forged(browse, tiny_study) -> None:
 
 
 @pytest.mark.parametrize("cookie", ["x", "0" * 22, "' OR 1=1 --", "a" * 4000])
-def test_cookies_that_are_none(browse, tiny_study, cookie) -> None:
+def test_forged_cookies(browse, tiny_study, cookie) -> None:
     http = browse().http
     http.cookies["reader"] = cookie
     http.cookies["organizer"] = cookie
@@ -177,7 +178,7 @@ COMMENT = "'); DROP TABLE reading; -- <script>alert(1)</script> <img src=x onerr
 
 
 def test_injection_in_a_comment(browse, tiny_study) -> None:
-    """It is kept word for word, and no page of the study shows it."""
+    """It is stored verbatim, and no page of the study shows it."""
     browser = browse(0)
     assert browser.answer(comment=COMMENT).status_code == 200
     with tiny_study.database.read_session() as session:
@@ -238,23 +239,23 @@ def test_the_audit_log_cannot_be_flooded(browse, tiny_study) -> None:
 
 @pytest.fixture
 def port(monkeypatch, request) -> int:
-    """The port of a server whose patience is short."""
+    """The port of a server with short timeouts."""
     monkeypatch.setattr(timeouts, "HEADER_TIMEOUT_S", 1)
     monkeypatch.setattr("histosynth.study.app.middleware.BODY_TIMEOUT_S", 0.4)
     return int(request.getfixturevalue("server").rpartition(":")[2])
 
 
-def spoken(connection: socket.socket) -> bytes:
-    """All that the server says until it hangs up."""
+def received(connection: socket.socket) -> bytes:
+    """Return all that the server sends until it closes the connection."""
     connection.settimeout(10)
-    said = b""
+    data = b""
     while part := connection.recv(65_536):
-        said += part
-    return said
+        data += part
+    return data
 
 
 def test_path_traversal(port, tiny_study) -> None:
-    """Byte for byte as an attacker sends it: a client library would tidy the path first."""
+    """Paths are sent byte for byte; a client library would normalize them first."""
     static = create_state(tiny_study.database).static
     up = ["..", "%2e%2e", "..%2f..", "%2e%2e%2f%2e%2e", "....//", "..%5c..", "..%c0%af.."]
     paths = [f"{static}/{step}/{step}/errors.py" for step in up]
@@ -263,51 +264,51 @@ def test_path_traversal(port, tiny_study) -> None:
     for path in paths:
         with socket.create_connection(("127.0.0.1", port)) as raw:
             raw.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-            said = spoken(raw)
-        assert said.startswith(b"HTTP/1.1 404"), path
-        assert b"HistosynthError" not in said
+            reply = received(raw)
+        assert reply.startswith(b"HTTP/1.1 404"), path
+        assert b"HistosynthError" not in reply
     assert sum("404 GET" in line for line in logged(tiny_study)) == len(paths)
 
 
 def test_slow_headers(port, caplog) -> None:
-    """A byte now and then keeps no connection open; others are served meanwhile."""
+    """Occasional bytes do not keep a connection open, and other clients are served meanwhile."""
     with caplog.at_level(logging.WARNING, "uvicorn.error"), socket.create_connection(("127.0.0.1", port)) as slow:
         began = time.monotonic()
         slow.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
-        with pytest.raises(OSError):  # noqa: PT012 - which byte is the first too many is the system's affair
+        with pytest.raises(OSError):  # noqa: PT012 - which byte fails depends on the system
             while time.monotonic() - began < 15:
                 slow.sendall(b"X-A: b\r\n")
                 with socket.create_connection(("127.0.0.1", port)) as other:
                     other.sendall(b"GET /case HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-                    assert spoken(other).startswith(b"HTTP/1.1 401")
+                    assert received(other).startswith(b"HTTP/1.1 401")
                 time.sleep(0.1)
         assert time.monotonic() - began < 12
-    assert "took more than 1 s for its headers: hung up" in caplog.text
+    assert "headers incomplete after 1 s" in caplog.text
 
 
 def test_silent_connections(port) -> None:
     with socket.create_connection(("127.0.0.1", port)) as silent:
-        assert spoken(silent) == b""
+        assert received(silent) == b""
 
 
 def test_slow_bodies(port, tiny_study) -> None:
     with socket.create_connection(("127.0.0.1", port)) as slow:
         slow.sendall(b"POST /answer HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nConnection: close\r\n\r\nsaid=")
-        assert spoken(slow).startswith(b"HTTP/1.1 408")
-    assert any("408 POST /answer: no whole body" in line for line in logged(tiny_study))
+        assert received(slow).startswith(b"HTTP/1.1 408")
+    assert any("408 POST /answer: body incomplete" in line for line in logged(tiny_study))
 
 
-def test_kept_alive_is_not_slow(port) -> None:
-    """A reader who thinks for longer than the deadline between two requests is no slow client."""
+def test_a_kept_alive_connection_is_not_slow(port) -> None:
+    """A reader may pause between two requests for longer than the header timeout."""
     ask = b"GET /case HTTP/1.1\r\nHost: a\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", port)) as patient:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
         for _ in range(2):
-            patient.sendall(ask)
+            connection.sendall(ask)
             time.sleep(1.4)
-            assert patient.recv(65_536).startswith(b"HTTP/1.1 401")
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 401")
 
 
 def test_oversized_headers(port) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as loud:
-        loud.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"x" * 40_000)
-        assert spoken(loud).startswith(b"HTTP/1.1 400")
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"x" * 40_000)
+        assert received(connection).startswith(b"HTTP/1.1 400")

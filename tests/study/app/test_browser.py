@@ -1,4 +1,4 @@
-"""Two simulated readers in a real browser: one with the keyboard alone, one with fingers."""
+"""Two simulated readers in a real browser: one uses only the keyboard, one a touch screen."""
 
 import io
 
@@ -12,7 +12,7 @@ expect = pytest.importorskip("playwright.sync_api").expect
 TABLET = {"viewport": {"width": 820, "height": 1180}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
 
-def test_keyboard_alone_on_a_desktop(open_reader_page, server, tiny_study) -> None:
+def test_reading_with_only_the_keyboard_on_a_desktop(open_reader_page, server, tiny_study) -> None:
     page = open_reader_page().page
     page.goto(f"{server}/r/{tiny_study.tokens[0]}")
     assert page.url == f"{server}/welcome"
@@ -24,8 +24,8 @@ def test_keyboard_alone_on_a_desktop(open_reader_page, server, tiny_study) -> No
         press(key)
     page.wait_for_url("**/case")
     heading = page.get_by_role("heading")
-    said = ["r", "s", "r", "s", "r", "s", "r"]
-    for number, key in enumerate(said):
+    keys = ["r", "s", "r", "s", "r", "s", "r"]
+    for number, key in enumerate(keys):
         practice = number < 2
         expect(heading).to_have_text(f"Practice case {number + 1} of 2" if practice else f"Case {number - 1} of 5")
         expect(page.locator(".frame.live")).to_be_visible()
@@ -42,26 +42,26 @@ def test_keyboard_alone_on_a_desktop(open_reader_page, server, tiny_study) -> No
         expect(page.locator("output")).to_have_text("1×")
         if number == 3:
             page.locator("summary").press("Enter")
-            page.locator("textarea").type("s 1 r\n2")  # typed, not chosen
+            page.locator("textarea").type("s 1 r\n2")  # typed into the comment, not a choice
             page.locator("textarea").press("Tab")
             press("Enter")
         else:
             press("Enter")
         if practice:
             expect(page.locator(".verdict")).to_contain_text(("real", "synthetic")[number])
-            expect(page.locator(".frame.live")).to_be_visible()  # its script listens
+            expect(page.locator(".frame.live")).to_be_visible()  # its script is running
             press("Enter")
     page.wait_for_url("**/thanks")
-    kept = tiny_study.readings()
-    assert [r.said for r in kept] == [{"r": "real", "s": "synthetic"}[key] for key in said]
-    assert [r.confidence for r in kept] == [1, 2, 3, 4, 5, 1, 2]
-    assert [r.changes for r in kept] == [1] * 7
-    assert [r.comment for r in kept] == ["", "", "", "s 1 r\n2", "", "", ""]
-    assert all(0 < r.seconds < 30 for r in kept)
+    readings = tiny_study.readings()
+    assert [r.said for r in readings] == [{"r": "real", "s": "synthetic"}[key] for key in keys]
+    assert [r.confidence for r in readings] == [1, 2, 3, 4, 5, 1, 2]
+    assert [r.changes for r in readings] == [1] * 7
+    assert [r.comment for r in readings] == ["", "", "", "s 1 r\n2", "", "", ""]
+    assert all(0 < r.seconds < 30 for r in readings)
     assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
 
 
-def test_touch_on_a_tablet(open_reader_page, server, tiny_study) -> None:
+def test_reading_by_touch_on_a_tablet(open_reader_page, server, tiny_study) -> None:
     page = open_reader_page(1, **TABLET).page
     page.goto(f"{server}/r/{tiny_study.tokens[1]}")
     page.get_by_label("I have read this").tap()
@@ -70,16 +70,16 @@ def test_touch_on_a_tablet(open_reader_page, server, tiny_study) -> None:
     for number in range(7):
         expect(page.locator(".frame.live")).to_be_visible()
         if number == 2:
-            small = page.locator("a, button, summary, .choice label").evaluate_all(
+            too_small = page.locator("a, button, summary, .choice label").evaluate_all(
                 "all => all.map(e => [e.textContent.trim(), e.getBoundingClientRect()])"
                 ".filter(([, box]) => box.width < 44 || box.height < 44).map(([text]) => text)"
             )
-            assert small == []
+            assert too_small == []
             next_bottom = page.locator(".next").evaluate("e => e.getBoundingClientRect().bottom")
             assert next_bottom <= 1180  # nothing to scroll
             before = page.locator(".frame img").bounding_box()
             page.locator("summary").tap()
-            page.locator("textarea").fill("as large as before")
+            page.locator("textarea").fill("the patch keeps its size")
             assert page.locator(".frame img").bounding_box() == before
             page.locator("summary").tap()
             pinch(page)
@@ -89,16 +89,16 @@ def test_touch_on_a_tablet(open_reader_page, server, tiny_study) -> None:
         page.locator(f"[name=confidence][value='{1 + number % 5}']").tap()
         page.get_by_role("button", name="Next").tap()
         if number < 2:
-            page.locator("#onward").tap()
+            page.locator("#continue").tap()
     page.wait_for_url("**/thanks")
-    kept = tiny_study.readings(2)
-    assert [(r.said, r.confidence) for r in kept] == [(("synthetic", "real")[n % 2], 1 + n % 5) for n in range(7)]
+    readings = tiny_study.readings(2)
+    assert [(r.said, r.confidence) for r in readings] == [(("synthetic", "real")[n % 2], 1 + n % 5) for n in range(7)]
     page.get_by_role("button", name="Sign out").tap()
-    expect(page.get_by_role("heading")).to_have_text("This computer no longer knows you")
+    expect(page.get_by_role("heading")).to_have_text("You are signed out on this computer")
 
 
 def pinch(page) -> None:
-    """Two fingers apart to twice their distance, as the browser's own input."""
+    """Move two fingers apart to twice their distance, as native input of the browser."""
     box = page.locator(".frame").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     send = page.context.new_cdp_session(page).send
@@ -114,11 +114,11 @@ def pinch(page) -> None:
     expect(page.locator("output")).to_have_text("2×")
 
 
-def test_every_pixel_of_the_patch_is_a_square_of_the_screen(open_reader_page, server, tiny_study) -> None:
-    """Of noise: each block of the screenshot is one color, that of the patch; at 1x all of it, at 8x its middle."""
-    seat = open_reader_page()
-    page = seat.page
-    seat.begin()
+def test_each_patch_pixel_is_a_square_of_screen_pixels(open_reader_page, server, tiny_study) -> None:
+    """Each block of the screenshot has its pixel's color: at 1x in all of a noise patch, at 8x in its center."""
+    reader_page = open_reader_page()
+    page = reader_page.page
+    reader_page.begin()
     expect(page.locator(".frame.live")).to_be_visible()
     presentation = page.locator("[name=presentation]").input_value()
     with tiny_study.database.read_session() as session:
@@ -149,7 +149,7 @@ def test_every_pixel_of_the_patch_is_a_square_of_the_screen(open_reader_page, se
     expect(page.locator("output")).to_have_text("2×")
     zoomed = page.locator(".frame img").bounding_box()
     under = ((at[0] - zoomed["x"]) / zoomed["width"], (at[1] - zoomed["y"]) / zoomed["height"])
-    assert under == pytest.approx((0.4, 0.6), abs=0.001)  # what was under the mouse stays there
+    assert under == pytest.approx((0.4, 0.6), abs=0.001)  # the point under the mouse stays there
     page.mouse.down()
     page.mouse.move(at[0] - 50, at[1] + 20, steps=3)
     page.mouse.up()

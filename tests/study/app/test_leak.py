@@ -1,12 +1,12 @@
-"""Can a reader's browser tell real from synthetic without looking at a picture?
+"""A reader's browser cannot tell real from synthetic without looking at the pixels.
 
-Everything that a browser can fetch is harvested, and a classifier is trained on all of it but the pixels: sizes, ids,
-order, headers, the pages' text. It must be at chance, by an exact binomial test on cases it was not trained on. So that
-"at chance" means something, the pictures are an attacker's delight (real ones noise, synthetic ones flat, so any
-compression tells them apart), and the same classifier is shown to find the leak where pictures are served as stored.
+The test collects everything that a browser can fetch, and trains a classifier on all of it except the pixels: sizes,
+ids, order, headers, the text of the pages. The classifier must be at chance, by an exact binomial test on cases that it
+was not trained on. To make this a strong test, the pictures are easy to tell apart by any compression (real ones are
+noise, synthetic ones flat), and the same classifier is shown to find the leak if pictures are served as stored.
 
-Time is left out: a reply takes as long as the machine is busy, and nothing on the way looks at the truth of a main case
-(the rules read `presentation`, `picture` and `reading`, and `case` only to tell of practice).
+Time is not tested: how long a reply takes depends on the load of the machine, and no code on its path reads the truth
+of a main case (the rules read `presentation`, `picture` and `reading`, and `case` only for the feedback of practice).
 """
 
 import re
@@ -57,11 +57,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> CreatedStudy:
 
 
 class Harvest:
-    """All that the readers' browsers were given, reply by reply, for each main presentation."""
+    """All replies that the readers' browsers received, for each main presentation."""
 
     def __init__(self, study: CreatedStudy) -> None:
         self.replies: dict[str, dict[str, tuple[dict[str, str], bytes]]] = {}
-        self.places: dict[str, int] = {}
+        self.positions: dict[str, int] = {}
         database = open_study(study.study)
         app = create_app(sqlite_url(study.study))
         for link in study.links.values():
@@ -80,18 +80,18 @@ class Harvest:
         http.get(link)
         fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', http.get("/welcome").text))
         http.post("/welcome", data=fields | {"consent": "yes"})
-        place = 0
+        position = 0
         while "/answer" in (page := http.get("/case")).text:
             fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page.text))
             shown = fields["presentation"]
-            got = {"case": page, "picture": http.get(f"/picture/{shown}"), "now": http.get("/now")}
-            said = {"said": secrets.choice(["real", "synthetic"]), "confidence": 3, "visible_ms": 0}
-            got["answer"] = http.post("/answer", data=fields | said, headers={"Accept": "application/json"})
-            place += 1
+            replies = {"case": page, "picture": http.get(f"/picture/{shown}"), "now": http.get("/now")}
+            answer = {"said": secrets.choice(["real", "synthetic"]), "confidence": 3, "visible_ms": 0}
+            replies["answer"] = http.post("/answer", data=fields | answer, headers={"Accept": "application/json"})
+            position += 1
             if "Practice" not in page.text:
-                assert all(reply.status_code == 200 for reply in got.values())
-                self.replies[shown] = {what: (dict(reply.headers), reply.content) for what, reply in got.items()}
-                self.places[shown] = place
+                assert all(reply.status_code == 200 for reply in replies.values())
+                self.replies[shown] = {kind: (dict(reply.headers), reply.content) for kind, reply in replies.items()}
+                self.positions[shown] = position
 
 
 @pytest.fixture(scope="module")
@@ -100,25 +100,25 @@ def harvest(study: CreatedStudy) -> Harvest:
 
 
 def without_pixels(png: bytes) -> bytes:
-    """A PNG's structure: the length and kind of each chunk, and what is in those that hold no pixels."""
-    told, at = png[:8], 8
+    """Return the structure of a PNG: length and kind of each chunk, and the content of chunks without pixels."""
+    structure, at = png[:8], 8
     while at < len(png):
         length = int.from_bytes(png[at : at + 4])
         kind = png[at + 4 : at + 8]
-        told += png[at : at + 8] + (b"" if kind == b"IDAT" else png[at + 8 : at + 12 + length])
+        structure += png[at : at + 8] + (b"" if kind == b"IDAT" else png[at + 8 : at + 12 + length])
         at += length + 12
-    return told
+    return structure
 
 
 def features(harvest: Harvest, picture: Callable[[str, bytes], bytes] = lambda _, png: png) -> np.ndarray:
-    """A row of numbers a presentation: its place, its id, and of each reply the headers, length and text."""
+    """Return a row of numbers per presentation: its position and id, and headers, length and text of each reply."""
     rows = []
     for shown, replies in harvest.replies.items():
-        place = harvest.places[shown]
-        row = [place, place % 2, place % 3, *bytes.fromhex(shown)]
-        for what, (headers, content) in replies.items():
-            body = picture(shown, content) if what == "picture" else content
-            structure = without_pixels(body) if what == "picture" else body
+        position = harvest.positions[shown]
+        row = [position, position % 2, position % 3, *bytes.fromhex(shown)]
+        for kind, (headers, content) in replies.items():
+            body = picture(shown, content) if kind == "picture" else content
+            structure = without_pixels(body) if kind == "picture" else body
             row += [len(body), len(structure), sum(structure) % 9973, np.bincount(list(structure), minlength=256).std()]
             for name in sorted(headers):
                 value = str(len(body)) if name == "content-length" else headers[name]
@@ -128,7 +128,7 @@ def features(harvest: Harvest, picture: Callable[[str, bytes], bytes] = lambda _
 
 
 def held_out_accuracy(x: np.ndarray, truth: np.ndarray, cases: np.ndarray) -> tuple[int, int]:
-    """Of ridge-penalized logistic regression, five folds by case: how many it gets right, of how many."""
+    """Return how many presentations ridge logistic regression classifies correctly, of how many; five folds by case."""
     x = (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1)
     x, right = np.column_stack([x, np.ones(len(x))]), 0
     for fold in np.array_split(np.random.default_rng(0).permutation(np.unique(cases)), 5):
@@ -143,17 +143,17 @@ def held_out_accuracy(x: np.ndarray, truth: np.ndarray, cases: np.ndarray) -> tu
     return right, len(x)
 
 
-def test_no_classifier_tells_real_from_synthetic_without_the_pixels(harvest):
+def test_a_classifier_without_pixels_is_at_chance(harvest):
     shown = list(harvest.replies)
     assert len(shown) == READERS * (CASES + REPEATS)
     truth = np.array([harvest.truth[s] for s in shown])
     cases = np.array([harvest.case[s] for s in shown])
     right, of = held_out_accuracy(features(harvest), truth, cases)
-    # Fair guesses come this far out once in ten thousand runs: ids are truly random, so runs differ.
+    # Guessing fails this test once in ten thousand runs: ids are random, so runs differ.
     assert binomtest(right, of, 0.5).pvalue > 1e-4, f"{right} of {of}"
 
 
-def test_the_same_classifier_finds_compression(harvest):
+def test_the_same_classifier_detects_compression(harvest):
     shown = list(harvest.replies)
     truth = np.array([harvest.truth[s] for s in shown])
     cases = np.array([harvest.case[s] for s in shown])
@@ -165,37 +165,37 @@ def test_the_same_classifier_finds_compression(harvest):
     assert right > 0.95 * of
 
 
-def test_pages_of_all_cases_are_one_page(harvest):
-    """Apart from the showing's id and the counter, byte for byte: there is nothing to classify."""
+def test_the_pages_of_all_cases_are_identical(harvest):
+    """They are equal byte for byte, except for the presentation's id and the counter."""
     pages, replies, structures, headers = set(), set(), set(), set()
-    for shown, got in harvest.replies.items():
-        text = got["case"][1].decode().replace(shown, "ID")
+    for shown, replies_of in harvest.replies.items():
+        text = replies_of["case"][1].decode().replace(shown, "ID")
         text = re.sub(r'(name="csrf" value=)"\w+"', r"\1", text)
         pages.add(re.sub(r"\b\d+\b(?= of \d+)|value=\"\d+\"|\b\d+&nbsp;of", "N", text))
-        last = got["answer"][1].decode().replace(shown, "ID")
+        last = replies_of["answer"][1].decode().replace(shown, "ID")
         replies.add(last.replace("/thanks", "/case"))
-        structures.add(without_pixels(got["picture"][1]))
-        for what in ("picture", "now"):
-            headers.add((what, *sorted((name, value) for name, value in got[what][0].items() if name != "date")))
+        structures.add(without_pixels(replies_of["picture"][1]))
+        for kind in ("picture", "now"):
+            headers.add((kind, *sorted((name, value) for name, value in replies_of[kind][0].items() if name != "date")))
     assert len(pages) == 1, pages
     assert len(replies) == 1
     assert len(structures) == 1
-    assert len(headers) == 2  # one of each kind of reply
+    assert len(headers) == 2  # one per kind of reply
 
 
-def test_nothing_names_the_truth(harvest, study):
+def test_no_reply_contains_the_truth(harvest, study):
     content = b"".join(
-        content if what != "picture" else without_pixels(content)
-        for got in harvest.replies.values() for what, (_, content) in got.items()
+        content if kind != "picture" else without_pixels(content)
+        for replies in harvest.replies.values() for kind, (_, content) in replies.items()
     )  # fmt: skip
-    said = repr([headers for got in harvest.replies.values() for headers, _ in got.values()]).encode()
+    headers = repr([headers for replies in harvest.replies.values() for headers, _ in replies.values()]).encode()
     for hidden in harvest.hidden:
-        assert hidden.encode() not in content + said, hidden
+        assert hidden.encode() not in content + headers, hidden
     assert len(harvest.hidden) > 2 * CASES
 
 
-def test_ids_are_of_no_use_from_reader_to_reader(harvest):
-    """The same case has another id for each reader and each repeat, so readers who compare ids learn nothing."""
+def test_ids_differ_between_readers_and_repeats(harvest):
+    """The same case has a different id for each reader and each repeat, so readers who compare ids learn nothing."""
     assert len(set(harvest.replies)) == READERS * (CASES + REPEATS)
     assert all(re.fullmatch(r"[0-9a-f]{32}", shown) for shown in harvest.replies)
     assert len({harvest.case[shown] for shown in harvest.replies}) == CASES

@@ -1,31 +1,31 @@
-"""How often one may ask."""
+"""Rate limits."""
 
 from histosynth.study.app.limits import RateLimiter, network
 
 
-def test_a_bucket_fills_slowly() -> None:
+def test_a_bucket_is_refilled_slowly() -> None:
     at = 0.0
     limiter = RateLimiter(burst=2, per_second=0.5, clock=lambda: at)
     assert [limiter.take("a") for _ in range(3)] == [0, 0, 2]
-    assert limiter.wait("b") == 0
+    assert limiter.retry_after_s("b") == 0
     at = 1.0
-    assert limiter.wait("a") == limiter.take("a") == 1
+    assert limiter.retry_after_s("a") == limiter.take("a") == 1
     at = 2.0
     assert limiter.take("a") == 0
     at = 1000.0
     assert [limiter.take("a") for _ in range(3)] == [0, 0, 2]
 
 
-def test_a_limiter_forgets_the_oldest_first(monkeypatch) -> None:
+def test_the_least_recently_used_bucket_is_discarded_first(monkeypatch) -> None:
     monkeypatch.setattr("histosynth.study.app.limits._MAX_KEYS", 2)
     limiter = RateLimiter(burst=1, per_second=0.001, clock=lambda: 0.0)
     for key in "abc":
         assert limiter.take(key) == 0
-    assert limiter.wait("c") > 0
-    assert limiter.wait("a") == 0
+    assert limiter.retry_after_s("c") > 0
+    assert limiter.retry_after_s("a") == 0
 
 
-def test_one_network_is_one_address() -> None:
+def test_addresses_of_one_ipv6_network_share_a_limit() -> None:
     assert network("2001:db8:1:2:3:4:5:6") == network("2001:db8:1:2::9") == "2001:db8:1:2::/64"
     assert network("2001:db8:1:3::9") != network("2001:db8:1:2::9")
     assert network("192.0.2.7") == "192.0.2.7"

@@ -1,4 +1,4 @@
-"""What a reader may see and say. Every rule is tried by breaking it."""
+"""The rules of reading. Each rule is tested by breaking it."""
 
 import re
 import threading
@@ -23,9 +23,11 @@ def consenting(study, number=0):
     return study.answers.reader_by_token(study.tokens[number], address=HERE)
 
 
-def refusals(study):
+def rejections(study):
     return [
-        (who, what, why.partition(":")[0]) for _, who, what, why, _ in study.answers.audit_log() if "refused" in what
+        (actor, event, detail.partition(":")[0])
+        for _, actor, event, detail, _ in study.answers.audit_log()
+        if "rejected" in event
     ]
 
 
@@ -40,13 +42,13 @@ def readings(study):
         return session.query(Reading).count()
 
 
-def refused(reason, call, *args):
-    with pytest.raises(NotAllowed) as found:
+def assert_rejected(reason, call, *args):
+    with pytest.raises(NotAllowed) as error:
         call(*args, address=HERE)
-    assert found.value.reason == reason
+    assert error.value.reason == reason
 
 
-def test_reads_from_the_first_case_to_the_last(tiny_study):
+def test_reading_from_the_first_case_to_the_last(tiny_study):
     reader, seen = consenting(tiny_study), []
     while step := tiny_study.answers.next_step(reader):
         assert tiny_study.answers.picture(reader, step.presentation_id, address=HERE).startswith(b"\x89PNG")
@@ -60,20 +62,20 @@ def test_reads_from_the_first_case_to_the_last(tiny_study):
     first, second = tiny_study.answers.progress()
     assert (first.practice, first.main, first.finished_at is not None) == (2, 5, True)
     assert (second.practice, second.main, second.finished_at) == (0, 0, None)
-    assert refusals(tiny_study) == []
+    assert rejections(tiny_study) == []
 
 
-def test_the_same_answer_again_is_taken_once_and_another_is_refused(tiny_study):
+def test_a_duplicate_is_confirmed_and_a_different_answer_rejected(tiny_study):
     reader = consenting(tiny_study)
     shown = tiny_study.answers.next_step(reader).presentation_id
     first = tiny_study.answers.store(reader, shown, REAL, address=HERE)
     again = tiny_study.answers.store(reader, shown, REAL.model_copy(update={"seconds": 9.0}), address=HERE)
     assert (first.duplicate, again.duplicate, first.feedback) == (False, True, again.feedback)
     for other in (OTHER, REAL.model_copy(update={"confidence": 5}), REAL.model_copy(update={"comment": "but"})):
-        refused("final", tiny_study.answers.store, reader, shown, other)
+        assert_rejected("final", tiny_study.answers.store, reader, shown, other)
     with tiny_study.database.read_session() as session:
-        kept = [(r.said, r.confidence, r.comment, r.seconds) for r in session.query(Reading)]
-    assert kept == [("real", 4, "", 2.5)]
+        readings = [(r.said, r.confidence, r.comment, r.seconds) for r in session.query(Reading)]
+    assert readings == [("real", 4, "", 2.5)]
 
 
 def test_the_last_answer_may_be_sent_twice(tiny_study):
@@ -83,93 +85,93 @@ def test_the_last_answer_may_be_sent_twice(tiny_study):
     again = tiny_study.answers.store(reader, shown, REAL, address=HERE)
     assert again.duplicate
     assert again.finished
-    assert Counter(what for _, _, what, *_ in tiny_study.answers.audit_log())["finished"] == 1
+    assert Counter(event for _, _, event, *_ in tiny_study.answers.audit_log())["finished"] == 1
 
 
-def test_cases_come_in_their_order(tiny_study):
+def test_cases_are_answered_in_order(tiny_study):
     reader, own = consenting(tiny_study), presentations(tiny_study, 1)
     for shown in own[1:]:
-        refused("out-of-order", tiny_study.answers.store, reader, shown, REAL)
+        assert_rejected("out-of-order", tiny_study.answers.store, reader, shown, REAL)
     assert readings(tiny_study) == 0
-    assert refusals(tiny_study) == [("reader 1", "answer refused", "out-of-order")] * 6
+    assert rejections(tiny_study) == [("reader 1", "answer rejected", "out-of-order")] * 6
 
 
-def test_another_reader_s_cases_and_forged_ones_are_the_same_outside(tiny_study):
+def test_another_reader_s_cases_and_forged_ids_are_rejected_alike(tiny_study):
     reader, others = consenting(tiny_study), presentations(tiny_study, 2)
     for forged in (others[0], new_id(), "", "' OR 1=1 --", "../study.db", "\0", "x" * 10_000):
-        refused("unknown", tiny_study.answers.store, reader, forged, REAL)
-        refused("unknown", tiny_study.answers.picture, reader, forged)
-        refused("unknown", tiny_study.answers.feedback, reader, forged)
+        assert_rejected("unknown", tiny_study.answers.store, reader, forged, REAL)
+        assert_rejected("unknown", tiny_study.answers.picture, reader, forged)
+        assert_rejected("unknown", tiny_study.answers.feedback, reader, forged)
     assert readings(tiny_study) == 0
-    assert len(refusals(tiny_study)) == 21
+    assert len(rejections(tiny_study)) == 21
 
 
 def test_consent_comes_first_and_once(tiny_study):
     reader = tiny_study.answers.reader_by_token(tiny_study.tokens[0], address=HERE)
     shown = tiny_study.answers.next_step(reader).presentation_id
-    refused("no-consent", tiny_study.answers.store, reader, shown, REAL)
+    assert_rejected("no-consent", tiny_study.answers.store, reader, shown, REAL)
     consenting(tiny_study)
-    at = tiny_study.answers.progress()[0].consented_at
+    consented_at = tiny_study.answers.progress()[0].consented_at
     consenting(tiny_study)
-    assert tiny_study.answers.progress()[0].consented_at == at
-    assert Counter(what for _, _, what, *_ in tiny_study.answers.audit_log())["consented"] == 1
+    assert tiny_study.answers.progress()[0].consented_at == consented_at
+    assert Counter(event for _, _, event, *_ in tiny_study.answers.audit_log())["consented"] == 1
 
 
-def test_pictures_are_of_the_present_case_and_the_next_alone(tiny_study):
+def test_only_pictures_of_the_current_and_the_next_case_are_given(tiny_study):
     reader, own = consenting(tiny_study), presentations(tiny_study, 1)
     for answered in range(7):
-        for place, shown in enumerate(own):
-            if place in (answered, answered + 1) or place < min(answered, 2):
+        for position, shown in enumerate(own):
+            if position in (answered, answered + 1) or position < min(answered, 2):
                 assert tiny_study.answers.picture(reader, shown, address=HERE)
             else:
-                refused("out-of-order", tiny_study.answers.picture, reader, shown)
+                assert_rejected("out-of-order", tiny_study.answers.picture, reader, shown)
         tiny_study.answers.store(reader, own[answered], REAL, address=HERE)
 
 
-def test_truth_is_told_of_answered_practice_cases_alone(tiny_study):
+def test_truth_is_given_only_for_answered_practice_cases(tiny_study):
     reader, own = consenting(tiny_study), presentations(tiny_study, 1)
     with tiny_study.database.read_session() as session:
         cases = session.query(Presentation.presentation_id, Case.truth).join(Case, Case.case_id == Presentation.case_id)
         truths = dict(cases.all())
-    for place, shown in enumerate(own):
-        refused("out-of-order", tiny_study.answers.feedback, reader, shown)
+    for position, shown in enumerate(own):
+        assert_rejected("out-of-order", tiny_study.answers.feedback, reader, shown)
         stored = tiny_study.answers.store(reader, shown, REAL, address=HERE)
-        if place < 2:
+        if position < 2:
             assert stored.feedback == tiny_study.answers.feedback(reader, shown, address=HERE) == truths[shown]
         else:
             assert stored.feedback is None
-            refused("unknown", tiny_study.answers.feedback, reader, shown)
+            assert_rejected("unknown", tiny_study.answers.feedback, reader, shown)
 
 
-def test_nothing_a_reader_is_told_of_a_main_case_depends_on_its_truth(tiny_study):
-    """Turn every truth around: what the rules give out stays the same, apart from practice."""
+def test_replies_about_main_cases_do_not_depend_on_their_truth(tiny_study):
+    """Invert every truth: what the rules return stays the same, apart from practice."""
 
-    def told(answers):
+    def replies(answers):
         reader = answers.reader_by_token(tiny_study.tokens[0], address=HERE)
         return repr((answers.next_step(reader), answers.info(), reader, answers.progress()))
 
     reader = consenting(tiny_study)
     for shown in presentations(tiny_study, 1)[:3]:
         tiny_study.answers.store(reader, shown, REAL, address=HERE)
-    before = told(tiny_study.answers)
+    before = replies(tiny_study.answers)
     with tiny_study.database.write_session() as session:
         for case in session.query(Case):
             case.truth = "real" if case.truth == "synthetic" else "synthetic"
             case.source, case.patch_id, case.label, case.patient_id = "x", "y", "z", None
-    assert told(tiny_study.answers) == before
+    assert replies(tiny_study.answers) == before
 
 
-def test_unknown_revoked_and_expired_links_are_one_outside_and_three_in_the_log(tiny_study):
+def test_unknown_revoked_and_expired_links_are_rejected_alike_but_logged_apart(tiny_study):
     revoke_link(tiny_study.database, "Reader 1")
     with tiny_study.database.write_session() as session:
         session.get_one(Reader, 2).expires_at = now(days=-0.001)
     for token in (new_token(), *tiny_study.tokens, "", "\0", "ü", "\ud800", "x" * 100_000):
         assert tiny_study.answers.reader_by_token(token, address=HERE) is None
-    unknown = ("anonymous", "link refused", "unknown")
-    assert refusals(tiny_study)[::-1] == [
+    unknown = ("anonymous", "link rejected", "unknown")
+    assert rejections(tiny_study)[::-1] == [
         unknown,
-        ("reader 1", "link refused", "revoked"),
-        ("reader 2", "link refused", "expired"),
+        ("reader 1", "link rejected", "revoked"),
+        ("reader 2", "link rejected", "expired"),
         *[unknown] * 5,
     ]
 
@@ -195,12 +197,12 @@ def test_links_are_renewed_extended_and_revoked(tiny_study):
     assert tiny_study.answers.is_organizer(newer.rpartition("/")[2], address=HERE)
 
 
-def test_without_an_organizer_s_link_nobody_is_the_organizer(tiny_study):
+def test_no_token_is_the_organizer_s_before_its_link_exists(tiny_study):
     assert not tiny_study.answers.is_organizer("", address=HERE)
     assert not tiny_study.answers.is_organizer("None", address=HERE)
 
 
-def test_tokens_are_128_random_bits_of_which_the_hash_is_kept():
+def test_tokens_are_128_random_bits_stored_as_a_hash():
     tokens = {new_token() for _ in range(1000)}
     assert len(tokens) == 1000
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", token) for token in tokens)
@@ -215,12 +217,12 @@ def test_tokens_are_128_random_bits_of_which_the_hash_is_kept():
         {"comment": "x" * 2001}, {"comment": "a\0b"}, {"comment": "\ud800"}, {"changes": -1}, {"truth": "real"},
     ],
 )  # fmt: skip
-def test_answers_that_cannot_be_are_no_answers(change):
+def test_invalid_answers_are_rejected(change):
     with pytest.raises(ValidationError):
         Answer.model_validate({"said": "real", "confidence": 3, "seconds": 1.0} | change)
 
 
-def test_comments_are_kept_as_written(tiny_study):
+def test_comments_are_stored_as_written(tiny_study):
     reader, text = consenting(tiny_study), "'; DROP TABLE reading; -- <script>alert(1)</script> ß 漢字 😀\n\ttwo lines"
     shown = tiny_study.answers.next_step(reader).presentation_id
     tiny_study.answers.store(reader, shown, REAL.model_copy(update={"comment": text}), address=HERE)
@@ -228,7 +230,7 @@ def test_comments_are_kept_as_written(tiny_study):
         assert session.get_one(Reading, shown).comment == text
 
 
-def test_the_audit_log_stays_one_line_an_entry(tiny_study):
+def test_the_audit_log_has_one_line_per_entry(tiny_study):
     tiny_study.answers.audit("anonymous", "asked", detail="a\nb\x1b[31m\u2028" + "c" * 10_000, address="\r\n")
     _, _, _, detail, address = tiny_study.answers.audit_log()[0]
     assert detail.startswith("a\ufffdb\ufffd[31m\ufffdccc")
@@ -237,7 +239,7 @@ def test_the_audit_log_stays_one_line_an_entry(tiny_study):
 
 
 def test_twenty_tabs_at_once_store_one_answer(tiny_study):
-    """Threads with their own connections press Next together, half of them on another answer: one of both is kept."""
+    """Threads with their own connections answer at once, half of them differently: one of the two answers is stored."""
     reader = consenting(tiny_study)
     shown, outcomes = tiny_study.answers.next_step(reader).presentation_id, []
     start = threading.Barrier(20)

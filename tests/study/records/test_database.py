@@ -1,4 +1,4 @@
-"""The database keeps what it acknowledged, and refuses what cannot be true."""
+"""The database keeps every acknowledged answer, and rejects contradictory rows."""
 
 import os
 import signal
@@ -34,15 +34,15 @@ while step := answers.next_step(reader):
 """
 
 
-@pytest.mark.skipif(not SQLITE, reason="of SQLite alone")
-def test_sqlite_is_set_up_to_keep_answers(tiny_study):
+@pytest.mark.skipif(not SQLITE, reason="for SQLite only")
+def test_sqlite_is_configured_for_durability(tiny_study):
     with tiny_study.database.read_session() as session:
         pragmas = {name: session.execute(text(f"PRAGMA {name}")).scalar() for name in
                    ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")}  # fmt: skip
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
 
 
-def test_what_cannot_be_true_is_refused_by_the_tables_themselves(tiny_study):
+def test_the_tables_reject_contradictory_rows(tiny_study):
     with tiny_study.database.read_session() as session:
         first = session.query(Presentation).filter_by(reader_id=1, position=0).one()
 
@@ -50,7 +50,7 @@ def test_what_cannot_be_true_is_refused_by_the_tables_themselves(tiny_study):
         return Reading(presentation_id=presentation_id, said="real", confidence=3, comment="", seconds=1.0, changes=0,
                        answered_at=now())  # fmt: skip
 
-    def showing(presentation_id, reader_id):
+    def presentation(presentation_id, reader_id):
         return Presentation(presentation_id=presentation_id, reader_id=reader_id, position=0, case_id=first.case_id,
                             part="main", is_repeat=False)  # fmt: skip
 
@@ -58,7 +58,7 @@ def test_what_cannot_be_true_is_refused_by_the_tables_themselves(tiny_study):
         session.add(reading(first.presentation_id))
     for row in (
         reading(first.presentation_id),  # a second answer
-        reading("nothing was shown"),
+        reading("never shown"),
         Presentation(presentation_id="x", reader_id=1, position=0, case_id=first.case_id, part="main", is_repeat=False),
         Presentation(
             presentation_id="y", reader_id=99, position=0, case_id=first.case_id, part="main", is_repeat=False
@@ -69,7 +69,7 @@ def test_what_cannot_be_true_is_refused_by_the_tables_themselves(tiny_study):
             session.add(row)
 
 
-def test_a_failed_write_leaves_nothing(tiny_study):
+def test_a_failed_write_is_rolled_back(tiny_study):
     def fail():
         with tiny_study.database.write_session() as session:
             session.get_one(Reader, 1).name = "Somebody"
@@ -82,7 +82,7 @@ def test_a_failed_write_leaves_nothing(tiny_study):
         assert session.get_one(Reader, 1).name == "Reader 1"
 
 
-def test_looking_sees_one_moment_while_others_write(tiny_study):
+def test_a_read_session_has_one_consistent_view_during_writes(tiny_study):
     with tiny_study.database.read_session() as session:
         assert session.get_one(Reader, 1).name == "Reader 1"
         with tiny_study.database.write_session() as other:
@@ -95,9 +95,9 @@ def test_looking_sees_one_moment_while_others_write(tiny_study):
 
 @pytest.mark.slow
 def test_no_acknowledged_answer_is_lost_to_kill_9(many_cases):
-    """A process answers and says so, and is killed five times. What it said is there, and nothing twice."""
-    said: set[str] = set()
-    tried: set[str] = set()
+    """A process that reports each stored answer is killed five times. Each of them is stored, and only once."""
+    acknowledged: set[str] = set()
+    attempted: set[str] = set()
     for kill in range(5):
         process = subprocess.Popen(
             [sys.executable, "-c", WRITER, many_cases.url, many_cases.tokens[0]],
@@ -106,25 +106,25 @@ def test_no_acknowledged_answer_is_lost_to_kill_9(many_cases):
         assert process.stdout
         for number, line in enumerate(process.stdout):
             word, presentation = line.split()
-            (said if word == "stored" else tried).add(presentation)
+            (acknowledged if word == "stored" else attempted).add(presentation)
             if number == 9 + 6 * kill:
                 os.kill(process.pid, signal.SIGKILL)
         process.stdout.close()
         assert process.wait() == -signal.SIGKILL
         with many_cases.database.read_session() as session:
-            kept = session.scalars(select(Reading.presentation_id)).all()
-        assert len(kept) == len(set(kept))
-        assert said <= set(kept) <= tried
-    assert len(said) > 40
+            stored = session.scalars(select(Reading.presentation_id)).all()
+        assert len(stored) == len(set(stored))
+        assert acknowledged <= set(stored) <= attempted
+    assert len(acknowledged) > 40
     if SQLITE:
         file = sqlite3.connect(many_cases.path / "study.db")
         assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         file.close()
 
 
-@pytest.mark.skipif(not SQLITE, reason="of SQLite alone")
-def test_a_copy_made_while_it_is_served_is_whole(tiny_study, tmp_path):
-    """As the how-to says; the newest answers may lie beside the file, where a plain copy would miss them."""
+@pytest.mark.skipif(not SQLITE, reason="for SQLite only")
+def test_a_copy_made_while_serving_is_complete(tiny_study, tmp_path):
+    """The how-to's backup command; a plain copy could miss the newest answers, which may lie in the file beside it."""
     reader = tiny_study.answers.reader_by_token(tiny_study.tokens[0], address="")
     tiny_study.answers.consent(reader, address="")
     shown = tiny_study.answers.next_step(reader).presentation_id
@@ -136,7 +136,7 @@ def test_a_copy_made_while_it_is_served_is_whole(tiny_study, tmp_path):
         assert session.get(Reading, shown) is not None
 
 
-def test_a_reader_who_withdraws_can_be_taken_out(tiny_study):
+def test_a_reader_who_withdraws_can_be_removed(tiny_study):
     for number in (0, 1):
         reader = tiny_study.answers.reader_by_token(tiny_study.tokens[number], address="")
         tiny_study.answers.consent(reader, address="")
@@ -146,46 +146,46 @@ def test_a_reader_who_withdraws_can_be_taken_out(tiny_study):
     page = (Path(__file__).parents[3] / "docs" / "how-to" / "reader-study.md").read_text("utf-8")
     with tiny_study.database.write_session() as session:
         session.execute(text(page.partition("```sql\n")[2].partition(";")[0]))
-    assert [(one.practice, one.main) for one in tiny_study.answers.progress()] == [(2, 5), (0, 0)]
+    assert [(reader.practice, reader.main) for reader in tiny_study.answers.progress()] == [(2, 5), (0, 0)]
 
 
-def test_nothing_but_a_study_is_opened(tmp_path: Path):
-    with pytest.raises(HistosynthError, match=r"is no study: it has no study\.db"):
+def test_only_a_study_can_be_opened(tmp_path: Path):
+    with pytest.raises(HistosynthError, match=r"is not a study: it has no study\.db"):
         open_study(tmp_path)
     assert not list(tmp_path.iterdir())
     (tmp_path / "study.db").write_bytes(b"no database at all" * 1000)
-    with pytest.raises(HistosynthError, match="is no study's, or cannot be reached: file is not a database"):
+    with pytest.raises(HistosynthError, match="cannot be reached, or is not that of a study: file is not a database"):
         open_study(tmp_path)
     sqlite3.connect(tmp_path / "other.db").close()
-    with pytest.raises(HistosynthError, match="is no study's, or cannot be reached: no such table"):
+    with pytest.raises(HistosynthError, match="cannot be reached, or is not that of a study: no such table"):
         open_study(tmp_path, database=f"sqlite:///{tmp_path / 'other.db'}")
     with pytest.raises(HistosynthError, match="unable to open database file"):
         Database(sqlite_url(tmp_path / "absent")).create_tables()
     Database(f"sqlite:///{tmp_path / 'empty.db'}").create_tables()
-    with pytest.raises(HistosynthError, match="holds no study; make one"):
+    with pytest.raises(HistosynthError, match="contains no study; create one"):
         open_study(tmp_path, database=f"sqlite:///{tmp_path / 'empty.db'}")
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mongodb://host/x", "postgresql+nonsense://host/x", ""])
-def test_a_url_that_is_none_is_an_error_in_one_line(url, tmp_path):
+def test_an_invalid_url_is_an_error_in_one_line(url, tmp_path):
     (tmp_path / "study.db").touch()
-    with pytest.raises(HistosynthError, match="--database is no URL of a database"):
+    with pytest.raises(HistosynthError, match="--database is not a database URL"):
         Database(url)
 
 
-def test_a_missing_driver_is_named_and_no_password_told():
+def test_a_missing_driver_is_named_without_the_password():
     with pytest.raises(HistosynthError, match="needs a driver") as error:
         Database("mysql+mysqldb://user:secret@host/study")
     assert "secret" not in str(error.value)
 
 
-def test_times_are_utc_and_sort_as_texts():
+def test_times_are_utc_and_sort_as_text():
     moments = [now(days=days) for days in (-400, -1, 0, 0.5, 30, 4000)]
     assert moments == sorted(moments)
     assert len({len(moment) for moment in moments}) == 1
     assert all(moment.endswith("+00:00") for moment in moments)
 
 
-def test_values_of_another_type_are_refused(tiny_study):
+def test_values_of_the_wrong_type_are_rejected(tiny_study):
     with pytest.raises(StatementError), tiny_study.database.write_session() as session:
         session.get_one(Reader, 1).name = object()

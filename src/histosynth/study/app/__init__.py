@@ -1,4 +1,4 @@
-"""The page on which pathologists read, and its organizer's: FastAPI, server-rendered, hardened."""
+"""The web page on which pathologists read, and the organizer's page: FastAPI, rendered and hardened on the server."""
 
 from histosynth.study.app.factory import create_app
 from histosynth.study.app.timeouts import server_settings

@@ -1,4 +1,4 @@
-"""The app: one study, its readers' pages and its organizer's."""
+"""The web app of one study: the readers' pages and the organizer's page."""
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -14,10 +14,10 @@ from histosynth.study.records.database import Database
 
 
 def create_app(database_url: str) -> FastAPI:
-    """The app of the study that this database holds. Behind a proxy, it goes by the scheme and address it is told.
+    """Create the app of the study in this database. Behind a proxy, it trusts the scheme and address of its headers.
 
     Raises:
-        HistosynthError: the database holds no study, or cannot be reached.
+        HistosynthError: the database contains no study, or cannot be reached.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.study = create_state(Database(database_url).require_study())

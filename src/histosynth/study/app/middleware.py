@@ -1,9 +1,9 @@
-"""What every request passes: security headers on all replies, a body that is small and whole, and no foreign POST.
+"""The middleware around the app: security headers on every response, a size limit for bodies, no cross-site POST.
 
-Cross-site requests are kept out thrice. The cookie is SameSite; here, a POST must say that it comes from this very
-origin (`Sec-Fetch-Site`, which all browsers since 2023 send and no script can forge, else `Origin`); and its form must
-hold the token of its visit (`entry`). Older browsers say `Origin: null` to a page that sends no referrer, as ours do:
-those have the cookie and the token to show.
+Three defenses keep cross-site requests out. The cookie is SameSite. Here, the headers of a POST must name our own
+origin (`Sec-Fetch-Site`, which all browsers have sent since 2023 and no script can forge, else `Origin`). And the form
+must hold the token of its visit (`auth`). Older browsers send `Origin: null` from a page without a referrer, as ours
+are: they are checked by the cookie and the token.
 
 The body is read here, before any route: a client that sends it slowly keeps a coroutine waiting, not a thread.
 """
@@ -34,35 +34,37 @@ HEADERS = {
 
 
 class SecurityMiddleware:
-    """The middleware around the app."""
+    """ASGI middleware that checks every request and sets headers on every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let through, or reject."""
+        """Pass the request on to the app, or reject it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request, started = Request(scope), False
 
-        async def sending(message: Message) -> None:
+        # Outgoing: headers on every response.
+        async def send_with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                # What a reader sees is never kept by a browser or a proxy. Scripts and styles are: with them at hand, a
-                # page that has loaded half when the server dies still knows how to send its answer again.
-                fixed = message["status"] == 200 and request.url.path.startswith("/static/")
-                headers["Cache-Control"] = "public, max-age=31536000, immutable" if fixed else "no-store"
+                # No browser or proxy may cache pages and pictures. Scripts and styles are cached: a page that was half
+                # loaded when the server died can then still resend its answer.
+                cacheable = message["status"] == 200 and request.url.path.startswith("/static/")
+                headers["Cache-Control"] = "public, max-age=31536000, immutable" if cacheable else "no-store"
             await send(message)
 
         async def reject(status: int, reason: str) -> None:
             await run_in_threadpool(log_rejection, request, status, reason)
-            await render_error(request, status)(scope, receive, sending)
+            await render_error(request, status)(scope, receive, send_with_headers)
 
+        # Incoming: the origin, then the body.
         try:
             if request.method == "POST" and not is_same_origin(request):
                 await reject(403, "from another origin")
@@ -70,20 +72,20 @@ class SecurityMiddleware:
             try:
                 body = await read_body(request, receive)
             except TimeoutError:
-                await reject(408, f"no whole body within {BODY_TIMEOUT_S} s")
+                await reject(408, f"body incomplete after {BODY_TIMEOUT_S} s")
                 return
             if body is None:
-                await reject(413, f"a body of more than {MAX_BODY_BYTES:,} bytes")
+                await reject(413, f"body larger than {MAX_BODY_BYTES:,} bytes")
                 return
-            await self._app(scope, replay(body, receive), sending)
+            await self._app(scope, replay(body, receive), send_with_headers)
         except Exception:
             request.app.state.study.logger.exception("%s failed", request.method)
             if not started:
-                await render_error(request, 500)(scope, receive, sending)
+                await render_error(request, 500)(scope, receive, send_with_headers)
 
 
 def is_same_origin(request: Request) -> bool:
-    """Whether the browser says that one of our own pages asks, or is too old to say."""
+    """Return whether the browser names our own origin, or is too old to name any."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site == "same-origin"
@@ -92,13 +94,13 @@ def is_same_origin(request: Request) -> bool:
 
 
 async def read_body(request: Request, receive: Receive) -> bytes | None:
-    """The body; None where it is too large.
+    """Return the body; None if it is too large.
 
     Raises:
-        TimeoutError: it did not come in time.
+        TimeoutError: the body was not complete in time.
     """
-    announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced) > MAX_BODY_BYTES:
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
         return None
     body = bytearray()
     async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -114,14 +116,14 @@ async def read_body(request: Request, receive: Receive) -> bytes | None:
 
 
 def replay(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
-    """A `receive` that gives the body that was read, then what comes after."""
-    given = False
+    """Return a `receive` that first yields the body already read, then later messages."""
+    replayed = False
 
-    async def again() -> Message:
-        nonlocal given
-        if given:
+    async def receive_again() -> Message:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return again
+    return receive_again

@@ -1,4 +1,4 @@
-"""The organizer's page: how far each reader is, and nothing of how well, behind a link of its own."""
+"""The organizer's page, behind its own link: each reader's progress, but no answers and no accuracy."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ router = APIRouter()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One reader, as the page shows it."""
+class ReaderRow:
+    """One reader's row of the page's table."""
 
     name: str
     answered: int
@@ -26,46 +26,46 @@ class Row:
 
 
 @router.get("/organizer/{token}")
-def link(request: Request, token: str) -> Response:
-    """The organizer's link."""
+def open_link(request: Request, token: str) -> Response:
+    """Open the organizer's link."""
     return start_visit(request, "organizer", token)
 
 
 @router.get("/organizer")
 def progress(request: Request) -> Response:
-    """The table of readers."""
+    """Show the table of readers."""
     state = app_state(request)
     cookie = request.cookies.get(cookie_name(request, "organizer"), "")
     if not cookie or not state.visits.is_organizer(cookie):
-        text = "This page is for the organizer, who knows its link from `histosynth study serve`."
+        text = "This page is for the organizer of the study. Its link is printed by `histosynth study serve`."
         raise RequestRejected(401, reason="no organizer's cookie", text=text)
     request.state.actor = ORGANIZER
-    found = state.answers.progress()
-    rows = [row(one) for one in found]
-    shown = state.page("organizer").render(
+    readers = state.answers.progress()
+    rows = [reader_row(reader) for reader in readers]
+    html = state.template("organizer").render(
         readers=rows,
-        finished=sum(one.finished_at is not None for one in found),
-        answered=sum(r.answered for r in rows),
-        planned=sum(r.total for r in rows),
+        finished=sum(reader.finished_at is not None for reader in readers),
+        answered=sum(row.answered for row in rows),
+        planned=sum(row.total for row in rows),
     )
-    return HTMLResponse(shown)
+    return HTMLResponse(html)
 
 
-def row(one: Progress) -> Row:
-    """Progress in words; times are UTC, to the minute."""
-    seen = max(filter(None, (one.last_shown_at, one.last_answer_at)), default="")
-    if one.finished_at:
-        state = "finished"
-    elif one.revoked_at:
-        state = "revoked"
-    elif one.expires_at <= now():
-        state = f"expired {one.expires_at[:10]}"
+def reader_row(reader: Progress) -> ReaderRow:
+    """Return a reader's progress in words; times are in UTC, to the minute."""
+    seen = max(filter(None, (reader.last_shown_at, reader.last_answer_at)), default="")
+    if reader.finished_at:
+        link = "finished"
+    elif reader.revoked_at:
+        link = "revoked"
+    elif reader.expires_at <= now():
+        link = f"expired {reader.expires_at[:10]}"
     else:
-        state = f"good until {one.expires_at[:10]}"
-    return Row(
-        name=one.name,
-        answered=one.practice + one.main,
-        total=one.practice_total + one.main_total,
+        link = f"valid until {reader.expires_at[:10]}"
+    return ReaderRow(
+        name=reader.name,
+        answered=reader.practice + reader.main,
+        total=reader.practice_total + reader.main_total,
         last_seen=f"{seen[:10]} {seen[11:16]} UTC" if seen else "",
-        link=state,
+        link=link,
     )

@@ -1,4 +1,4 @@
-"""The reader's way: link, welcome and consent, instructions, practice, cases, thanks; pause at any time."""
+"""The reader's pages: link, welcome and consent, instructions, practice, cases, pause, thanks."""
 
 from typing import Annotated, Any
 
@@ -17,35 +17,35 @@ CONFIDENCE_ANCHORS = {1: "1 = a guess", 5: "5 = certain"}
 HTTP_STATUS = {"unknown": 404, "no-consent": 403, "out-of-order": 409, "final": 409}
 
 
-def page(request: Request, template: str, **content: Any) -> HTMLResponse:
-    """A page of the study."""
-    return HTMLResponse(app_state(request).page(template).render(**content))
+def render_page(request: Request, template: str, **content: Any) -> HTMLResponse:
+    """Return a page of the study."""
+    return HTMLResponse(app_state(request).template(template).render(**content))
 
 
-def heading(step: Step) -> str:
-    """What a case is called."""
+def case_heading(step: Step) -> str:
+    """Return the heading of a case, such as `Case 3 of 120`."""
     return f"{'Practice case' if step.part == 'practice' else 'Case'} {step.number} of {step.total}"
 
 
 def rejection(error: NotAllowed) -> RequestRejected:
-    """The reply to what the rules refuse; they have noted it."""
+    """Return the HTTP error for what the rules do not allow; the rules have logged it."""
     return RequestRejected(HTTP_STATUS[error.reason], logged=True)
 
 
 def reader_progress(request: Request, visitor: Visitor) -> Progress:
-    """How far this reader is."""
+    """Return this reader's progress."""
     return next(p for p in app_state(request).answers.progress() if p.reader_id == visitor.reader.reader_id)
 
 
 @router.get("/r/{token}")
-def link(request: Request, token: str) -> Response:
-    """An invitation."""
+def open_link(request: Request, token: str) -> Response:
+    """Open a reader's link."""
     return start_visit(request, "reader", token)
 
 
 @router.get("/")
 def home(request: Request, visitor: SignedIn) -> Response:
-    """Where this reader is."""
+    """Redirect to where this reader stopped."""
     if not visitor.reader.consented:
         return RedirectResponse("/welcome", 303)
     return RedirectResponse("/case", 303)
@@ -53,39 +53,39 @@ def home(request: Request, visitor: SignedIn) -> Response:
 
 @router.get("/welcome")
 def welcome(request: Request, visitor: SignedIn) -> Response:
-    """What the study is, and consent."""
+    """Describe the study and ask for consent."""
     if visitor.reader.consented:
         return RedirectResponse("/case", 303)
-    mine = reader_progress(request, visitor)
-    return page(
+    progress = reader_progress(request, visitor)
+    return render_page(
         request,
         "welcome",
         reader=visitor.reader.name,
-        cases=mine.main_total,
-        practice=mine.practice_total,
+        cases=progress.main_total,
+        practice=progress.practice_total,
         csrf=visitor.csrf,
     )
 
 
 @router.post("/welcome")
 def consent(request: Request, visitor: SignedInPost, consent: Annotated[str, Form(pattern="^yes$")]) -> Response:
-    """The reader takes part."""
+    """Record the reader's consent."""
     app_state(request).answers.consent(visitor.reader, address=visitor.address)
     return RedirectResponse("/instructions", 303)
 
 
 @router.get("/instructions")
 def instructions(request: Request, visitor: SignedIn) -> Response:
-    """How to read; at any time."""
-    mine = reader_progress(request, visitor)
-    begun = mine.practice + mine.main > 0
-    onward = "Go on" if begun else "Begin the practice" if mine.practice_total else "Begin the study"
-    return page(request, "instructions", onward=onward)
+    """Explain how to read; available at any time."""
+    progress = reader_progress(request, visitor)
+    begun = progress.practice + progress.main > 0
+    button = "Continue" if begun else "Begin the practice" if progress.practice_total else "Begin the study"
+    return render_page(request, "instructions", button=button)
 
 
 @router.get("/case")
 def case(request: Request, visitor: SignedIn) -> Response:
-    """The case to be answered now: always this address, so that neither history nor bookmarks lead elsewhere."""
+    """Show the current case. The address is always the same, so history and bookmarks never lead to another case."""
     state = app_state(request)
     if not visitor.reader.consented:
         return RedirectResponse("/welcome", 303)
@@ -93,11 +93,11 @@ def case(request: Request, visitor: SignedIn) -> Response:
     if step is None:
         return RedirectResponse("/thanks", 303)
     record_shown(state.database, step.presentation_id)
-    return page(
+    return render_page(
         request,
         "case",
         presentation=step.presentation_id,
-        heading=heading(step),
+        heading=case_heading(step),
         number=step.number,
         total=step.total,
         anchors=CONFIDENCE_ANCHORS,
@@ -108,14 +108,14 @@ def case(request: Request, visitor: SignedIn) -> Response:
 
 @router.get("/now")
 def current_presentation(request: Request, visitor: SignedIn) -> Response:
-    """Which case is to be answered now, for a page that has been open for long."""
+    """Return the id of the current case, for a page that has been open for a long time."""
     step = app_state(request).answers.next_step(visitor.reader)
     return JSONResponse({"presentation": step and step.presentation_id})
 
 
 @router.get("/picture/{presentation}")
 def picture(request: Request, visitor: SignedIn, presentation: str) -> Response:
-    """The patch of a case."""
+    """Return the picture of a case."""
     try:
         png = app_state(request).answers.picture(visitor.reader, presentation, address=visitor.address)
     except NotAllowed as error:
@@ -134,77 +134,81 @@ def answer(
     changes: Annotated[int, Form(ge=0)] = 0,
     visible_ms: Annotated[int, Form(ge=0)] = 0,
 ) -> Response:
-    """Store an answer; the reply comes once it is on disk."""
+    """Store an answer; the response is sent once it is on disk."""
+    # Validate the form.
     state = app_state(request)
     if len(comment := comment.replace("\r\n", "\n").strip()) > MAX_COMMENT_LENGTH:
-        raise RequestRejected(
-            422, reason="a long comment", text=f"Comments hold {MAX_COMMENT_LENGTH:,} characters at most."
-        )
+        text = f"A comment may have at most {MAX_COMMENT_LENGTH:,} characters."
+        raise RequestRejected(422, reason="a long comment", text=text)
+    # Store the answer.
     try:
-        given = Answer(
+        reader_answer = Answer(
             said=said,
             confidence=confidence,
             comment=comment,
             seconds=reading_seconds(state.database, presentation, visible_ms=visible_ms),
             changes=changes,
         )
-        stored = state.answers.store(visitor.reader, presentation, given, address=visitor.address)
+        stored = state.answers.store(visitor.reader, presentation, reader_answer, address=visitor.address)
     except ValidationError as error:
-        raise RequestRejected(422, reason=f"{error.error_count()} fields") from None
+        raise RequestRejected(422, reason=f"{error.error_count()} invalid fields") from None
     except NotAllowed as error:
         raise rejection(error) from None
-    onward = "/thanks" if stored.finished else f"/practice/{presentation}" if stored.feedback else "/case"
+    # Lead to the next page.
+    next_page = "/thanks" if stored.finished else f"/practice/{presentation}" if stored.feedback else "/case"
     if wants_json(request):
-        return JSONResponse({"saved": presentation, "next": onward})
-    return RedirectResponse(onward, 303)
+        return JSONResponse({"saved": presentation, "next": next_page})
+    return RedirectResponse(next_page, 303)
 
 
 @router.get("/practice/{presentation}")
 def feedback(request: Request, visitor: SignedIn, presentation: str) -> Response:
-    """The truth of a practice case, once answered."""
+    """Show the truth of a practice case after it is answered."""
     state = app_state(request)
     try:
         truth = state.answers.feedback(visitor.reader, presentation, address=visitor.address)
     except NotAllowed as error:
         raise rejection(error) from None
-    mine = reader_progress(request, visitor)
-    said = practice_answer(state.database, presentation)
-    return page(
+    progress = reader_progress(request, visitor)
+    answer = practice_answer(state.database, presentation)
+    return render_page(
         request,
         "feedback",
         presentation=presentation,
-        heading=f"Practice case {said.number} of {mine.practice_total}",
-        number=said.number,
-        total=mine.practice_total,
+        heading=f"Practice case {answer.number} of {progress.practice_total}",
+        number=answer.number,
+        total=progress.practice_total,
         truth=truth,
-        said=said.said,
-        confidence=said.confidence,
-        last=mine.practice == mine.practice_total,
+        said=answer.said,
+        confidence=answer.confidence,
+        last=progress.practice == progress.practice_total,
     )
 
 
 @router.get("/pause")
 def pause(request: Request, visitor: SignedIn) -> Response:
-    """Nothing to see; the clock stands still."""
-    mine = reader_progress(request, visitor)
-    answered, total = mine.practice + mine.main, mine.practice_total + mine.main_total
-    return page(request, "pause", answered=answered, total=total, csrf=visitor.csrf)
+    """Hide the case and stop its clock."""
+    progress = reader_progress(request, visitor)
+    answered, total = progress.practice + progress.main, progress.practice_total + progress.main_total
+    return render_page(request, "pause", answered=answered, total=total, csrf=visitor.csrf)
 
 
 @router.get("/thanks")
 def thanks(request: Request, visitor: SignedIn) -> Response:
-    """The end."""
+    """Thank the reader who has finished."""
     if app_state(request).answers.next_step(visitor.reader) is not None:
         return RedirectResponse("/", 303)
     total = reader_progress(request, visitor).main_total
-    return page(request, "thanks", reader=visitor.reader.name, total=total, csrf=visitor.csrf)
+    return render_page(request, "thanks", reader=visitor.reader.name, total=total, csrf=visitor.csrf)
 
 
 @router.post("/leave")
 def leave(request: Request, visitor: SignedInPost) -> Response:
-    """Forget this browser, and have it forget what it kept."""
-    app_state(request).visits.close(visitor.cookie)
-    reply = page(request, "left")
-    reply.delete_cookie(cookie_name(request, "reader"), path="/", secure=request.url.scheme == "https", httponly=True)
-    reply.headers["Clear-Site-Data"] = '"storage"'
-    return reply
+    """Sign out: end the visit and clear what the browser stores."""
+    app_state(request).visits.end(visitor.cookie)
+    response = render_page(request, "signed_out")
+    response.delete_cookie(
+        cookie_name(request, "reader"), path="/", secure=request.url.scheme == "https", httponly=True
+    )
+    response.headers["Clear-Site-Data"] = '"storage"'
+    return response

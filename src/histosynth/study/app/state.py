@@ -1,4 +1,4 @@
-"""What every route needs: the rules, the visits, the templates and the limits. One for each server process."""
+"""The state that all routes share: the rules, the visits, the templates and the rate limits. One per server process."""
 
 import hashlib
 import logging
@@ -19,23 +19,23 @@ STATIC = Path(__file__).with_name("static")
 
 @dataclass(frozen=True, kw_only=True)
 class AppState:
-    """Where the routes find what they work with."""
+    """The objects that routes work with."""
 
     database: Database
     answers: Answers
     visits: Visits
     pages: Environment
     static: str
-    """The path of scripts and styles. It changes with their content, so browsers may keep them for good."""
-    failed_links: RateLimiter = field(default_factory=lambda: RateLimiter(burst=10, per_second=1 / 60))
-    """By network: ten guesses, then one a minute."""
+    """Path of scripts and styles. It changes with their content, so browsers may cache them forever."""
+    invalid_links: RateLimiter = field(default_factory=lambda: RateLimiter(burst=10, per_second=1 / 60))
+    """Per network: ten guesses, then one per minute."""
     form_posts: RateLimiter = field(default_factory=lambda: RateLimiter(burst=300, per_second=10))
-    """By visit: no hand is as fast."""
+    """Per visit: faster than anyone can click."""
     rejections: RateLimiter = field(default_factory=lambda: RateLimiter(burst=60, per_second=1))
-    """By network: how many refusals the audit log takes up, lest it fill the disk."""
+    """Per network: entries of the audit log, so that rejections do not fill the disk."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("uvicorn.error"))
 
-    def page(self, name: str) -> Template:
+    def template(self, name: str) -> Template:
         """Return a template of the study's pages, such as `case`."""
         return self.pages.get_template(f"study/app/templates/{name}.html.j2")
 
@@ -43,11 +43,11 @@ class AppState:
 def create_state(database: Database) -> AppState:
     """Create the state of the app of a study."""
     answers = Answers(database)
-    about = answers.info()
+    study = answers.info()
     pages = environment()
     content = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(STATIC.iterdir())))
     static = f"/static/{content.hexdigest()[:16]}"
-    pages.globals.update(study=about.title, static=static, contact=about.settings.get("contact") or "")
+    pages.globals.update(study=study.title, static=static, contact=study.settings.get("contact") or "")
     return AppState(
         database=database,
         answers=answers,
@@ -64,10 +64,10 @@ def app_state(request: Request) -> AppState:
 
 
 def client_address(request: Request) -> str:
-    """From where it was asked."""
+    """Return the client's IP address."""
     return request.client.host if request.client else ""
 
 
 def client_network(request: Request) -> str:
-    """What limits by address count as one."""
+    """Return the network of the client, which shares one rate limit."""
     return network(client_address(request))

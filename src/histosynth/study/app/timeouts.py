@@ -18,45 +18,45 @@ _MAX_CONNECTIONS = 1000
 
 
 class HeaderTimeoutProtocol(H11Protocol):
-    """Uvicorn's HTTP/1.1, which hangs up on those who do not finish their headers."""
+    """Uvicorn's HTTP/1.1 protocol with a timeout for request headers."""
 
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
+        """Start the timeout."""
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self._hang_up)
+        self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self._close_connection)
 
     def data_received(self, data: bytes) -> None:
-        """Stop the clock once the headers are whole, start it with the first byte of the next request."""
+        """Stop the timeout once the headers are complete; restart it at the first byte of the next request."""
         super().data_received(data)
         if self.conn.their_state is h11.IDLE:
             if self._deadline is None:
-                self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self._hang_up)
+                self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self._close_connection)
         else:
-            self._stop()
+            self._stop_timeout()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
-        self._stop()
+        """Stop the timeout."""
+        self._stop_timeout()
         super().connection_lost(exc)
 
-    def _stop(self) -> None:
+    def _stop_timeout(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _hang_up(self) -> None:
+    def _close_connection(self) -> None:
         self._deadline = None
         client = self.client[0] if self.client else "?"
-        self.logger.warning("%s took more than %s s for its headers: hung up", client, HEADER_TIMEOUT_S)
+        self.logger.warning("closed the connection of %s: headers incomplete after %s s", client, HEADER_TIMEOUT_S)
         self.transport.close()
 
 
 def server_settings() -> dict[str, Any]:
-    """What to start uvicorn with: `uvicorn.run(app, host=…, port=…, **server_settings())`.
+    """Return the settings to start uvicorn with: `uvicorn.run(app, host=…, port=…, **server_settings())`.
 
-    No access log, for it would hold the tokens of links; the audit log has what matters.
+    There is no access log, because it would contain the tokens of links; the audit log records what matters.
     """
     return {
         "http": HeaderTimeoutProtocol,

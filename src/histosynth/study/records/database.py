@@ -1,13 +1,13 @@
-"""The one file that holds a study: cases with their pictures, readers, what each is shown and said, and an audit log.
+"""The database of a study: cases with their pictures, readers, presentations, readings, and an audit log.
 
-SQLite by default (`STUDY/study.db`), in WAL mode: readers do not wait for writers. `synchronous=FULL` puts each commit
-on disk before it returns, so an answer that was acknowledged survives `kill -9` and a power cut. Writing transactions
-begin with `BEGIN IMMEDIATE`: they wait for the lock instead of failing halfway, and those of one process queue before
-they try, since SQLite's own waiting is by sleeping and asking again. Any other SQLAlchemy URL works too;
-there, rows are locked with `SELECT … FOR UPDATE`, which SQLite does not need and leaves out, and who only looks does so
-at REPEATABLE READ.
+The default is SQLite (`STUDY/study.db`) in WAL mode, in which read transactions do not wait for write transactions.
+`synchronous=FULL` puts each commit on disk before it returns, so an acknowledged answer survives `kill -9` and a power
+failure. Write transactions begin with `BEGIN IMMEDIATE`: they wait for the lock instead of failing halfway. Those of
+one process queue first, because SQLite itself waits by sleeping and polling. Any other SQLAlchemy URL works too. There,
+rows are locked with `SELECT … FOR UPDATE`, which SQLite does not need and omits, and read transactions run at
+REPEATABLE READ.
 
-All times are UTC, ISO 8601, with milliseconds: equal in length, so they sort as texts.
+All times are UTC, in ISO 8601 with milliseconds: they have equal length, so they sort as text.
 """
 
 import sqlite3
@@ -25,19 +25,19 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from histosynth.errors import HistosynthError
 
 FILE = "study.db"
-_BUSY_MS = 30_000  # how long a writer waits for the one before it
+_BUSY_MS = 30_000  # how long a write transaction waits for the previous one
 _WRITES = "histosynth_writes"
 
 
 def now(*, days: float = 0) -> str:
-    """The time, that many days ahead."""
+    """Return the current time plus `days`."""
     return (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="milliseconds")
 
 
 class Base(DeclarativeBase):
-    """What all tables share."""
+    """The base class of all tables."""
 
-    type_annotation_map = {dict[str, Any]: JSON}  # noqa: RUF012 - as SQLAlchemy reads it
+    type_annotation_map = {dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy reads it from the class
 
 
 class Study(Base):
@@ -53,11 +53,11 @@ class Study(Base):
     alpha: Mapped[float]
     settings: Mapped[dict[str, Any]]
     organizer_hash: Mapped[str | None]
-    """SHA-256 of the organizer's token; None until `study serve` has made one."""
+    """SHA-256 of the organizer's token; None until `study serve` has created one."""
 
 
 class Case(Base):
-    """A patch that readers judge. `case_id` is random: it says nothing of it."""
+    """A patch that readers judge. `case_id` is random: it reveals nothing about the patch."""
 
     __tablename__ = "case"
     case_id: Mapped[str] = mapped_column(primary_key=True)
@@ -73,7 +73,7 @@ class Case(Base):
 
 
 class Picture(Base):
-    """What readers see of a case."""
+    """The picture of a case, as readers see it."""
 
     __tablename__ = "picture"
     case_id: Mapped[str] = mapped_column(ForeignKey("case.case_id"), primary_key=True)
@@ -81,7 +81,7 @@ class Picture(Base):
 
 
 class Reader(Base):
-    """One who reads. The token of the link is kept as its hash."""
+    """A person who reads. The token of the link is stored as its hash."""
 
     __tablename__ = "reader"
     reader_id: Mapped[int] = mapped_column(primary_key=True)
@@ -94,7 +94,7 @@ class Reader(Base):
 
 
 class Presentation(Base):
-    """One showing of a case to a reader. `presentation_id` is random, another for each reader and each repeat."""
+    """A case shown to a reader. `presentation_id` is random, and different for each reader and each repeat."""
 
     __tablename__ = "presentation"
     __table_args__ = (UniqueConstraint("reader_id", "position"),)
@@ -105,13 +105,13 @@ class Presentation(Base):
     case_id: Mapped[str] = mapped_column(ForeignKey("case.case_id"))
     part: Mapped[str]
     is_repeat: Mapped[bool]
-    """Whether this reader has been shown the case before."""
+    """Whether this reader was shown the case before."""
     shown_at: Mapped[str | None]
-    """When the page first showed it."""
+    """Time at which the page first showed it."""
 
 
 class Reading(Base):
-    """An answer, final once here. The primary key makes a second one to the same showing impossible."""
+    """A final answer. The primary key makes a second answer to the same presentation impossible."""
 
     __tablename__ = "reading"
     presentation_id: Mapped[str] = mapped_column(ForeignKey("presentation.presentation_id"), primary_key=True)
@@ -123,24 +123,24 @@ class Reading(Base):
     seconds: Mapped[float]
     """From shown to answered."""
     changes: Mapped[int]
-    """How often the answer was changed before it was final."""
+    """Number of changes before the answer was final."""
     answered_at: Mapped[str]
 
 
 class Visit(Base):
-    """A browser that came by a link. It holds for as long as that link does: a new or revoked one ends it."""
+    """A browser that opened a link. The visit lasts as long as the link: a new or revoked link ends it."""
 
     __tablename__ = "visit"
     cookie_hash: Mapped[str] = mapped_column(primary_key=True)
     reader_id: Mapped[int | None] = mapped_column(ForeignKey("reader.reader_id"))
     """None for the organizer."""
     token_hash: Mapped[str]
-    """Of the link it came by."""
+    """Hash of the token of the link that was opened."""
     opened_at: Mapped[str]
 
 
 class Audit(Base):
-    """What happened, refusals included."""
+    """An event, rejections included."""
 
     __tablename__ = "audit"
     audit_id: Mapped[int] = mapped_column(primary_key=True)
@@ -153,13 +153,13 @@ class Audit(Base):
 
 
 class Database:
-    """A study's database, with one kind of session for looking and one for writing.
+    """A study's database, with sessions for reading and sessions for writing.
 
     Args:
-        url: any URL of SQLAlchemy.
+        url: any SQLAlchemy URL.
 
     Raises:
-        HistosynthError: no such URL, or its driver is not installed.
+        HistosynthError: the URL is invalid, or its driver is not installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -168,11 +168,11 @@ class Database:
             self._engine = create_engine(self.url, pool_pre_ping=self.url.get_backend_name() != "sqlite")
         except (ArgumentError, NoSuchModuleError) as error:
             raise HistosynthError(
-                f"--database is no URL of a database ({error}); see the how-to reader-study"
+                f"--database is not a database URL ({error}); see docs/how-to/reader-study.md"
             ) from None
         except ModuleNotFoundError as error:
             raise HistosynthError(
-                f"the database {self.display_url} needs a driver ({error}); install it, or name another in the URL: "
+                f"the database {self.display_url} needs a driver ({error}); install it, or use another driver: "
                 "postgresql+psycopg://… needs the package psycopg"
             ) from None
         self._queue: AbstractContextManager[object] = nullcontext()
@@ -192,78 +192,78 @@ class Database:
 
     @contextmanager
     def read_session(self) -> Iterator[Session]:
-        """A session that only reads: one consistent view."""
+        """Open a session that only reads, with one consistent view."""
         with Session(self._read_engine) as session:
             yield session
 
     @contextmanager
     def write_session(self) -> Iterator[Session]:
-        """A session that is committed, and on disk, when it ends without an exception; else nothing of it stays."""
+        """Open a session that is committed, and on disk, when it ends without an exception; else it is rolled back."""
         with self._queue, Session(self._write_engine) as session, session.begin():
             yield session
 
     def create_tables(self) -> None:
-        """Make the tables.
+        """Create the tables.
 
         Raises:
-            HistosynthError: the database cannot be reached, or holds a study already.
+            HistosynthError: the database cannot be reached, or already contains a study.
         """
-        with self._clear_errors():
+        with self._readable_errors():
             Base.metadata.create_all(self._write_engine)
         if self._has_study():
-            raise HistosynthError(f"the database {self.display_url} holds a study already; name another")
+            raise HistosynthError(f"the database {self.display_url} already contains a study; use another database")
 
     def require_study(self) -> "Database":
-        """Itself.
+        """Return itself.
 
         Raises:
-            HistosynthError: it holds no study, or cannot be reached.
+            HistosynthError: it contains no study, or cannot be reached.
         """
         if not self._has_study():
             raise HistosynthError(
-                f"the database {self.display_url} holds no study; make one with `histosynth study create`"
+                f"the database {self.display_url} contains no study; create one with `histosynth study create`"
             )
         return self
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         self._engine.dispose()
 
     def _has_study(self) -> bool:
-        with self._clear_errors(), self.read_session() as session:
+        with self._readable_errors(), self.read_session() as session:
             return session.get(Study, 1) is not None
 
     @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
+    def _readable_errors(self) -> Iterator[None]:
         try:
             yield
         except SQLAlchemyError as error:
-            said = error.orig if isinstance(error, DBAPIError) else error
+            cause = error.orig if isinstance(error, DBAPIError) else error
             raise HistosynthError(
-                f"the database {self.display_url} is no study's, or cannot be reached: {said}"
+                f"the database {self.display_url} cannot be reached, or is not that of a study: {cause}"
             ) from error
 
 
 def sqlite_url(study: Path) -> str:
-    """The URL of the SQLite file in a study's directory."""
+    """Return the URL of the SQLite file in a study's directory."""
     return f"sqlite:///{study / FILE}"
 
 
 def open_study(study: Path, *, database: str | None = None) -> Database:
-    """The database of a study: the file in its directory, or the one at that URL.
+    """Open the database of a study: the file in its directory, or the one at `database`.
 
     Raises:
         HistosynthError: there is none.
     """
     if database is None and not (study / FILE).is_file():
         raise HistosynthError(
-            f"{study} is no study: it has no {FILE}; make one with `histosynth study create`, or name its --database"
+            f"{study} is not a study: it has no {FILE}; create one with `histosynth study create`, or pass --database"
         )
     return Database(database or sqlite_url(study)).require_study()
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    connection.isolation_level = None  # else the driver decides by itself when a transaction begins
+    connection.isolation_level = None  # otherwise the driver decides when a transaction begins
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_MS}"):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -1,4 +1,4 @@
-"""What passes between the rules of a study and its page: an answer, what is to be answered, how far somebody is."""
+"""The types that the rules of a study and its page exchange: answers, the current case, a reader's progress."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,17 +9,17 @@ Truth = Literal["real", "synthetic"]
 Reason = Literal["unknown", "no-consent", "out-of-order", "final"]
 REASONS: dict[Reason, str] = {
     "unknown": "there is no such case",
-    "no-consent": "consent comes first",
-    "out-of-order": "this is not the case to be answered now",
-    "final": "this case has been answered, and answers are final",
+    "no-consent": "the reader has not consented yet",
+    "out-of-order": "this is not the current case",
+    "final": "this case is already answered, and answers are final",
 }
 ORGANIZER, ANONYMOUS = "organizer", "anonymous"
 MAX_COMMENT_LENGTH = 2000
 _MAX_SECONDS = 7 * 86_400.0
 
 
-class NotAllowed(Exception):  # noqa: N818 - it is an answer, not a failure
-    """What was asked for is not allowed; the audit log has it."""
+class NotAllowed(Exception):  # noqa: N818 - a regular outcome, not a failure
+    """The rules do not allow a request; the audit log records it."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(REASONS[reason])
@@ -27,7 +27,7 @@ class NotAllowed(Exception):  # noqa: N818 - it is an answer, not a failure
 
 
 class Answer(BaseModel):
-    """What a reader says of one presentation."""
+    """A reader's answer to one presentation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -35,21 +35,21 @@ class Answer(BaseModel):
     confidence: int = Field(ge=1, le=5, strict=True)
     comment: str = Field("", max_length=MAX_COMMENT_LENGTH)
     seconds: float = Field(ge=0, le=_MAX_SECONDS)
-    """From shown to answered, pauses of the page left out."""
+    """From shown to answered, without the pauses of the page."""
     changes: int = Field(0, ge=0, le=1_000_000)
-    """How often the answer was changed before it was final."""
+    """Number of changes before the answer was final."""
 
     @field_validator("comment")
     @classmethod
-    def _can_be_stored(cls, comment: str) -> str:
-        if "\0" in comment:  # which PostgreSQL does not take
-            raise ValueError("a comment has no NUL characters")
+    def _reject_nul(cls, comment: str) -> str:
+        if "\0" in comment:  # PostgreSQL does not accept it
+            raise ValueError("a comment must not contain NUL characters")
         return comment
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderState:
-    """A reader whose link is good."""
+    """A reader whose link is valid."""
 
     reader_id: int
     name: str
@@ -58,22 +58,22 @@ class ReaderState:
 
     @property
     def actor(self) -> str:
-        """As the audit log calls the reader."""
+        """The reader's name in the audit log."""
         return f"reader {self.reader_id}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What is to be answered now."""
+    """The presentation to be answered now."""
 
     presentation_id: str
     part: Literal["practice", "main"]
     number: int
     """From 1, within the part."""
     total: int
-    """Presentations of the part."""
+    """Presentations in the part."""
     following: str | None
-    """The presentation after this one, whose picture may be fetched ahead."""
+    """The next presentation, whose picture may be prefetched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,16 +81,16 @@ class Stored:
     """An answer that is on disk."""
 
     duplicate: bool
-    """Whether it had been stored before: the same answer was sent twice."""
+    """Whether it was stored before: the same answer was sent twice."""
     feedback: Truth | None
-    """The truth, for practice cases alone."""
+    """The truth, for practice cases only."""
     finished: bool
-    """Whether this reader has answered everything."""
+    """Whether this reader has answered all presentations."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a reader is: what the organizer sees. It says nothing of how well."""
+    """A reader's progress, as the organizer sees it. It reveals nothing about accuracy."""
 
     reader_id: int
     name: str
@@ -108,7 +108,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyInfo:
-    """What the page may say of the study."""
+    """The facts about a study that the page may show."""
 
     title: str
     created_at: str

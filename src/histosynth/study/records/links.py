@@ -1,4 +1,4 @@
-"""Links for readers and for the organizer: made, revoked, extended. Each is told once; only its hash is kept."""
+"""Create, revoke and extend the links of readers and of the organizer. Each is shown once; only its hash is stored."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,34 +10,34 @@ from histosynth.study.records.tokens import hash_token, new_token
 
 
 def reader_link(base_url: str, token: str) -> str:
-    """The invitation of a reader."""
+    """Return the link that invites a reader."""
     return f"{base_url.rstrip('/')}/r/{token}"
 
 
 def organizer_link(base_url: str, token: str) -> str:
-    """The link to the progress of all readers."""
+    """Return the link to the progress of all readers."""
     return f"{base_url.rstrip('/')}/organizer/{token}"
 
 
 def new_link(database: Database, reader: str, *, days: int) -> str:
-    """A fresh link for a reader, good for so many days; the older one ends, and answers stay.
+    """Create a link for a reader, valid for `days`. The older link ends; all answers are kept.
 
     Raises:
-        HistosynthError: no such reader.
+        HistosynthError: there is no such reader.
     """
     with database.write_session() as session:
         row = _reader(session, reader)
         token = new_token()
         row.token_hash, row.revoked_at, row.expires_at = hash_token(token), None, now(days=days)
-        log(session, ORGANIZER, "link made", detail=f"{row.name}, until {row.expires_at}")
+        log(session, ORGANIZER, "link created", detail=f"{row.name}, until {row.expires_at}")
         return reader_link(_base_url(session), token)
 
 
 def revoke_link(database: Database, reader: str) -> None:
-    """End a reader's link at once; answers stay.
+    """Revoke a reader's link at once; all answers are kept.
 
     Raises:
-        HistosynthError: no such reader.
+        HistosynthError: there is no such reader.
     """
     with database.write_session() as session:
         row = _reader(session, reader)
@@ -46,40 +46,40 @@ def revoke_link(database: Database, reader: str) -> None:
 
 
 def extend_link(database: Database, reader: str, *, days: int) -> str:
-    """Let a reader's link end so many days from now; gives the time.
+    """Let a reader's link expire `days` from now, and return that time.
 
     Raises:
-        HistosynthError: no such reader, or the link is revoked.
+        HistosynthError: there is no such reader, or the link is revoked.
     """
     with database.write_session() as session:
         row = _reader(session, reader)
         if row.revoked_at is not None:
-            raise HistosynthError(f"the link of {row.name} is revoked; give a new one with `study links new`")
+            raise HistosynthError(f"the link of {row.name} is revoked; create a new one with `study links new`")
         row.expires_at = now(days=days)
         log(session, ORGANIZER, "link extended", detail=f"{row.name}, until {row.expires_at}")
         return row.expires_at
 
 
 def create_organizer_link(database: Database, *, replace: bool = False) -> str | None:
-    """The organizer's link, told once; None if there is one already and it is not to be replaced."""
+    """Create the organizer's link; return None if it exists already and `replace` is false."""
     with database.write_session() as session:
         study = session.get_one(Study, 1, with_for_update=True)
         if study.organizer_hash is not None and not replace:
             return None
         token = new_token()
         study.organizer_hash = hash_token(token)
-        log(session, ORGANIZER, "organizer link made")
+        log(session, ORGANIZER, "organizer link created")
         return organizer_link(_base_url(session), token)
 
 
-def _reader(session: Session, wanted: str) -> Reader:
-    """The reader of that name, or number."""
+def _reader(session: Session, name_or_number: str) -> Reader:
+    """Return the reader with this name or number."""
     readers = session.scalars(select(Reader).order_by(Reader.reader_id).with_for_update()).all()
     for reader in readers:
-        if wanted in (reader.name, str(reader.reader_id)):
+        if name_or_number in (reader.name, str(reader.reader_id)):
             return reader
     names = ", ".join(reader.name for reader in readers[:5]) + (", …" if len(readers) > 5 else "")
-    raise HistosynthError(f"no reader '{wanted}'; there are: {names}")
+    raise HistosynthError(f"no reader '{name_or_number}'; the readers are: {names}")
 
 
 def _base_url(session: Session) -> str:

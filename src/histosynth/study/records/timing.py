@@ -1,8 +1,8 @@
-"""When a case was shown and for how long, and what was said of one of practice: what the page notes and recalls.
+"""When a case was first shown, how long it was read, and the answer to a practice case.
 
-Time is measured twice. The server knows when it first showed a case and when its answer came; the page knows for how
-long it was visible, which leaves out pauses, other windows and a closed lid. The shorter counts: a page cannot claim
-more time than passed, and where its scripts do not run, the server's stands.
+Time is measured twice. The server knows when it first showed a case and when the answer arrived. The page knows how
+long it was visible, which excludes pauses, other windows and a closed lid. The shorter time counts: a page cannot claim
+more time than has passed, and if its scripts do not run, the server's time is used.
 """
 
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from histosynth.study.records.tokens import is_id
 
 @dataclass(frozen=True, kw_only=True)
 class PracticeAnswer:
-    """What a reader answered to one presentation."""
+    """A reader's answer to one practice presentation."""
 
     number: int
-    """From 1, in the order of this reader."""
+    """From 1, in this reader's order."""
     said: Truth
     confidence: int
 
 
 def record_shown(database: Database, presentation_id: str) -> None:
-    """Note that the page shows a presentation; the first time counts."""
+    """Record that the page shows a presentation; only the first time counts."""
     with database.read_session() as session:
         if session.get_one(Presentation, presentation_id).shown_at is not None:
             return
@@ -39,19 +39,19 @@ def record_shown(database: Database, presentation_id: str) -> None:
 
 
 def reading_seconds(database: Database, presentation_id: str, *, visible_ms: int) -> float:
-    """Seconds from shown to now: as the page saw it, and never more than passed here; 0 where it was never shown."""
+    """Return the seconds from first shown until now: visible time, at most elapsed time; 0 if it was never shown."""
     with database.read_session() as session:
-        shown = session.get(Presentation, presentation_id) if is_id(presentation_id) else None
-        if shown is None or shown.shown_at is None:
+        presentation = session.get(Presentation, presentation_id) if is_id(presentation_id) else None
+        if presentation is None or presentation.shown_at is None:
             return 0.0
-        passed = (datetime.now(UTC) - datetime.fromisoformat(shown.shown_at)).total_seconds()
-    return max(0.0, min(visible_ms / 1000, passed) if visible_ms else passed)
+        elapsed = (datetime.now(UTC) - datetime.fromisoformat(presentation.shown_at)).total_seconds()
+    return max(0.0, min(visible_ms / 1000, elapsed) if visible_ms else elapsed)
 
 
 def practice_answer(database: Database, presentation_id: str) -> PracticeAnswer:
-    """What was said of a presentation that is known to be answered."""
+    """Return the answer to a practice presentation that is known to be answered."""
     with database.read_session() as session:
-        shown = session.get_one(Presentation, presentation_id)
-        kept = session.get_one(Reading, presentation_id)
-        said: Truth = "real" if kept.said == "real" else "synthetic"
-        return PracticeAnswer(number=shown.position + 1, said=said, confidence=kept.confidence)
+        presentation = session.get_one(Presentation, presentation_id)
+        reading = session.get_one(Reading, presentation_id)
+        said: Truth = "real" if reading.said == "real" else "synthetic"
+        return PracticeAnswer(number=presentation.position + 1, said=said, confidence=reading.confidence)

@@ -1,7 +1,7 @@
-"""Secrets: 128 random bits in a link, of which only the SHA-256 is kept.
+"""Secrets: the token of a link is 128 random bits, of which only the SHA-256 is stored.
 
-A token has full entropy, so a plain hash is enough: there is no dictionary to try. It is looked up by its hash, whose
-bits a guesser cannot steer, and then compared in constant time.
+A token has full entropy, so a plain hash is enough: no dictionary can be tried. It is looked up by its hash, whose bits
+an attacker cannot choose, and then compared in constant time.
 """
 
 import hashlib
@@ -13,25 +13,25 @@ _BYTES = 16
 
 
 def new_token() -> str:
-    """A fresh secret of 128 bits, safe in a URL (22 characters)."""
+    """Return a new secret of 128 bits that is safe in a URL (22 characters)."""
     return secrets.token_urlsafe(_BYTES)
 
 
 def new_id() -> str:
-    """A fresh opaque id: 128 random bits, 32 hexadecimal digits. It says nothing of what it names."""
+    """Return a new opaque id: 128 random bits, 32 hexadecimal digits. It reveals nothing about what it names."""
     return secrets.token_hex(_BYTES)
 
 
 def is_id(text: str) -> bool:
-    """Whether a text can be an id at all. What cannot be is not asked of a database, which may choke on it (NUL)."""
+    """Return whether a text has the form of an id. Other texts are not sent to a database, which may reject NUL."""
     return re.fullmatch(r"[0-9a-f]{32}", text) is not None
 
 
 def hash_token(token: str) -> str:
-    """What is kept of a token."""
+    """Return the hash under which a token is stored."""
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
-def hashes_equal(one: str, other: str) -> bool:
-    """Whether two hashes are equal, in a time that does not depend on where they differ."""
-    return hmac.compare_digest(one, other)
+def hashes_equal(first: str, second: str) -> bool:
+    """Return whether two hashes are equal, in a time that does not depend on where they differ."""
+    return hmac.compare_digest(first, second)

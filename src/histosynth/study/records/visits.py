@@ -1,7 +1,7 @@
-"""From a link to a cookie: a browser tells an invitation's token once, and is known by another secret from then on.
+"""From a link to a cookie: a browser sends the token of a link once and is recognized by another secret afterwards.
 
-The cookie holds 128 random bits, kept as their hash, so that neither a stolen database nor a browser's history opens a
-reading. A visit holds as long as its link: where the reader's token was renewed or revoked, or has expired, it is over.
+The cookie holds 128 random bits and is stored as its hash, so that neither a stolen database nor a browser's history
+gives access. A visit lasts as long as its link: it is over when the reader's token is renewed, revoked or expired.
 """
 
 from sqlalchemy import delete, select
@@ -12,13 +12,13 @@ from histosynth.study.records.tokens import hash_token, new_token
 
 
 class Visits:
-    """The browsers that came by a link."""
+    """The browsers that opened a link."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open(self, reader: ReaderState | None, *, token: str) -> str:
-        """The cookie of a new visit by a good link; None for the organizer."""
+    def start(self, reader: ReaderState | None, *, token: str) -> str:
+        """Start a visit with a valid link and return its cookie; the reader is None for the organizer."""
         cookie = new_token()
         with self._database.write_session() as session:
             session.add(
@@ -32,7 +32,7 @@ class Visits:
         return cookie
 
     def reader(self, cookie: str) -> ReaderState | None:
-        """Whose visit this is; None where there is none, or its link holds no more."""
+        """Return the reader of a visit; None if there is no such visit, or its link is no longer valid."""
         with self._database.read_session() as session:
             reader = session.scalar(
                 select(Reader)
@@ -49,16 +49,16 @@ class Visits:
             )
 
     def is_organizer(self, cookie: str) -> bool:
-        """Whether this visit came by the organizer's present link."""
+        """Return whether this visit was started with the organizer's current link."""
         with self._database.read_session() as session:
-            found = session.scalar(
+            visit = session.scalar(
                 select(Visit)
                 .join(Study, Visit.token_hash == Study.organizer_hash)
                 .where(Visit.cookie_hash == hash_token(cookie), Visit.reader_id.is_(None))
             )
-            return found is not None
+            return visit is not None
 
-    def close(self, cookie: str) -> None:
-        """Forget a visit: this browser needs the link again."""
+    def end(self, cookie: str) -> None:
+        """End a visit: this browser needs the link again."""
         with self._database.write_session() as session:
             session.execute(delete(Visit).where(Visit.cookie_hash == hash_token(cookie)))

@@ -1,4 +1,4 @@
-/** One case: two questions, one answer, which is saved before the next case shows. */
+/** One case: two questions and one answer, which is saved before the next case is shown. */
 import { clock } from "./clock.js";
 import { deliver } from "./delivery.js";
 import { forget, keep, recall } from "./draft.js";
@@ -9,29 +9,29 @@ const form = document.getElementById("answer");
 const state = document.getElementById("state");
 const shortcuts = document.getElementById("keys");
 const presentation = form.elements.presentation.value;
-const wake = new EventTarget();
+const retryNow = new EventTarget();
 let sending = false;
-let seen = false;
+let patchShown = false;
 
 const viewer = new Viewer(document.querySelector(".viewer"));
-const before = recall(presentation);
-let visible = () => before.visible_ms ?? 0;
+const draft = recall(presentation);
+let visible = () => draft.visible_ms ?? 0;
 viewer.shown.then(() => {
-  seen = true;
+  patchShown = true;
   visible = clock(visible());
 });
-let changes = before.changes ?? 0;
+let changes = draft.changes ?? 0;
 const last = { said: "", confidence: "" };
 for (const name of Object.keys(last)) {
-  form.elements[name].value ||= before[name] ?? ""; // what was chosen before this script was here stands
+  form.elements[name].value ||= draft[name] ?? ""; // keep what was chosen before this script had loaded
   last[name] = form.elements[name].value;
 }
-if (before.comment) {
-  form.elements.comment.value ||= before.comment;
+if (draft.comment) {
+  form.elements.comment.value ||= draft.comment;
   form.querySelector("details").open = true;
 }
 
-/** The fields as they would be sent now. */
+/** Return the fields as they would be sent now. */
 function fields() {
   form.elements.changes.value = changes;
   form.elements.visible_ms.value = visible();
@@ -44,22 +44,22 @@ function remember() {
   keep({ ...answer, changes, visible_ms: visible() });
 }
 
-/** Say what is going on; `extra` are elements to show below. */
-function say(text, { trouble = false } = {}, ...extra) {
+/** Show the status of the answer; `extra` are elements to show below the text. */
+function showStatus(text, { problem = false } = {}, ...extra) {
   const paragraph = document.createElement("p");
   paragraph.textContent = text;
   state.replaceChildren(...(text ? [paragraph] : []), ...extra);
-  state.classList.toggle("trouble", trouble);
-  if (trouble) state.scrollIntoView({ block: "nearest" });
+  state.classList.toggle("problem", problem);
+  if (problem) state.scrollIntoView({ block: "nearest" });
 }
 
-function button(text, act) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = "secondary";
-  made.textContent = text;
-  made.addEventListener("click", act);
-  return made;
+function button(text, onClick) {
+  const element = document.createElement("button");
+  element.type = "button";
+  element.className = "secondary";
+  element.textContent = text;
+  element.addEventListener("click", onClick);
+  return element;
 }
 
 form.addEventListener("change", (event) => {
@@ -68,7 +68,7 @@ form.addEventListener("change", (event) => {
     if (last[name] && last[name] !== value) changes += 1;
     last[name] = value;
     event.target.closest("fieldset").classList.remove("missing");
-    if (!form.querySelector(".missing")) say("");
+    if (!form.querySelector(".missing")) showStatus("");
   }
   remember();
 });
@@ -76,15 +76,15 @@ form.elements.comment.addEventListener("input", remember);
 document.addEventListener("visibilitychange", remember);
 window.addEventListener("pagehide", remember);
 
-/** Name what is missing, and put the focus there. */
-function complete() {
+/** Return whether both questions are answered; else name what is missing and focus it. */
+function isComplete() {
   const missing = ["said", "confidence"].filter((name) => !last[name]);
   for (const name of ["said", "confidence"]) {
     form.elements[name][0].closest("fieldset").classList.toggle("missing", missing.includes(name));
   }
   if (!missing.length) return true;
-  const asked = { said: "Real or synthetic? Please choose one.", confidence: "How confident are you? Please choose 1 to 5." };
-  say(missing.map((name) => asked[name]).join(" "));
+  const requests = { said: "Real or synthetic? Please choose one.", confidence: "How confident are you? Please choose 1 to 5." };
+  showStatus(missing.map((name) => requests[name]).join(" "));
   form.elements[missing[0]][0].focus();
   return false;
 }
@@ -97,50 +97,50 @@ function lock(on) {
 form.noValidate = true;
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  if (sending || !complete()) return;
-  if (!seen) {
-    say("The patch has not loaded yet: trying again.", { trouble: true });
-    viewer.shown.then(() => say(""));
+  if (sending || !isComplete()) return;
+  if (!patchShown) {
+    showStatus("The patch has not loaded yet. Trying again …", { problem: true });
+    viewer.shown.then(() => showStatus(""));
     return;
   }
-  const sent = fields();
+  const answer = fields();
   remember();
   lock(true);
-  say("Saving …");
-  const { status, told } = await deliver("/answer", sent, {
-    wake,
+  showStatus("Saving …");
+  const { status, reply } = await deliver("/answer", answer, {
+    retryNow,
     onWait({ tries }) {
-      const again = button("Try now", () => wake.dispatchEvent(new Event("wake")));
+      const again = button("Try now", () => retryNow.dispatchEvent(new Event("retry")));
       if (tries === 1 || !state.querySelector("button")) {
-        say("Not saved yet: trying again. Your answer is kept; please leave this page open.", { trouble: true }, again);
+        showStatus("Not saved yet. Trying again … Your answer is kept; please leave this page open.", { problem: true }, again);
       }
     },
   });
   if (status === 200) {
     forget();
-    location.replace(told.next);
+    location.replace(reply.next);
   } else if (status === 409) {
     forget();
-    say(told.text, { trouble: true }, button("Go to the present case", () => location.replace("/")));
+    showStatus(reply.text, { problem: true }, button("Go to the current case", () => location.replace("/")));
     state.querySelector("button").focus();
   } else if (status === 401) {
     lock(false);
     remember();
-    say(told.text, { trouble: true });
+    showStatus(reply.text, { problem: true });
   } else {
     lock(false);
     remember();
-    const again = button("Load the page again", () => location.reload());
-    say(told.text ?? "The answer was refused.", { trouble: true }, again);
+    const again = button("Reload the page", () => location.reload());
+    showStatus(reply.text ?? "The answer was not accepted.", { problem: true }, again);
   }
 });
 
 window.addEventListener("beforeunload", (event) => {
-  if (sending && state.classList.contains("trouble")) event.preventDefault();
+  if (sending && state.classList.contains("problem")) event.preventDefault();
 });
 
-/** Another tab, or the back button, may have left this case behind: show the present one, and say so. */
-async function present() {
+/** If this case was answered in another tab or before the back button, say so and offer the current case. */
+async function checkCurrent() {
   if (document.hidden || sending) return;
   try {
     const reply = await fetch("/now", { headers: { Accept: "application/json" } });
@@ -149,15 +149,15 @@ async function present() {
     if (now.presentation === presentation || sending) return;
     forget();
     lock(true);
-    const on = button("Go to the present case", () => location.replace("/"));
-    say("This case was answered in another window. That answer stays.", { trouble: true }, on);
-    on.focus();
+    const next = button("Go to the current case", () => location.replace("/"));
+    showStatus("This case was answered in another window. That answer is final.", { problem: true }, next);
+    next.focus();
   } catch {
-    // no network: the answer itself will tell
+    // no network: sending the answer will show it
   }
 }
-document.addEventListener("visibilitychange", present);
-window.addEventListener("focus", present);
+document.addEventListener("visibilitychange", checkCurrent);
+window.addEventListener("focus", checkCurrent);
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });

@@ -1,6 +1,6 @@
-/** How long the page has been visible, in ms, beginning at `before`. */
-export function clock(before) {
-  let sum = before;
+/** Return a function that gives how long the page has been visible, in ms, starting at `start`. */
+export function clock(start) {
+  let sum = start;
   let since = document.hidden ? null : performance.now();
   document.addEventListener("visibilitychange", () => {
     const now = performance.now();

@@ -1,59 +1,60 @@
 /**
- * An answer on its way: sent again until the server says that it is committed.
+ * Delivery of an answer: it is sent again until the server confirms that it is committed.
  *
- * Sending twice is harmless, because the server stores one answer a presentation and confirms the same one again.
+ * Sending twice is harmless, because the server stores one answer per presentation and confirms a duplicate.
  */
-const FIRST_WAIT_MS = 1000;
-const LONGEST_WAIT_MS = 20_000;
-const PATIENCE_MS = 15_000; // for one reply
+const FIRST_RETRY_MS = 1000;
+const MAX_RETRY_MS = 20_000;
+const REPLY_TIMEOUT_MS = 15_000;
 
-/** Wait; ends early when the network is back or `wake` is called. */
-function pause(ms, signal) {
+/** Wait, at most until the network is back or `retryNow` fires. */
+function wait(ms, retryNow) {
   return new Promise((resolve) => {
     const timer = setTimeout(done, ms);
     function done() {
       clearTimeout(timer);
       window.removeEventListener("online", done);
-      signal.removeEventListener("wake", done);
+      retryNow.removeEventListener("retry", done);
       resolve();
     }
     window.addEventListener("online", done);
-    signal.addEventListener("wake", done);
+    retryNow.addEventListener("retry", done);
   });
 }
 
 async function attempt(url, fields) {
-  const patience = new AbortController();
-  const timer = setTimeout(() => patience.abort(), PATIENCE_MS);
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), REPLY_TIMEOUT_MS);
   try {
-    const reply = await fetch(url, {
+    const response = await fetch(url, {
       method: "POST",
       body: new URLSearchParams(fields),
       headers: { Accept: "application/json" },
-      signal: patience.signal,
+      signal: controller.signal,
       redirect: "error",
     });
-    const told = await reply.json();
-    const later = Number(reply.headers.get("Retry-After")) * 1000;
-    return { status: reply.status, told, later };
+    const reply = await response.json();
+    const retryAfter = Number(response.headers.get("Retry-After")) * 1000;
+    return { status: response.status, reply, retryAfter };
   } catch {
-    return { status: 0, told: {}, later: 0 }; // no network, no server, no answer in time, or something in between spoke
+    return { status: 0, reply: {}, retryAfter: 0 }; // no network, no server, a timeout, or a reply that is not the server's
   } finally {
     clearTimeout(timer);
   }
 }
 
 /**
- * Send until it is decided; `onWait({tries})` is told of every failure. Gives {status, told} with a status of 200
- * (saved, `told.saved` names the presentation), 409 (answered before) or another 4xx (refused, `told.text` says why).
+ * Send until the server accepts or rejects the answer; `onWait({tries})` is called after every failed try. Returns
+ * {status, reply} with a status of 200 (saved, `reply.saved` is the presentation), 409 (already answered) or another
+ * 4xx (rejected, `reply.text` explains why).
  */
-export async function deliver(url, fields, { onWait, wake }) {
+export async function deliver(url, fields, { onWait, retryNow }) {
   for (let tries = 1; ; tries += 1) {
-    const { status, told, later } = await attempt(url, fields);
-    if (status === 200 && told.saved === fields.presentation) return { status, told };
-    if (status >= 400 && status < 500 && status !== 408 && status !== 429) return { status, told };
+    const { status, reply, retryAfter } = await attempt(url, fields);
+    if (status === 200 && reply.saved === fields.presentation) return { status, reply };
+    if (status >= 400 && status < 500 && status !== 408 && status !== 429) return { status, reply };
     onWait({ tries });
-    const wait = Math.min(FIRST_WAIT_MS * 2 ** (tries - 1), LONGEST_WAIT_MS);
-    await pause(Math.max(later, wait * (0.75 + Math.random() / 2)), wake);
+    const backoff = Math.min(FIRST_RETRY_MS * 2 ** (tries - 1), MAX_RETRY_MS);
+    await wait(Math.max(retryAfter, backoff * (0.75 + Math.random() / 2)), retryNow);
   }
 }

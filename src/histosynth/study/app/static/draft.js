@@ -1,11 +1,11 @@
-/** The one thing kept on this computer: the answer to the present case while it is not saved yet. */
+/** The answer to the current case until it is saved: the only thing stored on this computer besides the cookie. */
 const NAME = "histosynth-study-unsent";
 
-/** What was chosen for this presentation before, or {}. */
+/** Return what was chosen for this presentation before, or {}. */
 export function recall(presentation) {
   try {
-    const kept = JSON.parse(localStorage.getItem(NAME)) ?? {};
-    return kept.presentation === presentation ? kept : {};
+    const draft = JSON.parse(localStorage.getItem(NAME)) ?? {};
+    return draft.presentation === presentation ? draft : {};
   } catch {
     return {};
   }
@@ -15,7 +15,7 @@ export function keep(fields) {
   try {
     localStorage.setItem(NAME, JSON.stringify(fields));
   } catch {
-    // private windows may refuse; the answer then lives in the page alone
+    // private windows may not allow it; then only the page holds the answer
   }
 }
 
@@ -23,6 +23,6 @@ export function forget() {
   try {
     localStorage.removeItem(NAME);
   } catch {
-    // nothing was kept, then
+    // then nothing was stored
   }
 }

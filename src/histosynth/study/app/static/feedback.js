@@ -1,9 +1,9 @@
-/** After a practice case: look once more, and go on. */
+/** After a practice case: look at the patch again, then continue. */
 import { listen } from "./keys.js";
 import { Viewer } from "./viewer.js";
 
-const onward = document.getElementById("onward");
+const next = document.getElementById("continue");
 listen(new Viewer(document.querySelector(".viewer")), (key) => {
-  if (key === "Enter") onward.click();
+  if (key === "Enter") next.click();
   return key === "Enter";
 });

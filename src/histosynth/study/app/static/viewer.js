@@ -1,17 +1,17 @@
 /**
- * The patch: whole pixels of the screen for each pixel of the patch, so that nothing is blurred, at 1x to 8x.
+ * The viewer of the patch: a whole number of screen pixels per patch pixel, so that nothing is blurred, at 1x to 8x.
  *
- * 1x is the largest whole number of screen pixels a patch pixel at which the patch fits its frame; a patch larger
- * than the frame is shrunk to fit, and becomes crisp as soon as it is zoomed to screen pixels or beyond.
- * The view is (zoom, center), the center in pixels of the patch; everything drawn follows from these.
+ * 1x is the largest whole number of screen pixels per patch pixel at which the patch fits its frame. A patch larger
+ * than the frame is shrunk to fit, and becomes crisp once it is zoomed to at least one screen pixel per patch pixel.
+ * The view is (zoom, center), with the center in patch pixels; everything drawn follows from these.
  */
 const STEPS = [1, 2, 3, 4, 6, 8];
-const MOST = STEPS.at(-1);
-const WHEEL_STEP = 100; // CSS pixels of scrolling a step; a notch of most mice
-const KEY_MOVE = 0.15; // of the frame
-const LONGEST_WAIT_MS = 8000; // between two tries to load the picture
+const MAX_ZOOM = STEPS.at(-1);
+const WHEEL_STEP = 100; // CSS pixels of scrolling per step: one notch of most mice
+const KEY_MOVE = 0.15; // as a fraction of the frame
+const MAX_RETRY_MS = 8000; // between two tries to load the picture
 
-const between = (value, low, high) => Math.min(Math.max(value, low), high);
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 export class Viewer {
   #frame; #picture; #readout;
@@ -25,21 +25,21 @@ export class Viewer {
     this.#picture = section.querySelector("img");
     this.#readout = section.querySelector("output");
     section.querySelector(".zoom").addEventListener("click", (event) => {
-      const asked = event.target.closest("[data-zoom]")?.dataset.zoom;
-      if (asked) this.act(asked);
+      const action = event.target.closest("[data-zoom]")?.dataset.zoom;
+      if (action) this.act(action);
     });
     this.#frame.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     this.#frame.addEventListener("pointerdown", (event) => this.#down(event));
     this.#frame.addEventListener("pointermove", (event) => this.#move(event));
     for (const end of ["pointerup", "pointercancel"]) this.#frame.addEventListener(end, (event) => this.#up(event));
     new ResizeObserver(() => this.#draw()).observe(this.#frame);
-    /** Resolves once the patch is to be seen. */
+    /** Resolves once the patch is visible. */
     this.shown = this.#load().then(() => this.act("whole"));
   }
 
-  /** Wait for the picture; ask for it again where network or server failed. */
+  /** Wait for the picture; request it again if the network or the server failed. */
   async #load() {
-    for (let wait = 500; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
+    for (let wait = 500; ; wait = Math.min(2 * wait, MAX_RETRY_MS)) {
       try {
         await this.#picture.decode();
         return;
@@ -50,19 +50,19 @@ export class Viewer {
     }
   }
 
-  /** Do what a button or a key asks for: "in", "out", "whole", "left", "right", "up", "down". */
-  act(what) {
-    if (what === "whole") this.#zoomTo(1);
-    else if (what === "in") this.#zoomTo(STEPS.find((step) => step > this.#zoom + 0.01) ?? MOST);
-    else if (what === "out") this.#zoomTo(STEPS.findLast((step) => step < this.#zoom - 0.01) ?? 1);
+  /** Perform the action of a button or a key: "in", "out", "whole", "left", "right", "up", "down". */
+  act(action) {
+    if (action === "whole") this.#zoomTo(1);
+    else if (action === "in") this.#zoomTo(STEPS.find((step) => step > this.#zoom + 0.01) ?? MAX_ZOOM);
+    else if (action === "out") this.#zoomTo(STEPS.findLast((step) => step < this.#zoom - 0.01) ?? 1);
     else {
-      const x = { left: -1, right: 1 }[what] ?? 0;
-      const y = { up: -1, down: 1 }[what] ?? 0;
+      const x = { left: -1, right: 1 }[action] ?? 0;
+      const y = { up: -1, down: 1 }[action] ?? 0;
       this.#shift(x * KEY_MOVE * this.#frame.clientWidth, y * KEY_MOVE * this.#frame.clientHeight);
     }
   }
 
-  /** CSS pixels a pixel of the patch. */
+  /** CSS pixels per patch pixel. */
   get #scale() {
     const dense = window.devicePixelRatio || 1;
     const fits = Math.min(
@@ -72,10 +72,10 @@ export class Viewer {
     return ((fits >= 1 ? Math.floor(fits) : fits) * this.#zoom) / dense;
   }
 
-  /** Zoom, keeping what lies at a point of the frame (its middle unless told) where it is. */
+  /** Zoom, keeping a point of the frame (by default its center) in place. */
   #zoomTo(zoom, at = { x: this.#frame.clientWidth / 2, y: this.#frame.clientHeight / 2 }) {
     const before = this.#scale;
-    this.#zoom = between(zoom, 1, MOST);
+    this.#zoom = clamp(zoom, 1, MAX_ZOOM);
     const after = this.#scale;
     this.#center.x += (at.x - this.#frame.clientWidth / 2) * (1 / before - 1 / after);
     this.#center.y += (at.y - this.#frame.clientHeight / 2) * (1 / before - 1 / after);
@@ -94,14 +94,14 @@ export class Viewer {
     if (!width) return;
     const dense = window.devicePixelRatio || 1;
     const scale = this.#scale;
-    const place = (size, room, center) => {
-      const half = room / scale / 2;
-      const kept = size * scale <= room ? size / 2 : between(center, half, size - half);
-      return { kept, corner: Math.round((room / 2 - kept * scale) * dense) / dense };
+    const place = (size, available, center) => {
+      const half = available / scale / 2;
+      const visible = size * scale <= available ? size / 2 : clamp(center, half, size - half);
+      return { center: visible, corner: Math.round((available / 2 - visible * scale) * dense) / dense };
     };
     const x = place(width, this.#frame.clientWidth, this.#center.x);
     const y = place(height, this.#frame.clientHeight, this.#center.y);
-    this.#center = { x: x.kept, y: y.kept };
+    this.#center = { x: x.center, y: y.center };
     this.#picture.style.width = `${width * scale}px`;
     this.#picture.style.height = `${height * scale}px`;
     this.#picture.style.transform = `translate(${x.corner}px, ${y.corner}px)`;
@@ -128,7 +128,7 @@ export class Viewer {
     this.#scrolled += event.deltaY * lines;
     if (Math.abs(this.#scrolled) < WHEEL_STEP) return;
     const next = this.#scrolled < 0
-      ? STEPS.find((step) => step > this.#zoom + 0.01) ?? MOST
+      ? STEPS.find((step) => step > this.#zoom + 0.01) ?? MAX_ZOOM
       : STEPS.findLast((step) => step < this.#zoom - 0.01) ?? 1;
     this.#scrolled = 0;
     this.#zoomTo(next, this.#point(event));
