@@ -59,8 +59,8 @@ def test_links_are_told_once(run, stores, tmp_path):
     assert (code, err) == (0, "")
     tokens = re.findall(rf"Reader \d +{LINK}", out)
     assert len(set(tokens)) == 3
-    assert "! What unet was trained on is not known" in out
-    assert "! All real cases are of one patient" in out
+    assert "! It is not known what unet was trained on" in out
+    assert "! All real cases come from one patient" in out
     assert not any(token.encode() in path.read_bytes() for token in tokens for path in (tmp_path / "study").iterdir())
     code, out, _ = run("links", "new", tmp_path / "study", "Reader 2")
     assert code == 0
@@ -98,10 +98,10 @@ def test_models_may_be_named(run, stores, tmp_path):
         (("--margin", "0.7"), "--margin 0.7: input should be less than 0.5"),
         (("--base-url", "ftp://x"), "--base-url 'ftp://x': string should match pattern"),
         (("--practice", "3"), "--practice 3: input should be a multiple of 2"),
-        (("--cases", "7"), "give --cases a multiple of 2, such as 6 or 8"),
-        (("--cases", "20"), "give --cases 16 at most"),
+        (("--cases", "7"), "pass a multiple of 2 as --cases, such as 6 or 8"),
+        (("--cases", "20"), "pass --cases 16 or fewer"),
         (("--normalize", "x"), "unknown normalizer 'x'"),
-        (("--database", "nonsense"), "--database is no URL of a database"),
+        (("--database", "nonsense"), "--database is not a database URL"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(run, stores, tmp_path, words, said):
@@ -119,12 +119,12 @@ def test_a_mistake_is_one_line_and_leaves_nothing(run, stores, tmp_path, words, 
 def test_what_is_no_study_is_refused(run, tmp_path, words):
     code, _, err = run(*words[:2], tmp_path, *words[2:])
     assert code == 2
-    assert "is no study: it has no study.db" in err
+    assert "is not a study: it has no study.db" in err
 
 
 def test_readers_and_steps_that_are_not_there(run, stores, tmp_path):
     assert run("create", *stores, "--out", tmp_path / "study")[0] == 0
-    assert "no reader '7'; there are: Reader 1, Reader 2" in run("links", "new", tmp_path / "study", "7")[2]
+    assert "no reader '7'; the readers are: Reader 1, Reader 2" in run("links", "new", tmp_path / "study", "7")[2]
     assert "no step 'creat' (did you mean 'create'?)" in run("creat")[2]
 
 

@@ -36,7 +36,7 @@ def test_a_study_of_gliomas(shared_data: Path, tmp_path: Path, options: dict[str
     study = StudySettings(cases=32, practice=4, repeats=4, **options)
     made = create(tmp_path / "store", [(None, tmp_path / "samples")], out=tmp_path / "study", settings=study,
                   progress=False)  # fmt: skip
-    assert [text for text in made.manifest["warnings"] if "of one patient" not in text] == []
+    assert [text for text in made.manifest["warnings"] if "from one patient" not in text] == []
     with open_study(made.study).read_session() as session:
         shown = session.query(Case, Picture.png).join(Picture, Picture.case_id == Case.case_id).all()
     assert len({len(png) for _, png in shown}) == 1

@@ -1,4 +1,4 @@
-"""From stores to a study: balanced, spread, blinded, deterministic but for its secrets, and whole or not at all."""
+"""A study from stores: balanced, spread, blinded, deterministic except for its secrets, and written as a whole."""
 
 import json
 import sqlite3
@@ -29,24 +29,24 @@ def write_store(path: Path, patches: list[Patch], **manifest: object) -> Path:
     return path
 
 
-def drawn(count: int, *, seed: int, px: int = 16) -> np.ndarray:
+def random_images(count: int, *, seed: int, px: int = 16) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, px, px, 3), dtype=np.uint8)
 
 
 def real_patches(*, per_patient: int = 4, labels=LABELS, px: int = 16, stain: str | None = "normalized") -> list[Patch]:
-    """Five patients a label, two of them training patients."""
+    """Return patches of five patients per label, two of them training patients."""
     names = [(label, patient, i) for label in labels for patient in range(5) for i in range(per_patient)]
     return [
         Patch(patch_id=f"{label}-{patient}-{i}", image=image, source="real", label=label, slide_id=f"{label}-{patient}",
               patient_id=f"{label}-{patient}", split="held_out" if patient < 3 else "train", mpp=0.5, stain=stain)
-        for (label, patient, i), image in zip(names, drawn(len(names), seed=1, px=px), strict=True)
+        for (label, patient, i), image in zip(names, random_images(len(names), seed=1, px=px), strict=True)
     ]  # fmt: skip
 
 
 def fake_patches(
     source: str, *, count: int = 12, labels=LABELS, mpp: float | None = 0.5, **more: object
 ) -> list[Patch]:
-    images = drawn(count * len(labels), seed=len(source))
+    images = random_images(count * len(labels), seed=len(source))
     return [
         Patch(patch_id=f"{source}-{i}", image=image, source=source, label=labels[i % len(labels)], mpp=mpp, **more)
         for i, image in enumerate(images)
@@ -81,8 +81,8 @@ def make(real: Path, *fakes: Path, out: Path, settings: StudySettings = SMALL):
 
 
 def test_cases_are_balanced_held_out_and_spread(tmp_path, real, samples):
-    made = make(real, samples("unet"), samples("progan"), out=tmp_path / "study")
-    cells = Counter(rows(made.study, 'SELECT part, label, truth, source FROM "case"'))
+    created = make(real, samples("unet"), samples("progan"), out=tmp_path / "study")
+    cells = Counter(rows(created.study, 'SELECT part, label, truth, source FROM "case"'))
     for label in LABELS:
         assert cells["main", label, "real", "real"] == 4
         assert cells["main", label, "synthetic", "unet"] == cells["main", label, "synthetic", "progan"] == 2
@@ -90,34 +90,34 @@ def test_cases_are_balanced_held_out_and_spread(tmp_path, real, samples):
     assert sum(practice.values()) == 4
     assert sum(n for key, n in practice.items() if key[2] == "real") == 2
     patients = Counter(
-        rows(made.study, "SELECT label, patient_id FROM \"case\" WHERE truth = 'real' AND part = 'main'")
+        rows(created.study, "SELECT label, patient_id FROM \"case\" WHERE truth = 'real' AND part = 'main'")
     )
     for label in LABELS:
         counts = [n for (found, _), n in patients.items() if found == label]
-        assert len(counts) == 3  # the held-out ones, all three
+        assert len(counts) == 3  # all three held-out patients
         assert max(counts) - min(counts) <= 1
     assert {patient[-1] for _, patient in patients} == set("012")
-    patches = rows(made.study, 'SELECT patch_id FROM "case"')
+    patches = rows(created.study, 'SELECT patch_id FROM "case"')
     assert len(set(patches)) == len(patches) == 20
-    assert made.manifest["warnings"] == []
-    assert json.loads((made.study / "manifest.json").read_text())["cases"] == made.manifest["cases"]
+    assert created.manifest["warnings"] == []
+    assert json.loads((created.study / "manifest.json").read_text())["cases"] == created.manifest["cases"]
 
 
-def test_pictures_are_those_patches(tmp_path, real, samples):
-    made = make(real, samples("unet"), out=tmp_path / "study")
+def test_pictures_show_the_selected_patches(tmp_path, real, samples):
+    created = make(real, samples("unet"), out=tmp_path / "study")
     images = {patch.patch_id: patch.image for patch in [*real_patches(), *fake_patches("unet")]}
-    found = rows(made.study, 'SELECT patch_id, png FROM "case" JOIN picture USING (case_id)')
-    assert len(found) == 20
-    assert all(np.array_equal(decode_png(png), images[name]) for name, png in found)
-    assert len({len(png) for _, png in found}) == 1
+    pictures = rows(created.study, 'SELECT patch_id, png FROM "case" JOIN picture USING (case_id)')
+    assert len(pictures) == 20
+    assert all(np.array_equal(decode_png(png), images[name]) for name, png in pictures)
+    assert len({len(png) for _, png in pictures}) == 1
 
 
-def test_each_reader_sees_every_case_in_an_order_of_their_own(tmp_path, real, samples):
-    made = make(real, samples("unet"), out=tmp_path / "study")
+def test_each_reader_sees_every_case_in_a_different_order(tmp_path, real, samples):
+    created = make(real, samples("unet"), out=tmp_path / "study")
     orders = []
     for reader in (1, 2, 3):
         shown = rows(
-            made.study, f"SELECT position, part, case_id, is_repeat FROM presentation WHERE reader_id = {reader}"
+            created.study, f"SELECT position, part, case_id, is_repeat FROM presentation WHERE reader_id = {reader}"
         )
         shown.sort()
         assert [position for position, *_ in shown] == list(range(24))
@@ -131,8 +131,8 @@ def test_each_reader_sees_every_case_in_an_order_of_their_own(tmp_path, real, sa
     assert len({frozenset(cases) for cases in twice}) > 1
 
 
-def told(study: Path) -> list[tuple]:
-    """What the seed decides."""
+def seeded_rows(study: Path) -> list[tuple]:
+    """Return what the seed decides."""
     shown = 'presentation JOIN "case" USING (case_id)'
     columns = "reader_id, position, presentation.part, patch_id, is_repeat"
     return rows(study, f"SELECT {columns} FROM {shown} ORDER BY reader_id, position")
@@ -149,21 +149,21 @@ def secrets(study: Path) -> list[set[tuple]]:
     ]
 
 
-def test_the_seed_decides_everything_but_the_secrets(tmp_path, real, samples):
+def test_the_seed_decides_everything_except_the_secrets(tmp_path, real, samples):
     fake = samples("unet")
     one, same = (make(real, fake, out=tmp_path / name) for name in ("one", "same"))
     other = make(real, fake, out=tmp_path / "other", settings=SMALL.model_copy(update={"seed": 6}))
-    assert told(one.study) == told(same.study)
-    assert told(one.study) != told(other.study)
-    for here, there in zip(secrets(one.study), secrets(same.study), strict=True):
-        assert not here & there
+    assert seeded_rows(one.study) == seeded_rows(same.study)
+    assert seeded_rows(one.study) != seeded_rows(other.study)
+    for first, second in zip(secrets(one.study), secrets(same.study), strict=True):
+        assert not first & second
     ids = [value for kind in secrets(one.study) for (value,) in kind]
     assert len(set(ids)) == len(ids)
     assert set(one.links.values()).isdisjoint(same.links.values())
 
 
-def test_another_model_changes_no_other_choice(tmp_path, real, samples):
-    """Real cases are nested: with one more model (and as many cases of each), the old ones stay."""
+def test_adding_a_model_keeps_the_selected_real_cases(tmp_path, real, samples):
+    """With one more model (and as many cases of each), the previously selected real cases stay."""
     unet, progan = samples("unet"), samples("progan")
     query = "SELECT patch_id FROM \"case\" WHERE truth = 'real' AND part = 'main'"
     one = make(real, unet, out=tmp_path / "one", settings=StudySettings(cases=8))
@@ -171,51 +171,51 @@ def test_another_model_changes_no_other_choice(tmp_path, real, samples):
     assert set(rows(one.study, query)) < set(rows(two.study, query))
 
 
-def test_tokens_are_told_once_and_kept_as_hashes(tmp_path, real, samples):
-    made = make(real, samples("unet"), out=tmp_path / "study")
-    content = b"".join(path.read_bytes() for path in made.study.iterdir())
-    answers = Answers(open_study(made.study))
-    for name, link in made.links.items():
+def test_tokens_are_stored_only_as_hashes(tmp_path, real, samples):
+    created = make(real, samples("unet"), out=tmp_path / "study")
+    content = b"".join(path.read_bytes() for path in created.study.iterdir())
+    answers = Answers(open_study(created.study))
+    for name, link in created.links.items():
         token = link.rpartition("/")[2]
         assert len(token) == 22  # 128 bits
         assert token.encode() not in content
         assert answers.reader_by_token(token, address="").name == name
-    assert made.study.stat().st_mode & 0o077 == 0
+    assert created.study.stat().st_mode & 0o077 == 0
 
 
-def test_settings_lie_beside_it(tmp_path, real, samples):
-    made = make(real, samples("unet"), out=tmp_path / "study")
-    assert StudySettings.model_validate(tomllib.loads((made.study / "study.toml").read_text())) == SMALL
-    settings = Answers(open_study(made.study)).info().settings
+def test_settings_are_stored_with_the_study(tmp_path, real, samples):
+    created = make(real, samples("unet"), out=tmp_path / "study")
+    assert StudySettings.model_validate(tomllib.loads((created.study / "study.toml").read_text())) == SMALL
+    settings = Answers(open_study(created.study)).info().settings
     assert (settings["patch_px"], settings["mpp"], settings["labels"]) == (16, 0.5, list(LABELS))
-    assert rows(made.study, "SELECT title, seed, margin, alpha FROM study") == [("Real or synthetic?", 5, 0.1, 0.05)]
+    assert rows(created.study, "SELECT title, seed, margin, alpha FROM study") == [("Real or synthetic?", 5, 0.1, 0.05)]
 
 
-def test_stores_without_labels_make_a_study(tmp_path):
+def test_stores_without_labels(tmp_path):
     real = write_store(tmp_path / "real", [Patch(**{**vars(p), "label": None}) for p in real_patches()])
     fake = write_store(tmp_path / "unet", [Patch(**{**vars(p), "label": None}) for p in fake_patches("unet")])
-    made = make(real, fake, out=tmp_path / "study")
-    assert Counter(rows(made.study, 'SELECT part, label, truth FROM "case"')) == {
+    created = make(real, fake, out=tmp_path / "study")
+    assert Counter(rows(created.study, 'SELECT part, label, truth FROM "case"')) == {
         ("main", None, "real"): 8, ("main", None, "synthetic"): 8,
         ("practice", None, "real"): 2, ("practice", None, "synthetic"): 2,
     }  # fmt: skip
 
 
-def test_what_weakens_a_study_is_said(tmp_path, real):
+def test_weaknesses_are_reported_as_warnings(tmp_path, real):
     fake = write_store(tmp_path / "fake", fake_patches("fake", labels=("IDHmut", "other"), mpp=None))
-    made = make(real, fake, out=tmp_path / "study", settings=StudySettings(cases=4, allow_training_patients=True))
-    said = " ".join(made.manifest["warnings"])
+    created = make(real, fake, out=tmp_path / "study", settings=StudySettings(cases=4, allow_training_patients=True))
+    warnings = " ".join(created.manifest["warnings"])
     for part in (
         "no microns per pixel",
-        "What fake was trained on is not known",
-        "from training patients, too",
-        "Genotype IDHwt is left out: missing in fake.",
-        "Genotype other is left out: missing in held-out real patches.",
+        "It is not known what fake was trained on",
+        "include training patients",
+        "Genotype IDHwt is left out: it is missing in fake.",
+        "Genotype other is left out: it is missing in held-out real patches.",
     ):
-        assert part in said
+        assert part in warnings
 
 
-def test_patches_that_cannot_be_normalized_are_left_out_and_counted(tmp_path):
+def test_too_few_normalizable_patches_leave_nothing_behind(tmp_path):
     blank = [Patch(**{**vars(p), "image": np.full((16, 16, 3), 250, np.uint8)}) for p in fake_patches("unet")]
     fake = write_store(tmp_path / "unet", blank)
     real = write_store(tmp_path / "real", real_patches())
@@ -227,26 +227,26 @@ def test_patches_that_cannot_be_normalized_are_left_out_and_counted(tmp_path):
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"cases": 18}, "multiple of 4, such as 16 or 20"),
+        ({"cases": 18}, "multiple of 4 as --cases, such as 16 or 20"),
         ({"cases": 80}, "12 patches of held-out real tissue, IDHmut, but 80 cases need 20 of them"),
-        ({"repeats": 10}, "give --repeats at most 8"),
-        ({"normalize": "none"}, "changes no colors"),
+        ({"repeats": 10}, "pass --repeats of at most 8"),
+        ({"normalize": "none"}, "does not change colors"),
         ({"normalize": "makenko"}, "did you mean 'macenko'"),
     ],
 )
-def test_what_cannot_be_made_leaves_nothing(tmp_path, real, samples, change, error):
+def test_invalid_settings_leave_nothing_behind(tmp_path, real, samples, change, error):
     fake, before = samples("unet"), set(tmp_path.iterdir())
     with pytest.raises(HistosynthError, match=error):
         make(real, fake, out=tmp_path / "study", settings=SMALL.model_copy(update=change))
     assert set(tmp_path.iterdir()) - before == {tmp_path / "unet"} - before
 
 
-def test_unpaired_stores_are_refused(tmp_path, real, samples):
+def test_stores_that_do_not_match_are_rejected(tmp_path, real, samples):
     for name, patches, error in (
         ("wide", fake_patches("wide", mpp=0.6), "scales differ"),
         ("raw", fake_patches("raw", stain="raw"), "stains differ"),
         ("real2", real_patches(), "swap --real and --fake"),
-        ("labels", fake_patches("labels", labels=("other",)), "no genotype that all have"),
+        ("labels", fake_patches("labels", labels=("other",)), "no genotype is in all stores"),
     ):
         with pytest.raises(HistosynthError, match=error):
             make(real, write_store(tmp_path / name, patches), out=tmp_path / "study")
@@ -263,14 +263,14 @@ def test_unpaired_stores_are_refused(tmp_path, real, samples):
 
 
 def test_a_study_is_never_overwritten(tmp_path, real, samples):
-    made = make(real, samples("unet"), out=tmp_path / "study")
-    before = (made.study / "study.db").read_bytes()
+    created = make(real, samples("unet"), out=tmp_path / "study")
+    before = (created.study / "study.db").read_bytes()
     with pytest.raises(HistosynthError, match="never overwritten"):
         make(real, tmp_path / "unet", out=tmp_path / "study")
-    assert (made.study / "study.db").read_bytes() == before
+    assert (created.study / "study.db").read_bytes() == before
 
 
-def test_a_failure_at_the_last_step_leaves_nothing(tmp_path, real, samples, monkeypatch):
+def test_a_failure_at_the_last_step_leaves_nothing_behind(tmp_path, real, samples, monkeypatch):
     monkeypatch.setattr("histosynth.study.design.create.populate", lambda *_, **__: 1 / 0)
     fake = samples("unet")
     with pytest.raises(ZeroDivisionError):
@@ -278,14 +278,14 @@ def test_a_failure_at_the_last_step_leaves_nothing(tmp_path, real, samples, monk
     assert {path.name for path in tmp_path.iterdir()} == {"real", "unet"}
 
 
-def test_another_database_holds_it_all(tmp_path, real, samples, monkeypatch):
+def test_a_study_in_another_database(tmp_path, real, samples, monkeypatch):
     url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
     fake = samples("unet")
     monkeypatch.setattr("sys.argv", ["histosynth", "--database", url, f"--database={url}"])
-    made = create(real, [(None, fake)], out=tmp_path / "study", settings=SMALL, database=url, progress=False)
-    assert url not in (made.study / "manifest.json").read_text()
-    assert {path.name for path in made.study.iterdir()} == {"study.toml", "manifest.json"}
-    assert len(Answers(open_study(made.study, database=url)).progress()) == 3
-    with pytest.raises(HistosynthError, match="holds a study already"):
+    created = create(real, [(None, fake)], out=tmp_path / "study", settings=SMALL, database=url, progress=False)
+    assert url not in (created.study / "manifest.json").read_text()
+    assert {path.name for path in created.study.iterdir()} == {"study.toml", "manifest.json"}
+    assert len(Answers(open_study(created.study, database=url)).progress()) == 3
+    with pytest.raises(HistosynthError, match="already contains a study"):
         create(real, [(None, fake)], out=tmp_path / "again", settings=SMALL, database=url, progress=False)
     assert not (tmp_path / "again").exists()

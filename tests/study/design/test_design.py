@@ -1,4 +1,4 @@
-"""Balance, spread and orders hold for every size, not for the sizes somebody thought of."""
+"""Balance, spread over patients and reading orders, tested as properties for all sizes."""
 
 from collections import Counter
 
@@ -26,7 +26,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 @given(st.integers(2, 400), LABELS, GENERATORS)
-def test_main_cases_are_balanced_or_the_error_names_numbers_that_are(cases, labels, generators):
+def test_main_cases_are_balanced_or_the_error_names_valid_numbers(cases, labels, generators):
     try:
         quota = main_quota(cases, labels=labels, generators=generators)
     except HistosynthError as error:
@@ -44,7 +44,7 @@ def test_main_cases_are_balanced_or_the_error_names_numbers_that_are(cases, labe
 
 
 @given(st.integers(0, 40).map(lambda n: 2 * n), LABELS, GENERATORS, SEEDS)
-def test_practice_is_half_real_and_even_beyond_that(cases, labels, generators, seed):
+def test_practice_is_half_real_and_equal_over_cells_up_to_one(cases, labels, generators, seed):
     quota = practice_quota(cases, labels=labels, generators=generators, rng=np.random.default_rng(seed))
     for real in (True, False):
         side = [n for (_, source), n in quota.items() if (source == REAL) == real]
@@ -53,7 +53,7 @@ def test_practice_is_half_real_and_even_beyond_that(cases, labels, generators, s
 
 
 @given(st.data(), LABELS, GENERATORS)
-def test_the_most_cases_fit_and_one_unit_more_does_not(data, labels, generators):
+def test_the_largest_balanced_number_fits_and_one_unit_more_does_not(data, labels, generators):
     cells = all_cells(labels, generators)
     available = {cell: data.draw(st.integers(0, 60)) for cell in cells}
     practice = {cell: data.draw(st.integers(0, 3)) for cell in cells}
@@ -68,7 +68,7 @@ def test_the_most_cases_fit_and_one_unit_more_does_not(data, labels, generators)
 
 
 @given(st.lists(st.sampled_from("ABCDE"), max_size=60), SEEDS)
-def test_any_first_few_are_spread_over_patients(groups, seed):
+def test_any_first_n_are_spread_over_patients(groups, seed):
     order = interleave_groups(groups, rng=np.random.default_rng(seed))
     assert sorted(order) == list(range(len(groups)))
     left, taken = Counter(groups), Counter(dict.fromkeys(groups, 0))
@@ -79,28 +79,28 @@ def test_any_first_few_are_spread_over_patients(groups, seed):
         assert not unfinished or max(taken.values()) - min(unfinished) <= 1
 
 
-def test_spread_draws_every_patch_of_a_patient_first_about_equally_often():
+def test_each_patch_of_a_patient_is_equally_likely_to_come_first():
     first = Counter(interleave_groups("AAAB", rng=np.random.default_rng(seed))[0] for seed in range(4000))
-    assert first[3] / 4000 == pytest.approx(1 / 2, abs=0.03)  # B's only one
+    assert first[3] / 4000 == pytest.approx(1 / 2, abs=0.03)  # the only item of B
     assert all(first[i] / 4000 == pytest.approx(1 / 6, abs=0.03) for i in range(3))
 
 
 @given(st.integers(4, 120), st.data(), SEEDS)
-def test_orders_show_each_case_once_and_repeats_far_apart(cases, data, seed):
+def test_orders_contain_each_case_once_and_repeats_far_apart(cases, data, seed):
     rng = np.random.default_rng(seed)
     repeats = data.draw(st.integers(0, cases // 4)) * 2
     names = list(range(cases))
     twice = rng.permutation(cases)[:repeats].tolist()
     order = reading_order(names, twice=twice, rng=rng)
-    assert sorted(case for case, again in order if not again) == names
-    assert sorted(case for case, again in order if again) == sorted(twice)
-    places = {(case, again): place for place, (case, again) in enumerate(order)}
-    gaps = [places[case, True] - places[case, False] for case in twice]
+    assert sorted(case for case, is_repeat in order if not is_repeat) == names
+    assert sorted(case for case, is_repeat in order if is_repeat) == sorted(twice)
+    positions = {(case, is_repeat): i for i, (case, is_repeat) in enumerate(order)}
+    gaps = [positions[case, True] - positions[case, False] for case in twice]
     assert not gaps or min(gaps) > len(order) // 3
 
 
-def test_too_many_repeats_are_refused_with_the_number_that_can_be():
-    with pytest.raises(HistosynthError, match="give --repeats at most 10") as _:
+def test_too_many_repeats_are_rejected_with_the_largest_valid_number():
+    with pytest.raises(HistosynthError, match="pass --repeats of at most 10"):
         reading_order(list(range(20)), twice=list(range(12)), rng=np.random.default_rng(0))
     reading_order(list(range(20)), twice=list(range(10)), rng=np.random.default_rng(0))
 
@@ -118,8 +118,8 @@ def test_repeats_are_half_real_and_spread_over_cells(labels, generators, each, s
         assert max(counts.values()) - min(counts.values()) <= 1
 
 
-def test_every_place_is_as_likely_real_for_every_reader():
-    """No place in the session says anything: over many readers, each holds real tissue half of the time."""
+def test_every_position_is_equally_likely_to_be_real():
+    """Over many readers, each position of the session holds real tissue half of the time."""
     cells = {i: ("a", REAL if i % 2 else "model") for i in range(12)}
     share = np.zeros(16)
     for reader in range(2000):
@@ -129,7 +129,7 @@ def test_every_place_is_as_likely_real_for_every_reader():
     assert np.abs(share / 2000 - 0.5).max() < 0.045  # four standard deviations
 
 
-def test_each_draw_has_a_generator_of_its_own():
+def test_each_draw_has_its_own_random_generator():
     draws = [derive_rng(*key).random() for key in ((0, "a"), (0, "b"), (1, "a"), (0, "a", "b"), (0, None), (0, "None"))]
     assert len(set(draws)) == len(draws)
     assert derive_rng(0, "a").random() == draws[0]

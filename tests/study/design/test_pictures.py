@@ -1,4 +1,4 @@
-"""Pictures differ in their pixels and in nothing else."""
+"""Pictures differ only in their pixels."""
 
 from io import BytesIO
 
@@ -19,35 +19,35 @@ def tissue(px: int = 64) -> np.ndarray:
 
 
 def chunks(png: bytes) -> list[bytes]:
-    kinds, place = [], 8
-    while place < len(png):
-        kinds.append(png[place + 4 : place + 8])
-        place += int.from_bytes(png[place : place + 4]) + 12
+    kinds, at = [], 8
+    while at < len(png):
+        kinds.append(png[at + 4 : at + 8])
+        at += int.from_bytes(png[at : at + 4]) + 12
     return kinds
 
 
-def test_pixels_stay_as_they_are():
+def test_pixels_are_unchanged():
     image = tissue()
     assert np.array_equal(np.asarray(Image.open(BytesIO(blinded_png(image)))), image)
 
 
 @pytest.mark.parametrize("px", [1, 32, 96, 128, 300])
 def test_all_pictures_of_a_size_have_the_same_length_and_structure(px):
-    """Black, noise and tissue compress very differently: here they must not."""
+    """Black, noise and tissue would have very different lengths if compressed."""
     rng = np.random.default_rng(0)
     images = [
         np.zeros((px, px, 3), np.uint8),
         rng.integers(0, 256, (px, px, 3), dtype=np.uint8),
         np.resize(tissue(), (px, px, 3)),
     ]
-    made = [blinded_png(image, jpeg_history=history) for image in images for history in (0, 70)]
-    assert len({len(png) for png in made}) == 1
-    assert len({tuple(chunks(png)) for png in made}) == 1
-    assert set(chunks(made[0])) == {b"IHDR", b"IDAT", b"IEND"}
-    assert len({png[:33] for png in made}) == 1  # signature and IHDR: size, depth, color type
+    pngs = [blinded_png(image, jpeg_history=history) for image in images for history in (0, 70)]
+    assert len({len(png) for png in pngs}) == 1
+    assert len({tuple(chunks(png)) for png in pngs}) == 1
+    assert set(chunks(pngs[0])) == {b"IHDR", b"IDAT", b"IEND"}
+    assert len({png[:33] for png in pngs}) == 1  # signature and IHDR: size, depth, color type
 
 
-def test_what_a_sample_says_inside_is_gone(tmp_path):
+def test_text_inside_samples_is_removed(tmp_path):
     image = tissue()
     patch = Patch(patch_id="p", image=image, source="run", texts={"Description": "synthetic", "Seed": "7"})
     write_part(part_path(tmp_path, "a"), [patch], fingerprint="f")
@@ -62,16 +62,16 @@ def test_what_a_sample_says_inside_is_gone(tmp_path):
 
 
 def blockiness(image: np.ndarray) -> float:
-    """Steps across the lines of the 8 x 8 grid, against steps elsewhere: 1 where there is no grid."""
+    """Return the ratio of steps across the 8 x 8 grid to steps elsewhere: 1 if there is no grid."""
     steps = np.abs(np.diff(image.astype(float), axis=1)).mean((0, 2))
     at = np.arange(len(steps)) % 8 == 7
     return float(steps[at].mean() / steps[~at].mean())
 
 
-def test_a_jpeg_history_lays_the_same_grid_over_all():
+def test_a_jpeg_history_gives_all_pictures_the_same_grid():
     rng = np.random.default_rng(0)
     smooth = np.kron(rng.integers(60, 200, (16, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-    smooth = np.roll(smooth, (3, 3), (0, 1))  # steps that lie off the grid
+    smooth = np.roll(smooth, (3, 3), (0, 1))  # steps off the grid
     noise = (128 + rng.normal(0, 12, (128, 128, 3))).clip(0, 255).astype(np.uint8)
     assert blockiness(noise) == pytest.approx(1, abs=0.05)
     assert blockiness(decode_png(blinded_png(noise, jpeg_history=30))) > 1.3
@@ -85,15 +85,15 @@ def test_a_jpeg_history_lays_the_same_grid_over_all():
 
 
 def stained(hematoxylin: tuple[float, ...], eosin: tuple[float, ...]) -> np.ndarray:
-    """Two stains of varying amounts (Beer-Lambert), the same amounts for any color of theirs."""
+    """Return an image of two stains (Beer-Lambert), with the same random amounts for any stain colors."""
     amounts = np.random.default_rng(0).gamma(2, 0.4, (96, 96, 2))
     return (255 * np.exp(-amounts @ np.array([hematoxylin, eosin]))).astype(np.uint8)
 
 
-def test_stain_is_normalized_alike_or_the_patch_is_left_out():
+def test_stain_is_normalized_or_the_patch_is_left_out():
     staining = build_normalization("macenko", per="patch")
     labs = [stained((0.65, 0.70, 0.29), (0.07, 0.99, 0.11)), stained((0.52, 0.75, 0.41), (0.12, 0.95, 0.28))]
-    one, other = (decode_png(blinded_png(picture, staining=staining)).astype(int) for picture in labs)
-    assert np.abs(one - other).mean() < 0.2 * np.abs(labs[0].astype(int) - labs[1]).mean()
+    first, second = (decode_png(blinded_png(picture, staining=staining)).astype(int) for picture in labs)
+    assert np.abs(first - second).mean() < 0.2 * np.abs(labs[0].astype(int) - labs[1]).mean()
     with pytest.raises(BlindingError, match="skipped:too-few-pixels"):
         blinded_png(np.full((64, 64, 3), 250, np.uint8), staining=staining)

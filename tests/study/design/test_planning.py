@@ -1,4 +1,4 @@
-"""How many it takes: the exact power by brute force, the simulated one against it, and what no number can do."""
+"""Sample size: the exact power by brute force, the simulated power against it, and goals that no number can reach."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def assume(**changes: float) -> Assumptions:
     return Assumptions(**(facts | changes))
 
 
-def test_the_exact_power_counts_what_the_test_accepts() -> None:
+def test_the_exact_power_is_the_probability_that_the_test_accepts() -> None:
     for accuracy in (0.5, 0.56):
         truth = sum(
             binom.pmf(k, 80, accuracy)
@@ -26,13 +26,13 @@ def test_the_exact_power_counts_what_the_test_accepts() -> None:
         assert exact_power(80, accuracy=accuracy, margin=0.15, alpha=0.05) == pytest.approx(truth)
 
 
-def test_at_the_margin_the_power_is_no_more_than_alpha() -> None:
+def test_at_the_margin_the_power_is_at_most_alpha() -> None:
     sizes = [exact_power(n, accuracy=0.6, margin=0.1, alpha=0.05) for n in range(10, 300, 10)]
     assert max(sizes) <= 0.05
     assert max(sizes) > 0.03
 
 
-def test_one_reader_needs_the_least_from_which_on_the_power_stays() -> None:
+def test_one_reader_needs_the_least_number_with_lasting_power() -> None:
     (need,) = plan(assume(), readers=[1], progress=False).needs
     assert need.cases is not None
     power = {n: exact_power(n, accuracy=0.5, margin=0.15, alpha=0.05) for n in range(2, 201, 2)}
@@ -49,7 +49,7 @@ def test_two_independent_readers_have_the_power_of_one_with_twice_the_cases() ->
     assert at_large < these
 
 
-def test_readers_who_vary_cannot_be_made_up_for_by_cases() -> None:
+def test_more_cases_do_not_compensate_for_variation_between_readers() -> None:
     few, many = (simulated_power(assume(reader_sd=0.6), readers=3, cases=cases)[1] for cases in (60, 600))
     assert many < 0.5
     assert many - few < 0.35
@@ -57,23 +57,23 @@ def test_readers_who_vary_cannot_be_made_up_for_by_cases() -> None:
     assert [(n.claim, n.cases, n.concludes) for n in needs][1] == ("readers at large", None, False)
 
 
-def test_more_readers_need_fewer_cases_and_a_plan_repeats_itself() -> None:
+def test_more_readers_need_fewer_cases_and_plans_are_reproducible() -> None:
     a = assume(reader_sd=0.2, case_sd=0.5)
-    found, again = (plan(a, readers=[8, 2, 8], repeats=20, progress=False) for _ in range(2))
-    assert found == again
-    two, eight = (next(n.cases for n in found.needs if n.readers == r and n.concludes) for r in (2, 8))
+    first, second = (plan(a, readers=[8, 2, 8], repeats=20, progress=False) for _ in range(2))
+    assert first == second
+    two, eight = (next(n.cases for n in first.needs if n.readers == r and n.concludes) for r in (2, 8))
     assert two is not None
     assert eight is not None
     assert eight < two
-    assert found.repeat_interval is not None
-    np.testing.assert_allclose(found.repeat_interval, (0.563, 0.943), atol=5e-4)  # 16 of 20
-    text = as_text(found)
+    assert first.repeat_interval is not None
+    np.testing.assert_allclose(first.repeat_interval, (0.563, 0.943), atol=5e-4)  # 16 of 20
+    text = as_text(first)
     assert "±15 points" in text
     assert f"{two}" in text
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"margin": 0.0}, "--margin"),
         ({"alpha": 0.7}, "--alpha"),
@@ -81,8 +81,8 @@ def test_more_readers_need_fewer_cases_and_a_plan_repeats_itself() -> None:
         ({"accuracy": 0.7}, "equivalence is false there"),
     ],
 )
-def test_what_cannot_be_planned_is_said(changes: dict[str, float], said: str) -> None:
-    with pytest.raises(HistosynthError, match=said):
+def test_impossible_assumptions_are_rejected(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(HistosynthError, match=message):
         assume(**changes)
     with pytest.raises(HistosynthError, match="--readers"):
         plan(assume(), readers=[0], progress=False)

@@ -140,7 +140,7 @@ def test_the_verbs(answered, tmp_path: Path, run) -> None:
     ("words", "said"),
     [
         (("analyze", "nowhere", "--out", "r"), "nowhere is not there"),
-        (("export", ".", "--to", "csv", "--out", "r.csv"), "is no study"),
+        (("export", ".", "--to", "csv", "--out", "r.csv"), "is not a study"),
         (("export", ".", "--out", "readings"), "name the form with --to"),
         (("plan", "--readers", "two"), "--readers takes numbers"),
         (("plan", "--accuracy", "0.9"), "equivalence is false there"),

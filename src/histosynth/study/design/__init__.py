@@ -1,1 +1,1 @@
-"""The design of a study: its size, its cases, their order and their images."""
+"""The design of a study: its size, its cases, their orders and their pictures."""

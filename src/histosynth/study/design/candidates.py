@@ -1,7 +1,7 @@
-"""The patches that may become cases: real ones of held-out patients, and samples of generators, by genotype.
+"""The patches that may become cases: real patches of held-out patients, and samples of generators, by genotype.
 
-Stores that differ in more than their truth are refused: another size or scale would tell real from synthetic. What
-cannot be known from their manifests is said as a warning, and kept in the study's manifest.
+Stores that differ in more than their truth are rejected: a different size or scale would tell real from synthetic.
+Anything that their manifests do not state becomes a warning, which the study's manifest records.
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from histosynth.store.pair import check_pair, median_mpp
 from histosynth.store.store import Store
 from histosynth.study.design.design import REAL, Cell, derive_rng, interleave_groups
 
-_SAME_SCALE = 0.02
+_SCALE_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,22 +30,22 @@ class Candidate:
     patient_id: str | None
 
     def image(self) -> NDArray[np.uint8]:
-        """(H, W, 3)."""
+        """Return the image (H, W, 3)."""
         image: NDArray[np.uint8] = self.store.images([self.row])[0]
         return image
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """What a study can choose from.
+    """The candidates of a study.
 
     Attributes:
-        labels: the genotypes that all stores have; `[None]` where no store has any.
-        generators: their names.
-        orders: the candidates of each cell, in the order in which they are taken.
-        warnings: what weakens the blinding or the claim, in words.
-        patch_px: side of every picture.
-        mpp: microns per pixel, None if the stores do not say.
+        labels: the genotypes that all stores have; `[None]` if no store has any.
+        generators: the names of the generators.
+        orders: the candidates of each cell, in the order in which they are selected.
+        warnings: facts that weaken the blinding or the conclusion.
+        patch_px: side length of every picture.
+        mpp: microns per pixel; None if the stores do not state it.
         real_hash: content hash of the real store.
     """
 
@@ -66,30 +66,31 @@ def find_candidates(
     Args:
         real: a patch store.
         fakes: sample stores by the name of their generator.
-        seed: of the orders.
-        allow_training_patients: take real cases from all patients.
+        seed: for the orders.
+        allow_training_patients: select real cases from all patients.
         normalized: whether the study normalizes the colors of all pictures itself.
 
     Raises:
-        HistosynthError: stores that are no pair, or no genotype in common, or no held-out patient.
+        HistosynthError: the stores do not match, or have no genotype in common, or no patient is held out.
     """
+    # Check that the stores match.
     real_hash, warnings = real.content_hash(), []
     for name, fake in fakes.items():
         check_pair(real, fake)
         _check_training(name, fake, allowed=allow_training_patients)
         warnings += [*_scale(real, name, fake), *_origin(name, fake, real_hash)]
+    # Real cases come from held-out patients.
     held_out = real.select(split=None if allow_training_patients else "held_out")
     if not len(held_out):
         raise HistosynthError(
-            f"{real.path} holds out no patient, and real cases must be of patients that no model was trained on; make "
-            "the store with --set patches.held_out=0.2, or pass --allow-training-patients and say so in the paper"
+            f"{real.path} holds out no patients, but real cases must come from patients that no model was trained on; "
+            "make the store with --set patches.held_out=0.2, or pass --allow-training-patients and report it"
         )
     if allow_training_patients:
-        warnings.append(
-            "Real cases are taken from training patients, too: a model that copies its training patches would win."
-        )
+        warnings.append("Real cases include training patients: a model that copies its training patches would do best.")
     if not normalized:
         warnings += _stains(real, held_out, fakes)
+    # Order the candidates of each cell.
     labels, left_out = _common_labels(real, held_out, fakes)
     warnings += left_out
     orders: dict[Cell, list[Candidate]] = {}
@@ -113,45 +114,45 @@ def find_candidates(
 def _check_training(name: str, fake: Store, *, allowed: bool) -> None:
     if fake.manifest.get("train_split") == "all" and not allowed:
         raise HistosynthError(
-            f"{name} was trained on all patients, so none of them is held out for it; train with train.split = train, "
-            "or pass --allow-training-patients and say so in the paper"
+            f"{name} was trained on all patients, so no patient is held out for it; train with train.split = train, or "
+            "pass --allow-training-patients and report it in the paper"
         )
 
 
 def _scale(real: Store, name: str, fake: Store) -> Iterator[str]:
-    here, there = median_mpp(real), median_mpp(fake)
-    if here is None or there is None:
-        yield f"Whether {name} has the scale of the real patches is not known: a store states no microns per pixel."
-    elif abs(here - there) > _SAME_SCALE * here:
+    real_mpp, fake_mpp = median_mpp(real), median_mpp(fake)
+    if real_mpp is None or fake_mpp is None:
+        yield f"It is not known whether {name} has the scale of the real patches: a store states no microns per pixel."
+    elif abs(real_mpp - fake_mpp) > _SCALE_TOLERANCE * real_mpp:
         raise HistosynthError(
-            f"scales differ: {here:.3g} microns per pixel in {real.path}, {there:.3g} in {fake.path}; the size of "
-            "nuclei would tell real from synthetic. Make the real store at the scale of the samples"
+            f"scales differ: {real_mpp:.3g} microns per pixel in {real.path}, {fake_mpp:.3g} in {fake.path}; the size "
+            "of nuclei would tell real from synthetic; make the real store at the scale of the samples"
         )
 
 
 def _origin(name: str, fake: Store, real_hash: str) -> Iterator[str]:
     trained_on = fake.manifest.get("made_with", {}).get("data_hash")
     if trained_on is None:
-        yield f"What {name} was trained on is not known: held-out patients may have been among it."
+        yield f"It is not known what {name} was trained on: its training data may include held-out patients."
     elif trained_on != real_hash:
         yield (
-            f"{name} was trained on another store than --real: patients held out here may have been among its "
-            "training patients, and colors may differ by how they were normalized."
+            f"{name} was trained on a different store than --real: its training patients may include patients held out "
+            "here, and colors may differ because they were normalized differently."
         )
 
 
 def _stains(real: Store, rows: NDArray[np.int64], fakes: Mapping[str, Store]) -> Iterator[str]:
     stated = real.column("stain")
-    found = Counter(stated[row] or "not stated" for row in rows)
-    if len(found) > 1:
-        told = ", ".join(f"{count} {status}" for status, count in sorted(found.items()))
-        yield f"Real patches differ in stain ({told}): colors may tell them from synthetic ones. See --normalize."
+    statuses = Counter(stated[row] or "not stated" for row in rows)
+    if len(statuses) > 1:
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
+        yield f"Real patches differ in stain ({counts}): colors may tell them from synthetic ones. See --normalize."
     for name, fake in fakes.items():
-        foreign = sorted({status for status in fake.column("stain") if status} - set(found))
+        foreign = sorted({status for status in fake.column("stain") if status} - set(statuses))
         if foreign:
             raise HistosynthError(
-                f"stains differ: {name} has {', '.join(foreign)} patches, {real.path} {', '.join(sorted(found))}; "
-                "colors would tell real from synthetic. Bring both to the same, or pass --normalize macenko"
+                f"stains differ: {name} has {', '.join(foreign)} patches, {real.path} {', '.join(sorted(statuses))}; "
+                "colors would tell real from synthetic; normalize both alike, or pass --normalize macenko"
             )
 
 
@@ -165,10 +166,10 @@ def _common_labels(
         return [None], []
     common = set.intersection(*sides.values())
     if not common:
-        told = "; ".join(f"{name}: {', '.join(sorted(labels)) or 'none'}" for name, labels in sides.items())
-        raise HistosynthError(f"no genotype that all have ({told}); give stores of the same labels")
+        by_store = "; ".join(f"{name}: {', '.join(sorted(labels)) or 'none'}" for name, labels in sides.items())
+        raise HistosynthError(f"no genotype is in all stores ({by_store}); provide stores with the same labels")
     left_out = [
-        f"Genotype {label} is left out: missing in "
+        f"Genotype {label} is left out: it is missing in "
         f"{' and in '.join(name for name, labels in sides.items() if label not in labels)}."
         for label in sorted(set.union(*sides.values()) - common)
     ]
@@ -177,7 +178,7 @@ def _common_labels(
 
 def _ordered(store: Store, rows: NDArray[np.int64], cell: Cell, *, seed: int) -> list[Candidate]:
     patch_ids, patients, slides = (store.column(name) for name in ("patch_id", "patient_id", "slide_id"))
-    rows = np.array(sorted(rows, key=lambda row: patch_ids[row]), np.int64)  # whatever its parts are called
+    rows = np.array(sorted(rows, key=lambda row: patch_ids[row]), np.int64)  # independent of how its parts are named
     groups = [patients[row] or slides[row] or patch_ids[row] for row in rows]
     return [
         Candidate(cell=cell, store=store, row=int(row), patch_id=patch_ids[row], patient_id=patients[row])
@@ -189,6 +190,6 @@ def _patients(orders: Mapping[Cell, Sequence[Candidate]]) -> Iterator[str]:
     for (label, source), candidates in orders.items():
         if source == REAL and len({c.patient_id for c in candidates}) == 1:
             yield (
-                f"All real cases{f' of {label}' if label else ''} are of one patient: readers may learn the patient "
-                "instead of the difference."
+                f"All real cases{f' of {label}' if label else ''} come from one patient: readers may learn to "
+                "recognize the patient instead of real tissue."
             )

@@ -1,10 +1,10 @@
-"""Which cases a study has and in which order each reader sees them. Numbers and generators only: no files, no images.
+"""Number of cases and reading orders of a study. Only numbers and random generators: no files, no images.
 
-Main cases: N = 2 L G m of L genotypes and G generators. Each genotype has N / 2L real cases and N / 2LG of each
-generator, so that neither genotype nor generator tells real from synthetic by its share.
+Main cases: N = 2 L G m for L genotypes and G generators. Each genotype has N / 2L real cases and N / 2LG cases of each
+generator, so that no share of a genotype or a generator tells real from synthetic.
 
-Orders: each reader sees a random permutation, drawn for them alone. Of R cases shown twice, the first showing stands in
-the first third of the session and the second in the last, so at least a third of it lies between.
+Orders: each reader sees a different random permutation. Of R cases shown twice, the first presentation lies in the
+first third of the session and the second in the last third, so at least a third of the session lies between them.
 """
 
 import zlib
@@ -18,36 +18,39 @@ from histosynth.errors import HistosynthError
 T = TypeVar("T")
 REAL, SYNTHETIC = "real", "synthetic"
 Cell = tuple[str | None, str]
-"""A genotype, and a source: `real`, or a generator."""
+"""A genotype and a source: `real`, or a generator."""
 
 
 def all_cells(labels: Sequence[str | None], generators: Sequence[str]) -> list[Cell]:
-    """All cells of a study."""
+    """Return all cells of a study."""
     return [(label, source) for label in labels for source in (REAL, *generators)]
 
 
 def main_quota(cases: int, *, labels: Sequence[str | None], generators: Sequence[str]) -> dict[Cell, int]:
-    """Main cases of each cell.
+    """Return the number of main cases of each cell.
 
     Raises:
-        HistosynthError: so many cannot be balanced; it says which number can.
+        HistosynthError: the number cannot be balanced; the message names numbers that can.
     """
     unit = 2 * len(labels) * len(generators)
     if cases % unit:
-        near = [n for n in (cases // unit * unit, (cases // unit + 1) * unit) if n]
+        nearest = [n for n in (cases // unit * unit, (cases // unit + 1) * unit) if n]
         raise HistosynthError(
-            f"{cases} cases cannot be half real and equal for {_count(len(labels), 'genotype')} and "
-            f"{_count(len(generators), 'generator')}: give --cases a multiple of {unit}, such as "
-            f"{' or '.join(map(str, near))}"
+            f"{cases} cases cannot be half real and equally many for {_count(len(labels), 'genotype')} and "
+            f"{_count(len(generators), 'generator')}; pass a multiple of {unit} as --cases, such as "
+            f"{' or '.join(map(str, nearest))}"
         )
-    each = cases // unit
-    return {(label, s): each * len(generators) if s == REAL else each for label, s in all_cells(labels, generators)}
+    per_cell = cases // unit
+    return {
+        (label, source): per_cell * len(generators) if source == REAL else per_cell
+        for label, source in all_cells(labels, generators)
+    }
 
 
 def practice_quota(
     cases: int, *, labels: Sequence[str | None], generators: Sequence[str], rng: np.random.Generator
 ) -> dict[Cell, int]:
-    """Practice cases of each cell: half real, and as equal beyond that as their number allows (at most one apart)."""
+    """Return the number of practice cases of each cell: half real, and otherwise equal up to one."""
     quota = dict.fromkeys(all_cells(labels, generators), 0)
     for real in (True, False):
         side = [cell for cell in quota if (cell[1] == REAL) == real]
@@ -64,7 +67,7 @@ def max_balanced_cases(
     labels: Sequence[str | None],
     generators: Sequence[str],
 ) -> int:
-    """The largest balanced number of main cases that the patches allow."""
+    """Return the largest balanced number of main cases that the patches allow."""
     unit = 2 * len(labels) * len(generators)
     units = [
         max(available[cell] - practice[cell], 0) // (len(generators) if cell[1] == REAL else 1) for cell in available
@@ -73,42 +76,42 @@ def max_balanced_cases(
 
 
 def interleave_groups(groups: Sequence[str], *, rng: np.random.Generator) -> list[int]:
-    """An order of items such that any first n of it take about equally many of each group (patient), else at random.
+    """Return a random order of items in which the first n come about equally from each group (patient), for any n.
 
-    Each round takes one of every group that has any left, so counts among the first n differ by one at most, unless a
-    group is used up.
+    Each round takes one item of every group that has any left, so counts among the first n differ by at most one,
+    unless a group is exhausted.
     """
     shuffled = rng.permutation(len(groups))
-    turn: dict[str, int] = {}
+    latest_round: dict[str, int] = {}
     rounds = np.empty(len(groups), int)
     for item in shuffled:
-        rounds[item] = turn[groups[item]] = turn.get(groups[item], -1) + 1
-    rank = dict(zip(turn, rng.permutation(len(turn)).tolist(), strict=True))
+        rounds[item] = latest_round[groups[item]] = latest_round.get(groups[item], -1) + 1
+    rank = dict(zip(latest_round, rng.permutation(len(latest_round)).tolist(), strict=True))
     return sorted(range(len(groups)), key=lambda item: (rounds[item], rank[groups[item]]))
 
 
 def draw_repeats(cells: Mapping[T, Cell], *, repeats: int, rng: np.random.Generator) -> list[T]:
-    """The cases that a reader is shown twice: half real, and as equal over cells as their number allows."""
-    chosen: list[T] = []
+    """Return the cases that a reader is shown twice: half real, and as equal over cells as their number allows."""
+    repeats_drawn: list[T] = []
     for real in (True, False):
         side = [case for case, cell in cells.items() if (cell[1] == REAL) == real]
         order = interleave_groups([repr(cells[case]) for case in side], rng=rng)
-        chosen += [side[item] for item in order[: repeats // 2]]
-    return chosen
+        repeats_drawn += [side[item] for item in order[: repeats // 2]]
+    return repeats_drawn
 
 
 def reading_order(cases: Sequence[T], *, twice: Sequence[T], rng: np.random.Generator) -> list[tuple[T, bool]]:
-    """The order in which a reader sees the main cases, and whether it is the second showing.
+    """Return the order in which a reader sees the main cases, each with whether it is a repeat.
 
     Raises:
-        HistosynthError: too many are to be shown twice.
+        HistosynthError: too many cases are to be shown twice.
     """
     length = len(cases) + len(twice)
     third = length // 3
     if len(twice) > third:
         raise HistosynthError(
-            f"{len(twice)} repeats of {len(cases)} cases leave no third of the session between two showings; give "
-            f"--repeats at most {len(cases) // 4 * 2}"
+            f"{len(twice)} repeats of {len(cases)} cases leave less than a third of the session between the two "
+            f"presentations; pass --repeats of at most {len(cases) // 4 * 2}"
         )
     slots: list[tuple[T, bool] | None] = [None] * length
     firsts = rng.choice(third, size=len(twice), replace=False)
@@ -121,9 +124,9 @@ def reading_order(cases: Sequence[T], *, twice: Sequence[T], rng: np.random.Gene
 
 
 def derive_rng(seed: int, *names: object) -> np.random.Generator:
-    """The generator of one draw: each has its own, so that one more generator or reader changes no other draw."""
+    """Return the random generator of one draw, so that an additional model or reader changes no other draw."""
     return np.random.default_rng([seed, *(zlib.crc32(repr(name).encode()) for name in names)])
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,10 +1,11 @@
-"""How many readers and cases does it take to show that readers only guess?
+"""Sample size: how many readers and cases a study needs to show that readers only guess.
 
-The least number of cases from which on the power (`power.py`) stays: that of one reader's exact test goes up and down
-with n. Of several readers, the claim for readers at large is the stronger one and needs readers, not cases; the
-analysis concludes by it from `MIN_READERS_AT_LARGE` on.
+The answer is the least number of cases from which on the power (`power.py`) suffices, because the power of one reader's
+exact test rises and falls with n. With several readers, the claim about readers at large is the stronger one, and needs
+readers, not cases; the analysis concludes by it from `MIN_READERS_AT_LARGE` readers on.
 
-Repeats are second showings: they measure whether readers agree with themselves, enter no accuracy, and give no power.
+Repeats are second presentations: they measure whether readers agree with themselves, do not count in any accuracy, and
+add no power.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,22 +25,22 @@ STEP = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """The cases that so many readers need, for one claim."""
+    """The cases that a number of readers needs, for one claim."""
 
     readers: int
     claim: Scope
     concludes: bool
-    """Whether this is the claim that the analysis concludes by."""
+    """Whether the analysis concludes by this claim."""
     cases: int | None
-    """Real and synthetic together; None where `max_cases` are not enough."""
+    """Real and synthetic together; None if `max_cases` are not enough."""
     power: float
-    """At that many cases, or at `max_cases`."""
+    """With that many cases, or with `max_cases`."""
     simulated: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a study needs."""
+    """The size that a study needs."""
 
     assumptions: Assumptions
     needs: list[Need]
@@ -49,13 +50,13 @@ class Plan:
 
 
 def plan(assumptions: Assumptions, *, readers: Sequence[int], repeats: int = 0, progress: bool = True) -> Plan:
-    """The cases needed for each number of readers.
+    """Return the cases needed for each number of readers.
 
     Args:
         assumptions: the margin, power and variation.
         readers: numbers of readers to plan for.
-        repeats: second showings for each reader.
-        progress: show a bar on standard error.
+        repeats: second presentations per reader.
+        progress: show a progress bar on standard error.
     """
     if not readers or min(readers) < 1:
         raise HistosynthError("--readers takes numbers of 1 or more")
@@ -64,12 +65,12 @@ def plan(assumptions: Assumptions, *, readers: Sequence[int], repeats: int = 0, 
         for count in sorted(set(readers)):
             needs += [_exact(assumptions)] if count == 1 else _simulated(assumptions, count)
             bar.update()
-    found = proportion(round(0.8 * repeats), repeats) if repeats else None
+    agreement = proportion(round(0.8 * repeats), repeats) if repeats else None
     return Plan(
         assumptions=assumptions,
         needs=needs,
         repeats=repeats,
-        repeat_interval=(found.low, found.high) if found else None,
+        repeat_interval=(agreement.low, agreement.high) if agreement else None,
     )
 
 
@@ -115,7 +116,7 @@ def _simulated(a: Assumptions, readers: int) -> list[Need]:
 
 
 def _least(a: Assumptions, power: Callable[[int], float]) -> int | None:
-    """By bisection: simulated power rises with cases, but for its own noise."""
+    """Bisect: simulated power rises with the number of cases, apart from its noise."""
     low, high = 0, _largest(a)
     if power(high) < a.power:
         return None
@@ -129,30 +130,29 @@ def _largest(a: Assumptions) -> int:
     return a.max_cases // STEP * STEP
 
 
-def as_text(found: Plan) -> str:
-    """The plan as a table, with what it means."""
-    a = found.assumptions
+def as_text(plan: Plan) -> str:
+    """Return the plan as a table with its explanation."""
+    a = plan.assumptions
     lines = ["readers   cases each   readings   power   claim"]
-    for need in found.needs:
-        enough = need.cases is not None
-        cases = f"{need.cases}" if enough else f"> {a.max_cases}"
-        readings = f"{need.readers * (need.cases + found.repeats)}" if need.cases is not None else "–"
+    for need in plan.needs:
+        cases = f"> {a.max_cases}" if need.cases is None else f"{need.cases}"
+        readings = f"{need.readers * (need.cases + plan.repeats)}" if need.cases is not None else "–"
         claim = f"{need.claim}{' *' if need.concludes else ''}"
         lines.append(f"{need.readers:>7}   {cases:>10}   {readings:>8}   {need.power:>5.1%}   {claim}")
     lines += [
         "",
-        f"equivalence to 50% within ±{100 * a.margin:g} points at alpha {a.alpha:g}, power {a.power:.0%} or more; "
-        f"readers at {a.accuracy:.1%} on average, standard deviations {a.reader_sd:g} (readers) and {a.case_sd:g} "
-        f"(cases) on the logit",
-        "* the claim that `histosynth study analyze` concludes by",
+        f"for equivalence to 50% within ±{100 * a.margin:g} points at alpha {a.alpha:g} with power {a.power:.0%} or "
+        f"more; assumed: average accuracy {a.accuracy:.1%}, standard deviations {a.reader_sd:g} (readers) and {a.case_sd:g} "
+        "(cases) on the logit scale",
+        "* `histosynth study analyze` concludes by this claim",
     ]
-    if any(need.simulated for need in found.needs):
+    if any(need.simulated for need in plan.needs):
         error = 100 * (a.power * (1 - a.power) / a.simulations) ** 0.5
-        lines.append(f"one reader: exact; more: {a.simulations} simulated studies, power ± {error:.1f} points")
-    if found.repeat_interval:
-        low, high = found.repeat_interval
+        lines.append(f"one reader: exact; more readers: {a.simulations} simulated studies, power ± {error:.1f} points")
+    if plan.repeat_interval:
+        low, high = plan.repeat_interval
         lines.append(
-            f"{found.repeats} repeats each: if 80% of them agree, a reader's agreement with themselves is known to lie "
-            f"within {low:.0%} to {high:.0%}"
+            f"{plan.repeats} repeats per reader: if 80% of them agree, the interval of a reader's agreement with "
+            f"themselves is {low:.0%} to {high:.0%}"
         )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The rows of a new study: cases and pictures, readers, and what each is to be shown."""
+"""Populate the database of a new study: cases and pictures, readers, and their presentations."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,37 +12,44 @@ from histosynth.study.records.tokens import hash_token, new_id
 
 def populate(
     database: Database,
-    chosen: Sequence[SelectedCase],
+    cases: Sequence[SelectedCase],
     *,
-    found: Candidates,
+    candidates: Candidates,
     settings: StudySettings,
     tokens: Mapping[str, str],
 ) -> None:
-    """Write a study, all of it in one transaction.
+    """Write a study in one transaction.
 
     Args:
         database: one with empty tables.
-        chosen: the cases.
-        found: what they were chosen from.
-        settings: the study's.
-        tokens: of the readers, by their names.
+        cases: the selected cases.
+        candidates: the candidates they were selected from.
+        settings: the settings of the study.
+        tokens: the readers' tokens by their names.
     """
-    cells = {case.case_id: case.candidate.cell for case in chosen}
-    shown = {part: [case.case_id for case in chosen if case.part == part] for part in ("practice", "main")}
-    facts = {"patch_px": found.patch_px, "mpp": found.mpp, "labels": found.labels, "generators": found.generators}
+    cells = {case.case_id: case.candidate.cell for case in cases}
+    case_ids = {part: [case.case_id for case in cases if case.part == part] for part in ("practice", "main")}
+    facts = {
+        "patch_px": candidates.patch_px,
+        "mpp": candidates.mpp,
+        "labels": candidates.labels,
+        "generators": candidates.generators,
+    }
     with database.write_session() as session:
+        # The study, and its cases with their pictures.
         session.add(
             Study(id=1, title=settings.title, created_at=now(), seed=settings.seed, margin=settings.margin,
                   alpha=settings.alpha, settings=settings.model_dump(mode="json") | facts, organizer_hash=None)
         )  # fmt: skip
-        for case in sorted(chosen, key=lambda case: case.case_id):  # in no order that says anything
+        for case in sorted(cases, key=lambda case: case.case_id):  # sorted by random id: the order reveals nothing
             label, source = case.candidate.cell
             session.add(
                 Case(case_id=case.case_id, part=case.part, label=label, truth=REAL if source == REAL else SYNTHETIC,
                      source=source, patch_id=case.candidate.patch_id, patient_id=case.candidate.patient_id)
             )  # fmt: skip
         session.flush()
-        session.add_all(Picture(case_id=case.case_id, png=case.png) for case in chosen)
+        session.add_all(Picture(case_id=case.case_id, png=case.png) for case in cases)
+        # The readers, each with their own order of presentations.
         for number, (name, token) in enumerate(tokens.items(), 1):
             session.add(
                 Reader(reader_id=number, name=name, token_hash=hash_token(token),
@@ -50,9 +57,9 @@ def populate(
             )  # fmt: skip
             session.flush()
             rng = derive_rng(settings.seed, "reader", number)
-            twice = draw_repeats({c: cells[c] for c in shown["main"]}, repeats=settings.repeats, rng=rng)
-            order = [("practice", shown["practice"][i], False) for i in rng.permutation(len(shown["practice"]))]
-            order += [("main", *place) for place in reading_order(shown["main"], twice=twice, rng=rng)]
+            twice = draw_repeats({c: cells[c] for c in case_ids["main"]}, repeats=settings.repeats, rng=rng)
+            order = [("practice", case_ids["practice"][i], False) for i in rng.permutation(len(case_ids["practice"]))]
+            order += [("main", *item) for item in reading_order(case_ids["main"], twice=twice, rng=rng)]
             session.add_all(
                 Presentation(presentation_id=new_id(), reader_id=number, position=position, case_id=case_id, part=part,
                              is_repeat=is_repeat)
