@@ -49,7 +49,9 @@ def main() -> None:
     if given.quick:
         n, splits = 50, [rows[:: -(-len(rows) // 200)] for rows in splits]
     with tqdm(total=sum(map(len, splits)), unit="img") as bar:
-        train, held_out = (extract_features(store, r, extractor=extractor, batch=64, progress=bar) for r in splits)
+        train, held_out = (
+            extract_features(store, r, extractor=extractor, batch=64, progress=bar).values for r in splits
+        )
     rows = splits[0]
     order = rng.permutation(len(rows))
     chosen, left_out = order[:n], order[n : 2 * n]

@@ -30,6 +30,7 @@ from spoiled_tissue import MPP, Images, halves, spoiled, tiles
 
 from histosynth.metrics.classifier import LabeledFeatures, fit_classifier, measure_accuracy
 from histosynth.metrics.extractors import FEATURES, FeatureExtractor, build_extractor
+from histosynth.metrics.features import Features
 from histosynth.metrics.memorization_audit import Patches, audit_memorization
 from histosynth.metrics.morphology import Morphology, compare_morphology, concatenate, fit_pooled_stains, measure_images
 from histosynth.metrics.uncertainty import patient_units
@@ -125,7 +126,7 @@ def measure(real: Store, fake: Store, look: Looker) -> dict[str, float]:
     planned = plan(real=real, fake=fake, neighbors=3)
     rows = {s: {k: planned.sides[s].rows[k][: planned.n[k]] for k in planned.labels} for s in SIDES}
     images = {s: {k: planned.sides[s].store.images(r) for k, r in rows[s].items() if len(r)} for s in SIDES}
-    outputs = {s: {k: {FEATURES: look.features(x)} for k, x in images[s].items()} for s in SIDES}
+    outputs = {s: {k: {FEATURES: Features.of(look.features(x))} for k, x in images[s].items()} for s in SIDES}
     activations = Activations(plan=planned, outputs=outputs)
     figures, row = compare_sides(activations, neighbors=3), measure_colors(planned, batch=64).overall
     found, matrix = figures.overall["fake_vs_train"], figures.matrices["fake_vs_train"]

@@ -7,6 +7,7 @@ from tqdm import tqdm
 from histosynth.metrics.cache import cache_directory, cached_outputs
 from histosynth.metrics.color import ColorStatistics, color_distance, mean_shift
 from histosynth.metrics.extractors import FEATURES, build_extractor
+from histosynth.metrics.features import Features
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.statistics import Statistics
 from histosynth.store.store import Store
@@ -22,7 +23,7 @@ class Judge:
         self.features = Statistics.of(self.features_of(store, rows))
         self.colors = ColorStatistics.of(store.images(rows))
 
-    def features_of(self, store: Store, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def features_of(self, store: Store, rows: NDArray[np.int64]) -> Features:
         """Features of these rows, from the user's cache where they are there."""
         with tqdm(total=len(rows), unit="img", desc=f"features of {store.path.name}") as bar:
             cache = cache_directory("auto")

@@ -47,11 +47,12 @@ def store(tmp_path: Path) -> Store:
     return Store(directory)
 
 
-def outputs(store, rows, extractor, cache, *wanted):
+def outputs(store, rows, extractor, cache, *names):
     with tqdm(total=len(rows), disable=True) as bar:
-        return cached_outputs(
-            store, rows, extractor=extractor, batch=4, progress=bar, cache=cache, outputs=wanted or ("features",)
+        features = cached_outputs(
+            store, rows, extractor=extractor, batch=4, progress=bar, cache=cache, outputs=names or ("features",)
         )
+    return {name: output.values for name, output in features.items()}
 
 
 def test_the_second_time_no_image_is_looked_at(store, tmp_path):
@@ -110,5 +111,5 @@ def test_where_features_are_kept(monkeypatch, tmp_path):
 
 
 def test_an_output_that_is_not_given(store):
-    with pytest.raises(HistosynthError, match=r"moments gives no logits; it gives features, spread"):
+    with pytest.raises(HistosynthError, match=r"moments has no output logits; it has features, spread"):
         extract_outputs(store, [0], extractor=Moments(), outputs=["logits"], batch=1, progress=tqdm(disable=True))

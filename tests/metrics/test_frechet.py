@@ -137,12 +137,12 @@ def test_the_extrapolation_is_a_line_and_repeats():
     assert slope > 0
 
 
-@pytest.mark.parametrize(("m", "fewest"), [(30, None), (12, None), (300, 10), (101, 100)])
-def test_sizes_below_the_number_of_features_are_no_line(m, fewest):
+@pytest.mark.parametrize(("m", "smallest"), [(30, None), (12, None), (300, 10), (101, 100)])
+def test_sizes_below_the_number_of_features_are_no_line(m, smallest):
     rng = np.random.default_rng(11)
     real = Statistics.of(rng.normal(size=(100, 20)))
     with pytest.raises(HistosynthError, match="linear in 1/n only where n exceeds"):
-        frechet_infinity(real, rng.normal(size=(m, 20)), rng=rng, fewest=fewest)
+        frechet_infinity(real, rng.normal(size=(m, 20)), rng=rng, smallest=smallest)
 
 
 def test_the_influence_on_a_line():

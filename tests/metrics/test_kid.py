@@ -116,5 +116,5 @@ def test_too_few_images_are_refused():
         kid_interval(np.zeros((30, 2)), np.zeros((2, 2)))
     with pytest.raises(HistosynthError, match="keeps 0 images"):
         kid_interval(np.eye(4), np.eye(4), real_units=Units(index=np.zeros(4, int), count=1, kind="patients"))
-    with pytest.raises(HistosynthError, match="units of 5 images do not fit values of 4"):
+    with pytest.raises(HistosynthError, match="units of 5 images do not match values of 4"):
         kid_interval(np.eye(4), np.eye(4), real_units=Units(index=np.zeros(5, int), count=1, kind="patients"))

@@ -35,7 +35,7 @@ def test_what_has_no_covariance_is_refused(bad):
 @pytest.mark.parametrize(
     ("mean", "covariance", "match"),
     [
-        (np.zeros(2), np.eye(3), "no covariance of shape"),
+        (np.zeros(2), np.eye(3), "does not fit a covariance of shape"),
         (np.zeros(2), np.full((2, 2), np.nan), "not finite"),
         (np.array([0.0, np.inf]), np.eye(2), "not finite"),
     ],

@@ -108,7 +108,7 @@ def test_what_has_no_interval_is_refused():
     rng = np.random.default_rng(7)
     with pytest.raises(HistosynthError, match="two or more units"):
         mean_interval([1.0], units=image_units(1), rng=rng)
-    with pytest.raises(HistosynthError, match="units of 3 images do not fit values of 4"):
+    with pytest.raises(HistosynthError, match="units of 3 images do not match values of 4"):
         mean_interval(np.ones(4), units=image_units(3), rng=rng)
     with pytest.raises(HistosynthError, match="not finite"):
         frechet_interval(np.full((4, 2), np.nan), np.ones((4, 2)), real_units=image_units(4), rng=rng)

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from histosynth.config import EvaluateSettings
+from histosynth.metrics.features import Features
 from histosynth.report.activations import Activations
 from histosynth.report.build import evaluate
 from histosynth.report.sides import plan
@@ -122,7 +123,7 @@ def activations(extractor: MeanAndContrast) -> Callable[[Store, Store], Activati
         chosen = plan(real=real, fake=fake, neighbors=3)
         outputs = {
             name: {
-                k: {"features": extractor(side.store.images(side.rows[k][: chosen.n[k]]))}
+                k: {"features": Features.of(extractor(side.store.images(side.rows[k][: chosen.n[k]])))}
                 for k in chosen.labels
                 if chosen.usable(name, k)
             }

@@ -315,7 +315,7 @@ def test_a_single_held_out_patient(make, real_rows, fake, report):
     rows = [replace(p, patient_id="P9") if p.split == "held_out" else p for p in real_rows]
     notes = texts(report(make("real", rows), fake), "note")
     assert "One patient is held out (P9)" in notes
-    assert "Intervals were resampled by image, as there is only 1 patient: too narrow." in notes
+    assert "Intervals were resampled by image, because there is only 1 patient: too narrow." in notes
 
 
 def test_intervals_of_enough_patients_need_no_note(real, fake, report):

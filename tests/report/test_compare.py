@@ -214,7 +214,7 @@ def test_without_enough_patients_nobody_is_called_nearer(models, make, real_rows
     found = compare(reports=[tmp_path / "x", tmp_path / "y"], out=tmp_path / "both")
     assert not any("has the" in sentence for sentence in found["verdict"])
     assert found["verdict"][1].startswith("No model is called better by any of them: ")
-    assert "as there are only 3 patients: too narrow" in found["verdict"][1]
+    assert "because there are only 3 patients: too narrow" in found["verdict"][1]
     assert not any(
         best["distinguishable"]
         for row in (found["overall"], *found["labels"].values())

@@ -61,7 +61,10 @@ def test_features_that_are_no_numbers(real, fake, report, extractor, tmp_path, v
             return features
 
     extractor.__class__ = Broken
-    with pytest.raises(HistosynthError, match=r"mean-and-contrast gave features of .*real that are not finite; try"):
+    with pytest.raises(
+        HistosynthError,
+        match=r"mean-and-contrast outputs \(features\) for .*real hold values that are not finite .*; try --device",
+    ):
         report(real, fake)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fake", "real"], "nothing is left behind"
 

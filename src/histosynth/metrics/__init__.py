@@ -1,1 +1,1 @@
-"""Measures on features and images, never on models."""
+"""Measures of features and images; none of them runs a model, `extractors` aside."""

@@ -1,9 +1,9 @@
-"""Features kept on disk, so that a second evaluation of the same images takes seconds.
+"""Features kept on disk, so that evaluating the same images again takes seconds.
 
-An entry's name is a hash of all that decides its values: the images' bytes in their order, and of the extractor its
-name, weights, preprocessing and output. Whatever changes one of them makes another entry, so none is ever out of date;
-delete the directory at will. An entry is a .npy array with its own SHA-256 behind it, and one that does not match it
-is computed anew.
+An entry is named by a hash of everything that determines its values: the bytes of the images in their order, and the
+name, weights, preprocessing and output of the extractor. A change to any of them creates another entry, so no entry is
+ever out of date, and the directory may be deleted at any time. An entry is a .npy array followed by its SHA-256; an
+entry that does not match its SHA-256 is computed again.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from histosynth.metrics.extraction import extract_outputs
 from histosynth.metrics.extractors import FEATURES, FeatureExtractor
+from histosynth.metrics.features import Features
 from histosynth.rundir import atomic_write
 from histosynth.store.store import Store
 
@@ -27,7 +28,7 @@ _DIGEST = hashlib.sha256().digest_size
 
 
 def cache_directory(setting: str) -> Path | None:
-    """What `evaluate.cache` names: a directory, the user's own for `auto`, none for `off`."""
+    """Return the directory that `evaluate.cache` names: the user's own for `auto`, none for `off`."""
     if setting == "off":
         return None
     if setting != "auto":
@@ -44,26 +45,26 @@ def cached_outputs(
     progress: "tqdm[Any]",
     cache: Path | None,
     outputs: Sequence[str] = (FEATURES,),
-) -> dict[str, NDArray[np.float32]]:
-    """What `extract_outputs` gives, taken from `cache` where it is there and put there where it is not.
+) -> dict[str, Features]:
+    """Return what `extract_outputs` returns, read from `cache` if present and written to it if not.
 
     Raises:
-        HistosynthError: as for `extract_outputs`. A cache that cannot be written is a warning.
+        HistosynthError: as for `extract_outputs`. A cache that cannot be written is only a warning.
     """
     if cache is None:
         return extract_outputs(store, rows, extractor=extractor, outputs=outputs, batch=batch, progress=progress)
     images = store.images_hash(rows)
-    places = {name: cache / f"{_key(images, extractor, name)}.npy" for name in outputs}
-    found = {name: kept for name, place in places.items() if (kept := _read(place)) is not None}
-    missing = [name for name in outputs if name not in found]
+    paths = {name: cache / f"{_key(images, extractor, name)}.npy" for name in outputs}
+    features = {name: cached for name, path in paths.items() if (cached := _read(path)) is not None}
+    missing = [name for name in outputs if name not in features]
     if missing:
-        made = extract_outputs(store, rows, extractor=extractor, outputs=missing, batch=batch, progress=progress)
-        for name, values in made.items():
-            _write(places[name], values)
-        found |= made
+        extracted = extract_outputs(store, rows, extractor=extractor, outputs=missing, batch=batch, progress=progress)
+        for name, output in extracted.items():
+            _write(paths[name], output)
+        features |= extracted
     else:
         progress.update(len(rows))
-    return found
+    return features
 
 
 def _key(images: str, extractor: FeatureExtractor, output: str) -> str:
@@ -71,7 +72,7 @@ def _key(images: str, extractor: FeatureExtractor, output: str) -> str:
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
 
-def _read(path: Path) -> NDArray[np.float32] | None:
+def _read(path: Path) -> Features | None:
     try:
         content = path.read_bytes()
     except OSError:
@@ -80,19 +81,20 @@ def _read(path: Path) -> NDArray[np.float32] | None:
     if hashlib.sha256(array).digest() != digest:
         return None
     values: NDArray[np.float32] = np.load(BytesIO(array), allow_pickle=False)
-    return values
+    return Features.of(values, name=f"features in {path}", remedy="delete that file")
 
 
-def _write(path: Path, values: NDArray[np.float32]) -> None:
+def _write(path: Path, features: Features) -> None:
     buffer = BytesIO()
-    np.save(buffer, values, allow_pickle=False)
-    try:  # after long work, which must not be lost for want of a place to keep it
+    np.save(buffer, features.values, allow_pickle=False)
+    try:  # the extraction took long, so its result must not be lost because the cache cannot be written
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as file:
             file.write(buffer.getvalue())
             file.write(hashlib.sha256(buffer.getvalue()).digest())
     except OSError as error:
         text = (
-            f"features are not kept: {path.parent} cannot be written ({error.strerror}); name another place by --cache"
+            f"features are not kept: {path.parent} cannot be written ({error.strerror}); "
+            "pass another directory to --cache"
         )
         warnings.warn(text, stacklevel=2)

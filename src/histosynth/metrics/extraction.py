@@ -1,4 +1,4 @@
-"""Features of the images of a store, through an extractor."""
+"""Extraction of features from the images of a store."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics.extractors import FEATURES, FeatureExtractor, MultiOutputExtractor, output_widths
+from histosynth.metrics.features import Features
 from histosynth.store.store import Store
 
 
@@ -19,16 +20,17 @@ def extract_features(
     extractor: FeatureExtractor,
     batch: int,
     progress: "tqdm[Any]",
-) -> NDArray[np.float32]:
-    """Features (N, D) of these rows of a store, in their order, decoded and run `batch` at a time.
+) -> Features:
+    """Return the features (N, D) of these rows of a store, in their order.
 
-    `progress` is advanced by the images done. The batch size changes the speed, not the features (to 1e-5).
+    Images are decoded and processed `batch` at a time; the batch size changes the speed, not the features (to 1e-5).
+    `progress` advances by the images done.
 
     Raises:
-        HistosynthError: the extractor gives features that are not finite, or a store's image is damaged.
+        HistosynthError: the extractor returns features that are not finite, or an image of the store is damaged.
     """
-    wanted = (FEATURES,)
-    return extract_outputs(store, rows, extractor=extractor, outputs=wanted, batch=batch, progress=progress)[FEATURES]
+    outputs = (FEATURES,)
+    return extract_outputs(store, rows, extractor=extractor, outputs=outputs, batch=batch, progress=progress)[FEATURES]
 
 
 def extract_outputs(
@@ -39,8 +41,8 @@ def extract_outputs(
     outputs: Sequence[str],
     batch: int,
     progress: "tqdm[Any]",
-) -> dict[str, NDArray[np.float32]]:
-    """These outputs of the extractor, each (N, its width), in one pass over the images; else as `extract_features`.
+) -> dict[str, Features]:
+    """Return several outputs of the extractor, each (N, its width), in one pass; otherwise like `extract_features`.
 
     Raises:
         HistosynthError: as for `extract_features`, or the extractor has no such output.
@@ -48,21 +50,19 @@ def extract_outputs(
     widths = output_widths(extractor)
     for name in outputs:
         if name not in widths:
-            raise HistosynthError(f"the extractor {extractor.name} gives no {name}; it gives {', '.join(widths)}")
-    found = {name: np.empty((len(rows), widths[name]), dtype=np.float32) for name in outputs}
+            raise HistosynthError(f"the extractor {extractor.name} has no output {name}; it has {', '.join(widths)}")
+    arrays = {name: np.empty((len(rows), widths[name]), dtype=np.float32) for name in outputs}
     for start in range(0, len(rows), batch):
         block = slice(start, start + batch)
         images = store.images(rows[block])
-        given = (
-            extractor.activations(images)
-            if isinstance(extractor, MultiOutputExtractor)
-            else {FEATURES: extractor(images)}
-        )
-        for name, values in found.items():
-            values[block] = given[name]
+        if isinstance(extractor, MultiOutputExtractor):
+            activations = extractor.activations(images)
+        else:
+            activations = {FEATURES: extractor(images)}
+        for name, values in arrays.items():
+            values[block] = activations[name]
         progress.update(len(images))
-    if not all(np.isfinite(values).all() for values in found.values()):
-        raise HistosynthError(
-            f"the extractor {extractor.name} gave features of {store.path} that are not finite; try --device cpu"
-        )
-    return found
+    return {
+        name: Features.of(values, name=f"{extractor.name} outputs ({name}) for {store.path}", remedy="try --device cpu")
+        for name, values in arrays.items()
+    }

@@ -1,27 +1,28 @@
-"""How much of one set lies inside the manifold of the other: precision, recall, density, coverage.
+"""Precision, recall, density and coverage: how much of one set lies inside the manifold of the other.
 
 The manifold of a set is the union of balls around its points, each reaching to the point's k-th nearest neighbor.
 
     precision = share of fake points inside the real manifold                      (do the synthetic images look real?)
     recall    = share of real points inside the fake manifold                      (is their variety covered?)
-    density   = real balls around a fake point, mean, over k                       (precision that an outlier can't win)
+    density   = real balls around a fake point, mean, divided by k             (precision that outliers cannot inflate)
     coverage  = share of real points whose ball holds a fake point
 
 Precision and recall: Kynkäänniemi et al. 2019, k = 3. Density and coverage: Naeem et al. 2020, k = 5; both use real
-balls only, so an outlying fake point spoils neither. All balls are closed here (Naeem's code has open ones).
+balls only, so an outlying fake point distorts neither. All balls are closed here (open in Naeem's code).
 
-Squared distances are taken in float32, tile by tile, after the features are centered: beside a float32 copy of them
-(8 bytes a feature and pair of images) about 60 MB are held. A point that touches a ball to rounding counts as inside.
+Squared distances are computed in float32, block by block, on centered features: besides a float32 copy of the features
+(8 bytes per feature and pair of images), this takes about 60 MB of memory. A point that touches a ball to within
+rounding counts as inside.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.features import feature_pair
+from histosynth.metrics.features import FeaturesLike, features_of_both_sides
 
 _BLOCK = 2048  # rows and columns of distances held at a time
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)  # of two squared distances, relative to the squared norms
@@ -31,7 +32,7 @@ Rows = NDArray[np.float32]  # (N, D)
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Both shares, in [0, 1]."""
+    """Precision and recall, in [0, 1]."""
 
     precision: float
     recall: float
@@ -39,12 +40,12 @@ class PrecisionRecall:
 
 @dataclass(frozen=True, kw_only=True)
 class Membership:
-    """Who lies where, a point at a time: what intervals are made from. The measures are means of these."""
+    """Membership of each point in the other manifold. Measures are means of these arrays; intervals resample them."""
 
     fake_inside: NDArray[np.bool_]  # (M,) in the real manifold
     real_inside: NDArray[np.bool_]  # (N,) in the fake manifold
-    fake_density: NDArray[np.float64]  # (M,) real balls around it, over k
-    real_covered: NDArray[np.bool_]  # (N,) its ball holds a fake point
+    fake_density: NDArray[np.float64]  # (M,) real balls that hold it, divided by k
+    real_covered: NDArray[np.bool_]  # (N,) whether its ball holds a fake point
 
     @property
     def precision(self) -> float:
@@ -58,7 +59,7 @@ class Membership:
 
     @property
     def density(self) -> float:
-        """From 0 upward; 1 in expectation where the two distributions are one."""
+        """At least 0; 1 in expectation if the two distributions are equal."""
         return float(self.fake_density.mean())
 
     @property
@@ -67,25 +68,29 @@ class Membership:
         return float(self.real_covered.mean())
 
 
-def membership(real: ArrayLike, fake: ArrayLike, *, neighbors: int = 3, density_neighbors: int = 5) -> Membership:
-    """All four measures of (N, D) real and (M, D) fake features at once, each a little dearer than one alone.
+def membership(real: FeaturesLike, fake: FeaturesLike, *, neighbors: int = 3, density_neighbors: int = 5) -> Membership:
+    """Compute all four measures of (N, D) real and (M, D) fake features in one pass.
 
     `neighbors` is k of precision and recall, `density_neighbors` of density and coverage. All depend on N and M: keep
     them equal.
 
     Raises:
-        HistosynthError: a set has no more points than neighbors, so that its balls have no radius; features that are
-            not finite or of different numbers.
+        HistosynthError: a set has no more points than neighbors, so its balls have no radius; features are not finite
+            or differ in number.
     """
     if min(neighbors, density_neighbors) < 1:
         raise HistosynthError(f"a ball needs 1 or more neighbors, found {min(neighbors, density_neighbors)}")
-    least = max(neighbors, density_neighbors)
-    a, b = feature_pair(real, fake, least=least + 1, reason=f"a manifold of {least} neighbors")
-    center = a.mean(axis=0, dtype=np.float64)
-    x, y = (np.subtract(z, center, out=np.empty(z.shape, np.float32), casting="same_kind") for z in (a, b))
-    nearest = _nearest(x, least)
+    most = max(neighbors, density_neighbors)
+    a, b = features_of_both_sides(real, fake, minimum=most + 1, purpose=f"a manifold of {most} neighbors")
+    # Center, then find the radius of each ball.
+    center = a.values.mean(axis=0, dtype=np.float64)
+    x, y = (
+        np.subtract(z.values, center, out=np.empty(z.values.shape, np.float32), casting="same_kind") for z in (a, b)
+    )
+    nearest = _nearest(x, most)
     real_radii, density_radii = nearest[:, neighbors - 1, None], nearest[:, density_neighbors - 1, None]
     fake_radii = _nearest(y, neighbors)[:, neighbors - 1]
+    # Compare every distance between the sides with the radii, block by block.
     fake_inside, real_inside, covered = np.zeros(len(y), bool), np.zeros(len(x), bool), np.zeros(len(x), bool)
     balls = np.zeros(len(y), np.int64)
     for rows in _blocks(x):
@@ -93,9 +98,9 @@ def membership(real: ArrayLike, fake: ArrayLike, *, neighbors: int = 3, density_
             squared = _squared(x[rows], y[columns], norms=1 - _ROUNDING)
             fake_inside[columns] |= (squared <= real_radii[rows]).any(axis=0)
             real_inside[rows] |= (squared <= fake_radii[columns]).any(axis=1)
-            held = squared <= density_radii[rows]
-            balls[columns] += np.count_nonzero(held, axis=0)
-            covered[rows] |= held.any(axis=1)
+            in_ball = squared <= density_radii[rows]
+            balls[columns] += np.count_nonzero(in_ball, axis=0)
+            covered[rows] |= in_ball.any(axis=1)
     return Membership(
         fake_inside=fake_inside,
         real_inside=real_inside,
@@ -104,14 +109,14 @@ def membership(real: ArrayLike, fake: ArrayLike, *, neighbors: int = 3, density_
     )
 
 
-def precision_recall(real: ArrayLike, fake: ArrayLike, *, neighbors: int = 3) -> PrecisionRecall:
-    """Improved precision and recall of (N, D) real and (M, D) fake features; errors as `membership`."""
-    found = membership(real, fake, neighbors=neighbors, density_neighbors=neighbors)
-    return PrecisionRecall(precision=found.precision, recall=found.recall)
+def precision_recall(real: FeaturesLike, fake: FeaturesLike, *, neighbors: int = 3) -> PrecisionRecall:
+    """Return improved precision and recall of (N, D) real and (M, D) fake features; raises what `membership` raises."""
+    members = membership(real, fake, neighbors=neighbors, density_neighbors=neighbors)
+    return PrecisionRecall(precision=members.precision, recall=members.recall)
 
 
 def _nearest(x: Rows, neighbors: int) -> NDArray[np.float32]:
-    """Squared distances (N, neighbors) from each point to its nearest others, ascending."""
+    """Return the squared distances (N, neighbors) from each point to its nearest others, ascending."""
     best = np.full((len(x), neighbors), np.inf, np.float32)
 
     def improve(rows: slice, squared: NDArray[np.float32]) -> None:
@@ -122,7 +127,7 @@ def _nearest(x: Rows, neighbors: int) -> NDArray[np.float32]:
     for rows in _blocks(x):
         for columns in _blocks(x):
             if columns.start < rows.start:
-                continue  # the mirrored tile has served both
+                continue  # its transpose has already updated both
             squared = _squared(x[rows], x[columns])
             if columns == rows:
                 np.fill_diagonal(squared, np.inf)
@@ -133,7 +138,7 @@ def _nearest(x: Rows, neighbors: int) -> NDArray[np.float32]:
 
 
 def _squared(a: Rows, b: Rows, *, norms: float = 1.0) -> NDArray[np.float32]:
-    """Squared distances from rows of `a` to rows of `b`: |a|² + |b|² - 2ab, the norms taken times `norms`."""
+    """Return squared distances from rows of `a` to rows of `b`: |a|² + |b|² - 2ab, the norms multiplied by `norms`."""
     squared = a @ (-2 * b).T
     squared += norms * np.einsum("ij,ij->i", a, a)[:, None]
     squared += norms * np.einsum("ij,ij->i", b, b)

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.metrics.extractors import FEATURES
+from histosynth.metrics.features import Features
 from histosynth.metrics.uncertainty import Units, image_units, patient_units
 from histosynth.report.sides import Plan, SideName
 
-Outputs = Mapping[str, NDArray[np.float32]]  # output -> (n, its width)
+Outputs = Mapping[str, Features]  # output -> (n, its width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +21,9 @@ class Activations:
     plan: Plan
     outputs: Mapping[SideName, Mapping[str, Outputs]]
 
-    def of(self, side: SideName, labels: Sequence[str], *, output: str = FEATURES) -> NDArray[np.float32]:
+    def of(self, side: SideName, labels: Sequence[str], *, output: str = FEATURES) -> Features:
         """One output of these labels of a side, (n, its width), label after label."""
-        return np.concatenate([self.outputs[side][label][output] for label in labels])
+        return Features.concatenate([self.outputs[side][label][output] for label in labels])
 
     def has(self, output: str) -> bool:
         """Whether the extractor gives this output."""

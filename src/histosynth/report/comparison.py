@@ -147,14 +147,14 @@ def _measure(
         "coverage": mean_interval(inside.real_covered, units=real_units, rng=rng),
     }
     infinity = None
-    if extrapolate and len(first) > 2 * first.shape[1] + 30:  # enough for a line of 15 points
+    if extrapolate and len(first) > 2 * first.dimension + 30:  # enough for a line of 15 points
         infinity = frechet_infinity(Statistics.of(second), first, rng=rng)
     return Comparison(
         n=len(first),
         available=available,
         measures=measures,
         frechet_infinity=infinity,
-        rank_deficient=len(first) <= first.shape[1],
+        rank_deficient=len(first) <= first.dimension,
     )
 
 

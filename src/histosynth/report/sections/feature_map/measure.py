@@ -63,9 +63,9 @@ def measure_feature_map(activations: Activations) -> FeatureMap | None:
     """The map of a report; None where the real features vary in fewer than two directions."""
     plan = activations.plan
     there = {label: [side for side in plan.sides if plan.usable(side, label)] for label in plan.labels if plan.n[label]}
-    real = [activations.of(side, [k]) for k, sides in there.items() for side in sides if side != "fake"]
+    real = [activations.of(side, [k]).values for k, sides in there.items() for side in sides if side != "fake"]
     plane = principal_plane(np.concatenate(real))
     if plane is None:
         return None
-    points = {k: {side: plane.place(activations.of(side, [k])) for side in sides} for k, sides in there.items()}
+    points = {k: {side: plane.place(activations.of(side, [k]).values) for side in sides} for k, sides in there.items()}
     return FeatureMap(shares=plane.shares, points=points)

@@ -106,7 +106,7 @@ def _features(activations: Activations, *, seen_all: bool) -> dict[SideName, Fea
     for name in ("fake", "train", "held_out"):
         labels = [label for label in plan.labels if plan.n[label] and plan.usable(name, label)]
         if labels:  # of synthetic patches there always are, as the plan sees to it
-            found[name] = activations.of(name, labels), activations.patients(name, labels)
+            found[name] = activations.of(name, labels).values, activations.patients(name, labels)
         else:
             found[name] = found["fake"][0][:0], []
     if seen_all:
