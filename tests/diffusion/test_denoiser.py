@@ -145,7 +145,7 @@ def test_guidance_blends_label_and_null_label() -> None:
 
 
 def test_settings_that_do_not_fit_the_patches_are_one_line() -> None:
-    with pytest.raises(HistosynthError, match="no multiple of stem 3"):
+    with pytest.raises(HistosynthError, match="not a multiple of stem 3"):
         build_denoiser(ModelSettings(stem=3), DiffusionSettings(), image_px=64, labels=2)
     with pytest.raises(HistosynthError, match="attention heads"):
         build_denoiser(ModelSettings(channels=30), DiffusionSettings(), image_px=64, labels=2)

@@ -145,7 +145,7 @@ def test_the_cost_told_is_the_cost_paid(schedule: Schedule, given: dict[str, Any
         ({"guidance_low": 2.0, "guidance_high": 2.0}, r"guidance_low = 2.0 is not below sample.guidance_high = 2.0"),
         ({"guidance_low": 1e6}, r"none of the 20 steps has a noise level"),
         ({"guidance_high": 1e-6}, r"none of the 20 steps has a noise level"),
-        ({"steps": 2000}, r"sample.steps: 2000 steps asked of a schedule with 1000 timesteps"),
+        ({"steps": 2000}, r"sample.steps: 2000 steps requested, but the schedule has 1000 timesteps"),
         ({"eta": 0.5}, r"sample.eta = 0.5: the sampler dpmpp_2m has no eta"),
         ({"sampler": "dimd"}, r"unknown sampler 'dimd' .did you mean 'ddim'"),
     ],

@@ -93,5 +93,5 @@ def test_it_is_the_downsampling_half_of_the_unet() -> None:
 
 
 def test_settings_that_do_not_fit_the_patches_are_one_line() -> None:
-    with pytest.raises(HistosynthError, match="no multiple of stem 3"):
+    with pytest.raises(HistosynthError, match="not a multiple of stem 3"):
         build_classifier(ModelSettings(stem=3), VarianceExploding(), image_px=64, labels=2)

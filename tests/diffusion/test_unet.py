@@ -75,7 +75,7 @@ def test_stem_keeps_the_image_size_and_divides_the_work() -> None:
     with torch.inference_mode():
         out = tiny(stem=2)(torch.randn(2, 3, 16, 16), torch.zeros(2), torch.zeros(2, dtype=torch.long))
     assert out.shape == (2, 3, 16, 16)
-    with pytest.raises(ValueError, match="no multiple"):
+    with pytest.raises(ValueError, match="not a multiple"):
         tiny(stem=3)
 
 

@@ -64,12 +64,12 @@ def test_a_term_is_the_divergence_of_two_gaussians_by_quadrature(t: int, share: 
     expected = quad(integrand, low, high, epsabs=0, epsrel=1e-10, limit=200)[0] / math.log(2)
     found = step_bits_per_dim(
         Posterior(schedule), x0=scalar(x0), x=scalar(x), t=torch.tensor([t]).double(), clean=scalar(clean),
-        share=scalar(share),
+        variance_fraction=scalar(share),
     )  # fmt: skip
     assert found.item() == pytest.approx(expected, rel=1e-6)
     single = step_bits_per_dim(
         Posterior(schedule), x0=scalar(x0).float(), x=scalar(x).float(), t=torch.tensor([float(t)]),
-        clean=scalar(clean).float(), share=scalar(share).float(),
+        clean=scalar(clean).float(), variance_fraction=scalar(share).float(),
     )  # fmt: skip
     assert single.item() == pytest.approx(expected, rel=1e-4)
 
@@ -141,7 +141,7 @@ class Optimal:
             slope, offset = self.clean(t)
             bits = step_bits_per_dim(
                 self.posterior, x0=x0, x=x, t=torch.full((len(x),), float(t)).double(), clean=slope * x + offset,
-                share=torch.full_like(x, self.share(t)),
+                variance_fraction=torch.full_like(x, self.share(t)),
             )  # fmt: skip
             total += (weight * bits).sum().item()
         return total

@@ -41,7 +41,9 @@ def test_it_only_grows_and_no_faster_than_the_fade(stable: int, fade: int, seen:
 
 @pytest.mark.parametrize("px", [2, 3, 12, 48, 100])
 def test_a_side_that_doubling_does_not_reach_is_refused(px: int) -> None:
-    with pytest.raises(HistosynthError, match=f"makes no {px}-px patches; cut them with patches.patch_px = 16, 32"):
+    with pytest.raises(
+        HistosynthError, match=f"cannot generate {px}-px patches; extract them with patches.patch_px = 16, 32"
+    ):
         final_level(px)
 
 

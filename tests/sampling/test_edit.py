@@ -182,7 +182,7 @@ def test_mistakes_are_rejected_and_leave_no_files(make_run: MakeRun, store: Path
         (lambda: translate(run, everything(store), out=out, to=["a", "a"]), "two results would be named"),
         (
             lambda: translate(run, everything(store), out=out, options=EditOptions(steps=41)),
-            "41 steps asked of a schedule with 40",
+            "41 steps requested, but the schedule has 40",
         ),
         (lambda: interpolate(run, everything(store), out=out), "needs two patches, but 6 are selected"),
         (lambda: inpaint(run, everything(store), out=out, hole=np.ones((8, 8), bool)), "the mask is 8 x 8 px"),

@@ -124,7 +124,7 @@ def test_mistakes_are_rejected_and_leave_no_files(make_run: MakeRun, tmp_path: P
     for options, settings, message in (
         ({"labels": ["d"]}, QUICK, "knows no label 'd'; it was trained on a, b, c"),
         ({}, SampleSettings(sampler="dimd", steps=3), "unknown sampler 'dimd' .did you mean 'ddim'"),
-        ({}, SampleSettings(steps=41), "sample.steps: 41 steps asked of a schedule with 40"),
+        ({}, SampleSettings(steps=41), "sample.steps: 41 steps requested, but the schedule has 40"),
         ({}, SampleSettings(sampler="heun", steps=3, eta=0.1), "sample.eta = 0.1: the sampler heun has no eta"),
         ({}, SampleSettings(steps=3, guidance_low=2, guidance_high=1), "is not below sample.guidance_high = 1.0"),
         ({}, SampleSettings(steps=3, classifier=str(run)), "holds a denoiser, not a classifier"),

@@ -347,6 +347,6 @@ def test_previews_that_cannot_be_made_are_refused_at_the_start(
     settings = load_settings(
         tiny_settings, overrides=["diffusion.process=ddpm", "diffusion.timesteps=10", "sample.steps=11"]
     )
-    with pytest.raises(HistosynthError, match="11 steps asked of a schedule with 10 timesteps"):
+    with pytest.raises(HistosynthError, match="11 steps requested, but the schedule has 10 timesteps"):
         train(make_store(), out=tmp_path / "run", settings=settings, device="cpu", progress=False)
     assert not (tmp_path / "run").exists()

@@ -83,7 +83,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
     [
         (["--label", "lihgt"], "knows no label 'lihgt'; it was trained on dark, light"),
         (["--steps", "0"], "Invalid value for '--steps'"),
-        (["--steps", "5000"], "5000 steps asked of a schedule with 1000 timesteps"),
+        (["--steps", "5000"], "5000 steps requested, but the schedule has 1000 timesteps"),
         (["--eta", "0.5"], "sample.eta = 0.5: the sampler dpmpp_2m has no eta"),
         (["--sampler", "ddim", "--eta", "1.5"], "Invalid value for '--eta'"),
         (["--sampler", "huen"], "unknown sampler 'huen' (did you mean 'heun'?)"),

@@ -1,1 +1,1 @@
-"""The diffusion model: schedule, process, network, samplers. Tensors in, tensors out."""
+"""The diffusion model: noise schedules, denoisers, networks and samplers. Tensors in, tensors out."""

@@ -1,4 +1,4 @@
-"""From settings to a denoiser, or to a classifier of noisy patches."""
+"""Build a denoiser, a classifier of noisy patches or a noise schedule from settings."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +21,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_px: int, labels: int) -> Denoiser:
-    """The denoiser that the settings describe, with fresh weights.
+    """Build the denoiser that the settings describe, with newly initialized weights.
 
     Args:
         model: the network.
@@ -30,17 +30,20 @@ def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_
         labels: number of labels, without the null label.
 
     Raises:
-        HistosynthError: the network does not fit the image size, or its channels not its heads; what it should
-            predict is not to be told from the noise.
+        HistosynthError: the image side or the attention heads do not fit the network, or the network is to predict
+            the noise where the image cannot be computed from it.
     """
+    # The schedule and what the network predicts must agree
     zero_snr = diffusion.process == "ddpm" and diffusion.zero_terminal_snr
     if zero_snr and diffusion.prediction == "epsilon":
         raise HistosynthError(
-            "diffusion.zero_terminal_snr leaves no signal at the last timestep, where the noise tells nothing of the "
-            "image; set diffusion.prediction=v or x0 with it"
+            "diffusion.zero_terminal_snr leaves no signal at the last timestep, where the predicted noise does not "
+            "determine the image; set diffusion.prediction=v or x0"
         )
+    # The network
     channels = 6 if diffusion.process == "ddpm" and diffusion.variance == "learned" else 3
-    network = _fitted(partial(UNet, out_channels=channels), model, image_px=image_px, labels=labels)
+    network = _build_network(partial(UNet, out_channels=channels), model, image_px=image_px, labels=labels)
+    # The process around it
     process = build_schedule(diffusion)
     if isinstance(process, schedule.VarianceExploding):
         return EDMDenoiser(
@@ -71,15 +74,15 @@ def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_
 def build_classifier(
     model: ModelSettings, process: schedule.Schedule, *, image_px: int, labels: int
 ) -> NoisyClassifier:
-    """The classifier that the settings describe, with fresh weights.
+    """Build the classifier that the settings describe, with newly initialized weights.
 
     Raises:
-        HistosynthError: the network does not fit the image size, or its channels not its heads.
+        HistosynthError: the image side or the attention heads do not fit the network.
     """
-    return NoisyClassifier(_fitted(UNetEncoder, model, image_px=image_px, labels=labels), process)
+    return NoisyClassifier(_build_network(UNetEncoder, model, image_px=image_px, labels=labels), process)
 
 
-def _fitted(network: Callable[..., Network], model: ModelSettings, *, image_px: int, labels: int) -> Network:
+def _build_network(network: Callable[..., Network], model: ModelSettings, *, image_px: int, labels: int) -> Network:
     try:
         return network(
             image_px=image_px,
@@ -101,7 +104,7 @@ def _fitted(network: Callable[..., Network], model: ModelSettings, *, image_px: 
 def build_schedule(
     diffusion: DiffusionSettings,
 ) -> schedule.VariancePreserving | schedule.VarianceExploding | schedule.RectifiedFlow:
-    """The process alone."""
+    """Build the noise schedule of the process."""
     if diffusion.process == "edm":
         return schedule.VarianceExploding()
     if diffusion.process == "flow":
@@ -111,6 +114,6 @@ def build_schedule(
 
 
 def process_settings(diffusion: DiffusionSettings) -> dict[str, object]:
-    """The settings that make the process: where two models agree in them, one can guide the other."""
-    of_ddpm = ["schedule", "timesteps", "zero_terminal_snr"] if diffusion.process == "ddpm" else []
-    return {key: getattr(diffusion, key) for key in ["process", *of_ddpm]}
+    """Return the settings that define the process; a classifier can guide a denoiser with equal ones."""
+    ddpm_keys = ["schedule", "timesteps", "zero_terminal_snr"] if diffusion.process == "ddpm" else []
+    return {key: getattr(diffusion, key) for key in ["process", *ddpm_keys]}

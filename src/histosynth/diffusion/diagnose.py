@@ -1,8 +1,8 @@
-"""What a denoiser learns from, by noise level: loss and gradient in bands of SNR = (α / σ)².
+"""Training loss and gradient of a denoiser by noise level, in bands of SNR = (α / σ)².
 
-Choi et al. 2022 (section 3.2) tell three stages by what a network must recover there: coarse features (SNR below 0.01),
-content (0.01 to 1), and the clean-up of imperceptible noise (above 1). The share of the gradient that comes from a band
-shows what a weighting really does: P2 takes it from the clean-up.
+Choi et al. 2022 (section 3.2) distinguish three stages by what a network must recover: coarse features (SNR below
+0.01), content (0.01 to 1), and the clean-up of imperceptible noise (above 1). The share of the gradient that comes from
+each band shows the actual effect of a loss weighting: P2 reduces the share of the clean-up.
 """
 
 import math
@@ -15,21 +15,21 @@ from torch import Tensor
 from histosynth.diffusion.denoiser import Denoiser, at_least_float32
 
 STAGES = {"coarse": (0.0, 1e-2), "content": (1e-2, 1.0), "clean-up": (1.0, torch.inf)}
-"""The stages of Choi et al. 2022 as bands of SNR; theirs end at 1e4, where their process begins."""
+"""The stages of Choi et al. 2022 as bands of SNR; theirs end at an SNR of 1e4, where their process begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseBandStatistics:
-    """One value a band, (K,) float64 on the CPU."""
+    """Loss and gradient per band, (K,) float64 on the CPU."""
 
     count: Tensor
-    """Images in the band."""
+    """Number of images in the band."""
     unweighted: Tensor
-    """Mean of the unweighted loss; NaN where the band is empty."""
+    """Mean of the unweighted loss; NaN if the band is empty."""
     weighted: Tensor
-    """Mean of the loss that training lowers; NaN where the band is empty."""
+    """Mean of the training loss; NaN if the band is empty."""
     gradient_norm: Tensor
-    """Norm of what the band adds to the gradient of the mean weighted loss over all images."""
+    """Norm of the band's contribution to the gradient of the mean weighted loss over all images."""
 
     @property
     def gradient_share(self) -> Tensor:
@@ -47,36 +47,39 @@ def loss_by_noise_level(
     bands: Sequence[tuple[float, float]] = tuple(STAGES.values()),
     batch: int = 16,
 ) -> NoiseBandStatistics:
-    """Losses and gradient of a denoiser in each band of SNR, dropout switched off.
+    """Compute losses and gradient of a denoiser in each band of SNR, without dropout.
 
     Args:
-        denoiser: the model; its weights and their gradients are left as they are.
+        denoiser: the model; its weights and their gradients are not changed.
         x0: (B, 3, S, S) images in [-1, 1].
-        label: (B,) their labels.
-        times: (N,) times to look at, image i mod B at time i. Drawn by `denoiser.draw_times`, the bands count as in
-            training; a gradient's norm holds the noise of its images, so take hundreds.
-        generator: of the noise, on the CPU.
+        label: (B,) labels of the images.
+        times: (N,) times to evaluate, image i mod B at time i. With times from `denoiser.draw_times` the bands have
+            the weight that they have in training. The norm of a gradient includes the noise of its images, so use
+            hundreds of times.
+        generator: generator of the noise, on the CPU.
         bands: SNR from (inclusive) and to (exclusive).
-        batch: images at a time.
+        batch: images per forward pass.
 
     Raises:
-        ValueError: no times, or a shape, a time or a label that does not fit.
+        ValueError: no times; or a shape, time or label is invalid.
     """
     if not len(times):
-        raise ValueError("no times to look at")
+        raise ValueError("no times given; pass at least one")
+    # Assign times to bands by their SNR
     times = times.to(device=x0.device, dtype=torch.float32)
     snr = (denoiser.schedule.alpha(times) / denoiser.schedule.sigma(times)) ** 2
     snr = snr.nan_to_num(posinf=torch.finfo(snr.dtype).max)  # the data itself, at t = 0 of a flow
     noise_seeds = torch.randint(2**62, (len(times),), generator=generator).tolist()
     weights = [p for p in denoiser.parameters() if p.requires_grad]
-    training, found = denoiser.training, []
+    training, rows = denoiser.training, []
     denoiser.eval()
+    # Accumulate losses and gradients band by band
     try:
         for low, high in bands:
-            chosen = ((snr >= low) & (snr < high)).nonzero().flatten()
+            in_band = ((snr >= low) & (snr < high)).nonzero().flatten()
             gradients = [torch.zeros_like(p) for p in weights]
-            plain_sum, weighted_sum = 0.0, 0.0
-            for part in torch.split(chosen, batch) if len(chosen) else ():
+            unweighted_sum, weighted_sum = 0.0, 0.0
+            for part in torch.split(in_band, batch) if len(in_band) else ():
                 images = part % len(x0)
                 noise = torch.stack([_noise(noise_seeds[i], x0) for i in part.tolist()])
                 with torch.enable_grad():
@@ -85,17 +88,17 @@ def loss_by_noise_level(
                 for total, gradient in zip(gradients, parts, strict=True):
                     if gradient is not None:
                         total += gradient
-                plain_sum += loss.unweighted.sum().item()
+                unweighted_sum += loss.unweighted.sum().item()
                 weighted_sum += loss.weighted.sum().item()
             norm = math.sqrt(sum(at_least_float32(g).square().sum().item() for g in gradients))
-            size = len(chosen)
-            found.append([size, plain_sum / (size or torch.nan), weighted_sum / (size or torch.nan), norm])
+            size = len(in_band)
+            rows.append([size, unweighted_sum / (size or torch.nan), weighted_sum / (size or torch.nan), norm])
     finally:
         denoiser.train(training)
-    count, plain, weighted, gradient = torch.tensor(found, dtype=torch.float64).T
-    return NoiseBandStatistics(count=count, unweighted=plain, weighted=weighted, gradient_norm=gradient)
+    count, unweighted, weighted, gradient_norm = torch.tensor(rows, dtype=torch.float64).T
+    return NoiseBandStatistics(count=count, unweighted=unweighted, weighted=weighted, gradient_norm=gradient_norm)
 
 
 def _noise(seed: int, x0: Tensor) -> Tensor:
-    """Noise of one image; its own seed keeps it the same whatever the bands and the batch."""
+    """Draw the noise of one image from its own seed, so that it does not depend on the bands or the batch."""
     return torch.randn(x0.shape[1:], generator=torch.Generator().manual_seed(seed)).to(at_least_float32(x0))

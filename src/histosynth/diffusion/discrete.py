@@ -1,14 +1,14 @@
-"""Denoisers of a discrete variance-preserving process (Ho et al. 2020), with what grew on it since.
+"""Denoisers of a discrete variance-preserving process (Ho et al. 2020) and its later variants.
 
 The network predicts ε, x_0 or v (`parameterization`), its square error is weighted by noise level (`weighting`), and
-the variance of an ancestral step is fixed or learned. A learned one takes three more channels and the hybrid loss of
-Nichol & Dhariwal 2021,
+the variance of an ancestral step is fixed or learned. A learned variance uses three more channels and the hybrid loss
+of Nichol & Dhariwal 2021,
 
     L = w · MSE + 0.001 · T · L_{t-1},
 
-L_{t-1} being the term of the variational bound in bits a dimension, T times it an estimate of the whole bound at a
-random t (so that at T = 1000 the second summand is L_{t-1} itself, as in ADM). The term teaches the variance alone: no
-gradient goes through its mean; and no weighting touches it (Choi et al. 2022 weigh the first summand).
+where L_{t-1} is the term of the variational bound in bits per dimension. T · L_{t-1} at a random t estimates the whole
+bound (at T = 1000 the second summand is L_{t-1} itself, as in ADM). This term trains the variance only: no gradient
+passes through its mean. It is not weighted (Choi et al. 2022 weight the first summand).
 """
 
 from typing import Literal
@@ -26,15 +26,15 @@ Variance = Literal["small", "large", "learned"]
 
 
 class DiscreteDenoiser(Denoiser):
-    """The network is told the timestep counted from 0, as the ADM networks are.
+    """A denoiser whose network receives timesteps counted from 0, like the ADM networks.
 
     Args:
-        network: with three channels of output, or six for a learned variance: the second three are -1 at the small and
-            1 at the large one.
+        network: has three output channels, or six with a learned variance: the last three are -1 for the small
+            variance and 1 for the large one.
         schedule: the process.
         prediction_type: what the network predicts.
-        variance: of an ancestral step.
-        weighting: of the square error of what is predicted.
+        variance: variance of an ancestral step.
+        weighting: weighting of the square error of the prediction.
         image_px: see `Denoiser`.
     """
 
@@ -51,7 +51,9 @@ class DiscreteDenoiser(Denoiser):
         image_px: int | None = None,
     ) -> None:
         if prediction_type == "epsilon" and schedule.alpha_bars[-1] == 0:
-            raise ValueError("a schedule that ends without signal: its noise does not tell the image, predict v or x0")
+            raise ValueError(
+                "the schedule ends without signal, where the image cannot be computed from the noise; predict v or x0"
+            )
         super().__init__(network, schedule, image_px=image_px)
         self.prediction_type, self.variance, self.weighting = prediction_type, variance, weighting
         self.posterior = Posterior(schedule)
@@ -60,43 +62,42 @@ class DiscreteDenoiser(Denoiser):
         """See `Denoiser.predict`."""
         self.check(x, t, label)
         x = at_least_float32(x)
-        answer, share = self._ask(x, t, label)
+        output, fraction = self._run_network(x, t, label)
         alpha, sigma = per_image(self.schedule.alpha(t)), per_image(self.schedule.sigma(t))
-        clean = clean_from_output(self.prediction_type, answer, x=x, alpha=alpha, sigma=sigma)
+        clean = clean_from_output(self.prediction_type, output, x=x, alpha=alpha, sigma=sigma)
         if self.variance == "large":
-            share = torch.ones_like(clean)
-        return Prediction(clean, None if share is None else share.clamp(0, 1))
+            fraction = torch.ones_like(clean)
+        return Prediction(clean, None if fraction is None else fraction.clamp(0, 1))
 
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
-        """Uniform on 1 … T."""
+        """Draw times uniformly from 1 … T."""
         return torch.randint(1, self.schedule.timesteps + 1, (count,), generator=generator).float()
 
     def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> Loss:
-        """w(SNR_t) · mean square error of what is predicted, and the variational term where the variance is learned."""
+        """Compute w(SNR_t) · MSE of the prediction, plus the variational term if the variance is learned."""
         self.check(x0, t, label)
         x0 = at_least_float32(x0)
         alpha, sigma = per_image(self.schedule.alpha(t)), per_image(self.schedule.sigma(t))
         x = alpha * x0 + sigma * noise
-        answer, share = self._ask(x, t, label)
-        plain = mean_square(
-            answer - training_target(self.prediction_type, x0=x0, noise=noise, alpha=alpha, sigma=sigma)
-        )
-        weighted = self.weighting((alpha / sigma).flatten() ** 2, self.prediction_type) * plain
-        if share is not None:
-            clean = clean_from_output(self.prediction_type, answer.detach(), x=x, alpha=alpha, sigma=sigma)
-            bits = step_bits_per_dim(self.posterior, x0=x0, x=x, t=t, clean=clean, share=share)
+        output, fraction = self._run_network(x, t, label)
+        target = training_target(self.prediction_type, x0=x0, noise=noise, alpha=alpha, sigma=sigma)
+        unweighted = mean_square(output - target)
+        weighted = self.weighting((alpha / sigma).flatten() ** 2, self.prediction_type) * unweighted
+        if fraction is not None:
+            clean = clean_from_output(self.prediction_type, output.detach(), x=x, alpha=alpha, sigma=sigma)
+            bits = step_bits_per_dim(self.posterior, x0=x0, x=x, t=t, clean=clean, variance_fraction=fraction)
             weighted = weighted + 0.001 * self.schedule.timesteps * bits
-        return Loss(weighted, plain)
+        return Loss(weighted, unweighted)
 
-    def _ask(self, x: Tensor, t: Tensor, label: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the network predicts, and its share of the variance, unclipped."""
-        out = at_least_float32(self.network(x, t - 1, label))
+    def _run_network(self, x: Tensor, t: Tensor, label: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the network's prediction and, if learned, its variance fraction before clipping."""
+        output = at_least_float32(self.network(x, t - 1, label))
         channels = 6 if self.variance == "learned" else 3
-        if out.shape[1] != channels:
+        if output.shape[1] != channels:
             raise ValueError(
-                f"the network answers {out.shape[1]} channels; variance '{self.variance}' takes {channels}"
+                f"the network has {output.shape[1]} output channels; variance '{self.variance}' needs {channels}"
             )
         if self.variance != "learned":
-            return out, None
-        answer, share = out.chunk(2, dim=1)
-        return answer, (share + 1) / 2
+            return output, None
+        prediction, fraction = output.chunk(2, dim=1)
+        return prediction, (fraction + 1) / 2

@@ -1,7 +1,7 @@
 """EDM: a network preconditioned so that its input and target have unit variance at every σ (Karras et al. 2022).
 
-D(x; σ) = c_skip x + c_out F(c_in x; c_noise), table 1. The network is told 1000 · c_noise = 250 ln σ: this spreads the
-noise levels over the wavelengths of its time embedding.
+D(x; σ) = c_skip x + c_out F(c_in x; c_noise), table 1. The network receives 1000 · c_noise = 250 ln σ, so that the
+noise levels cover the wavelengths of its time embedding.
 """
 
 import torch
@@ -12,10 +12,10 @@ from histosynth.diffusion.schedule import VarianceExploding
 
 
 class EDMDenoiser(Denoiser):
-    """Predicts the clean image where noise is strong, the noise where it is weak, and a mixture between.
+    """A denoiser whose network predicts the image at high noise, the noise at low noise, and a mixture in between.
 
     Args:
-        network: with three channels of output.
+        network: has three output channels.
         schedule: the process.
         sigma_data: standard deviation of the data.
         log_sigma_mean: mean of ln σ in training.
@@ -44,15 +44,15 @@ class EDMDenoiser(Denoiser):
         return Prediction(self._clean(at_least_float32(x), t, label))
 
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
-        """ln σ normal."""
+        """Draw σ log-normally."""
         return (self.log_sigma_mean + self.log_sigma_std * torch.randn(count, generator=generator)).exp()
 
     def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> Loss:
-        """(σ² + σ_data²) / (σ σ_data)² · mean (D - x_0)²."""
+        """Compute (σ² + σ_data²) / (σ σ_data)² · mean (D - x_0)²."""
         self.check(x0, t, label)
         x0 = at_least_float32(x0)
-        plain = mean_square(self._clean(x0 + per_image(t) * noise, t, label) - x0)
-        return Loss((t**2 + self.sigma_data**2) / (t * self.sigma_data) ** 2 * plain, plain)
+        unweighted = mean_square(self._clean(x0 + per_image(t) * noise, t, label) - x0)
+        return Loss((t**2 + self.sigma_data**2) / (t * self.sigma_data) ** 2 * unweighted, unweighted)
 
     def _clean(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         total = t**2 + self.sigma_data**2

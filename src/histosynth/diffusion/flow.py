@@ -1,8 +1,8 @@
 """Rectified flow: x_t = (1 - t) x_0 + t ε, and the network predicts the velocity v = dx_t / dt = ε - x_0 of the path.
 
-Liu et al. 2022; Lipman et al. 2023. x̂_0 = x_t - t v̂, so the loss of the velocity is t^-2 times that of x_0. Times are
-drawn uniformly, or logit-normally, which favors the middle of the path (Esser et al. 2024, eq. 19, with m = 0, s = 1).
-The network is told 1000 t: this spreads the times over the wavelengths of its time embedding.
+Liu et al. 2022; Lipman et al. 2023. x̂_0 = x_t - t v̂, so the loss of the velocity is t^-2 times that of x_0. Training
+times are uniform, or logit-normal, which favors the middle of the path (Esser et al. 2024, eq. 19, with m = 0, s = 1).
+The network receives 1000 t, so that the times cover the wavelengths of its time embedding.
 """
 
 from typing import Literal
@@ -17,12 +17,12 @@ Times = Literal["uniform", "logit_normal"]
 
 
 class FlowDenoiser(Denoiser):
-    """Predicts the velocity.
+    """A denoiser whose network predicts the velocity.
 
     Args:
-        network: with three channels of output.
+        network: has three output channels.
         schedule: the process.
-        times: how they are drawn in training.
+        times: distribution of the training times.
         image_px: see `Denoiser`.
     """
 
@@ -45,18 +45,18 @@ class FlowDenoiser(Denoiser):
         return Prediction(at_least_float32(x) - per_image(t) * self._velocity(at_least_float32(x), t, label))
 
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
-        """Uniform on [0, 1), or the logistic function of a standard normal."""
+        """Draw times uniformly from [0, 1), or as the logistic function of a standard normal."""
         if self.times == "uniform":
             return torch.rand(count, generator=generator)
         return torch.randn(count, generator=generator).sigmoid()
 
     def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> Loss:
-        """Mean (v̂ - (ε - x_0))², unweighted."""
+        """Compute mean (v̂ - (ε - x_0))², unweighted."""
         self.check(x0, t, label)
         x0 = at_least_float32(x0)
         x = per_image(1 - t) * x0 + per_image(t) * noise
-        plain = mean_square(self._velocity(x, t, label) - (noise - x0))
-        return Loss(plain, plain)
+        loss = mean_square(self._velocity(x, t, label) - (noise - x0))
+        return Loss(loss, loss)
 
     def _velocity(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         return at_least_float32(self.network(x, 1000 * t, label))

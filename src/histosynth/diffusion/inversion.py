@@ -1,17 +1,19 @@
-"""Inversion: from an image to the noise that a sampler would make it from, and back under another label.
+"""Inversion: find the noise from which a sampler would generate an image, and translate the image to another label.
 
-Without fresh noise, x_t = α x_0 + σ ε follows the probability flow, along which image and noise are one to one (Song et
-al. 2021, "Score-based generative modeling", eq. 13). With x̂ = E[x_0 | x_t] and ε̂ = (x_t - α x̂) / σ it reads
+Without added noise, x_t = α x_0 + σ ε follows the probability flow, a one-to-one map between images and noise (Song et
+al. 2021, "Score-based generative modeling", eq. 13). With x̂ = E[x_0 | x_t] and ε̂ = (x_t - α x̂) / σ it has two
+equivalent forms,
 
-    d(x/α) / d(σ/α) = ε̂        or, the same curve,        d(x/σ) / d(α/σ) = x̂
+    d(x/α) / d(σ/α) = ε̂        and        d(x/σ) / d(α/σ) = x̂.
 
-and Heun's rule follows it either way: the first form holds where σ = 0 (ε̂ = 0 there: a density has a finite slope), the
-second where α = 0. Walked from data to noise it gives the latent noise; walked back with the denoiser of another label
-it gives the same layout under that label, x_0' = flow_b⁻¹(flow_a(x_0)) ("Dual diffusion implicit bridges", Su et al.
-2023). Between Gaussian classes that is exact optimal transport: mean and covariance change, the quantile stays.
+Heun's method integrates either form. The first is valid at σ = 0 (where ε̂ = 0, as the gradient of the density is
+finite), the second at α = 0. From data to noise, the flow gives the latent noise. Integrated back with the denoiser of
+another label it gives the same layout under that label, x_0' = flow_b⁻¹(flow_a(x_0)) ("Dual diffusion implicit
+bridges", Su et al. 2023). Between Gaussian classes this is exact optimal transport: mean and covariance change,
+quantiles do not.
 
-Why Heun and not DDIM: DDIM inversion takes the denoiser at the wrong end of each step, which for images shows (see
-docs/how-to/edits.md); solving each step for its end by fixed-point iteration diverges where steps are few.
+DDIM inversion is less accurate: it evaluates the denoiser at the wrong end of each step, which is visible in images
+(see docs/how-to/edits.md). Solving each step for its end point by fixed-point iteration diverges with few steps.
 """
 
 from itertools import pairwise
@@ -23,39 +25,39 @@ from histosynth.diffusion.schedule import Schedule
 
 
 def invert(denoise: Denoise, schedule: Schedule, *, image: Tensor, steps: int, depth: float = 1.0) -> Tensor:
-    """Walk from images up to noise.
+    """Integrate from images to noise.
 
     Args:
-        denoise: the denoiser under the images' own labels, without clipping, which the way back could not undo.
+        denoise: the denoiser with the labels of the images, without clipping, which could not be inverted.
         schedule: its process.
         image: (B, 3, S, S) in [-1, 1].
-        steps: steps of the whole way; each costs two evaluations.
-        depth: the share of the steps to walk, in (0, 1]; 1 is all the way.
+        steps: steps from image to pure noise; each costs two evaluations.
+        depth: fraction of the steps to take, in (0, 1]; 1 ends at pure noise.
 
     Returns:
-        (B, 3, S, S): x_t at the time reached. At depth 1 divided by σ it is the `noise` of a sampler.
+        (B, 3, S, S): x_t at the time reached. At depth 1, x_t / σ is the `noise` argument of a sampler.
     """
     return integrate_flow(denoise, schedule, x=image, times=_times(schedule, steps, depth).flip(0))
 
 
 def regenerate(denoise: Denoise, schedule: Schedule, *, latent: Tensor, steps: int, depth: float = 1.0) -> Tensor:
-    """Walk back down from what `invert` gave at the same steps and depth, to images (B, 3, S, S)."""
+    """Integrate back to images (B, 3, S, S) from the result of `invert` with the same steps and depth."""
     return integrate_flow(denoise, schedule, x=latent, times=_times(schedule, steps, depth))
 
 
 def translate(
     source: Denoise, target: Denoise, schedule: Schedule, *, image: Tensor, steps: int, depth: float = 1.0
 ) -> Tensor:
-    """The images as `target` would draw them: up under `source`, down under `target`. Less depth keeps more of them."""
+    """Translate images: to noise with `source`, back with `target`. A smaller depth preserves more of the images."""
     latent = invert(source, schedule, image=image, steps=steps, depth=depth)
     return regenerate(target, schedule, latent=latent, steps=steps, depth=depth)
 
 
 def integrate_flow(denoise: Denoise, schedule: Schedule, *, x: Tensor, times: Tensor) -> Tensor:
-    """Follow the probability flow through `times` (rising or falling) by Heun's rule, in the form that fits the step.
+    """Integrate the probability flow along `times` (increasing or decreasing) by Heun's method, in the form that fits.
 
-    A step down to the data is Euler's, which ends at x̂: any other would leave a share of the noise. A step up from the
-    data is that one undone, to second order.
+    The step to the data is an Euler step, which ends at x̂; any other would leave some of the noise. The step from the
+    data inverts it to second order.
     """
     times = times.to(x)
     alpha, sigma = schedule.alpha(times), schedule.sigma(times)
@@ -72,16 +74,16 @@ def integrate_flow(denoise: Denoise, schedule: Schedule, *, x: Tensor, times: Te
         if sigma[j] == 0:
             x = clean
             continue
-        ahead = slopes(alpha[j] * clean + sigma[j] * noise, j)
+        end_clean, end_noise = slopes(alpha[j] * clean + sigma[j] * noise, j)
         if max(sigma[i] - alpha[i], sigma[j] - alpha[j]) > 0:  # mostly noise
-            x = sigma[j] / sigma[i] * x + (alpha[j] - sigma[j] * alpha[i] / sigma[i]) * (clean + ahead[0]) / 2
+            x = sigma[j] / sigma[i] * x + (alpha[j] - sigma[j] * alpha[i] / sigma[i]) * (clean + end_clean) / 2
         else:
-            x = alpha[j] / alpha[i] * x + (sigma[j] - alpha[j] * sigma[i] / alpha[i]) * (noise + ahead[1]) / 2
+            x = alpha[j] / alpha[i] * x + (sigma[j] - alpha[j] * sigma[i] / alpha[i]) * (noise + end_noise) / 2
     return x
 
 
 def _times(schedule: Schedule, steps: int, depth: float) -> Tensor:
-    """The last `depth` of the times that a sampler visits, falling."""
+    """Return the last fraction `depth` of the times that a sampler visits, decreasing."""
     if not 0 < depth <= 1:
-        raise ValueError(f"depth is {depth}; it lies above 0 and goes up to 1")
+        raise ValueError(f"depth is {depth}; it must be above 0 and at most 1")
     return schedule.times(steps)[-max(round(depth * steps), 1) - 1 :]

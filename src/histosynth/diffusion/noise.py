@@ -1,7 +1,7 @@
-"""One seed an image: all noise that an image ever sees comes from a generator of its own.
+"""One seed per image: each image has its own generator, from which all its noise is drawn.
 
-So neither the batch it is made in nor the number of processes changes it. Noise is drawn on the CPU, where a seed gives
-the same numbers for every device.
+An image therefore depends neither on its batch nor on the number of processes. Noise is drawn on the CPU, so that a
+seed gives the same numbers on every device.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 class SeededNoise:
-    """Draws standard normal noise for a batch of images.
+    """A source of standard normal noise for a batch of images.
 
     Args:
-        seeds: one seed an image.
+        seeds: one seed per image.
         image_px: side of the images.
-        device: where the noise is wanted.
+        device: device of the noise.
     """
 
     def __init__(self, seeds: Sequence[int], *, image_px: int, device: torch.device) -> None:
@@ -25,5 +25,5 @@ class SeededNoise:
         self.device = device
 
     def draw(self) -> Tensor:
-        """The next noise, (B, 3, S, S) float32."""
+        """Draw the next noise, (B, 3, S, S) float32."""
         return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)

@@ -1,8 +1,8 @@
 """A classifier of noisy images, to guide a denoiser (Dhariwal & Nichol 2021, section 4).
 
-The network is the downsampling half of the denoiser's U-Net, its middle, and a mean over the positions that are left
-(theirs pools by attention). It is told the noise level as the angle atan(σ/α), from 0 to π/2 in any process, and sees
-images scaled to about unit variance, x / √(σ² + α²/4).
+The network consists of the downsampling half of the denoiser's U-Net, its middle, and a mean over the remaining
+positions (theirs uses attention pooling). It receives the noise level as the angle atan(σ/α), from 0 to π/2 in any
+process, and images scaled to about unit variance, x / √(σ² + α²/4).
 """
 
 import math
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from histosynth.diffusion.schedule import Schedule
 from histosynth.diffusion.unet import Attention, NormAct, ResidualBlock, Stage, sinusoids
 
-_TIMES = 1000  # noise levels of a continuous process to train at
+_TIMES = 1000  # noise levels of a continuous process used in training
 
 
 class UNetEncoder(nn.Module):
-    """Maps (B, 3, S, S) images and (B,) times to (B, labels) logits. For the arguments see `unet.UNet`."""
+    """A map from (B, 3, S, S) images and (B,) times to (B, labels) logits. For the arguments see `unet.UNet`."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class UNetEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if image_px % (stem * 2 ** (len(channel_mult) - 1)):
-            raise ValueError(f"image side {image_px} is no multiple of stem {stem} x 2^{len(channel_mult) - 1}")
+            raise ValueError(f"image side {image_px} is not a multiple of stem {stem} x 2^{len(channel_mult) - 1}")
         self.channels, self.stem = channels, stem
         embedding = 4 * channels
         self.time_embed = nn.Sequential(nn.Linear(channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
@@ -74,10 +74,10 @@ class UNetEncoder(nn.Module):
 
 
 class NoisyClassifier(nn.Module):
-    """p(label | x_t) of a process.
+    """The model of p(label | x_t).
 
     Attributes:
-        schedule: of the process.
+        schedule: noise schedule of the process.
     """
 
     def __init__(self, network: nn.Module, schedule: Schedule) -> None:
@@ -86,26 +86,26 @@ class NoisyClassifier(nn.Module):
         self._times = schedule.times(getattr(schedule, "timesteps", _TIMES))[:-1]
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Log probabilities (B, labels) of `x` (B, 3, S, S) at times `t` (B,)."""
+        """Compute log probabilities (B, labels) of `x` (B, 3, S, S) at times `t` (B,)."""
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         scale = (sigma**2 + alpha**2 / 4).rsqrt()
         logits = self.network(scale[:, None, None, None] * x, 2000 / math.pi * torch.atan2(sigma, alpha))
         return F.log_softmax(logits.float(), dim=1)
 
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
-        """Times as training draws them, (count,) on the CPU: evenly from all that a sampler may visit."""
+        """Draw training times, (count,) on the CPU, uniformly from all times that a sampler may visit."""
         return self._times[torch.randint(len(self._times), (count,), generator=generator)]
 
     def loss_at(self, x0: Tensor, label: Tensor, *, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross entropy of each image at times `t` with `noise`, (B,), and whether its label was found, (B,)."""
+        """Compute cross entropy and correctness of each image at times `t` with `noise`, (B,) each."""
         alpha, sigma = self.schedule.alpha(t)[:, None, None, None], self.schedule.sigma(t)[:, None, None, None]
-        found = self(alpha * x0 + sigma * noise, t)
-        return F.nll_loss(found, label, reduction="none"), found.argmax(dim=1) == label
+        log_probabilities = self(alpha * x0 + sigma * noise, t)
+        return F.nll_loss(log_probabilities, label, reduction="none"), log_probabilities.argmax(dim=1) == label
 
     def gradient(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        """See `guidance.GuidingClassifier`; works within `torch.inference_mode`, too."""
+        """See `guidance.GuidingClassifier`; also works inside `torch.inference_mode`."""
         with torch.inference_mode(False), torch.enable_grad():
             x, t, label = x.clone().requires_grad_(), t.clone(), label.clone()
-            of_label = self(x, t).gather(1, label[:, None]).sum()
-            (gradient,) = torch.autograd.grad(of_label, x)
+            log_probability = self(x, t).gather(1, label[:, None]).sum()
+            (gradient,) = torch.autograd.grad(log_probability, x)
         return gradient

@@ -1,14 +1,15 @@
 """Group norm, affine map and SiLU in one step: y = silu(a x̂ + b), x̂ = (x - μ) / sqrt(v + ε) over each group.
 
-`a` and `b` hold gain and bias of the norm and, in adaptive group norm, scale and shift of the embedding. Autograd of
-the separate parts keeps the input of each of them; here x̂ alone is kept, and a x̂ + b is computed again in the backward
+`a` and `b` contain gain and bias of the norm and, in adaptive group norm, scale and shift of the embedding. Autograd
+through separate operations stores the input of each; here only x̂ is stored, and a x̂ + b is recomputed in the backward
 pass. With δ = dL/d(a x̂ + b) and ⟨·⟩ the mean over a group,
 
-    da = Σ δ x̂,   db = Σ δ,   dx = (a δ - ⟨a δ⟩ - x̂ ⟨a δ x̂⟩) / sqrt(v + ε),
+    da = Σ δ x̂,   db = Σ δ,   dx = (a δ - ⟨a δ⟩ - x̂ ⟨a δ x̂⟩) / sqrt(v + ε).
 
-where no large numbers cancel, so that bf16 does little harm. All this is for the CPU, whose convolutions are fastest
-where channels lie innermost (`channels_last`): there torch's own backward of group norm takes far longer than all of
-this, because it works group by group, and the few channels of a group fill no vector. Other devices get torch's parts.
+No large numbers cancel, so bf16 loses little accuracy. This implementation is for the CPU, where convolutions are
+fastest with the channels innermost (`channels_last`). In this format torch's own backward pass of group norm takes far
+longer, because it works group by group and the few channels of a group do not fill a vector register. Other devices use
+torch's operations.
 """
 
 from typing import Any
@@ -18,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_SMALL = 1024  # pixels; on fewer, torch's forward of group norm works group by group too
+_SMALL = 1024  # pixels; below this, torch's forward pass of group norm works group by group as well
 
 
 def norm_act(x: Tensor, a: Tensor, b: Tensor, *, groups: int, eps: float = 1e-5, silu: bool = True) -> Tensor:
-    """Normalize `x` (B, C, H, W), map it by `a` and `b`, (B, C) or (1, C), and apply SiLU unless told not to."""
+    """Normalize `x` (B, C, H, W), apply `a` and `b`, (B, C) or (1, C), and then SiLU if `silu`."""
     if x.device.type == "cpu":
         out: Tensor = _NormAct.apply(x, a, b, groups, eps, silu)
         return out
@@ -53,7 +54,7 @@ class _NormAct(torch.autograd.Function):
 
 
 def _normalize(image: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:
-    """x̂, and 1 / sqrt(v + ε) of each channel's group, (B, C) in float32 at least."""
+    """Return x̂, and 1 / sqrt(v + ε) of each channel's group, (B, C) in at least float32."""
     batch, channels, height, width = image.shape
     dtype = torch.promote_types(image.dtype, torch.float32)
     if height * width < _SMALL:
@@ -61,28 +62,31 @@ def _normalize(image: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:
         x = x - _over_groups(x.mean(1), groups)[:, None]
         scale = (_over_groups(x.square().mean(1), groups) + eps).rsqrt()
         return _image((x * scale[:, None]).to(image.dtype), image), scale
-    one, zero = torch.ones(channels, dtype=dtype), torch.zeros(channels, dtype=dtype)  # they make the statistics so
+    one, zero = (
+        torch.ones(channels, dtype=dtype),
+        torch.zeros(channels, dtype=dtype),
+    )  # their type is that of the statistics
     x, _, scale = torch.native_group_norm(image, one, zero, batch, channels, height * width, groups, eps)
     return x, scale.repeat_interleave(channels // groups, dim=1)
 
 
 def _over_groups(values: Tensor, groups: int) -> Tensor:
-    """Means of groups of channels, (B, C) -> (B, C)."""
+    """Average over groups of channels, (B, C) -> (B, C)."""
     grouped = values.view(len(values), groups, -1)
     return grouped.mean(2, keepdim=True).expand_as(grouped).flatten(1)
 
 
 def _pixels(image: Tensor) -> Tensor:
-    """(B, C, H, W) in channels_last -> (B, H W, C), a view."""
+    """View (B, C, H, W) in channels_last as (B, H W, C)."""
     return image.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def _image(pixels: Tensor, like: Tensor) -> Tensor:
-    """The way back."""
+    """View (B, H W, C) as (B, C, H, W) in the shape of `like`."""
     batch, channels, height, width = like.shape
     return pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _affine(x: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """a x + b in the precision of `x`."""
+    """Compute a x + b in the precision of `x`."""
     return torch.addcmul(b.to(x.dtype)[:, None], x, a.to(x.dtype)[:, None])

@@ -1,4 +1,4 @@
-"""From sample settings to images: checked once against a process, then used for batch after batch."""
+"""Sampling pipeline: settings are validated once against a process, then used for every batch."""
 
 import math
 
@@ -16,22 +16,23 @@ from histosynth.errors import HistosynthError
 
 
 class SamplingPipeline:
-    """How an image is made.
+    """Sampler, steps, guidance and clipping, ready to generate images.
 
     Attributes:
-        settings: as given.
-        evaluations: of the denoiser's network, an image.
+        settings: the sample settings.
+        evaluations: evaluations of the denoiser's network per image.
 
     Args:
-        settings: all but `batch`; `classifier` is the caller's to load.
+        settings: sample settings; `batch` is not used, and the caller loads `classifier`.
         schedule: the process.
 
     Raises:
-        HistosynthError: an unknown sampler, an η it has not, more steps than the process has, limits of guidance that
-            leave no step to guide.
+        HistosynthError: the sampler is unknown or has no η; more steps than the process has; guidance limits that
+            leave no guided step.
     """
 
     def __init__(self, settings: SampleSettings, schedule: Schedule) -> None:
+        # Sampler and times
         self.settings, self.schedule = settings, respaced(schedule, settings.spacing)
         self.sampler = pick_sampler(settings.sampler, eta=settings.eta)
         self.low, self.high = settings.guidance_low, settings.guidance_high or math.inf
@@ -39,22 +40,25 @@ class SamplingPipeline:
             times = self.schedule.times(settings.steps)
         except ValueError as error:
             raise HistosynthError(f"sample.steps: {error}") from error
+        # Guidance limits
         if self.low >= self.high:
             raise HistosynthError(
-                f"sample.guidance_low = {self.low} is not below sample.guidance_high = {self.high}: nothing is guided"
+                f"sample.guidance_low = {self.low} is not below sample.guidance_high = {self.high}, so no step is "
+                "guided; lower the first or raise the second"
             )
         if not any(in_guidance_interval(schedule, t, low=self.low, high=self.high) for t in times[:-1]):
             raise HistosynthError(
                 f"sample.guidance_low = {self.low}, sample.guidance_high = {settings.guidance_high}: none of the "
-                f"{settings.steps} steps has a noise level (sigma / alpha) between them; widen them"
+                f"{settings.steps} steps has a noise level (sigma / alpha) between them; widen the interval"
             )
-        one = evaluations_per_call(schedule, guidance=settings.guidance, low=self.low, high=self.high)
-        self.evaluations = count_evaluations(self.sampler, self.schedule, steps=settings.steps, per_call=one)
+        # Cost
+        per_call = evaluations_per_call(schedule, guidance=settings.guidance, low=self.low, high=self.high)
+        self.evaluations = count_evaluations(self.sampler, self.schedule, steps=settings.steps, per_call=per_call)
 
     def images(
         self, denoiser: Denoiser, label: Tensor, *, noise: SeededNoise, classifier: GuidingClassifier | None = None
     ) -> Tensor:
-        """Make an image of each `label` (B,): (B, 3, S, S), about [-1, 1]."""
+        """Generate one image per `label` (B,): (B, 3, S, S), about [-1, 1]."""
         settings = self.settings
         denoise = guided_denoiser(
             denoiser,

@@ -1,11 +1,11 @@
-"""Noise schedules: how much signal and how much noise an image holds at time t.
+"""Noise schedules: the amounts of signal and noise in an image at time t.
 
-Every process here has the form x_t = α(t) x_0 + σ(t) ε with ε ~ N(0, I), time 0 being the data (α = 1, σ = 0). A
-schedule is that pair of functions and the times that a sampler visits; samplers need nothing else of it.
+All processes have the form x_t = α(t) x_0 + σ(t) ε with ε ~ N(0, I); time 0 is the data (α = 1, σ = 0). A schedule
+consists of these two functions and the times that a sampler visits; a sampler needs nothing else.
 
 - variance preserving, discrete time t = 0 … T: α = √ᾱ_t, σ = √(1 - ᾱ_t), ᾱ_t = Π (1 - β_i)
   linear β: Ho et al. 2020; cosine ᾱ: Nichol & Dhariwal 2021, eq. 17
-  either may be rescaled to end without signal, ᾱ_T = 0 (Lin et al. 2024)
+  both can be rescaled to end without signal, ᾱ_T = 0 (Lin et al. 2024)
 - variance exploding, continuous time t = σ: α = 1 (Karras et al. 2022)
 - rectified flow, continuous time t in [0, 1]: α = 1 - t, σ = t (Liu et al. 2022; Lipman et al. 2023)
 """
@@ -18,39 +18,39 @@ from torch import Tensor
 
 
 class Schedule(Protocol):
-    """α and σ of a process, and the times to visit on the way from noise to data.
+    """α and σ of a process, and the times that a sampler visits from noise to data.
 
     Attributes:
-        span: the times at which a denoiser may be asked, in words.
+        time_range: the valid times of a denoiser, as text.
     """
 
     time_range: str
 
     def contains(self, t: Tensor) -> Tensor:
-        """Which of the times `t` lie in the span, of the same shape."""
+        """Return a boolean tensor, same shape: which of the times `t` are valid."""
         ...
 
     def alpha(self, t: Tensor) -> Tensor:
-        """Signal at times `t`, of the same shape."""
+        """Return the signal at times `t`, same shape."""
         ...
 
     def sigma(self, t: Tensor) -> Tensor:
-        """Noise at times `t`, of the same shape."""
+        """Return the noise at times `t`, same shape."""
         ...
 
     def times(self, steps: int) -> Tensor:
-        """`steps + 1` times, falling from pure noise to 0, the data."""
+        """Return `steps + 1` times, decreasing from pure noise to 0, the data."""
         ...
 
 
 class VariancePreserving:
-    """Discrete schedule given by its ᾱ_1 … ᾱ_T; times are whole numbers held as floats.
+    """Discrete schedule given by ᾱ_1 … ᾱ_T; times are integers stored as floats.
 
     Args:
-        alpha_bars: (T,) products of 1 - β, falling, in [0, 1); only the last may be 0.
+        alpha_bars: (T,) products of 1 - β, decreasing, in [0, 1); only the last may be 0.
 
     Attributes:
-        alpha_bars: (T + 1,) float64, ᾱ_0 = 1 before them.
+        alpha_bars: (T + 1,) float64, with ᾱ_0 = 1 prepended.
         timesteps: T.
         alpha: √ᾱ_t, a function of t.
         sigma: √(1 - ᾱ_t), a function of t.
@@ -63,25 +63,27 @@ class VariancePreserving:
         self.alpha, self.sigma = TimestepTable(self.alpha_bars.sqrt()), TimestepTable((1 - self.alpha_bars).sqrt())
 
     def contains(self, t: Tensor) -> Tensor:
-        """1 … T."""
+        """Return which times are in 1 … T."""
         return (t >= 1) & (t <= self.timesteps) & (t == t.round())
 
     def times(self, steps: int) -> Tensor:
-        """Evenly spaced from T down to 0 ("trailing" spacing: the first step starts at pure noise; Lin et al. 2024)."""
+        """Space times evenly from T to 0 ("trailing" spacing: the first step starts at pure noise; Lin et al. 2024)."""
         if not 1 <= steps <= self.timesteps:
-            raise ValueError(f"{steps} steps asked of a schedule with {self.timesteps} timesteps")
+            raise ValueError(
+                f"{steps} steps requested, but the schedule has {self.timesteps} timesteps; use 1 to {self.timesteps}"
+            )
         return torch.linspace(self.timesteps, 0, steps + 1, dtype=torch.float64).round().float()
 
 
 class TimestepTable:
-    """Values at whole times 0 … T: kept in float64, given in the type and on the device of the times asked for."""
+    """Values at timesteps 0 … T, stored in float64, returned with the type and device of the requested times."""
 
     def __init__(self, values: Tensor) -> None:
         self.values = values
         self._copies: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     def __call__(self, t: Tensor) -> Tensor:
-        """The values at times `t`, of the same shape."""
+        """Return the values at times `t`, same shape."""
         key = t.device, t.dtype
         if key not in self._copies:
             self._copies[key] = self.values.to(t.dtype).to(t.device)  # in this order: not every device has float64
@@ -89,7 +91,7 @@ class TimestepTable:
 
 
 class VarianceExploding:
-    """Time is σ itself; times follow Karras et al. 2022, eq. 5: σ^(1/ρ) falls evenly."""
+    """A process with time σ; sampling times follow Karras et al. 2022, eq. 5: σ^(1/ρ) decreases in equal steps."""
 
     time_range = "numbers above 0"
 
@@ -97,57 +99,57 @@ class VarianceExploding:
         self.sigma_min, self.sigma_max, self.rho = sigma_min, sigma_max, rho
 
     def contains(self, t: Tensor) -> Tensor:
-        """σ > 0."""
+        """Return which times are finite and above 0."""
         return (t > 0) & t.isfinite()
 
     def alpha(self, t: Tensor) -> Tensor:
-        """1: the signal never fades, the noise drowns it."""
+        """Return 1: the signal is constant."""
         return torch.ones_like(t)
 
     def sigma(self, t: Tensor) -> Tensor:
-        """`t` itself."""
+        """Return `t`."""
         return t
 
     def times(self, steps: int) -> Tensor:
-        """Karras spacing, then 0."""
+        """Return times in Karras spacing, then 0."""
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
         levels = torch.linspace(high, low, steps, dtype=torch.float64) ** self.rho
         return torch.cat([levels, torch.zeros(1, dtype=torch.float64)]).float()
 
 
 class RectifiedFlow:
-    """A straight path from data to noise at even speed."""
+    """A straight path from data to noise at constant speed."""
 
     time_range = "numbers from 0 to 1"
 
     def contains(self, t: Tensor) -> Tensor:
-        """0 … 1."""
+        """Return which times are in [0, 1]."""
         return (t >= 0) & (t <= 1)
 
     def alpha(self, t: Tensor) -> Tensor:
-        """1 - t."""
+        """Return 1 - t."""
         return 1 - t
 
     def sigma(self, t: Tensor) -> Tensor:
-        """`t` itself."""
+        """Return `t`."""
         return t
 
     def times(self, steps: int) -> Tensor:
-        """Evenly spaced from 1 to 0."""
+        """Space times evenly from 1 to 0."""
         if steps < 1:
-            raise ValueError(f"{steps} steps asked for; at least 1 is needed")
+            raise ValueError(f"{steps} steps requested; use at least 1")
         return torch.linspace(1, 0, steps + 1, dtype=torch.float64).float()
 
 
 def linear(timesteps: int = 1000) -> VariancePreserving:
-    """β rises from 1e-4 to 0.02 at T = 1000, scaled by 1000 / T otherwise (Ho et al. 2020)."""
+    """Build the schedule with linear β, 1e-4 to 0.02 at T = 1000, otherwise scaled by 1000 / T (Ho et al. 2020)."""
     scale = 1000 / timesteps
     betas = torch.linspace(1e-4 * scale, min(0.02 * scale, 0.999), timesteps, dtype=torch.float64)
     return VariancePreserving(torch.cumprod(1 - betas, dim=0))
 
 
 def cosine(timesteps: int = 1000) -> VariancePreserving:
-    """ᾱ_t = f(t) / f(0), f(t) = cos²((t/T + 0.008) / 1.008 · π/2), β at most 0.999 (Nichol & Dhariwal 2021)."""
+    """Build ᾱ_t = f(t) / f(0), f(t) = cos²((t/T + 0.008) / 1.008 · π/2), β at most 0.999 (Nichol & Dhariwal 2021)."""
     t = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
     f = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
     betas = (1 - f[1:] / f[:-1]).clamp(max=0.999)
@@ -155,12 +157,12 @@ def cosine(timesteps: int = 1000) -> VariancePreserving:
 
 
 def zero_terminal_snr(schedule: VariancePreserving) -> VariancePreserving:
-    """Shift √ᾱ so that it ends at 0, and scale it so that it begins where it did (Lin et al. 2024, algorithm 1).
+    """Shift √ᾱ so that it ends at 0, and scale it so that its first value is unchanged (Lin et al. 2024, algorithm 1).
 
-    α(T) is 0 and σ(T) is 1, exactly: training and sampling then start from the same thing, noise without a trace of
+    α(T) is exactly 0 and σ(T) exactly 1. Training at T and sampling then use the same input: noise without any trace of
     the mean color.
     """
     roots = schedule.alpha_bars[1:].sqrt()
     if len(roots) < 2:
-        raise ValueError("a schedule of one timestep cannot both begin with signal and end without")
+        raise ValueError("a schedule of one timestep cannot be rescaled to end without signal; use at least 2")
     return VariancePreserving(((roots - roots[-1]) * (roots[0] / (roots[0] - roots[-1]))) ** 2)

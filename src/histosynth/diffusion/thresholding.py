@@ -1,4 +1,4 @@
-"""What keeps a predicted image in [-1, 1], where the expectation of pixels in [-1, 1] lies."""
+"""Clipping of predicted images to [-1, 1], the range of any expectation of pixels in [-1, 1]."""
 
 import math
 from collections.abc import Callable
@@ -7,26 +7,26 @@ from typing import Literal
 from torch import Tensor
 
 Clip = Callable[[Tensor], Tensor]
-"""(B, 3, S, S) -> the same shape."""
+"""A map of (B, 3, S, S) to the same shape."""
 
 
 def clamp(clean: Tensor) -> Tensor:
-    """Cut off what lies outside."""
+    """Clamp values to [-1, 1]."""
     return clean.clamp(-1, 1)
 
 
 def no_clipping(clean: Tensor) -> Tensor:
-    """Leave it."""
+    """Return the image unchanged."""
     return clean
 
 
 def dynamic_thresholding(percentile: float) -> Clip:
-    """Dynamic thresholding: s is a percentile of an image's |x̂_0|, but at least 1; cut off at ±s, then divide by s.
+    """Build dynamic thresholding: clamp to ±s, then divide by s, a percentile of |x̂_0| per image, at least 1.
 
     Strong guidance drives whole regions beyond 1, which clamping would saturate (Saharia et al. 2022, section 2.3).
 
     Args:
-        percentile: share of the values that may not exceed s, in percent.
+        percentile: percentage of the values that do not exceed s.
     """
 
     def clip(clean: Tensor) -> Tensor:
@@ -39,5 +39,5 @@ def dynamic_thresholding(percentile: float) -> Clip:
 
 
 def build_clip(kind: Literal["clamp", "dynamic", "none"], *, percentile: float) -> Clip:
-    """What `sample.clip` names; `percentile` is for `dynamic` alone."""
+    """Return the clipping selected by `sample.clip`; only `dynamic` uses `percentile`."""
     return {"clamp": clamp, "dynamic": dynamic_thresholding(percentile), "none": no_clipping}[kind]

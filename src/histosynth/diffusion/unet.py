@@ -1,14 +1,14 @@
-"""The U-Net of ADM (Dhariwal & Nichol 2021, "Diffusion models beat GANs on image synthesis"), given a label.
+"""The label-conditional U-Net of ADM (Dhariwal & Nichol 2021, "Diffusion models beat GANs on image synthesis").
 
-Residual blocks that also do the down- and upsampling (after BigGAN), self-attention on the coarse feature maps, time
-and label embedding entering through adaptive group norm. Two additions: one more label, the null label, for
+Residual blocks also perform the down- and upsampling (as in BigGAN), self-attention acts on the coarse feature maps,
+and time and label embeddings enter through adaptive group norm. Two additions: one more label, the null label, for
 classifier-free guidance (Ho & Salimans 2022); and an optional stem that folds blocks of pixels into channels (space to
 depth), which makes small-budget training several times faster.
 
-With equal weights and `stem=1` the output equals guided-diffusion's `UNetModel` (`resblock_updown`,
+With equal weights and `stem=1` the output equals that of guided-diffusion's `UNetModel` (`resblock_updown`,
 `use_scale_shift_norm`, legacy attention order).
 
-Feature maps have their channels innermost (`channels_last`). `benchmarks/model/denoiser.py` shows how fast it is.
+Feature maps have their channels innermost (`channels_last`). `benchmarks/model/denoiser.py` measures the speed.
 """
 
 import math
@@ -23,16 +23,17 @@ from histosynth.diffusion.norm_act import norm_act
 
 
 class UNet(nn.Module):
-    """Maps (B, 3, S, S) images, (B,) times and (B,) labels to (B, out_channels, S, S).
+    """A map from (B, 3, S, S) images, (B,) times and (B,) labels to (B, out_channels, S, S).
 
     Args:
         image_px: side S; must be a multiple of `stem` times 2 ** (levels - 1).
         labels: number of labels K; label K is the null label.
         channels: channels of the first level.
         channel_mult: channels of each level as multiples of `channels`.
-        blocks: residual blocks a level on the way down (one more on the way up).
-        attention_px: sides of the feature maps at which attention acts; the middle always has it.
-        heads: attention heads, unless `head_channels` > 0 says how many channels each has.
+        blocks: residual blocks per level in the downsampling half (one more in the upsampling half).
+        attention_px: sides of the feature maps with attention; the middle always has it.
+        heads: number of attention heads; not used if `head_channels` > 0.
+        head_channels: channels per attention head; 0: use `heads`.
         dropout: dropout before the last convolution of a block.
         stem: side of the pixel block folded into channels.
         out_channels: 3, or 6 for a learned variance.
@@ -57,7 +58,8 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         if image_px % (stem * 2 ** (len(channel_mult) - 1)):
-            raise ValueError(f"image side {image_px} is no multiple of stem {stem} x 2^{len(channel_mult) - 1}")
+            raise ValueError(f"image side {image_px} is not a multiple of stem {stem} x 2^{len(channel_mult) - 1}")
+        # Embeddings
         self.channels, self.stem, self.null_label = channels, stem, labels
         embedding = 4 * channels
         self.time_embed = nn.Sequential(nn.Linear(channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
@@ -72,6 +74,7 @@ class UNet(nn.Module):
                 stage.append(Attention(outputs, heads, head_channels))
             return stage
 
+        # Downsampling half
         side, width = image_px // stem, channel_mult[0] * channels
         self.input = nn.Conv2d(3 * stem**2, width, 3, padding=1)
         self.down = nn.ModuleList()
@@ -85,6 +88,7 @@ class UNet(nn.Module):
                 self.down.append(Stage([residual(width, width, 0.5)]))
                 skips.append(width)
                 side //= 2
+        # Middle and upsampling half
         self.middle = Stage([residual(width, width), Attention(width, heads, head_channels), residual(width, width)])
         self.up = nn.ModuleList()
         for level, multiplier in reversed(list(enumerate(channel_mult))):
@@ -117,17 +121,17 @@ class UNet(nn.Module):
 
 
 class Stage(nn.ModuleList):
-    """Residual and attention blocks one after the other; the embedding goes to those that take it."""
+    """A sequence of residual and attention blocks; only residual blocks receive the embedding."""
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """`x` (B, C, H, W), `embedding` (B, E)."""
+        """Apply the blocks to `x` (B, C, H, W) with `embedding` (B, E)."""
         for block in self:
             x = block(x, embedding) if isinstance(block, ResidualBlock) else block(x)
         return x
 
 
 class ResidualBlock(nn.Module):
-    """Norm, SiLU, (resize,) convolution; adaptive norm (scale, shift), SiLU, convolution; plus the input."""
+    """Norm, SiLU, (resizing,) convolution; adaptive norm (scale, shift), SiLU, convolution; plus the input."""
 
     def __init__(
         self, inputs: int, outputs: int, embedding: int, dropout: float, *, scale: float, checkpointing: bool
@@ -142,7 +146,7 @@ class ResidualBlock(nn.Module):
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """`x` (B, C, H, W), `embedding` (B, E) after its SiLU -> (B, C', H * scale, W * scale)."""
+        """Map `x` (B, C, H, W) and `embedding` (B, E), after its SiLU, to (B, C', H * scale, W * scale)."""
         if self.checkpointing and torch.is_grad_enabled():
             recomputed: Tensor = checkpoint(self._forward, x, embedding, use_reentrant=False)
             return recomputed
@@ -158,14 +162,14 @@ class ResidualBlock(nn.Module):
 
 
 class NormAct(nn.GroupNorm):
-    """Group norm with ADM's 32 groups, or the most that divide the channels, and SiLU; see `norm_act`."""
+    """Group norm with 32 groups as in ADM, or the largest divisor of 32 that divides the channels, and SiLU."""
 
     def __init__(self, channels: int, *, silu: bool = True) -> None:
         super().__init__(math.gcd(32, channels), channels)
         self.silu = silu
 
     def forward(self, x: Tensor, modulation: Tensor | None = None) -> Tensor:
-        """`x` (B, C, H, W); `modulation` (B, 2 C) holds a scale, counted from one, and a shift of the norm's output."""
+        """Normalize `x` (B, C, H, W); `modulation` (B, 2 C) contains s and t of the adaptive map (1 + s) y + t."""
         a, b = self.weight[None], self.bias[None]
         if modulation is not None:
             scale, shift = modulation.to(a.dtype).chunk(2, dim=1)
@@ -174,19 +178,21 @@ class NormAct(nn.GroupNorm):
 
 
 class Attention(nn.Module):
-    """Self-attention over the positions of a feature map, plus the input."""
+    """Self-attention over the positions of a feature map, with a residual connection."""
 
     def __init__(self, channels: int, heads: int, head_channels: int) -> None:
         super().__init__()
         self.heads = max(channels // head_channels, 1) if head_channels else heads
         if channels % (head_channels or heads):
-            raise ValueError(f"{channels} channels do not divide among attention heads ({heads=}, {head_channels=})")
+            raise ValueError(
+                f"{channels} channels cannot be divided among attention heads ({heads=}, {head_channels=})"
+            )
         self.norm = NormAct(channels, silu=False)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.out = zero_initialized(nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` (B, C, H, W) -> the same shape."""
+        """Map `x` (B, C, H, W) to the same shape."""
         batch, channels, height, width = x.shape
         qkv = self.qkv(self.norm(x)).reshape(batch, self.heads, 3, channels // self.heads, height * width)
         q, k, v = qkv.transpose(-1, -2).unbind(dim=2)
@@ -196,16 +202,16 @@ class Attention(nn.Module):
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q kᵀ / sqrt(d)) v, of (B, heads, positions, d)."""
+    """Compute softmax(q kᵀ / sqrt(d)) v for (B, heads, positions, d)."""
     if q.device.type != "cpu" or q.dtype != torch.bfloat16 or q.shape[2] > 256:
         return F.scaled_dot_product_attention(q, k, v)
-    # torch's fused kernel takes two to four times as long on so few positions
+    # torch's fused kernel takes two to four times as long for few positions
     out: Tensor = (q * q.shape[3] ** -0.5 @ k.transpose(-1, -2)).softmax(-1) @ v
     return out
 
 
 def zero_initialized(module: nn.Conv2d) -> nn.Conv2d:
-    """The convolution with its weights set to zero: each block starts as the identity."""
+    """Set the weights of a convolution to zero, so that its block starts as the identity."""
     nn.init.zeros_(module.weight)
     if module.bias is not None:
         nn.init.zeros_(module.bias)
@@ -213,17 +219,17 @@ def zero_initialized(module: nn.Conv2d) -> nn.Conv2d:
 
 
 def resize(x: Tensor, scale: float) -> Tensor:
-    """Average pooling by two (scale 0.5), nearest neighbor by two (2), or nothing (1)."""
+    """Resize by average pooling (scale 0.5) or nearest neighbor (2), or return the input (1)."""
     if scale == 1:
         return x
     return F.avg_pool2d(x, 2) if scale < 1 else F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def upsampled_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """The 3 x 3 convolution of `x` resized by two, in 16 / 36 of the multiplications.
+    """Apply a 3 x 3 convolution to `x` upsampled by two, in 16 / 36 of the multiplications.
 
-    Each pixel stands for four equal ones, so a transposed convolution of stride two gives the same, with the kernel
-    w * [[1, 1], [1, 1]] mirrored.
+    The upsampled image has four equal pixels per pixel, so a transposed convolution of stride two with the mirrored
+    kernel w * [[1, 1], [1, 1]] gives the same result.
     """
     w = conv.weight.permute(2, 3, 0, 1)
     w = torch.stack((w[2], w[1] + w[2], w[0] + w[1], w[0]))
@@ -233,7 +239,7 @@ def upsampled_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 def sinusoids(time: Tensor, size: int) -> Tensor:
-    """Embed (B,) times as (B, size) cosines and sines of wavelengths 2π to 2π · 10,000 (Vaswani et al. 2017)."""
+    """Embed (B,) times as (B, size) cosines and sines with wavelengths 2π to 2π · 10,000 (Vaswani et al. 2017)."""
     frequencies = torch.exp(-math.log(10_000) / (size // 2) * torch.arange(size // 2, device=time.device))
     angles = time[:, None].float() * frequencies
     return F.pad(torch.cat([angles.cos(), angles.sin()], dim=-1), (0, size % 2))

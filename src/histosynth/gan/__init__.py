@@ -1,1 +1,1 @@
-"""The baseline: a conditional progressive GAN. Tensors in, tensors out; nothing here knows files, runs or slides."""
+"""The baseline: a conditional progressive GAN. Tensors in, tensors out, independent of files, runs and slides."""

@@ -1,9 +1,9 @@
-"""Does the generator still make different images of every label? Where it makes ever the same, its mode has collapsed.
+"""Diversity of the generator's images per label, to detect mode collapse.
 
-The mean distance between images of a label, coarse pixels compared (8 a side at most), of fake ones over that of real
-ones: about 1 where the fake vary as the real do, 0 where all are the same. The label that varies least counts, for one
-may collapse alone. Pairs come from the groups of consecutive images that `minibatch_stddev` compares, so that it does
-not matter how a batch is cut.
+Diversity is the mean distance between fake images of a label divided by that between real images, measured on coarse
+pixels (at most 8 x 8). It is about 1 if fake images vary as much as real ones, and 0 if all are equal. The lowest label
+is reported, as a single label may collapse. Pairs are formed within the groups of consecutive images that
+`minibatch_stddev` uses, so that the result does not depend on how a batch is split.
 """
 
 from typing import Any
@@ -17,25 +17,25 @@ from torch.nn import functional as F
 from histosynth.gan.layers import STDDEV_GROUP
 
 _COARSE_PX = 8
-_HALFLIFE = 250  # images, for a single label; some 200 pairs of each label, however many there are
+_HALFLIFE = 250  # images, for a single label; about 200 pairs of each label, for any number of labels
 
 
 def pair_distances(x: Tensor, label: Tensor, *, labels: int) -> Tensor:
-    """Sum of the distances of the pairs of each label (labels,) in each group of images (B, 3, S, S)."""
+    """Sum the distances between images of the same label within each group of (B, 3, S, S): (labels,)."""
     coarse = F.adaptive_avg_pool2d(x.float(), min(x.shape[-1], _COARSE_PX)).flatten(1)
     size = min(STDDEV_GROUP, len(x))
     first, second = torch.triu_indices(size, size, 1, device=x.device)
-    group, kind = coarse.view(-1, size, coarse.shape[1]), label.view(-1, size)
-    apart = (group[:, first] - group[:, second]).square().mean(2).sqrt()
-    alike = kind[:, first] == kind[:, second]
-    return apart.new_zeros(labels).index_add(0, kind[:, first][alike], apart[alike])
+    group, group_label = coarse.view(-1, size, coarse.shape[1]), label.view(-1, size)
+    distance = (group[:, first] - group[:, second]).square().mean(2).sqrt()
+    same = group_label[:, first] == group_label[:, second]
+    return distance.new_zeros(labels).index_add(0, group_label[:, first][same], distance[same])
 
 
 class DiversityMonitor:
-    """Running means of the distances between fake images and between real ones, of each label.
+    """Running means of the distances between fake images and between real images, per label.
 
     Args:
-        labels: how many there are. Few pairs are of one label where there are many, so the means last the longer.
+        labels: number of labels. With many labels few pairs share one, so the half-life is longer.
     """
 
     def __init__(self, *, labels: int) -> None:
@@ -44,21 +44,21 @@ class DiversityMonitor:
         self.weight = 0.0
 
     def update(self, *, fake: NDArray[np.float64], real: NDArray[np.float64], batch: int) -> None:
-        """Take in the distances of a batch."""
+        """Add the distances of a batch."""
         keep = 0.5 ** (batch / self.halflife)
         self.fake, self.real = keep * self.fake + fake, keep * self.real + real
         self.weight = keep * self.weight + 1 - keep
 
     @property
     def ratios(self) -> NDArray[np.float64]:
-        """Of fake over real, of each label; 1 where nothing was to be compared, and in the first half-life."""
+        """Distances between fake images over real ones, per label; 1 without pairs and in the first half-life."""
         known = (self.real > 0) & (self.weight >= 0.5)
         return np.divide(self.fake, self.real, out=np.ones_like(self.fake), where=known)
 
     def state(self) -> dict[str, Any]:
-        """What `load` takes."""
+        """Return the state for `load`."""
         return {"fake": self.fake.tolist(), "real": self.real.tolist(), "weight": self.weight}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
+        """Restore a `state`."""
         self.fake, self.real, self.weight = np.array(state["fake"]), np.array(state["real"]), state["weight"]

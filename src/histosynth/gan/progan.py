@@ -1,10 +1,10 @@
-"""The progressive GAN of Karras et al. (2018, table 2), told the label as Miyato & Koyama (2018) do.
+"""The progressive GAN of Karras et al. (2018, table 2), conditioned on the label after Miyato & Koyama (2018).
 
-Generator: the latent becomes 4 x 4 pixels; every level above doubles the side and has two convolutions, each followed
-by leaky rectifier and pixel norm. Discriminator: its mirror, with the minibatch standard deviation at 4 x 4. Every
-level has 1 x 1 convolutions of its own to and from colors. The label enters twice:
+Generator: the latent is mapped to 4 x 4 pixels; each further level doubles the side and has two convolutions, each
+followed by leaky rectifier and pixel norm. The discriminator mirrors the generator, with the minibatch standard
+deviation at 4 x 4. Each level has its own 1 x 1 convolutions to and from RGB. The label enters in both networks:
 
-    generator       first layer W z + e_y, as if y were part of the latent, one-hot
+    generator       first layer W z + e_y, as if y were a one-hot part of the latent
     discriminator   D(x, y) = ψ(φ(x)) + ⟨v_y, φ(x)⟩    (the projection; φ the last hidden layer, ψ linear)
 """
 
@@ -28,27 +28,27 @@ from histosynth.gan.layers import (
 )
 
 _AREA = BASE_PX**2
-_FIRST_GAIN = math.sqrt(2) / 4  # of the layer from the latent: as Karras' code has it
+_FIRST_GAIN = math.sqrt(2) / 4  # gain of the layer from the latent, as in the code of Karras et al.
 
 
 def channels_per_level(image_px: int, *, width: int, full_width_px: int) -> list[int]:
-    """Channels of each level: `width` up to that side, then half as many with every doubling.
+    """Return the channels of each level: `width` up to `full_width_px`, then half as many with each doubling.
 
-    Karras' networks have 512 up to 32 px: 512, 512, 512, 512, 256, 128 at 4 to 128 px.
+    The networks of Karras et al. have 512 up to 32 px: 512, 512, 512, 512, 256, 128 at 4 to 128 px.
     """
     sides = [BASE_PX << level for level in range(final_level(image_px) + 1)]
     return [width if px <= full_width_px else max(width * full_width_px // px, 1) for px in sides]
 
 
 class Block(nn.Module):
-    """Two convolutions, each followed by the rectifier and, with `norm`, by pixel norm."""
+    """Two convolutions, each followed by the leaky rectifier and, with `norm`, by pixel norm."""
 
-    def __init__(self, inputs: int, between: int, outputs: int, *, norm: bool) -> None:
+    def __init__(self, inputs: int, hidden: int, outputs: int, *, norm: bool) -> None:
         super().__init__()
-        self.first, self.second, self.norm = EqualizedConv(inputs, between, 3), EqualizedConv(between, outputs, 3), norm
+        self.first, self.second, self.norm = EqualizedConv(inputs, hidden, 3), EqualizedConv(hidden, outputs, 3), norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, S, S) -> (B, outputs, S, S)."""
+        """Map (B, inputs, S, S) to (B, outputs, S, S)."""
         for conv in (self.first, self.second):
             x = leaky_relu(conv(x))
             x = pixel_norm(x) if self.norm else x
@@ -56,14 +56,14 @@ class Block(nn.Module):
 
 
 class Generator(nn.Module):
-    """From latents to images.
+    """A map from latents and labels to images.
 
     Args:
         image_px: side of the images at full size.
-        labels: their number.
+        labels: number of labels.
         latent: size of the latent.
-        width: channels of the small levels.
-        full_width_px: side up to which levels have all of them.
+        width: channels of the levels up to `full_width_px`.
+        full_width_px: side up to which levels have `width` channels.
     """
 
     def __init__(self, *, image_px: int, labels: int, latent: int, width: int, full_width_px: int) -> None:
@@ -78,7 +78,7 @@ class Generator(nn.Module):
         self.to_rgb = nn.ModuleList(EqualizedConv(own, 3, 1, gain=1) for own in channels)
 
     def forward(self, z: Tensor, label: Tensor, *, growth: Growth) -> Tensor:
-        """(B, latent) and (B,) -> (B, 3, px, px), about [-1, 1]."""
+        """Map (B, latent) and (B,) to (B, 3, px, px), about [-1, 1]."""
         x = self.first(pixel_norm(z)) + self.label(label)
         x = x.view(len(z), -1, BASE_PX, BASE_PX) + self.first_bias
         x = pixel_norm(leaky_relu(self.conv(pixel_norm(leaky_relu(x)))))
@@ -91,12 +91,12 @@ class Generator(nn.Module):
         return torch.lerp(upsample(self.to_rgb[growth.level - 1](below)), image, growth.alpha)
 
     def images(self, z: Tensor, label: Tensor, *, growth: Growth) -> Tensor:
-        """The same at full size, with larger pixels where it has not grown up: (B, 3, image_px, image_px)."""
+        """Generate images at the full side, upsampled if growth is incomplete: (B, 3, image_px, image_px)."""
         return upsample(self(z, label, growth=growth), self.image_px // growth.px)
 
 
 class Discriminator(nn.Module):
-    """From images to scores, high for real ones; see `Generator` for the arguments."""
+    """A map from images and labels to scores, high for real images; see `Generator` for the arguments."""
 
     def __init__(self, *, image_px: int, labels: int, width: int, full_width_px: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Discriminator(nn.Module):
         self.label = EqualizedEmbedding(labels, channels[0], scale=1 / math.sqrt(channels[0]))
 
     def features(self, x: Tensor, *, growth: Growth) -> Tensor:
-        """φ: (B, 3, px, px) -> (B, C)."""
+        """Compute φ: (B, 3, px, px) -> (B, C)."""
         h = leaky_relu(self.from_rgb[growth.level](x))
         for level in range(growth.level, 0, -1):
             h = downsample(self.blocks[level - 1](h))
@@ -119,12 +119,12 @@ class Discriminator(nn.Module):
         return leaky_relu(self.last(h.flatten(1)))
 
     def forward(self, x: Tensor, label: Tensor, *, growth: Growth) -> Tensor:
-        """D: (B, 3, px, px) and (B,) -> (B,)."""
+        """Compute D: (B, 3, px, px) and (B,) -> (B,)."""
         phi = self.features(x, growth=growth)
         scores: Tensor = self.score(phi).squeeze(1) + (self.label(label) * phi).sum(1)
         return scores
 
 
 def seeded_latents(seeds: Sequence[int], *, size: int) -> Tensor:
-    """A latent a seed, (B, size), drawn on the CPU, where a seed gives the same numbers for every device."""
+    """Draw one latent per seed, (B, size), on the CPU, so that a seed gives the same numbers on every device."""
     return torch.stack([torch.randn(size, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

@@ -1,7 +1,8 @@
-"""DDPM: every step draws from the reverse process (Ho et al. 2020), at any spacing.
+"""DDPM: each step draws from the reverse process (Ho et al. 2020), at any spacing.
 
-Its variance lies between the posterior's v and the forward step's w (see `steps`), as the denoiser says: log variance =
-share · log w + (1 - share) · log v (Nichol & Dhariwal 2021, eq. 15). With no word from it, v: "fixed small".
+The denoiser determines the variance, which lies between v of the posterior and w of the forward step (see `time_grid`):
+log variance = fraction · log w + (1 - fraction) · log v (Nichol & Dhariwal 2021, eq. 15). The default is v, "fixed
+small".
 """
 
 from collections.abc import Callable
@@ -15,14 +16,14 @@ from histosynth.diffusion.schedule import Schedule
 
 @samplers.register("ddpm")
 def ddpm(denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps: int, draw: Callable[[], Tensor]) -> Tensor:
-    """Ancestral sampling."""
+    """Sample ancestrally."""
     grid = TimeGrid(schedule, steps, like=noise)
     x = grid.sigma[0] * noise
     for i in range(steps):
-        clean, share = denoise(x, grid.times[i])
+        clean, fraction = denoise(x, grid.times[i])
         x = grid.advance(x, clean, i, eta=1.0)
         if i < grid.last:
-            low = grid.posterior_variance(i)
-            spread = low**0.5 if share is None else low**0.5 * (grid.forward_variance(i) / low) ** (share / 2)
-            x = x + spread * draw()
+            small = grid.posterior_variance(i)
+            std = small**0.5 if fraction is None else small**0.5 * (grid.forward_variance(i) / small) ** (fraction / 2)
+            x = x + std * draw()
     return x

@@ -1,4 +1,4 @@
-"""DDIM: the deterministic path, or as much noise as one likes (Song et al. 2021)."""
+"""DDIM: the deterministic path, or with an adjustable amount of noise (Song et al. 2021)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from histosynth.diffusion.schedule import Schedule
 
 @dataclass(frozen=True)
 class DDIM:
-    """The sampler for one η.
+    """The sampler with a given η.
 
     Attributes:
-        eta: 0 is deterministic; 1 is ddpm with the posterior's variance.
+        eta: 0 is deterministic; 1 equals ddpm with the posterior's variance.
     """
 
     eta: float = 0.0

@@ -1,4 +1,4 @@
-"""What a sampler is, their names, and what one costs."""
+"""The sampler protocol, the registry of samplers, and their cost."""
 
 from collections.abc import Callable
 from dataclasses import is_dataclass, replace
@@ -13,11 +13,11 @@ from histosynth.errors import HistosynthError
 from histosynth.registry import Registry
 
 Denoise = Callable[[Tensor, Tensor], Prediction]
-"""(B, 3, S, S) noisy images and one time -> the expected clean images, and what is known of their variance."""
+"""A map from (B, 3, S, S) noisy images and one time to the expected clean images and, if learned, their variance."""
 
 
 class Sampler(Protocol):
-    """Turns noise into images. One with a choice of its own is a frozen dataclass whose fields are that choice."""
+    """A function that turns noise into images. A sampler with options is a frozen dataclass with these as fields."""
 
     def __call__(
         self, denoise: Denoise, schedule: Schedule, *, noise: Tensor, steps: int, draw: Callable[[], Tensor]
@@ -25,11 +25,11 @@ class Sampler(Protocol):
         """Sample.
 
         Args:
-            denoise: the denoiser with its labels, guidance and clipping settled.
+            denoise: the denoiser with its labels, guidance and clipping.
             schedule: the process that the denoiser was trained for.
-            noise: (B, 3, S, S) standard normal; the image begins as σ(t_max) times it.
+            noise: (B, 3, S, S) standard normal; sampling starts from σ(t_max) times it.
             steps: number of steps.
-            draw: gives fresh standard normal noise of the same shape, for samplers that need it.
+            draw: returns new standard normal noise of the same shape, for samplers that need it.
 
         Returns:
             (B, 3, S, S), about [-1, 1].
@@ -41,17 +41,17 @@ samplers: Registry[Sampler] = Registry("sampler")
 
 
 def pick_sampler(name: str, *, eta: float = 0.0) -> Sampler:
-    """The sampler of that name, with its η.
+    """Return the sampler with the given name and η.
 
     Raises:
-        HistosynthError: there is no such sampler, or it has no η and one was given.
+        HistosynthError: no sampler has this name, or η is not 0 for a sampler without η.
     """
     sampler = samplers[name]
     if eta == 0:
         return sampler
     if not is_dataclass(sampler) or isinstance(sampler, type) or not hasattr(sampler, "eta"):
         raise HistosynthError(
-            f"sample.eta = {eta}: the sampler {name} has no eta; set it to 0, or take the sampler ddim"
+            f"sample.eta = {eta}: the sampler {name} has no eta; set it to 0, or use the sampler ddim"
         )
     return replace(sampler, eta=eta)
 
@@ -59,13 +59,13 @@ def pick_sampler(name: str, *, eta: float = 0.0) -> Sampler:
 def count_evaluations(
     sampler: Sampler, schedule: Schedule, *, steps: int, per_call: Callable[[Tensor], int] = lambda t: 1
 ) -> int:
-    """Network evaluations an image: counted along the sampler's way, with no network.
+    """Count network evaluations per image by running the sampler without a network.
 
     Args:
         sampler: the sampler.
         schedule: the process.
         steps: number of steps.
-        per_call: evaluations that one denoising at a time takes, such as `Guided.cost`.
+        per_call: network evaluations of one call of the denoiser at a time, see `guidance.evaluations_per_call`.
     """
     count = 0
 
@@ -74,6 +74,6 @@ def count_evaluations(
         count += per_call(t)
         return Prediction(x)
 
-    nothing = torch.zeros(1, 3, 1, 1)
-    sampler(denoise, schedule, noise=nothing, steps=steps, draw=lambda: nothing)
+    zeros = torch.zeros(1, 3, 1, 1)
+    sampler(denoise, schedule, noise=zeros, steps=steps, draw=lambda: zeros)
     return count

@@ -1,15 +1,16 @@
-"""The steps of one way from noise to data, which the samplers share.
+"""The time grid from noise to data and the step along it, shared by the samplers.
 
-A step from t to s < t that puts in η² of the posterior's variance v (Song et al. 2021, eq. 12 and 16, for any α, σ):
+A step from t to s < t that adds η² of the posterior's variance v (Song et al. 2021, eq. 12 and 16, for any α, σ):
 
   x_s = α_s x̂_0 + √(σ_s² - η² v) ε̂ + η √v z,   v = σ_s² (1 - e^-2h),   e^-h = α_t σ_s / (α_s σ_t)
 
-η = 0 follows the probability flow, η = 1 draws from the posterior q(x_s | x_t, x̂_0). v is the least variance that a
-step of the reverse process can have, of data known exactly; the most, of data ~ N(0, I), is that of the forward step,
+η = 0 follows the probability flow, η = 1 draws from the posterior q(x_s | x_t, x̂_0). v is the smallest variance of a
+step of the reverse process, exact for data known exactly. The largest, exact for data ~ N(0, I), is that of the forward
+step,
 
   w = σ_t² (1 - e^-2h) · (α_s² + σ_s²) / (α_t² + σ_t²),
 
-which is the β of Ho et al. 2020, section 3.2, where α² + σ² = 1, and holds for any other process.
+which equals β of Ho et al. 2020, section 3.2, if α² + σ² = 1, and is valid for any other process.
 """
 
 import math
@@ -20,12 +21,12 @@ from histosynth.diffusion.schedule import Schedule
 
 
 class TimeGrid:
-    """The times of a way, and α and σ there, as numbers in double precision.
+    """The times that a sampler visits, with α and σ in double precision.
 
     Args:
         schedule: the process.
         count: number of steps.
-        like: the images, whose type and device `times` take.
+        like: images whose type and device `times` are to have.
     """
 
     def __init__(self, schedule: Schedule, count: int, *, like: Tensor) -> None:
@@ -36,24 +37,24 @@ class TimeGrid:
         self.last = count - 1
 
     def log_step(self, i: int) -> float:
-        """h of step i: infinite where it starts at pure noise or ends at the data."""
-        kept = self._kept(i)
-        return -math.log(kept) if kept else math.inf
+        """Return h of step i; infinite if the step starts at pure noise or ends at the data."""
+        decay = self._decay(i)
+        return -math.log(decay) if decay else math.inf
 
     def advance(self, x: Tensor, clean: Tensor, i: int, *, eta: float = 0.0) -> Tensor:
-        """Step i without its fresh noise: from x_t to the mean of x_s."""
-        noise = self.sigma[i + 1] * math.sqrt(1 - eta**2 * (1 - self._kept(i) ** 2)) / self.sigma[i]
+        """Take step i without its added noise: from x_t to the mean of x_s."""
+        noise = self.sigma[i + 1] * math.sqrt(1 - eta**2 * (1 - self._decay(i) ** 2)) / self.sigma[i]
         return noise * x + (self.alpha[i + 1] - noise * self.alpha[i]) * clean
 
     def posterior_variance(self, i: int) -> float:
-        """v of step i; 0 at the last."""
-        return self.sigma[i + 1] ** 2 * (1 - self._kept(i) ** 2)
+        """Return v of step i; 0 for the last step."""
+        return self.sigma[i + 1] ** 2 * (1 - self._decay(i) ** 2)
 
     def forward_variance(self, i: int) -> float:
-        """w of step i."""
+        """Return w of step i."""
         total = [self.alpha[j] ** 2 + self.sigma[j] ** 2 for j in (i, i + 1)]
-        return self.sigma[i] ** 2 * (1 - self._kept(i) ** 2) * total[1] / total[0]
+        return self.sigma[i] ** 2 * (1 - self._decay(i) ** 2) * total[1] / total[0]
 
-    def _kept(self, i: int) -> float:
-        """e^-h."""
+    def _decay(self, i: int) -> float:
+        """Return e^-h of step i."""
         return self.alpha[i] * self.sigma[i + 1] / (self.alpha[i + 1] * self.sigma[i])
