@@ -1,4 +1,4 @@
-"""Shared by the tests of diffusion: a network told its answer, processes of every kind, Gaussian data."""
+"""Fixtures of the diffusion tests: a network with a given output, one schedule of each kind, Gaussian data."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,25 +12,25 @@ from histosynth.diffusion.samplers import Denoise
 from histosynth.diffusion.schedule import RectifiedFlow, Schedule, VarianceExploding, cosine, linear, zero_terminal_snr
 
 
-class Told(nn.Module):
-    """A network that answers what it was told, and remembers what it was asked."""
+class ConstantNetwork(nn.Module):
+    """A network that returns a given output and records its calls."""
 
     null_label = 3
 
-    def __init__(self, answer: Tensor) -> None:
+    def __init__(self, output: Tensor) -> None:
         super().__init__()
-        self.answer = answer
-        self.asked: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.output = output
+        self.calls: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
-        self.asked.append((x, time, label))
-        return self.answer
+        self.calls.append((x, time, label))
+        return self.output
 
 
 @pytest.fixture
-def told() -> Callable[[Tensor], Told]:
+def constant_network() -> Callable[[Tensor], ConstantNetwork]:
     torch.manual_seed(0)
-    return Told
+    return ConstantNetwork
 
 
 SCHEDULES = {
@@ -64,7 +64,7 @@ class Gaussian(NamedTuple):
         return denoise
 
     def exact_path(self, schedule: Schedule, noise: Tensor) -> Tensor:
-        """Where the probability flow takes the noise: each principal component keeps its quantile."""
+        """Return the image of the noise under the probability flow: each principal component keeps its quantile."""
         t = schedule.times(1)[0].double()
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
         values, axes = torch.linalg.eigh(self.covariance)
@@ -75,7 +75,7 @@ class Gaussian(NamedTuple):
 
 @pytest.fixture
 def gaussian() -> Gaussian:
-    """Longish and turned, as the colors of stained tissue are: standard deviations 0.7, 0.2, 0.05."""
+    """Elongated and rotated like the colors of stained tissue: standard deviations 0.7, 0.2, 0.05."""
     axes = torch.linalg.qr(torch.tensor([[1.0, 0.2, 0.5], [0.8, -1.0, 0.1], [0.3, 0.4, 1.0]], dtype=torch.float64))[0]
     return Gaussian(
         torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64),

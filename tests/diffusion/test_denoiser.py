@@ -1,4 +1,4 @@
-"""The common interface: what it refuses, what it computes in which precision, guidance, and the way from settings."""
+"""The common denoiser interface: input checks, precision, guidance, and construction from settings."""
 
 from collections.abc import Callable
 from functools import partial
@@ -44,52 +44,52 @@ def build(name: str) -> Denoiser:
     return denoiser
 
 
-def last(denoiser: Denoiser) -> Tensor:
+def noisiest_time(denoiser: Denoiser) -> Tensor:
     return denoiser.schedule.times(10)[:1]
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_what_does_not_fit_is_named(name: str) -> None:
+def test_invalid_shapes_times_and_labels_are_reported(name: str) -> None:
     denoiser, x, label = build(name), torch.zeros(2, 3, 8, 8), torch.tensor([0, 3])
-    t = last(denoiser).expand(2)
-    asks = [denoiser.predict, lambda x, t, label: denoiser.loss_at(x, label, t=t, noise=x)]
+    t = noisiest_time(denoiser).expand(2)
+    calls = [denoiser.predict, lambda x, t, label: denoiser.loss_at(x, label, t=t, noise=x)]
     assert denoiser(x, t, label).shape == x.shape  # 3 is the null label
-    for ask in asks:
-        with pytest.raises(ValueError, match=r"label 4 is out of range: 0 to 2, or 3 for any"):
-            ask(x, t, torch.tensor([0, 4]))
+    for call in calls:
+        with pytest.raises(ValueError, match=r"label 4 is out of range: 0 to 2, or 3 for any label"):
+            call(x, t, torch.tensor([0, 4]))
         with pytest.raises(ValueError, match="label -1"):
-            ask(x, t, torch.tensor([0, -1]))
+            call(x, t, torch.tensor([0, -1]))
         for wrong in (
             -1.0,
             float("nan"),
             *({"edm": [0.0, float("inf")], "flow": [1.01]}.get(name, [0.0, 1001.0, 1.5])),
         ):
             with pytest.raises(ValueError, match=r"time .* is out of range"):
-                ask(x, torch.tensor([t[0].item(), wrong]), label)
+                call(x, torch.tensor([t[0].item(), wrong]), label)
         for shape in [(2, 1, 8, 8), (2, 3, 16, 16), (2, 3, 8, 4), (3, 8, 8)]:
-            with pytest.raises(ValueError, match=r"not \(B, 3, 8, 8\)"):
-                ask(torch.zeros(shape), t, label)
-        with pytest.raises(ValueError, match="one an image"):
-            ask(x, t[:1], label)
-        with pytest.raises(ValueError, match="one an image"):
-            ask(x, t, label[:1])
+            with pytest.raises(ValueError, match=r"expected \(B, 3, 8, 8\)"):
+                call(torch.zeros(shape), t, label)
+        with pytest.raises(ValueError, match="one time and one label per image"):
+            call(x, t[:1], label)
+        with pytest.raises(ValueError, match="one time and one label per image"):
+            call(x, t, label[:1])
         with pytest.raises(ValueError, match="bfloat16"):
-            ask(x, t.bfloat16(), label)
+            call(x, t.bfloat16(), label)
 
 
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", PROCESSES)
 def test_under_autocast_only_the_network_is_rounded(name: str, half: torch.dtype) -> None:
-    """Fed with the network's rounded answer in float64, the same formulas give the same loss and the same image."""
+    """With the network's rounded output in float64, the same formulas give the same loss and the same image."""
     denoiser, label = build(name), torch.tensor([0, 1, 3])
     x0, noise = torch.rand(3, 3, 8, 8) * 2 - 1, torch.randn(3, 3, 8, 8)
     t = denoiser.draw_times(3, generator=torch.Generator().manual_seed(0))
-    answers: list[Tensor] = []
+    outputs: list[Tensor] = []
 
-    def remember(module: nn.Module, given: object, answer: Tensor) -> None:
-        answers.append(answer.detach())
+    def record(module: nn.Module, inputs: object, output: Tensor) -> None:
+        outputs.append(output.detach())
 
-    hook = denoiser.network.register_forward_hook(remember)
+    hook = denoiser.network.register_forward_hook(record)
     with torch.autocast("cpu", dtype=half):
         loss = denoiser.loss_at(x0, label, t=t, noise=noise)
         x = (
@@ -97,22 +97,22 @@ def test_under_autocast_only_the_network_is_rounded(name: str, half: torch.dtype
             + denoiser.schedule.sigma(t)[:, None, None, None] * noise
         )
         clean = denoiser(x, t, label)
-        of_half = denoiser.loss_at(x0.to(half), label, t=t, noise=noise).weighted
+        loss_of_half = denoiser.loss_at(x0.to(half), label, t=t, noise=noise).weighted
     hook.remove()
-    assert answers[0].dtype == half
-    assert loss.weighted.dtype == loss.unweighted.dtype == clean.dtype == of_half.dtype == torch.float32
-    told = iter(answers)
-    denoiser.network.forward = lambda *_: next(told).double()  # type: ignore[method-assign]
+    assert outputs[0].dtype == half
+    assert loss.weighted.dtype == loss.unweighted.dtype == clean.dtype == loss_of_half.dtype == torch.float32
+    replayed = iter(outputs)
+    denoiser.network.forward = lambda *_: next(replayed).double()  # type: ignore[method-assign]
     exact = denoiser.loss_at(x0.double(), label, t=t.double(), noise=noise.double())
     torch.testing.assert_close(loss.weighted.double(), exact.weighted, rtol=2e-5, atol=1e-6)
     torch.testing.assert_close(clean.double(), denoiser(x.double(), t.double(), label), rtol=1e-5, atol=1e-5)
 
 
-def test_numbers_beyond_half_precision_do_not_overflow(told: Callable[[Tensor], Any]) -> None:
+def test_values_beyond_half_precision_do_not_overflow(constant_network: Callable[[Tensor], Any]) -> None:
     """At the end of the cosine schedule the noise is divided by 5e-5; 60,000 is nearly the largest float16."""
     schedule, x, label = cosine(1000), torch.ones(1, 3, 2, 2), torch.zeros(1)
     t = torch.tensor([1000.0])
-    denoiser = DiscreteDenoiser(told(torch.full((1, 3, 2, 2), 6e4, dtype=torch.float16)), schedule)
+    denoiser = DiscreteDenoiser(constant_network(torch.full((1, 3, 2, 2), 6e4, dtype=torch.float16)), schedule)
     expected = (1 - 6e4) / schedule.alpha_bars[-1].sqrt().item()
     with torch.autocast("cpu", dtype=torch.float16):
         assert denoiser(x.half(), t, label)[0, 0, 0, 0].item() == pytest.approx(expected, rel=1e-5)
@@ -121,13 +121,13 @@ def test_numbers_beyond_half_precision_do_not_overflow(told: Callable[[Tensor], 
         "edm": partial(EDMDenoiser, schedule=VarianceExploding()),
         "flow": partial(FlowDenoiser, schedule=RectifiedFlow()),
     }
-    for name, denoiser in ((n, m(told(torch.full((1, 3, 2, 2), 6e4).half()))) for n, m in make.items()):
+    for name, denoiser in ((n, m(constant_network(torch.full((1, 3, 2, 2), 6e4).half()))) for n, m in make.items()):
         with torch.autocast("cpu", dtype=torch.float16):
             loss = denoiser.loss_at(x.half(), label, t=torch.tensor([0.9]), noise=x)
         assert loss.weighted.isfinite().all(), name
 
 
-def test_guidance_blends_label_and_null_label() -> None:
+def test_guidance_combines_label_and_null_label() -> None:
     class Labels(nn.Module):
         null_label = 3
 
@@ -139,12 +139,12 @@ def test_guidance_blends_label_and_null_label() -> None:
     out = 2**-0.5  # c_out at σ = σ_data = 1
     for w in (0.0, 1.0, 2.5):
         expected = out * (0.3 + w * (label / 10 - 0.3)).clamp(-1 / out, 1 / out)
-        found = guided_denoiser(denoiser, label, guidance=w)(x, t).clean
-        torch.testing.assert_close(found[:, 0, 0, 0], expected.double())
+        clean = guided_denoiser(denoiser, label, guidance=w)(x, t).clean
+        torch.testing.assert_close(clean[:, 0, 0, 0], expected.double())
     assert guided_denoiser(denoiser, label, guidance=30.0)(x, t).clean.abs().max() <= 1
 
 
-def test_settings_that_do_not_fit_the_patches_are_one_line() -> None:
+def test_settings_that_do_not_fit_the_patches_are_reported() -> None:
     with pytest.raises(HistosynthError, match="not a multiple of stem 3"):
         build_denoiser(ModelSettings(stem=3), DiffusionSettings(), image_px=64, labels=2)
     with pytest.raises(HistosynthError, match="attention heads"):
@@ -152,7 +152,7 @@ def test_settings_that_do_not_fit_the_patches_are_one_line() -> None:
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_the_noise_does_not_tell_an_image_without_signal(schedule: Any) -> None:
+def test_predicting_the_noise_without_terminal_signal_is_an_error(schedule: Any) -> None:
     def build(**options: Any) -> Denoiser:
         settings = DiffusionSettings(**{"process": "ddpm"} | options, schedule=schedule, zero_terminal_snr=True)
         return build_denoiser(MODEL, settings, image_px=8, labels=2)

@@ -1,4 +1,4 @@
-"""Discrete processes against diffusers' schedulers: schedules, targets, x̂_0, and the step with each variance."""
+"""Discrete processes against the schedulers of diffusers: schedules, targets, x̂_0, and the step with each variance."""
 
 import itertools
 from collections.abc import Callable
@@ -12,7 +12,9 @@ from histosynth.diffusion.discrete import DiscreteDenoiser
 from histosynth.diffusion.parameterization import training_target
 from histosynth.diffusion.schedule import VariancePreserving, cosine, linear, zero_terminal_snr
 
-diffusers = pytest.importorskip("diffusers", reason="the oracle of the discrete processes: install histosynth[bench]")
+diffusers = pytest.importorskip(
+    "diffusers", reason="the reference for the discrete processes: install histosynth[bench]"
+)
 
 THEIRS = {"linear": "linear", "cosine": "squaredcos_cap_v2"}
 OURS = {"linear": linear, "cosine": cosine}
@@ -35,7 +37,7 @@ def test_schedules(name: str, zero_snr: bool) -> None:
     bars = ours(name, zero_snr).alpha_bars[1:]
     torch.testing.assert_close(bars, theirs.alphas_cumprod.double(), atol=1e-6, rtol=0)
     torch.testing.assert_close(bars, torch.cumprod(1 - theirs.betas.double(), 0), atol=1e-6, rtol=0)
-    if not zero_snr:  # their rescaled betas are differences in float32, too coarse for a ratio
+    if not zero_snr:  # their rescaled betas are differences in float32, not accurate enough for a ratio
         product = torch.cumprod(1 - theirs.betas.double(), 0)
         torch.testing.assert_close(bars / (1 - bars), product / (1 - product), rtol=2e-5, atol=0)
     assert (bars[-1] == 0) == zero_snr
@@ -47,13 +49,13 @@ def test_schedules(name: str, zero_snr: bool) -> None:
     ("name", "zero_snr", "prediction_type"),
     [
         *itertools.product(OURS, [False], PREDICTIONS),
-        *itertools.product(OURS, [True], ["x0", "v"]),  # there the noise does not tell the image
+        *itertools.product(OURS, [True], ["x0", "v"]),  # there the noise does not determine the image
     ],
 )
 def test_a_step(
-    told: Callable[[Tensor], Any], name: str, zero_snr: bool, prediction_type: Any, variance: Any, t: int
+    constant_network: Callable[[Tensor], Any], name: str, zero_snr: bool, prediction_type: Any, variance: Any, t: int
 ) -> None:
-    """Their float32 ᾱ give way to ours, equal to 1e-6 as above, so that the formulas can be held to 1e-6 as well."""
+    """Their float32 ᾱ are replaced by ours (equal to 1e-6, see above), so that the formulas agree to 1e-6 as well."""
     schedule = ours(name, zero_snr)
     theirs = scheduler(
         beta_schedule=THEIRS[name],
@@ -61,25 +63,25 @@ def test_a_step(
         variance_type={"small": "fixed_small", "large": "fixed_large", "learned": "learned_range"}[variance],
     )
     theirs.alphas_cumprod = schedule.alpha_bars[1:]
-    x, answer = torch.randn(1, 3, 4, 4).double(), torch.randn(1, 3, 4, 4).double()
+    x, prediction = torch.randn(1, 3, 4, 4).double(), torch.randn(1, 3, 4, 4).double()
     raw = torch.rand(1, 3, 4, 4).double() * 2 - 1
-    out = torch.cat([answer, raw], dim=1) if variance == "learned" else answer
-    denoiser = DiscreteDenoiser(told(out), schedule, prediction_type=prediction_type, variance=variance)
+    out = torch.cat([prediction, raw], dim=1) if variance == "learned" else prediction
+    denoiser = DiscreteDenoiser(constant_network(out), schedule, prediction_type=prediction_type, variance=variance)
     time = torch.tensor([float(t)]).double()
-    clean, share = denoiser.predict(x, time, torch.zeros(1))
+    clean, fraction = denoiser.predict(x, time, torch.zeros(1))
     step = theirs.step(out, t - 1, x, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(clean, step.pred_original_sample, rtol=1e-6, atol=1e-9)
     fresh = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     posterior = denoiser.posterior
     small, large = posterior.log_small(time).item(), posterior.log_large(time).item()
-    log_variance = small + (0.0 if share is None else share) * (large - small)
+    log_variance = small + (0.0 if fraction is None else fraction) * (large - small)
     mean = posterior.x_coefficient(time).item() * x + posterior.clean_coefficient(time).item() * clean
-    found = mean + (torch.as_tensor(log_variance) / 2).exp() * fresh
-    torch.testing.assert_close(found, step.prev_sample, rtol=1e-6, atol=1e-6 * step.prev_sample.abs().max().item())
+    previous = mean + (torch.as_tensor(log_variance) / 2).exp() * fresh
+    torch.testing.assert_close(previous, step.prev_sample, rtol=1e-6, atol=1e-6 * step.prev_sample.abs().max().item())
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v"])
-def test_targets_and_ddim(told: Callable[[Tensor], Any], prediction_type: Any) -> None:
+def test_targets_and_ddim(constant_network: Callable[[Tensor], Any], prediction_type: Any) -> None:
     schedule = linear(1000)
     theirs = scheduler("DDIMScheduler", beta_schedule="linear", prediction_type=PREDICTIONS[prediction_type])
     theirs.alphas_cumprod = schedule.alpha_bars[1:]
@@ -94,7 +96,9 @@ def test_targets_and_ddim(told: Callable[[Tensor], Any], prediction_type: Any) -
         if prediction_type == "v":
             velocity = theirs.get_velocity(x0, noise, torch.tensor([t - 1]))
             torch.testing.assert_close(target, velocity, rtol=1e-9, atol=1e-9)
-        clean = DiscreteDenoiser(told(target), schedule, prediction_type=prediction_type)(x, time, torch.zeros(1))
+        clean = DiscreteDenoiser(constant_network(target), schedule, prediction_type=prediction_type)(
+            x, time, torch.zeros(1)
+        )
         step = theirs.step(target, t - 1, x)
         torch.testing.assert_close(clean, step.pred_original_sample, rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(clean, x0, rtol=0, atol=1e-9)

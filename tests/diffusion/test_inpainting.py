@@ -1,4 +1,4 @@
-"""Inpainting on two correlated pixels, one known: the other has a known conditional mean and spread."""
+"""Inpainting of one of two correlated pixels: its conditional mean and standard deviation are known."""
 
 import pytest
 import torch
@@ -11,13 +11,13 @@ from histosynth.diffusion.schedule import RectifiedFlow, Schedule, VarianceExplo
 STD, CORRELATION, KNOWN = 0.4, 0.8, 0.6
 MEAN = torch.tensor([0.1, -0.2], dtype=torch.float64)
 COVARIANCE = STD**2 * torch.tensor([[1, CORRELATION], [CORRELATION, 1]], dtype=torch.float64)
-SHIFT = CORRELATION * (KNOWN - 0.1)  # 0.4: by how much the known pixel moves the mean of the other
-SPREAD = STD * (1 - CORRELATION**2) ** 0.5
+SHIFT = CORRELATION * (KNOWN - 0.1)  # 0.4: shift of the mean of the other pixel
+CONDITIONAL_STD = STD * (1 - CORRELATION**2) ** 0.5
 SCHEDULES: dict[str, Schedule] = {"karras": VarianceExploding(), "cosine": cosine(1000), "flow": RectifiedFlow()}
 
 
-def filled(schedule: Schedule, *, steps: int, repeats: int, n: int = 10_000) -> Tensor:
-    """The unknown pixel, drawn n times."""
+def inpainted(schedule: Schedule, *, steps: int, repeats: int, n: int = 10_000) -> Tensor:
+    """Draw the unknown pixel n times."""
     generator = torch.Generator().manual_seed(0)
 
     def draw() -> Tensor:
@@ -36,31 +36,31 @@ def filled(schedule: Schedule, *, steps: int, repeats: int, n: int = 10_000) -> 
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
-def test_the_unknown_pixel_has_its_conditional_mean_and_spread(schedule: Schedule) -> None:
-    """With 20 repeats of 100 steps to 5 % of the shift; few ancestral steps make the spread a tenth or so too small."""
-    x = filled(schedule, steps=100, repeats=20)
+def test_unknown_pixel_has_its_conditional_mean_and_standard_deviation(schedule: Schedule) -> None:
+    """With 20 repeats of 100 steps, to 5 % of the shift; few ancestral steps make the deviation some 10 % too small."""
+    x = inpainted(schedule, steps=100, repeats=20)
     assert x.mean().item() == pytest.approx(-0.2 + SHIFT, abs=0.05 * SHIFT)
-    assert 0.8 * SPREAD < x.std().item() < 1.05 * SPREAD
+    assert 0.8 * CONDITIONAL_STD < x.std().item() < 1.05 * CONDITIONAL_STD
 
 
-def test_steps_and_repeats_bring_it_nearer() -> None:
+def test_more_steps_and_repeats_reduce_the_error() -> None:
     schedule = VarianceExploding()
 
     def missing(steps: int, repeats: int) -> float:
-        return (-0.2 + SHIFT - filled(schedule, steps=steps, repeats=repeats, n=4000).mean().item()) / SHIFT
+        return (-0.2 + SHIFT - inpainted(schedule, steps=steps, repeats=repeats, n=4000).mean().item()) / SHIFT
 
     assert missing(50, 1) > 2 * missing(50, 3) > 4 * missing(50, 20) > 0
-    assert filled(schedule, steps=200, repeats=10).std().item() == pytest.approx(SPREAD, rel=0.04)
+    assert inpainted(schedule, steps=200, repeats=10).std().item() == pytest.approx(CONDITIONAL_STD, rel=0.04)
 
 
-def test_replacement_alone_is_off_however_many_the_steps() -> None:
-    """It goes 0.6 of the shift and spreads too far: why there are repeats."""
-    x = filled(VarianceExploding(), steps=400, repeats=1)
+def test_replacement_alone_is_biased_with_any_number_of_steps() -> None:
+    """It reaches 0.6 of the shift, with too large a deviation; repeats correct this."""
+    x = inpainted(VarianceExploding(), steps=400, repeats=1)
     assert (x.mean().item() + 0.2) / SHIFT == pytest.approx(0.61, abs=0.03)
-    assert x.std().item() == pytest.approx(1.16 * SPREAD, rel=0.03)
+    assert x.std().item() == pytest.approx(1.16 * CONDITIONAL_STD, rel=0.03)
 
 
-def test_where_nothing_is_known_it_is_a_draw_from_the_data() -> None:
+def test_without_known_pixels_it_draws_from_the_data_distribution() -> None:
     schedule = VarianceExploding()
 
     def denoise(x: Tensor, t: Tensor) -> Prediction:

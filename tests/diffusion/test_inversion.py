@@ -1,4 +1,4 @@
-"""Inversion on Gaussian data, whose probability flow is known: it keeps quantiles."""
+"""Inversion on Gaussian data, whose probability flow is known: it preserves quantiles."""
 
 import math
 from functools import partial
@@ -19,7 +19,7 @@ every_schedule = pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCH
 
 
 def optimal(schedule: Schedule, *, mean: float, std: float) -> Denoise:
-    """E[x_0 | x_t] for x_0 ~ N(mean, std²)."""
+    """Return E[x_0 | x_t] for x_0 ~ N(mean, std²)."""
 
     def denoise(x: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -40,7 +40,7 @@ def exact_latent(schedule: Schedule, image: Tensor, *, mean: float, std: float) 
 
 
 @to_pure_noise
-def test_there_and_back_is_the_image_to_an_error_of_second_order_or_better(schedule: Schedule) -> None:
+def test_round_trip_error_is_of_second_order_or_better(schedule: Schedule) -> None:
     image = gaussian(200, mean=0.3, std=0.4)
     denoise = optimal(schedule, mean=0.3, std=0.4)
 
@@ -53,14 +53,14 @@ def test_there_and_back_is_the_image_to_an_error_of_second_order_or_better(sched
     assert coarse / fine > 0.9 * 2**2
 
 
-def test_the_latent_comes_near_the_exact_one_to_second_order() -> None:
-    """On the smooth schedule; the others begin at a first time whose noise falls slower than their steps."""
+def test_latent_converges_to_the_exact_one_with_second_order() -> None:
+    """On the smooth schedule; the noise at the first time of the others decreases more slowly than their steps."""
     schedule, image = VarianceExploding(), gaussian(200, mean=0.3, std=0.4)
     exact = exact_latent(schedule, image, mean=0.3, std=0.4)
 
     def error(steps: int) -> float:
-        found = invert(optimal(schedule, mean=0.3, std=0.4), schedule, image=image, steps=steps)
-        return (found - exact).abs().max().item()
+        latent = invert(optimal(schedule, mean=0.3, std=0.4), schedule, image=image, steps=steps)
+        return (latent - exact).abs().max().item()
 
     assert 0.9 * 2**2 < error(80) / error(160) < 1.1 * 2**2
 
@@ -71,7 +71,7 @@ def test_latents_of_the_data_are_standard_normal(schedule: Schedule) -> None:
     image = gaussian(n, mean=0.3, std=0.4)
     sigma = schedule.sigma(schedule.times(2)[0].double())
     noise = invert(optimal(schedule, mean=0.3, std=0.4), schedule, image=image, steps=100) / sigma
-    drawn = (image - 0.3) / 0.4  # what chance alone leaves of the moments
+    drawn = (image - 0.3) / 0.4  # its moments differ from the exact ones by chance
     assert noise.mean().item() == pytest.approx(drawn.mean().item(), abs=0.01)
     assert noise.std().item() == pytest.approx(drawn.std().item(), rel=0.01)
     assert (noise**3).mean().item() == pytest.approx((drawn**3).mean().item(), abs=0.03)
@@ -94,7 +94,7 @@ def test_latents_of_correlated_pixels_are_white() -> None:
 
 
 @every_schedule
-def test_the_latent_is_the_noise_that_a_sampler_begins_with(schedule: Schedule) -> None:
+def test_latent_is_the_initial_noise_of_a_sampler(schedule: Schedule) -> None:
     image, denoise = gaussian(50, mean=0.3, std=0.4), optimal(schedule, mean=0.3, std=0.4)
     steps = 500
     latent = invert(denoise, schedule, image=image, steps=steps)
@@ -104,27 +104,27 @@ def test_the_latent_is_the_noise_that_a_sampler_begins_with(schedule: Schedule) 
 
 
 @every_schedule
-def test_translation_moves_mean_and_spread_and_keeps_the_quantile(schedule: Schedule) -> None:
-    """N(0.3, 0.4²) to N(-0.2, 0.25²). Where α > 0 at the end, the classes' noises differ, and so does the truth."""
+def test_translation_changes_mean_and_deviation_and_preserves_the_quantile(schedule: Schedule) -> None:
+    """N(0.3, 0.4²) to N(-0.2, 0.25²). With α > 0 at the end, the noise of the classes differs, hence the result."""
     image = gaussian(100, mean=0.3, std=0.4)
-    there, here = (optimal(schedule, mean=m, std=s) for m, s in ((0.3, 0.4), (-0.2, 0.25)))
-    found = translate(there, here, schedule, image=image, steps=250)
+    source, target = (optimal(schedule, mean=m, std=s) for m, s in ((0.3, 0.4), (-0.2, 0.25)))
+    translated = translate(source, target, schedule, image=image, steps=250)
     t = schedule.times(2)[0].double()
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
     latent = exact_latent(schedule, image, mean=0.3, std=0.4)
     exact = -0.2 + 0.25 * (latent - alpha * -0.2) / (alpha**2 * 0.25**2 + sigma**2).sqrt()
-    torch.testing.assert_close(found, exact, atol=4e-3, rtol=0)
+    torch.testing.assert_close(translated, exact, atol=4e-3, rtol=0)
     quantile = -0.2 + 0.25 * (image - 0.3) / 0.4
-    torch.testing.assert_close(found, quantile, atol=0.02, rtol=0)
+    torch.testing.assert_close(translated, quantile, atol=0.02, rtol=0)
 
 
-def test_less_depth_goes_less_far() -> None:
-    """Half of the way changes the image, but by less; the exact path up to that time says how far."""
+def test_smaller_depth_changes_the_image_less() -> None:
+    """A depth of 0.5 changes the image by the amount known from the exact path up to that time."""
     schedule, image = VarianceExploding(), gaussian(100, mean=0.3, std=0.4)
-    there, here = (optimal(schedule, mean=m, std=0.4) for m in (0.3, -0.2))
-    run = partial(translate, there, here, schedule, image=image, steps=200)
+    source, target = (optimal(schedule, mean=m, std=0.4) for m in (0.3, -0.2))
+    run = partial(translate, source, target, schedule, image=image, steps=200)
     sigma = schedule.times(200)[-101].double()
-    # the flow keeps (x - mean) / √(std² + σ²): the noisy image stands, its place among the other class differs
+    # the flow preserves (x - mean) / √(std² + σ²): the noisy image is fixed, its quantile in the other class differs
     noisy = 0.3 + (image - 0.3) / 0.4 * (0.16 + sigma**2).sqrt()
     exact = -0.2 + 0.4 * (noisy + 0.2) / (0.16 + sigma**2).sqrt()
     torch.testing.assert_close(run(depth=0.5), exact, atol=1e-3, rtol=0)
@@ -132,7 +132,7 @@ def test_less_depth_goes_less_far() -> None:
 
 
 @pytest.mark.parametrize("depth", [0.0, -0.1, 1.1])
-def test_depth_is_a_share(depth: float) -> None:
+def test_depth_out_of_range_is_an_error(depth: float) -> None:
     image = gaussian(1, mean=0, std=1)
     with pytest.raises(ValueError, match="depth is"):
         invert(optimal(linear(), mean=0, std=1), linear(), image=image, steps=4, depth=depth)

@@ -1,4 +1,4 @@
-"""The classifier of noisy images: it learns to the Bayes error, and its gradient is that of its log probability."""
+"""The classifier of noisy images reaches the Bayes error, and its gradient is that of its log probability."""
 
 import pytest
 import torch
@@ -17,28 +17,28 @@ TINY = ModelSettings(channels=8, channel_mult=(1, 2), blocks=1, attention_px=(4,
 def tiny(schedule: Schedule) -> NoisyClassifier:
     torch.manual_seed(0)
     classifier = build_classifier(TINY, schedule, image_px=8, labels=3).eval()
-    for parameter in classifier.parameters():  # the zeroed convolutions would hide everything before them
+    for parameter in classifier.parameters():  # zero-initialized convolutions would hide everything before them
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.1)
     return classifier
 
 
-def test_the_gradient_is_that_of_the_log_probability(schedule: Schedule) -> None:
+def test_gradient_is_that_of_the_log_probability(schedule: Schedule) -> None:
     classifier = tiny(schedule).double()
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(2, 3, 8, 8, generator=generator).double()
-    way = torch.randn(2, 3, 8, 8, generator=generator).double()
+    direction = torch.randn(2, 3, 8, 8, generator=generator).double()
     t, label = schedule.times(3)[1].double().expand(2), torch.tensor([2, 0])
 
     def log_probability(step: float) -> Tensor:
         with torch.no_grad():
-            logits = classifier.network(_scaled(classifier, x + step * way, t), _angle(classifier, t))
+            logits = classifier.network(_scaled(classifier, x + step * direction, t), _angle(classifier, t))
         return torch.log_softmax(logits, dim=1)[torch.arange(2), label]
 
     slope = (log_probability(1e-5) - log_probability(-1e-5)) / 2e-5
     with torch.inference_mode():  # as samplers call it
-        found = (classifier.gradient(x, t, label) * way).sum((1, 2, 3))
-    torch.testing.assert_close(found.clone(), slope, rtol=1e-4, atol=1e-6)
+        directional = (classifier.gradient(x, t, label) * direction).sum((1, 2, 3))
+    torch.testing.assert_close(directional.clone(), slope, rtol=1e-4, atol=1e-6)
 
 
 def _scaled(classifier: NoisyClassifier, x: Tensor, t: Tensor) -> Tensor:
@@ -51,8 +51,8 @@ def _angle(classifier: NoisyClassifier, t: Tensor) -> Tensor:
 
 
 @pytest.mark.slow
-def test_it_learns_as_much_as_can_be_known() -> None:
-    """Two labels, images of constant ±0.25: noise of level σ leaves the Bayes accuracy Φ(0.25 √48 / σ)."""
+def test_accuracy_reaches_the_bayes_limit() -> None:
+    """Two labels, constant images of ±0.25: at noise level σ the Bayes accuracy is Φ(0.25 √48 / σ)."""
     schedule = VarianceExploding(sigma_min=0.5, sigma_max=6.0, rho=1.0)
     settings = ModelSettings(channels=64, channel_mult=(1,), blocks=1, attention_px=(), heads=1)
     torch.manual_seed(0)
@@ -77,12 +77,12 @@ def test_it_learns_as_much_as_can_be_known() -> None:
     for sigma in (0.5, 2.0, 6.0):
         t = torch.full((2000,), sigma)
         with torch.no_grad():
-            found = classifier(x0 + sigma * torch.randn(x0.shape, generator=generator), t).argmax(1)
+            predicted = classifier(x0 + sigma * torch.randn(x0.shape, generator=generator), t).argmax(1)
         best = torch.special.ndtr(torch.tensor(0.25 * 48**0.5 / sigma)).item()
-        assert (found == label).float().mean().item() == pytest.approx(best, abs=0.035)
+        assert (predicted == label).float().mean().item() == pytest.approx(best, abs=0.035)
 
 
-def test_it_is_the_downsampling_half_of_the_unet() -> None:
+def test_network_is_the_downsampling_half_of_the_unet() -> None:
     with torch.device("meta"):
         unet = UNet(image_px=8, labels=3, channels=8, channel_mult=(1, 2), blocks=1, attention_px=(4,), heads=2)
     half = {name: value.shape for name, value in tiny(VarianceExploding()).network.state_dict().items()}
@@ -92,6 +92,6 @@ def test_it_is_the_downsampling_half_of_the_unet() -> None:
     assert all(half[name] == whole[name] for name in shared)
 
 
-def test_settings_that_do_not_fit_the_patches_are_one_line() -> None:
+def test_settings_that_do_not_fit_the_patches_are_reported() -> None:
     with pytest.raises(HistosynthError, match="not a multiple of stem 3"):
         build_classifier(ModelSettings(stem=3), VarianceExploding(), image_px=64, labels=2)

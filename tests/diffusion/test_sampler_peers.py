@@ -1,4 +1,4 @@
-"""The same steps as diffusers' schedulers, an independent implementation, from the same noise prediction."""
+"""Samplers against the schedulers of diffusers, an independent implementation, with the same noise prediction."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from histosynth.diffusion.denoiser import Prediction
 from histosynth.diffusion.samplers import DDIM, Sampler, ddpm, dpmpp_2m, dpmpp_2m_sde
 from histosynth.diffusion.schedule import linear
 
-diffusers = pytest.importorskip("diffusers", reason="the oracle of the samplers: install histosynth[bench]")
+diffusers = pytest.importorskip("diffusers", reason="the reference for the samplers: install histosynth[bench]")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers, NumPy 2
 
 SHAPE, STEPS = (2, 3, 4, 4), 20
@@ -20,12 +20,12 @@ BETAS = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "bet
 
 
 def predicted_noise(x: Tensor, t: float) -> Tensor:
-    """A smooth, bounded function stands for the network; `t` counts from 0, as theirs does."""
+    """Evaluate a smooth, bounded function in place of a network; `t` counts from 0, as in diffusers."""
     return torch.tanh(x * 1.3 + t / 700) + 0.1 * x
 
 
-def share(x: Tensor) -> Tensor:
-    """Of the learned variance, in (0, 1)."""
+def variance_fraction(x: Tensor) -> Tensor:
+    """Evaluate a smooth function with values in (0, 1) in place of a learned variance."""
     return torch.sigmoid(3 * x)
 
 
@@ -35,17 +35,17 @@ def draws(seed: int) -> Callable[[], Tensor]:
 
 
 def ours(sampler: Sampler, *, variance: Callable[[Tensor], Tensor] | None = None) -> list[Tensor]:
-    """The noisy images that the denoiser is asked about, and the image at the end."""
-    seen: list[Tensor] = []
+    """Return the inputs of the denoiser and the final image of our sampler."""
+    inputs: list[Tensor] = []
 
     def denoise(x: Tensor, t: Tensor) -> Prediction:
-        seen.append(x)
+        inputs.append(x)
         clean = (x - OURS.sigma(t) * predicted_noise(x, t.item() - 1)) / OURS.alpha(t)
         return Prediction(clean, variance(x) if variance else None)
 
     noise = draws(0)()
     end = sampler(denoise, OURS, noise=noise, steps=STEPS, draw=draws(1))
-    return [*seen, end]
+    return [*inputs, end]
 
 
 def theirs(
@@ -55,20 +55,20 @@ def theirs(
     draw: Callable[[], Tensor] | None = None,
     **options: Any,
 ) -> list[Tensor]:
-    """The same of a scheduler; it begins as ours does, with σ_T times the noise."""
+    """Return the same for a scheduler, which starts like ours from σ_T times the noise."""
     scheduler.set_timesteps(STEPS)
-    x, seen = draws(0)() * OURS.sigma(torch.tensor(1000.0).double()), []
+    x, inputs = draws(0)() * OURS.sigma(torch.tensor(1000.0).double()), []
     for t in scheduler.timesteps:
-        seen.append(x)
+        inputs.append(x)
         fresh = {"variance_noise": draw()} if draw else {}
         x = scheduler.step(output(x, t.item()), t, x, **fresh, **options).prev_sample
-    return [*seen, x]
+    return [*inputs, x]
 
 
 def assert_same(one: list[Tensor], other: list[Tensor]) -> None:
     assert len(one) == len(other) >= STEPS
-    for mine, its in zip(one, other, strict=True):
-        torch.testing.assert_close(mine, its, atol=1e-5, rtol=1e-5, check_dtype=False)
+    for x, y in zip(one, other, strict=True):
+        torch.testing.assert_close(x, y, atol=1e-5, rtol=1e-5, check_dtype=False)
 
 
 def test_ddim() -> None:
@@ -85,17 +85,17 @@ def test_ddim_with_noise(eta: float) -> None:
 @pytest.mark.parametrize("kind", ["fixed_small", "fixed_large", "learned_range"])
 def test_ddpm(kind: str) -> None:
     scheduler = diffusers.DDPMScheduler(**BETAS, timestep_spacing="trailing", clip_sample=False, variance_type=kind)
-    variance = {"fixed_small": None, "fixed_large": torch.ones_like, "learned_range": share}[kind]
+    variance = {"fixed_small": None, "fixed_large": torch.ones_like, "learned_range": variance_fraction}[kind]
 
     def output(x: Tensor, t: float) -> Tensor:
         noise = predicted_noise(x, t)
-        return torch.cat([noise, 2 * share(x) - 1], dim=1) if kind == "learned_range" else noise
+        return torch.cat([noise, 2 * variance_fraction(x) - 1], dim=1) if kind == "learned_range" else noise
 
     expected = theirs(scheduler, output, generator=torch.Generator().manual_seed(1))
-    found = ours(ddpm, variance=variance)
-    if kind != "fixed_small":  # theirs adds noise to the finished image where the last step is longer than one timestep
-        expected, found = expected[:-1], found[:-1]
-    assert_same(found, expected)
+    images = ours(ddpm, variance=variance)
+    if kind != "fixed_small":  # theirs adds noise to the final image if the last step is longer than one timestep
+        expected, images = expected[:-1], images[:-1]
+    assert_same(images, expected)
 
 
 @pytest.mark.parametrize("kind", ["dpmsolver++", "sde-dpmsolver++"])

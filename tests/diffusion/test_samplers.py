@@ -1,4 +1,4 @@
-"""Samplers on Gaussian data, whose optimal denoiser is known: right moments, textbook order of convergence."""
+"""Samplers on Gaussian data, for which the optimal denoiser is known: moments and order of convergence."""
 
 from collections.abc import Callable
 from itertools import count
@@ -24,7 +24,7 @@ from histosynth.diffusion.schedule import RectifiedFlow, Schedule, VarianceExplo
 from histosynth.diffusion.spacing import RespacedSchedule
 from histosynth.errors import HistosynthError
 
-Gaussian = Any  # of conftest, which cannot be imported
+Gaussian = Any  # class of conftest, which cannot be imported
 
 
 def never() -> Tensor:
@@ -40,12 +40,12 @@ def normal(n: int, *, seed: int = 0) -> Callable[[], Tensor]:
 def test_deterministic_samplers_map_noise_to_the_data(
     sampler: Any, steps: int, schedule: Schedule, gaussian: Gaussian
 ) -> None:
-    """The optimal denoiser is affine, hence the whole way: noise 0 gives the mean, the axes give a root of C."""
+    """The optimal denoiser is affine, hence the sampler is too: noise 0 gives the mean, the axes give a root of C."""
     noise = torch.cat([torch.zeros(1, 3), torch.eye(3)]).double()[:, :, None, None]
     respaced = RespacedSchedule(schedule)
     x = sampler(gaussian.optimal(schedule), respaced, noise=noise, steps=steps, draw=never)[:, :, 0, 0]
     root = (x[1:] - x[0]).T
-    end = schedule.alpha(schedule.times(1)[0].double())  # the process itself starts the mean at 0, not at α_T m
+    end = schedule.alpha(schedule.times(1)[0].double())  # sampling starts with mean 0 instead of α_T m
     torch.testing.assert_close(x[0], gaussian.mean, atol=2e-3 + end.item() * 0.01 * (end < 1), rtol=0)
     torch.testing.assert_close(root @ root.T, gaussian.covariance, atol=3e-3, rtol=0)
     smallest = torch.linalg.eigvalsh(root @ root.T)[0].sqrt().item()
@@ -57,7 +57,7 @@ def test_deterministic_samplers_map_noise_to_the_data(
     [(ddpm, 1000), (DDIM(0.5), 500), (DDIM(1.0), 1000), (dpmpp_2m_sde, 60)],
     ids=["ddpm", "eta-0.5", "eta-1", "dpmpp_2m_sde"],
 )
-def test_samplers_that_draw_give_the_data_s_moments(
+def test_stochastic_samplers_reproduce_the_moments_of_the_data(
     sampler: Any, steps: int, schedule: Schedule, gaussian: Gaussian
 ) -> None:
     draw = normal(20_000)
@@ -73,7 +73,7 @@ def test_samplers_that_draw_give_the_data_s_moments(
 @pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (heun, 2), (dpmpp_2m, 2)])
 @pytest.mark.parametrize("process", ["karras", "flow"])
 def test_order_of_convergence(sampler: Any, order: int, process: str, gaussian: Gaussian) -> None:
-    """Twice the steps divide the error by 2 ** order, from pure noise too."""
+    """Twice the steps divide the error by 2 ** order, also from pure noise."""
     schedule: Schedule = VarianceExploding() if process == "karras" else Straight()
     noise = normal(64)()
 
@@ -86,21 +86,21 @@ def test_order_of_convergence(sampler: Any, order: int, process: str, gaussian: 
 
 
 class Straight(RectifiedFlow):
-    """At times whose steps shrink towards the data."""
+    """A flow at times whose steps shrink towards the data."""
 
     def times(self, steps: int) -> Tensor:
         return torch.linspace(1, 0, steps + 1, dtype=torch.float64) ** 2
 
 
 def test_ddpm_step_is_the_posterior_of_ho_et_al() -> None:
-    """One step against mean and variance written with betas (Ho et al. 2020, eq. 7)."""
+    """Compare one step with mean and variance written in terms of betas (Ho et al. 2020, eq. 7)."""
     schedule, steps = linear(1000), 1000
     bars = schedule.alpha_bars
     x, clean, fresh = torch.tensor(0.7).double(), torch.tensor(0.2).double(), torch.tensor(-1.3).double()
-    seen: list[Tensor] = []
+    inputs: list[Tensor] = []
 
     def denoise(x_t: Tensor, t: Tensor) -> Prediction:
-        seen.append(x_t)
+        inputs.append(x_t)
         return Prediction(clean)
 
     ddpm(denoise, schedule, noise=(x / schedule.sigma(torch.tensor(1000.0).double())), steps=steps, draw=lambda: fresh)
@@ -108,76 +108,79 @@ def test_ddpm_step_is_the_posterior_of_ho_et_al() -> None:
     beta = 1 - bars[t] / bars[t - 1]
     mean = bars[t - 1].sqrt() * beta / (1 - bars[t]) * clean + (1 - beta).sqrt() * (1 - bars[t - 1]) / (1 - bars[t]) * x
     variance = (1 - bars[t - 1]) / (1 - bars[t]) * beta
-    torch.testing.assert_close(seen[1], mean + variance.sqrt() * fresh, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(inputs[1], mean + variance.sqrt() * fresh, rtol=1e-9, atol=1e-9)
 
 
-def test_eta_one_is_ddpm_to_the_bit(schedule: Schedule, gaussian: Gaussian) -> None:
-    made = []
+def test_eta_one_equals_ddpm_exactly(schedule: Schedule, gaussian: Gaussian) -> None:
+    images = []
     for sampler in (DDIM(1.0), ddpm):
         draw = normal(5)
-        made.append(sampler(gaussian.optimal(schedule), schedule, noise=draw(), steps=7, draw=draw))
-    assert torch.equal(*made)
+        images.append(sampler(gaussian.optimal(schedule), schedule, noise=draw(), steps=7, draw=draw))
+    assert torch.equal(*images)
 
 
 @pytest.mark.parametrize("steps", [2, 9])
-def test_either_extreme_of_the_variance_is_exact_for_its_data(schedule: Schedule, steps: int) -> None:
-    """Of one known image the posterior's variance is exact, of data ~ N(0, I) the forward step's (Ho et al. 2020,
-    section 3.2): noisy images are distributed as they should be at every time, whatever the steps."""
-    for spread, share in ((0.0, None), (1.0, torch.ones(1))):
+def test_small_and_large_variance_are_exact_for_their_data(schedule: Schedule, steps: int) -> None:
+    """The posterior's variance is exact for one known image, the forward step's for data ~ N(0, I) (Ho et al. 2020,
+    section 3.2): noisy images have the correct distribution at every time, for any number of steps."""
+    for data_variance, fraction in ((0.0, None), (1.0, torch.ones(1))):
         marginals: list[tuple[float, float]] = []
 
         def denoise(
-            x: Tensor, t: Tensor, spread: float = spread, share: Tensor | None = share, to: Any = marginals
+            x: Tensor,
+            t: Tensor,
+            data_variance: float = data_variance,
+            fraction: Tensor | None = fraction,
+            marginals: Any = marginals,
         ) -> Prediction:
             alpha, sigma = schedule.alpha(t.double()), schedule.sigma(t.double())
-            wanted = alpha**2 * spread + sigma**2
-            to.append((x.var().item(), wanted.item()))
-            return Prediction(spread * alpha / wanted * x, share)
+            expected = alpha**2 * data_variance + sigma**2
+            marginals.append((x.var().item(), expected.item()))
+            return Prediction(data_variance * alpha / expected * x, fraction)
 
         draw = normal(40_000)
-        start = draw() if spread == 0 else draw() * _start(schedule)
+        start = draw() if data_variance == 0 else draw() * _start(schedule)
         ddpm(denoise, schedule, noise=start, steps=steps, draw=draw)
-        for found, wanted in marginals:
-            assert found == pytest.approx(wanted, rel=0.015)
+        for variance, expected in marginals:
+            assert variance == pytest.approx(expected, rel=0.015)
 
 
 def _start(schedule: Schedule) -> float:
-    """What noise must be multiplied by for σ_T times it to have the variance of x_T of data ~ N(0, I)."""
+    """Return the factor for noise so that σ_T times it has the variance of x_T for data ~ N(0, I)."""
     t = schedule.times(1)[0].double()
     return ((schedule.alpha(t) ** 2 + schedule.sigma(t) ** 2).sqrt() / schedule.sigma(t)).item()
 
 
-def test_learned_variance_lies_between_by_its_logarithm(schedule: Schedule) -> None:
+def test_learned_variance_interpolates_the_logarithm(schedule: Schedule) -> None:
     noise, ones = torch.zeros(1, 3, 1, 1).double(), torch.ones(1, 3, 1, 1).double()
     grid = TimeGrid(schedule, 4, like=noise)
-    for share in (0.0, 0.3, 1.0):
-        seen: list[float] = []
+    for fraction in (0.0, 0.3, 1.0):
+        inputs: list[float] = []
 
-        def denoise(x: Tensor, t: Tensor, share: float = share, seen: list[float] = seen) -> Prediction:
-            seen.append(x[0, 0, 0, 0].item())
-            return Prediction(torch.zeros_like(x), torch.full_like(x, share))
+        def denoise(x: Tensor, t: Tensor, fraction: float = fraction, inputs: list[float] = inputs) -> Prediction:
+            inputs.append(x[0, 0, 0, 0].item())
+            return Prediction(torch.zeros_like(x), torch.full_like(x, fraction))
 
         ddpm(denoise, schedule, noise=noise, steps=4, draw=lambda: ones)
-        expected = grid.posterior_variance(0) ** (1 - share) * grid.forward_variance(0) ** share
-        assert seen[1] ** 2 == pytest.approx(expected, rel=1e-9)
+        expected = grid.posterior_variance(0) ** (1 - fraction) * grid.forward_variance(0) ** fraction
+        assert inputs[1] ** 2 == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_step_to_the_data_ends_at_the_predicted_image(schedule: Schedule) -> None:
+def test_last_step_ends_at_the_predicted_image(schedule: Schedule) -> None:
     for sampler in (ddim, ddpm, heun, dpmpp_2m, dpmpp_2m_sde, DDIM(0.7)):
-        answers = count()
+        outputs = count()
 
-        def denoise(x: Tensor, t: Tensor, answers: Any = answers) -> Prediction:
-            return Prediction(torch.full_like(x, float(next(answers))))
+        def denoise(x: Tensor, t: Tensor, outputs: Any = outputs) -> Prediction:
+            return Prediction(torch.full_like(x, float(next(outputs))))
 
         x = sampler(denoise, schedule, noise=normal(2)(), steps=5, draw=normal(2, seed=1))
-        torch.testing.assert_close(x, torch.full_like(x, float(next(answers) - 1)), atol=1e-9, rtol=0)
+        torch.testing.assert_close(x, torch.full_like(x, float(next(outputs) - 1)), atol=1e-9, rtol=0)
 
 
-def test_cost_is_counted_along_the_way(schedule: Schedule) -> None:
-    found = {
-        name: count_evaluations(pick_sampler(name), schedule, steps=5) for name in ("ddpm", "ddim", "dpmpp_2m", "heun")
-    }
-    assert found == {"ddpm": 5, "ddim": 5, "dpmpp_2m": 5, "heun": 9}
+def test_evaluations_are_counted(schedule: Schedule) -> None:
+    names = ("ddpm", "ddim", "dpmpp_2m", "heun")
+    evaluations = {name: count_evaluations(pick_sampler(name), schedule, steps=5) for name in names}
+    assert evaluations == {"ddpm": 5, "ddim": 5, "dpmpp_2m": 5, "heun": 9}
     assert count_evaluations(pick_sampler("heun"), schedule, steps=1) == 1
 
 

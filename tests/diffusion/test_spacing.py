@@ -1,4 +1,4 @@
-"""Times for few steps: they are the process' own, begin and end where they must, and buy what they are for."""
+"""Sampling times for few steps: valid times of the process, correct first and last times, better fine detail."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from histosynth.diffusion.spacing import RespacedSchedule, respaced
 
 
 @pytest.mark.parametrize("steps", [1, 2, 20, 250, 1000])
-def test_times_fall_from_noise_to_data_and_never_repeat(schedule: Schedule, steps: int) -> None:
+def test_times_decrease_from_noise_to_data_without_repetition(schedule: Schedule, steps: int) -> None:
     times = RespacedSchedule(schedule).times(steps)
     assert len(times) == steps + 1
     assert times[0] == schedule.times(1)[0]
@@ -22,26 +22,26 @@ def test_times_fall_from_noise_to_data_and_never_repeat(schedule: Schedule, step
         assert (times == times.round()).all()
 
 
-def test_all_timesteps_are_all_timesteps() -> None:
+def test_as_many_steps_as_timesteps_visit_all_timesteps() -> None:
     assert torch.equal(RespacedSchedule(linear(50)).times(50), linear(50).times(50))
     with pytest.raises(ValueError, match="51 steps"):
         RespacedSchedule(linear(50)).times(51)
 
 
-def test_continuous_times_are_even_in_the_fourth_root_of_the_angle() -> None:
+def test_continuous_times_are_evenly_spaced_in_the_fourth_root_of_the_angle() -> None:
     times = RespacedSchedule(VarianceExploding()).times(12).double()[:-1]
     roots = times.atan() ** 0.25
     torch.testing.assert_close(roots.diff(), roots.diff().mean().expand(11), atol=5e-4, rtol=0)
     assert times[-1].item() == pytest.approx(0.002)
 
 
-def test_other_times_are_the_process_own() -> None:
+def test_spacing_schedule_returns_the_schedule_itself() -> None:
     schedule = linear(1000)
     assert respaced(schedule, "schedule") is schedule
 
 
-def test_few_steps_keep_the_finest_detail(schedule: Schedule, gaussian: Any) -> None:
-    """The smallest component (standard deviation 0.05) is lost by 20 even steps, and kept by these."""
+def test_few_steps_preserve_fine_detail(schedule: Schedule, gaussian: Any) -> None:
+    """20 evenly spaced steps lose the smallest component (standard deviation 0.05); these times preserve it."""
     noise = torch.cat([torch.zeros(1, 3), torch.eye(3)]).double()[:, :, None, None]
 
     def smallest(times: Schedule) -> float:

@@ -1,4 +1,4 @@
-"""Weights against their formulas, and the same objective whatever the network predicts."""
+"""Weights against their formulas; the objective is the same for all prediction types."""
 
 from collections.abc import Callable
 from functools import partial
@@ -39,26 +39,27 @@ def test_min_snr_equals_its_formulas() -> None:
         assert min_snr(snr, "v").item() == pytest.approx(min(value, 5) / (value + 1))
 
 
-def test_uniform_is_no_weight() -> None:
+def test_uniform_weight_is_one() -> None:
     for prediction_type in ("epsilon", "x0", "v"):
         assert uniform(torch.tensor([0.0, 0.1, 1e4]), prediction_type).tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("schedule", [linear(1000), cosine(1000), zero_terminal_snr(linear(1000))])
 @pytest.mark.parametrize("weighting", [partial(p2, gamma=0.5), partial(p2, k=0.3, gamma=1.0), p2, min_snr])
-def test_one_error_weighs_the_same_however_it_is_expressed(
-    told: Callable[[Tensor], Any], weighting: Weighting, schedule: VariancePreserving
+def test_weighted_loss_is_equal_for_all_prediction_types(
+    constant_network: Callable[[Tensor], Any], weighting: Weighting, schedule: VariancePreserving
 ) -> None:
     t = torch.tensor([*TIMES, 999, 1000]).double()
     alpha, sigma = schedule.alpha(t)[:, None, None, None], schedule.sigma(t)[:, None, None, None]
     x0, noise = torch.rand(12, 3, 2, 2).double() * 2 - 1, torch.randn(12, 3, 2, 2).double()
     x, clean = alpha * x0 + sigma * noise, x0 + 0.1 * torch.randn(12, 3, 2, 2).double()
-    answers: dict[Any, Tensor] = {"x0": clean, "v": (alpha * x - clean) / sigma}
+    outputs: dict[Any, Tensor] = {"x0": clean, "v": (alpha * x - clean) / sigma}
     if schedule.alpha_bars[-1] > 0:
-        answers["epsilon"] = (x - alpha * clean) / sigma
+        outputs["epsilon"] = (x - alpha * clean) / sigma
     losses = []
-    for prediction_type, answer in answers.items():
-        denoiser = DiscreteDenoiser(told(answer), schedule, prediction_type=prediction_type, weighting=weighting)
+    for prediction_type, output in outputs.items():
+        network = constant_network(output)
+        denoiser = DiscreteDenoiser(network, schedule, prediction_type=prediction_type, weighting=weighting)
         torch.testing.assert_close(denoiser(x, t, torch.zeros(12)), clean, rtol=1e-7, atol=1e-9)
         losses.append(denoiser.loss_at(x0, torch.zeros(12), t=t, noise=noise).weighted)
     for other in losses[1:]:
