@@ -217,13 +217,13 @@ def test_the_preview_shows_raw_beside_normalized(raw: Path, tmp_path: Path) -> N
     ("change", "message"),
     [
         ({"method": "macenco"}, "unknown normalizer 'macenco' (did you mean 'macenko'?)"),
-        ({"target": "nowhere.png"}, "no image and no patch store 'nowhere.png'; check the stain target"),
-        ({"target": "median", "per": "patch"}, "the median target is that of slides"),
+        ({"target": "nowhere.png"}, "stain target 'nowhere.png' is neither an image nor a patch store; check the path"),
+        ({"target": "median", "per": "patch"}, "the median target requires fits per slide"),
         ({"method": "none", "target": "median"}, "has no target"),
         ({"target": "{blank}"}, "cannot be fitted by macenko: fewer pixels with stain than an estimate needs"),
         ({"device": "gpu0"}, "--device gpu0 cannot be used"),
         ({"method": "none", "device": "cpu"}, "the torch backend knows Macenko and Vahadane, not NoNormalization"),
-        ({"out": "{raw}"}, "is the store itself; name another directory"),
+        ({"out": "{raw}"}, "is the store itself; choose another directory"),
     ],
 )
 def test_mistakes_are_told_and_nothing_is_written(
@@ -242,7 +242,7 @@ def test_mistakes_are_told_and_nothing_is_written(
 
 def test_a_store_is_not_normalized_twice_nor_over_another(raw: Path, tmp_path: Path, content: Content) -> None:
     run(raw, tmp_path / "once")
-    with pytest.raises(HistosynthError, match=r"is normalized already \(macenko\); give one of raw colors"):
+    with pytest.raises(HistosynthError, match=r"is normalized already \(macenko\); pass one with raw colors"):
         run(tmp_path / "once", tmp_path / "twice")
     before = content(raw)
     other = tmp_path / "other"

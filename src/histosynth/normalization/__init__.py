@@ -1,1 +1,1 @@
-"""Stain normalization of the patches of a store."""
+"""Stain normalization of the patches of a store, with a status per patch."""

@@ -1,9 +1,9 @@
-"""A raw store normalized anew, without its slides: the same patches, other colors, and a status each.
+"""Stain normalization of a raw store, without its slides: the same patches in other colors, with a status each.
 
-Every slide is fitted on its pooled tissue pixels, exactly as `patches` does it, so that normalizing a raw store gives
-the very patches that `patches` with the same method would have cut. The fits of all slides are known before the first
-patch is written: the target may be their median. Parts are written whole, carry a fingerprint of all they were made
-from, and the same command again makes only what is missing.
+Every slide is fitted on its pooled tissue pixels, exactly as in `patches`. Normalizing a raw store therefore gives the
+same patches as `patches` with the same method. All slides are fitted before the first patch is written, since the
+target may be the median of the fits. A part is complete or absent, and stores a fingerprint of everything that it was
+made from. Rerunning the command makes only missing parts.
 """
 
 import hashlib
@@ -40,22 +40,22 @@ from histosynth.store.store import KIND, list_parts, write_manifest
 
 @dataclass(frozen=True, kw_only=True)
 class NormalizeResult:
-    """What `normalize` did."""
+    """The outcome of `normalize`."""
 
     store: Path
     patches: Mapping[str, int]
-    """By status."""
+    """Number by status."""
     slides: Mapping[str, int]
-    """By status, of slides that have but one."""
+    """Number by status, of slides with one fit."""
     parts_resumed: int
     between_slides: Mapping[str, Any] | None
-    """Mean distance between the stains of any two slides, raw and normalized; None for fewer than two slides."""
+    """Mean distance between the stains of two slides, raw and normalized; None for fewer than two slides."""
     preview: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Found:
-    """What is known of a slide before its patches are written."""
+class _SlideFit:
+    """The fit of a slide, made before its patches are written."""
 
     fit: Fit | None
     status: str
@@ -73,69 +73,81 @@ def normalize(
     preview: bool = False,
     progress: bool = True,
 ) -> NormalizeResult:
-    """Normalize the stains of a store, or finish one that was begun.
+    """Normalize the stains of a store, or resume an interrupted call.
 
     Args:
-        store: a store of raw colors; of synthetic patches, those of one run count as one slide.
-        out: directory of the new store; made if absent.
+        store: a store with raw colors; the synthetic patches of one run count as one slide.
+        out: directory of the new store; created if absent.
         method: a registered normalizer.
-        target: an image or patch store whose colors are the target; `median`: the middle of the fits of all slides;
-            empty: the built-in one.
-        per: one fit a slide, or one a patch.
-        device: compute there, in torch; None: in NumPy, which is faster on a processor. They agree to one level.
-        preview: also draw raw patches above normalized ones, by slide.
-        progress: show bars on stderr.
+        target: an image or patch store whose colors are the target; `median`: the median of the fits of all slides;
+            empty: the built-in target.
+        per: one fit per slide or per patch.
+        device: device for torch; None: NumPy, which is faster on a CPU. The two agree to within one gray level.
+        preview: also draw raw beside normalized patches, by slide.
+        progress: show progress bars on stderr.
 
     Raises:
-        HistosynthError: bad input (see the text), such as a store that is normalized already.
-        OSError: the store cannot be written; what is finished stays, and the same call goes on.
+        HistosynthError: invalid input, such as a store that is normalized already.
+        OSError: the store cannot be written; finished parts remain, and the same call resumes.
     """
+    # Input
     source = read_manifest(store, kind=KIND)
-    _refuse(store, out, source)
+    _check_stores(store, out, source)
     if target == MEDIAN_TARGET and per == "patch":
-        raise HistosynthError("the median target is that of slides; leave out --stain-per patch, or name an image")
-    staining = build_normalization(method, target="" if target == MEDIAN_TARGET else target, per=per, device=device)
-    if target == MEDIAN_TARGET and staining.normalizer.target is None:
-        raise HistosynthError(f"stain method '{method}' has no target, so there is no median; leave out one of the two")
+        raise HistosynthError(
+            "the median target requires fits per slide; omit --stain-per patch, or pass an image as target"
+        )
+    normalization = build_normalization(
+        method, target="" if target == MEDIAN_TARGET else target, per=per, device=device
+    )
+    if target == MEDIAN_TARGET and normalization.normalizer.target is None:
+        raise HistosynthError(f"stain method '{method}' has no target, so median does not apply; omit one of the two")
     parts = list_parts(store)
     names = Counter(map(slide_key, stream_rows(parts, columns=["slide_id", "source"])))
     if not names:
-        raise HistosynthError(f"the store {store} holds no patch; its {MANIFEST} says why for each slide")
-    fits: dict[str, _Found] = {}
-    if per == "slide":
-        fits = _fit_slides(parts, names, staining, progress=progress)
-        if target == MEDIAN_TARGET:
-            staining = replace(staining, normalizer=staining.normalizer.with_target(_require(fits, store)))
+        raise HistosynthError(f"the store {store} holds no patch; its {MANIFEST} gives the reason for each slide")
 
+    # Fits of the slides, and their median
+    fits: dict[str, _SlideFit] = {}
+    if per == "slide":
+        fits = _fit_slides(parts, names, normalization, progress=progress)
+        if target == MEDIAN_TARGET:
+            normalization = replace(
+                normalization, normalizer=normalization.normalizer.with_target(_fits_for_median(fits, store))
+            )
+
+    # Parts: delete what is out of date, make what is missing
     for stale in [out / MANIFEST, *out.glob(".*.tmp"), *({*list_parts(out)} - {out / part.name for part in parts})]:
         stale.unlink(missing_ok=True)
-    shutil.rmtree(out / PREVIEW, ignore_errors=True)  # it may show what the store will no longer be
+    shutil.rmtree(out / PREVIEW, ignore_errors=True)  # it may show an earlier state of the store
     resumed = 0
     for part in tqdm(parts, desc="normalizing", unit="part", disable=not progress):
-        fingerprint = _fingerprint(part, fits, staining)
+        fingerprint = _fingerprint(part, fits, normalization)
         if part_fingerprint(out / part.name) == fingerprint:
             resumed += 1
         else:
-            _write(part, out / part.name, fits, staining, fingerprint=fingerprint)
+            _write(part, out / part.name, fits, normalization, fingerprint=fingerprint)
+
+    # Distance between slides, manifest and preview
     spread = stain_spread(parts, [out / part.name for part in parts], progress=progress)
     records = [part_record(out / part.name) for part in parts]
-    manifest = _describe(store, source, records, staining, target=target, spread=spread)
+    manifest = _describe(store, source, records, normalization, target=target, spread=spread)
     write_manifest(out, manifest)
-    page = write_stain_preview(out, raw=store) if preview else None
+    preview_path = write_stain_preview(out, raw=store) if preview else None
     return NormalizeResult(
         store=out,
         patches=manifest["staining"]["patches"],
-        slides=dict(Counter(found.status for found in fits.values())),
+        slides=dict(Counter(slide.status for slide in fits.values())),
         parts_resumed=resumed,
         between_slides=spread,
-        preview=page,
+        preview=preview_path,
     )
 
 
-def _refuse(store: Path, out: Path, source: Mapping[str, Any]) -> None:
-    """Raise where the stores are one, or this one is normalized already."""
+def _check_stores(store: Path, out: Path, source: Mapping[str, Any]) -> None:
+    """Raise if both stores are the same, `out` has another origin, or the store is normalized already."""
     if out.resolve() == store.resolve():
-        raise HistosynthError(f"--out {out} is the store itself; name another directory")
+        raise HistosynthError(f"--out {out} is the store itself; choose another directory")
     for part in list_parts(out):
         if part_fingerprint(part) is not None and part_record(part).get("normalized_from") != store.resolve().name:
             raise HistosynthError(
@@ -145,62 +157,64 @@ def _refuse(store: Path, out: Path, source: Mapping[str, Any]) -> None:
     done = source.get("staining", {}).get("method", "none")
     if done != "none":
         raise HistosynthError(
-            f"the store {store} is normalized already ({done}); give one of raw colors, made with "
+            f"the store {store} is normalized already ({done}); pass one with raw colors, made with "
             "--set patches.stain=none"
         )
 
 
 def _fit_slides(
-    parts: Sequence[Path], names: Mapping[str, int], staining: StainNormalization, *, progress: bool
-) -> dict[str, _Found]:
-    """A fit of each slide; its pixels are let go of once its last patch is seen."""
-    fits: dict[str, _Found] = {}
+    parts: Sequence[Path], names: Mapping[str, int], normalization: StainNormalization, *, progress: bool
+) -> dict[str, _SlideFit]:
+    """Return the fit of each slide; its pixels are released after its last patch."""
+    fits: dict[str, _SlideFit] = {}
     pools: dict[str, PixelPool] = {}
-    left = Counter(names)
+    remaining = Counter(names)
     rows = stream_rows(parts, columns=["slide_id", "source", "image"])
-    for row in tqdm(rows, total=left.total(), desc="fitting", unit="patch", disable=not progress):
+    for row in tqdm(rows, total=remaining.total(), desc="fitting", unit="patch", disable=not progress):
         name, image = slide_key(row), decode_png(row["image"]["bytes"])
         pools.setdefault(name, PixelPool(names[name] * image.size // 3)).add(image)
-        left[name] -= 1
-        if not left[name]:
-            fit, status = estimate_fit(pools.pop(name).pixels, staining)
-            fits[name] = _Found(fit=fit, status=status)
+        remaining[name] -= 1
+        if not remaining[name]:
+            fit, status = estimate_fit(pools.pop(name).pixels, normalization)
+            fits[name] = _SlideFit(fit=fit, status=status)
     return fits
 
 
-def _require(fits: Mapping[str, _Found], store: Path) -> list[Fit]:
-    found = [slide.fit for slide in fits.values() if slide.fit is not None]
-    if not found:
+def _fits_for_median(fits: Mapping[str, _SlideFit], store: Path) -> list[Fit]:
+    fitted = [slide.fit for slide in fits.values() if slide.fit is not None]
+    if not fitted:
         reasons = ", ".join(f"{count} {status}" for status, count in Counter(s.status for s in fits.values()).items())
-        raise HistosynthError(f"no slide of {store} can be fitted ({reasons}), so there is no median; name an image")
-    return found
+        raise HistosynthError(
+            f"no slide of {store} can be fitted ({reasons}), so there is no median; pass an image as target"
+        )
+    return fitted
 
 
-def _fingerprint(part: Path, fits: Mapping[str, _Found], staining: StainNormalization) -> str:
+def _fingerprint(part: Path, fits: Mapping[str, _SlideFit], normalization: StainNormalization) -> str:
     with part.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     slides = {slide_key(row) for row in stream_rows([part], columns=["slide_id", "source"])} if fits else set()
     made_from = {
         "version": __version__,
         "part": digest,
-        "staining": staining.to_dict(),
+        "staining": normalization.to_dict(),
         "fits": {name: fit.to_dict() if (fit := fits[name].fit) else None for name in sorted(slides)},
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
 def _write(
-    part: Path, out: Path, fits: Mapping[str, _Found], staining: StainNormalization, *, fingerprint: str
+    part: Path, out: Path, fits: Mapping[str, _SlideFit], normalization: StainNormalization, *, fingerprint: str
 ) -> None:
     patches = read_part(part)
     rows: dict[str, list[int]] = {}
     for row, patch in enumerate(patches):
         rows.setdefault(patch.slide_id or patch.source, []).append(row)
     stains = {}
-    for name, some in rows.items():
-        stained = _stain([patches[row] for row in some], fits.get(name), staining)
-        stains[name] = stained.record
-        for row, image, status in zip(some, stained.images, stained.statuses, strict=True):
+    for name, slide_rows in rows.items():
+        normalized = _normalize([patches[row] for row in slide_rows], fits.get(name), normalization)
+        stains[name] = normalized.record
+        for row, image, status in zip(slide_rows, normalized.images, normalized.statuses, strict=True):
             patches[row] = replace(patches[row], image=image, stain=status)
     record = {
         **part_record(part),
@@ -211,35 +225,40 @@ def _write(
     write_part(out, patches, fingerprint=fingerprint, record=record)
 
 
-def _stain(patches: Sequence[Patch], found: _Found | None, staining: StainNormalization) -> NormalizedPatches:
+def _normalize(
+    patches: Sequence[Patch], slide: _SlideFit | None, normalization: StainNormalization
+) -> NormalizedPatches:
     images = {patch.patch_id: patch.image for patch in patches}
-    if found is None:
-        return normalize_each(images, staining)
-    return apply_fit(images, found.fit, found.status, staining)
+    if slide is None:
+        return normalize_each(images, normalization)
+    return apply_fit(images, slide.fit, slide.status, normalization)
 
 
 def _describe(
     store: Path,
     source: Mapping[str, Any],
     records: Sequence[Mapping[str, Any]],
-    staining: StainNormalization,
+    normalization: StainNormalization,
     *,
     target: str,
     spread: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """The manifest: that of the raw store, with what was done to its colors."""
+    """Return the manifest of the raw store, with the facts about the normalization."""
+    # Statuses, and the record of each slide
     statuses: Counter[str] = Counter()
     stains: dict[str, dict[str, Any]] = {}
     for record in records:
         statuses.update(record["statuses"])
         for name, stain in record["stains"].items():
-            stains[name] = _joined(stains.get(name), stain)
-    settings = {"stain": staining.method, "stain_target": target, "stain_per": staining.per}
+            stains[name] = _merge_records(stains.get(name), stain)
+
+    # Manifest
+    settings = {"stain": normalization.method, "stain_target": target, "stain_per": normalization.per}
     manifest = {
         **source,
         "settings": {**source.get("settings", {}), **settings},
         "versions": versions(),
-        "staining": {**staining.to_dict(), "patches": dict(sorted(statuses.items())), "between_slides": spread},
+        "staining": {**normalization.to_dict(), "patches": dict(sorted(statuses.items())), "between_slides": spread},
         "normalized_from": {"store": store.resolve().name, "versions": source.get("versions")},
     }
     if "slides" in source:
@@ -250,8 +269,8 @@ def _describe(
     return manifest
 
 
-def _joined(first: Mapping[str, Any] | None, second: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of a slide whose patches lie in several parts."""
+def _merge_records(first: Mapping[str, Any] | None, second: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the records of a slide whose patches are in several parts."""
     if first is None or "fits" not in first:
         return dict(second)
     status = Counter(first["status"]) + Counter(second["status"])

@@ -1,7 +1,7 @@
-"""How far apart the slides of a store are stained, before and after, by one yardstick: Macenko fits of the same pixels.
+"""Distance between the stains of the slides of a store, before and after normalization, by Macenko fits.
 
-Whatever the method, both stores are measured alike, and on the pixels that are tissue before: what a method does to
-glass changes nothing. See `histosynth.stain.distance` for the distance.
+Whichever method normalized the store, both stores are measured on the same pixels, those that are tissue before: the
+effect of a method on background does not matter. See `histosynth.stain.distance` for the distance.
 """
 
 from collections import Counter
@@ -18,39 +18,42 @@ from histosynth.store.part import stream_rows
 from histosynth.store.png import decode_png
 
 REFERENCE_METHOD = Macenko()
-_MEASURED = 50_000  # pixels a slide
+_MEASURED_PIXELS = 50_000  # per slide
 
 
 def slide_key(row: Mapping[str, Any]) -> str:
-    """What is fitted as one: a slide, or all that one run made."""
+    """Return the unit that is fitted: a slide, or all patches made by one run."""
     return str(row["slide_id"] or row["source"])
 
 
 def stain_spread(raw: Sequence[Path], normalized: Sequence[Path], *, progress: bool) -> dict[str, Any] | None:
-    """Mean distance between the stains of any two slides; None for fewer than two that can be measured.
+    """Return the mean distance between the stains of two slides; None for fewer than two measurable slides.
 
     Args:
         raw: parts of the raw store.
-        normalized: parts of the normalized one, with the same patches in the same order.
-        progress: show a bar on stderr.
+        normalized: parts of the normalized store, with the same patches in the same order.
+        progress: show a progress bar on stderr.
     """
-    left = Counter(map(slide_key, stream_rows(raw, columns=["slide_id", "source"])))
-    sizes = dict(left)
+    # Fits of each slide, made at its last patch
+    remaining = Counter(map(slide_key, stream_rows(raw, columns=["slide_id", "source"])))
+    sizes = dict(remaining)
     fits: dict[str, list[StainFit]] = {"raw": [], "normalized": []}
     pools: dict[str, tuple[PixelPool, PixelPool]] = {}
     columns = ["slide_id", "source", "image"]
     pairs = zip(stream_rows(raw, columns=columns), stream_rows(normalized, columns=columns), strict=True)
-    for rows in tqdm(pairs, total=left.total(), desc="measuring", unit="patch", disable=not progress):
+    for rows in tqdm(pairs, total=remaining.total(), desc="measuring", unit="patch", disable=not progress):
         name, images = slide_key(rows[0]), [decode_png(row["image"]["bytes"]) for row in rows]
         if name not in pools:
             pixels = sizes[name] * images[0].size // 3
-            pools[name] = PixelPool(pixels, at_most=_MEASURED), PixelPool(pixels, at_most=_MEASURED)
+            pools[name] = PixelPool(pixels, at_most=_MEASURED_PIXELS), PixelPool(pixels, at_most=_MEASURED_PIXELS)
         for pool, image in zip(pools[name], images, strict=True):
             pool.add(image)
-        left[name] -= 1
-        if not left[name] and (pair := _measure(*pools.pop(name))):
+        remaining[name] -= 1
+        if not remaining[name] and (pair := _measure(*pools.pop(name))):
             for key, fit in zip(fits, pair, strict=True):
                 fits[key].append(fit)
+
+    # Mean distances
     before, after = (mean_stain_distance(fits[key]) for key in ("raw", "normalized"))
     if before is None or after is None:
         return None
@@ -64,7 +67,7 @@ def stain_spread(raw: Sequence[Path], normalized: Sequence[Path], *, progress: b
 
 
 def _measure(raw: PixelPool, normalized: PixelPool) -> tuple[StainFit, StainFit] | None:
-    """Fits of the pixels that are tissue before; None where either cannot be had."""
+    """Return the fits of the pixels that are tissue before; None where either fails."""
     tissue = is_tissue(raw.pixels)
     try:
         return REFERENCE_METHOD.estimate(raw.pixels[tissue]), REFERENCE_METHOD.estimate(normalized.pixels[tissue])

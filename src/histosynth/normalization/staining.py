@@ -1,7 +1,8 @@
-"""The colors of patches, normalized: one fit a slide on its pooled tissue pixels, or one a patch, and a status each.
+"""Stain normalization of patches: one fit per slide on its pooled tissue pixels, or one per patch, and a status each.
 
-With one fit a slide, all its patches go through the same map, whatever they show: blank stays glass, ink stays no
-tissue, and neighbors stay alike. A slide or patch that allows no fit keeps its raw colors, and says why.
+With one fit per slide, all patches of the slide go through the same map, whatever they show: background stays
+background, ink does not become tissue, and neighboring patches stay consistent. A slide or patch that cannot be fitted
+keeps its raw colors, and its status gives the reason.
 """
 
 from collections import Counter
@@ -23,27 +24,27 @@ from histosynth.store.threads import map_in_threads
 
 RAW, NORMALIZED = "raw", "normalized"
 MEDIAN_TARGET = "median"
-"""The stain target that is the middle of all slides of a store."""
-_POOL = 1_000_000  # pixels
+"""The stain target that is the median of the fits of all slides of a store."""
+_POOL_PIXELS = 1_000_000
 
 
 def skipped_status(reason: str) -> str:
-    """The status of a patch that keeps its raw colors for that reason."""
+    """Return the status of a patch that keeps its raw colors for this reason."""
     return f"skipped:{reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StainNormalization:
-    """What is done to colors: a method with its target, once a slide or once a patch."""
+    """A method of stain normalization with its target, applied per slide or per patch."""
 
     method: str
     normalizer: StainNormalizer
     per: Literal["slide", "patch"]
     device: str | None = None
-    """Where the torch backend computes; None: NumPy."""
+    """Device of the torch backend; None: NumPy."""
 
     def to_dict(self) -> dict[str, Any]:
-        """What a manifest says of it, the target's fit included."""
+        """Return the facts for a manifest, including the fit of the target."""
         target = self.normalizer.target
         backend = "numpy" if self.device is None else "torch"
         return {
@@ -56,7 +57,7 @@ class StainNormalization:
 
 @dataclass(frozen=True, kw_only=True)
 class NormalizedPatches:
-    """Patches after it, their statuses, and what the manifest says of the slide."""
+    """Normalized patches, their statuses, and the record of the slide for the manifest."""
 
     images: list[NDArray[np.uint8]]
     statuses: list[str]
@@ -64,28 +65,28 @@ class NormalizedPatches:
 
 
 class PixelPool:
-    """Every n-th pixel of images in a row, as if they lay side by side, so that no more than a million are kept."""
+    """Every n-th pixel of a sequence of images, so that no more than a maximum number is kept."""
 
-    def __init__(self, pixels: int, *, at_most: int = _POOL) -> None:
-        """`pixels`: how many there are in all."""
+    def __init__(self, pixels: int, *, at_most: int = _POOL_PIXELS) -> None:
+        """Set the step from `pixels`, their total number, and `at_most`, the number to keep."""
         self._step = max(1, -(-pixels // at_most))
         self._start = 0
-        self._taken: list[NDArray[np.uint8]] = []
+        self._kept: list[NDArray[np.uint8]] = []
 
     def add(self, image: NDArray[np.uint8]) -> None:
-        """The next image, (..., 3)."""
+        """Add the next image, (..., 3)."""
         flat = image.reshape(-1, 3)
-        self._taken.append(flat[-self._start % self._step :: self._step].copy())
+        self._kept.append(flat[-self._start % self._step :: self._step].copy())
         self._start += len(flat)
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """(N, 3)."""
-        return np.concatenate(self._taken) if self._taken else np.empty((0, 3), np.uint8)
+        """The kept pixels, (N, 3)."""
+        return np.concatenate(self._kept) if self._kept else np.empty((0, 3), np.uint8)
 
 
 def pool_pixels(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """At most a million pixels of these images, (N, 3)."""
+    """Return at most a million pixels of these images, (N, 3)."""
     pool = PixelPool(sum(image.size // 3 for image in images))
     for image in images:
         pool.add(image)
@@ -95,23 +96,23 @@ def pool_pixels(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 def build_normalization(
     method: str, *, target: str = "", per: Literal["slide", "patch"] = "slide", device: str | None = None
 ) -> StainNormalization:
-    """Look the method up and fit its target.
+    """Look up the method and fit its target.
 
     Args:
         method: a registered normalizer.
-        target: an image or a patch store whose colors are the target; empty: the built-in one.
-        per: one fit a slide, or one a patch.
-        device: where the torch backend computes; None: NumPy.
+        target: an image or a patch store whose colors are the target; empty: the built-in target.
+        per: one fit per slide or per patch.
+        device: device of the torch backend; None: NumPy.
 
     Raises:
-        HistosynthError: an unknown method, a target that is neither or shows no two stains, or a method without one;
-            a device that cannot be used.
+        HistosynthError: an unknown method; a target that is not an image or store, cannot be fitted, or does not apply
+            to the method; an unusable device.
     """
     normalizer = normalizers[method]
     if target:
         if normalizer.target is None:
             raise HistosynthError(
-                f"stain method '{method}' has no target, so '{target}' cannot be one; leave out one of the two"
+                f"stain method '{method}' has no target, so '{target}' does not apply; omit one of the two"
             )
         try:
             normalizer = fit(normalizer, _pixels_of(Path(target)))
@@ -135,69 +136,73 @@ def _pixels_of(target: Path) -> NDArray[np.uint8]:
             pool.add(store.images([row])[0])
         return pool.pixels
     if not target.is_file():
-        raise HistosynthError(f"no image and no patch store '{target}'; check the stain target")
+        raise HistosynthError(f"stain target '{target}' is neither an image nor a patch store; check the path")
     with ImageReader(target) as image:
         return pool_pixels([image.read(Box(x=0, y=0, width=image.width_px, height=image.height_px))])
 
 
-def estimate_fit(pixels: NDArray[np.uint8], staining: StainNormalization) -> tuple[Fit | None, str]:
-    """A fit from pixels (N, 3), glass among them, and the status of what it is applied to."""
+def estimate_fit(pixels: NDArray[np.uint8], normalization: StainNormalization) -> tuple[Fit | None, str]:
+    """Return the fit of pixels (N, 3), background included, and the status of the patches it is applied to."""
     try:
-        found = staining.normalizer.estimate(tissue_pixels(pixels))
+        fitted = normalization.normalizer.estimate(tissue_pixels(pixels))
     except StainError as error:
         return None, skipped_status(str(error))
-    return found, NORMALIZED if found is not None else RAW
+    return fitted, NORMALIZED if fitted is not None else RAW
 
 
-def normalize_slide(images: Mapping[str, NDArray[np.uint8]], staining: StainNormalization) -> NormalizedPatches:
-    """Normalize the patches of one slide, by their ids."""
-    if staining.per == "patch":
-        return normalize_each(images, staining)
-    found, status = estimate_fit(pool_pixels(list(images.values())), staining)
-    return apply_fit(images, found, status, staining)
+def normalize_slide(images: Mapping[str, NDArray[np.uint8]], normalization: StainNormalization) -> NormalizedPatches:
+    """Normalize the patches of one slide; `images` by patch id."""
+    if normalization.per == "patch":
+        return normalize_each(images, normalization)
+    slide_fit, status = estimate_fit(pool_pixels(list(images.values())), normalization)
+    return apply_fit(images, slide_fit, status, normalization)
 
 
 def apply_fit(
-    images: Mapping[str, NDArray[np.uint8]], found: Fit | None, status: str, staining: StainNormalization
+    images: Mapping[str, NDArray[np.uint8]], slide_fit: Fit | None, status: str, normalization: StainNormalization
 ) -> NormalizedPatches:
-    """Apply the fit of their slide to patches."""
+    """Apply the fit of a slide to its patches."""
     return NormalizedPatches(
-        images=_apply([*images.values()], [found] * len(images), staining),
+        images=_apply([*images.values()], [slide_fit] * len(images), normalization),
         statuses=[status] * len(images),
-        record={"method": staining.method, "status": status, **(found.to_dict() if found else {})},
+        record={"method": normalization.method, "status": status, **(slide_fit.to_dict() if slide_fit else {})},
     )
 
 
-def normalize_each(images: Mapping[str, NDArray[np.uint8]], staining: StainNormalization) -> NormalizedPatches:
-    """Normalize each patch by a fit of its own."""
-    results = _estimate_each([*images.values()], staining)
-    fits = [found for found, _ in results]
+def normalize_each(images: Mapping[str, NDArray[np.uint8]], normalization: StainNormalization) -> NormalizedPatches:
+    """Normalize each patch with its own fit."""
+    results = _estimate_each([*images.values()], normalization)
+    fits = [patch_fit for patch_fit, _ in results]
     return NormalizedPatches(
-        images=_apply([*images.values()], fits, staining),
+        images=_apply([*images.values()], fits, normalization),
         statuses=[status for _, status in results],
         record={
-            "method": staining.method,
+            "method": normalization.method,
             "status": dict(Counter(status for _, status in results)),
-            "fits": {name: found.to_dict() for name, found in zip(images, fits, strict=True) if found},
+            "fits": {name: patch_fit.to_dict() for name, patch_fit in zip(images, fits, strict=True) if patch_fit},
         },
     )
 
 
-def _estimate_each(images: Sequence[NDArray[np.uint8]], staining: StainNormalization) -> list[tuple[Fit | None, str]]:
-    if staining.device is None or not images:
-        return list(map_in_threads(lambda image: estimate_fit(image.reshape(-1, 3), staining), images))
+def _estimate_each(
+    images: Sequence[NDArray[np.uint8]], normalization: StainNormalization
+) -> list[tuple[Fit | None, str]]:
+    if normalization.device is None or not images:
+        return list(map_in_threads(lambda image: estimate_fit(image.reshape(-1, 3), normalization), images))
     from histosynth.stain.batched import estimate_batch
 
-    found = estimate_batch(np.stack(images), normalizer=staining.normalizer, device=staining.device)
-    return [(None, skipped_status(fit)) if isinstance(fit, str) else (fit, NORMALIZED) for fit in found]
+    fits = estimate_batch(np.stack(images), normalizer=normalization.normalizer, device=normalization.device)
+    return [(None, skipped_status(fit)) if isinstance(fit, str) else (fit, NORMALIZED) for fit in fits]
 
 
 def _apply(
-    images: Sequence[NDArray[np.uint8]], fits: Sequence[Any], staining: StainNormalization
+    images: Sequence[NDArray[np.uint8]], fits: Sequence[Any], normalization: StainNormalization
 ) -> list[NDArray[np.uint8]]:
-    if staining.device is None or not images:
+    if normalization.device is None or not images:
         pairs = zip(images, fits, strict=True)
-        return list(map_in_threads(lambda pair: staining.normalizer.apply(*pair), pairs))
+        return list(map_in_threads(lambda pair: normalization.normalizer.apply(*pair), pairs))
     from histosynth.stain.batched import normalize_batch
 
-    return list(normalize_batch(np.stack(images), normalizer=staining.normalizer, fits=fits, device=staining.device))
+    return list(
+        normalize_batch(np.stack(images), normalizer=normalization.normalizer, fits=fits, device=normalization.device)
+    )
