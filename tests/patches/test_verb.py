@@ -140,7 +140,7 @@ def nothing(cohort: Any) -> None:
         (truncated_slide, [], "S1.png cannot be read"),
         (no_outlines_at_all, [], "no usable slide is left (2 of 2: no outline file"),
         (no_outline_folder, [], "no folder of outlines"),
-        (other_class, [], "have no class 'Tumor' but 'Necrosis' (1)"),
+        (other_class, [], "have no class 'Tumor', only 'Necrosis' (1)"),
         (
             outline_elsewhere,
             [],
@@ -149,8 +149,16 @@ def nothing(cohort: Any) -> None:
         (broken_outline, [], "not valid JSON"),
         (outline_with_a_doctype, [], "S1.xml declare a document type"),
         (ndpa_of_another_slide, [], "slide S1 states no hamamatsu.XOffsetFromSlideCentre"),
-        (nothing, ["--tumor-class", "Cancer"], "have no class 'Cancer' but 'Tumor' (1); name one by --tumor-class"),
-        (nothing, ["--exclude-class", "tumor"], "class 'tumor' is to be tumor and to be excluded"),
+        (
+            nothing,
+            ["--tumor-class", "Cancer"],
+            "have no class 'Cancer', only 'Tumor' (1); choose one with --tumor-class",
+        ),
+        (
+            nothing,
+            ["--exclude-class", "tumor"],
+            "class 'tumor' is both a tumor class and an excluded class; remove one of the two",
+        ),
         (two_genotypes, [], "patient P0 is 'codel' in line 2 and 'wt' in line 4"),
         (labels_of_others, [], "no usable slide is left (2 of 2: no label in labels.csv"),
         (no_label_column, [], "no label column among slide_id, age"),

@@ -191,9 +191,9 @@ def _build_staining(settings: PatchSettings) -> StainNormalization:
     """Return the stain normalization; errors must be raised before anything is written."""
     if settings.stain_target == MEDIAN_TARGET:
         raise HistosynthError(
-            f"the stain target '{MEDIAN_TARGET}' needs the fits of all slides first; extract with --set patches.stain="
-            f"none, then run histosynth normalize STORE --out OUT --stain {settings.stain} --stain-target "
-            f"{MEDIAN_TARGET}"
+            f"the stain target '{MEDIAN_TARGET}' needs the fits of all slides first; extract with --set "
+            f"patches.stain=none, then run histosynth normalize STORE --out OUT --stain {settings.stain} "
+            f"--stain-target {MEDIAN_TARGET}"
         )
     return build_normalization(settings.stain, target=settings.stain_target, per=settings.stain_per)
 

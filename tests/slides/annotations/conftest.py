@@ -11,7 +11,7 @@ Read = Callable[..., Outlines]
 
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
-    """Writes a file of outlines and reads it; its suffix says nothing."""
+    """Return a function that writes an outline file and reads it; the suffix does not determine the format."""
 
     def call(content: str | bytes, *tumor_classes: str, name: str = "slide.xml", **more: Any) -> Outlines:
         path = tmp_path / name

@@ -30,15 +30,15 @@ def group(name: str, parent: str = "None") -> str:
     return f'<Group Name="{name}" PartOfGroup="{parent}" Color="#64FE2E"><Attributes /></Group>'
 
 
-def test_areas_of_a_group_and_what_is_none(read: Any) -> None:
-    away = [(x + 100, y) for x, y in SQUARE]
-    found = read(
+def test_areas_are_read_and_other_elements_counted(read: Any) -> None:
+    shifted = [(x + 100, y) for x, y in SQUARE]
+    outlines = read(
         asap(
             annotation(SQUARE),
-            annotation(away, kind="Rectangle"),
+            annotation(shifted, kind="Rectangle"),
             annotation([(x + 200, y) for x, y in SQUARE], kind="Spline"),
             annotation([(300, 0), (310, 20)], kind="Rectangle"),
-            annotation(away, group="Stroma"),
+            annotation(shifted, group="Stroma"),
             annotation([(1, 1)], kind="Dot"),
             annotation(SQUARE, kind="PointSet"),
             annotation(SQUARE[:2], kind="Measurement"),
@@ -46,9 +46,9 @@ def test_areas_of_a_group_and_what_is_none(read: Any) -> None:
         ),
         "TUMOR ",
     )
-    assert found.format == "ASAP XML"
-    assert found.tumor.area == 3 * 100 + 200
-    assert found.counts == {
+    assert outlines.format == "ASAP XML"
+    assert outlines.tumor.area == 3 * 100 + 200
+    assert outlines.counts == {
         "polygons": 4,
         "other_classes": 1,
         "ignored_points": 1 + 4,
@@ -57,7 +57,7 @@ def test_areas_of_a_group_and_what_is_none(read: Any) -> None:
     }
 
 
-def test_a_group_in_a_group_is_of_both_classes(read: Any) -> None:
+def test_nested_group_belongs_to_all_enclosing_classes(read: Any) -> None:
     content = asap(
         annotation(SQUARE, group="Grade 4"),
         annotation([(x + 5, y) for x, y in SQUARE], group="Necrosis"),
@@ -68,12 +68,12 @@ def test_a_group_in_a_group_is_of_both_classes(read: Any) -> None:
     assert read(content, "tumor", exclude_classes=["necrosis"]).tumor.area == 50
 
 
-def test_groups_that_contain_each_other_end_nowhere_else(read: Any) -> None:
+def test_groups_that_contain_each_other_are_read(read: Any) -> None:
     content = asap(annotation(SQUARE, group="a"), groups=group("a", "b") + group("b", "a"))
     assert read(content, "b").tumor.area == 100
 
 
-def test_without_a_group_the_name_is_the_class_unless_asap_gave_it(tmp_path: Path) -> None:
+def test_without_a_group_the_name_is_the_class_unless_generated(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
     path.write_text(
         asap(annotation(SQUARE, group="None", name="Annotation 12"), annotation(SQUARE, group="None", name="Tumor"))
@@ -81,34 +81,34 @@ def test_without_a_group_the_name_is_the_class_unless_asap_gave_it(tmp_path: Pat
     assert set(summarize_outlines(path)["classes"]) == {"(no class)", "Tumor"}
 
 
-def test_points_come_in_their_order_and_with_decimal_commas(read: Any) -> None:
+def test_points_are_sorted_and_decimal_commas_accepted(read: Any) -> None:
     points = "".join(
         f'<Coordinate Order="{n}" X="{x},5" Y="{y}.25"/>'
         for n, (x, y) in sorted(enumerate(SQUARE), key=lambda p: -p[0])
     )
-    found = read(
+    outlines = read(
         asap(f'<Annotation Type="Polygon" PartOfGroup="Tumor"><Coordinates>{points}</Coordinates></Annotation>')
     )
-    assert found.tumor.bounds == (0.5, 0.25, 10.5, 10.25)
-    assert found.tumor.area == 100
+    assert outlines.tumor.bounds == (0.5, 0.25, 10.5, 10.25)
+    assert outlines.tumor.area == 100
 
 
-def test_camelyon_groups_with_their_exclusion(read: Any) -> None:
+def test_camelyon_groups_with_an_exclusion(read: Any) -> None:
     hole = [(2, 2), (4, 2), (4, 4), (2, 4)]
     far = [(x + 50, y) for x, y in SQUARE]
-    found = read(
+    outlines = read(
         asap(annotation(SQUARE, group="_0"), annotation(far, group="_1"), annotation(hole, group="_2")),
         "_0",
         "_1",
         exclude_classes=["_2"],
     )
-    assert found.tumor.area == 200 - 4
-    assert found.counts == {"polygons": 2, "excluded": 1}
+    assert outlines.tumor.area == 200 - 4
+    assert outlines.counts == {"polygons": 2, "excluded": 1}
 
 
 @pytest.mark.real
-def test_the_real_export(shared_data: Path) -> None:
-    found = read_outlines(shared_data / "annotations" / "asap-polygon.xml", tumor_classes=["(no class)"])
+def test_real_export(shared_data: Path) -> None:
+    outlines = read_outlines(shared_data / "annotations" / "asap-polygon.xml", tumor_classes=["(no class)"])
     x, y = zip(
         (22851.3281, 16551.1797),
         (22693.1875, 16669.7832),
@@ -119,5 +119,5 @@ def test_the_real_export(shared_data: Path) -> None:
         strict=True,
     )
     shoelace = sum(x[i - 1] * y[i] - x[i] * y[i - 1] for i in range(6)) / 2
-    assert found.tumor.area == pytest.approx(abs(shoelace))
-    assert found.counts == {"polygons": 1}
+    assert outlines.tumor.area == pytest.approx(abs(shoelace))
+    assert outlines.counts == {"polygons": 1}

@@ -7,7 +7,7 @@ from histosynth.slides.annotations import find_outlines, read_outlines
 
 
 @pytest.mark.parametrize(
-    ("names", "slide_id", "found"),
+    ("names", "slide_id", "expected"),
     [
         (["s.geojson", "s2.geojson"], "s", "s.geojson"),
         (["s.json"], "s", "s.json"),
@@ -24,10 +24,12 @@ from histosynth.slides.annotations import find_outlines, read_outlines
         (["s.ndpa", "s.uuid.xml"], "s", "s.ndpa"),
     ],
 )
-def test_outlines_are_found_by_the_slide_id(tmp_path: Path, names: list[str], slide_id: str, found: str | None) -> None:
+def test_outlines_are_found_by_the_slide_id(
+    tmp_path: Path, names: list[str], slide_id: str, expected: str | None
+) -> None:
     for name in names:
         (tmp_path / name).touch()
-    assert find_outlines(tmp_path, slide_id) == (None if found is None else tmp_path / found)
+    assert find_outlines(tmp_path, slide_id) == (None if expected is None else tmp_path / expected)
 
 
 @pytest.mark.parametrize(
@@ -39,17 +41,17 @@ def test_outlines_are_found_by_the_slide_id(tmp_path: Path, names: list[str], sl
         (["s.svs.xml", "s.ndpi.ndpa"], "several outline files"),
     ],
 )
-def test_outlines_that_cannot_be_told_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
+def test_ambiguous_or_missing_outlines_are_rejected(tmp_path: Path, names: list[str], message: str) -> None:
     for name in names:
         (tmp_path / name).touch()
     with pytest.raises(HistosynthError, match=message):
         find_outlines(tmp_path, "s")
     with pytest.raises(HistosynthError, match="no folder of outlines"):
-        find_outlines(tmp_path / "gone", "s")
+        find_outlines(tmp_path / "absent", "s")
 
 
 @pytest.mark.real
-def test_the_outlines_of_a_cohort(shared_data: Path) -> None:
+def test_outlines_of_a_real_cohort(shared_data: Path) -> None:
     for slide in sorted((shared_data / "lgg_mini" / "slides").iterdir()):
         path = find_outlines(shared_data / "lgg_mini" / "annotations", slide.stem)
         assert path is not None

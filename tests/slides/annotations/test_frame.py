@@ -1,4 +1,4 @@
-"""Outlines counted from the scanned bounds, and the facts that a slide states."""
+"""Outlines with coordinates from the scanned bounds, and properties of slides."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,28 +50,30 @@ def asap(*corner: float, side: float = 100) -> str:
         (asap, "bounds", (10, 20), 3010, 520),
     ],
 )
-def test_where_outlines_count_from(read: Any, write: Any, origin: str, given: Any, x: float, y: float) -> None:
-    found = read(write(*given), frame=FRAME, origin=origin)
-    assert found.tumor.equals(shapely.box(x, y, x + 100, y + 100))
+def test_outlines_are_shifted_by_their_origin(
+    read: Any, write: Any, origin: str, given: Any, x: float, y: float
+) -> None:
+    outlines = read(write(*given), frame=FRAME, origin=origin)
+    assert outlines.tumor.equals(shapely.box(x, y, x + 100, y + 100))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (geojson(3010, 600), "corner of the bounds, as is usual for QuPath GeoJSON, 0% .* slide 100%; say which"),
+        (geojson(3010, 600), "corner of the bounds, the default of QuPath GeoJSON, 0% .* the slide, 100%; choose with"),
         (
             asap(10, 20),
-            "corner of the slide, as is usual for ASAP XML, 0% .* bounds 100%; say which is meant by --outl",
+            "corner of the slide, the default of ASAP XML, 0% .* the bounds, 100%; choose with --outl",
         ),
     ],
 )
-def test_auto_refuses_what_would_miss_the_scanned_part(read: Any, content: str, message: str) -> None:
+def test_auto_rejects_outlines_off_the_scanned_part(read: Any, content: str, message: str) -> None:
     with pytest.raises(HistosynthError, match=message):
         read(content, frame=FRAME)
 
 
 @pytest.mark.parametrize("bounds", [None, Box(x=0, y=0, width=2000, height=1500)])
-def test_without_a_shift_the_origin_changes_nothing(read: Any, bounds: Box | None) -> None:
+def test_origin_has_no_effect_without_bounds(read: Any, bounds: Box | None) -> None:
     frame = SlideFrame(slide_id="s", width_px=8000, height_px=4000, bounds=bounds)
     areas = [read(geojson(3010, 20), frame=frame, origin=origin).tumor for origin in ("auto", "slide", "bounds")]
     assert all(area.equals(shapely.box(3010, 20, 3110, 120)) for area in areas)
@@ -81,7 +83,7 @@ def slide(**properties: str) -> Any:
     return SimpleNamespace(slide_id="s", width_px=8000, height_px=4000, mpp=0.5, properties=properties)
 
 
-def test_the_facts_of_a_slide() -> None:
+def test_frame_reads_the_properties_of_a_slide() -> None:
     stated = {
         "openslide.bounds-x": "3000",
         "openslide.bounds-y": "500",
@@ -99,7 +101,7 @@ def test_the_facts_of_a_slide() -> None:
     assert SlideFrame.of(slide(**odd)) == SlideFrame.of(slide())
 
 
-def test_a_slide_without_properties_has_a_frame(tmp_path: Path) -> None:
+def test_slide_without_properties_has_a_frame(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "a.png")
     with open_slide(tmp_path / "a.png", mpp=0.5) as opened:
         assert SlideFrame.of(opened) == SlideFrame(slide_id="a", width_px=40, height_px=30, mpp_x=0.5, mpp_y=0.5)
@@ -108,7 +110,7 @@ def test_a_slide_without_properties_has_a_frame(tmp_path: Path) -> None:
     assert SlideFrame.of(bare).width_px == 8000
 
 
-def test_the_tumor_of_a_slide_with_bounds_lies_on_its_scanned_part(tmp_path: Path) -> None:
+def test_tumor_lies_on_the_scanned_part(tmp_path: Path) -> None:
     path = tmp_path / "s.geojson"
     path.write_text(geojson(0, 0, side=1500))
     opened = slide(**{f"openslide.bounds-{side}": str(getattr(BOUNDS, side)) for side in ("x", "y", "width", "height")})
@@ -125,7 +127,7 @@ def test_the_tumor_of_a_slide_with_bounds_lies_on_its_scanned_part(tmp_path: Pat
 
 
 @pytest.mark.real
-def test_a_real_slide_states_its_facts(shared_data: Path) -> None:
+def test_frame_of_a_real_slide(shared_data: Path) -> None:
     with open_slide(shared_data / "slides" / "CMU-1-Small-Region.svs") as opened:
         frame = SlideFrame.of(opened)
     assert (frame.width_px, frame.height_px, frame.mpp_x, frame.bounds) == (2220, 2967, 0.499, None)

@@ -43,10 +43,10 @@ def file(tmp_path: Path) -> Path:
     [lambda f: {"type": "FeatureCollection", "features": [f]}, lambda f: [f], lambda f: f],
     ids=["collection", "list", "single"],
 )
-def test_three_ways_to_write_a_file(file: Path, wrap: Any) -> None:
-    found = read(file, wrap(feature(polygon(SQUARE, HOLE))))
-    assert found.tumor.area == 100 - 4
-    assert found.counts == {"polygons": 1}
+def test_collection_list_and_single_feature_are_read(file: Path, wrap: Any) -> None:
+    outlines = read(file, wrap(feature(polygon(SQUARE, HOLE))))
+    assert outlines.tumor.area == 100 - 4
+    assert outlines.counts == {"polygons": 1}
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_three_ways_to_write_a_file(file: Path, wrap: Any) -> None:
         {"name": "Tumor"},
     ],
 )
-def test_the_class_in_every_form_and_case(file: Path, properties: dict[str, Any]) -> None:
+def test_class_is_read_in_every_form_and_case(file: Path, properties: dict[str, Any]) -> None:
     assert read(file, [feature(polygon(SQUARE), **properties)]).tumor.area == 100
 
 
-def test_geometries_of_every_kind_are_taken_or_counted(file: Path) -> None:
-    away = [[x + 50, y] for x, y in SQUARE]
+def test_every_geometry_is_read_or_counted(file: Path) -> None:
+    shifted = [[x + 50, y] for x, y in SQUARE]
     content = [
-        feature({"type": "MultiPolygon", "coordinates": [[SQUARE, HOLE], [away]]}),
+        feature({"type": "MultiPolygon", "coordinates": [[SQUARE, HOLE], [shifted]]}),
         feature(
             {
                 "type": "GeometryCollection",
@@ -82,9 +82,9 @@ def test_geometries_of_every_kind_are_taken_or_counted(file: Path) -> None:
         feature(polygon(SQUARE), objectType="cell", classification={"name": "Tumor"}),
         {**feature(polygon(SQUARE)), "id": "PathDetectionObject"},
     ]
-    found = read(file, content)
-    assert found.tumor.area == 96 + 100 + 100
-    assert found.counts == {
+    outlines = read(file, content)
+    assert outlines.tumor.area == 96 + 100 + 100
+    assert outlines.counts == {
         "polygons": 3,
         "ignored_points": 3,
         "ignored_lines": 2,
@@ -93,27 +93,27 @@ def test_geometries_of_every_kind_are_taken_or_counted(file: Path) -> None:
     }
 
 
-def test_crossing_rings_are_repaired_and_counted(file: Path) -> None:
-    found = read(file, [feature(polygon(BOW_TIE)), feature(polygon(SQUARE))])
-    assert found.tumor.is_valid
-    assert found.tumor.area == 100 + 50
-    assert found.counts == {"polygons": 2, "repaired": 1}
+def test_self_crossing_rings_are_repaired_and_counted(file: Path) -> None:
+    outlines = read(file, [feature(polygon(BOW_TIE)), feature(polygon(SQUARE))])
+    assert outlines.tumor.is_valid
+    assert outlines.tumor.area == 100 + 50
+    assert outlines.counts == {"polygons": 2, "repaired": 1}
 
 
-def test_overlapping_outlines_count_once(file: Path) -> None:
-    found = read(file, [feature(polygon(SQUARE)), feature(polygon([[x + 5, y] for x, y in SQUARE]))])
-    assert found.tumor.area == 150
-    assert len(found.tumor.geoms) == 1
+def test_overlapping_outlines_are_merged(file: Path) -> None:
+    outlines = read(file, [feature(polygon(SQUARE)), feature(polygon([[x + 5, y] for x, y in SQUARE]))])
+    assert outlines.tumor.area == 150
+    assert len(outlines.tumor.geoms) == 1
 
 
-def test_what_has_no_area_is_counted_or_refused(file: Path) -> None:
+def test_outlines_without_area_are_counted_or_rejected(file: Path) -> None:
     line = [[0, 0], [5, 5], [9, 9], [0, 0]]
     assert read(file, [feature(polygon(line)), feature(polygon(SQUARE))]).counts == {"polygons": 1, "without_area": 1}
     with pytest.raises(HistosynthError, match="every outline of class 'Tumor' has no area"):
         read(file, [feature(polygon(line))])
 
 
-def test_heights_and_byte_order_marks_are_tolerated(file: Path) -> None:
+def test_z_coordinates_and_byte_order_marks_are_accepted(file: Path) -> None:
     text = json.dumps([feature(polygon([[x, y, 0.0] for x, y in SQUARE]))])
     for encoding in ("utf-8-sig", "utf-16"):
         file.write_text(text, encoding=encoding)
@@ -127,7 +127,7 @@ def test_heights_and_byte_order_marks_are_tolerated(file: Path) -> None:
         max_size=6,
     )
 )
-def test_the_union_of_rectangles_covers_what_a_raster_of_them_covers(
+def test_area_of_overlapping_rectangles_agrees_with_a_raster(
     tmp_path_factory: pytest.TempPathFactory, rectangles: list[tuple[int, int, int, int]]
 ) -> None:
     raster = np.zeros((100, 100), bool)
@@ -135,9 +135,9 @@ def test_the_union_of_rectangles_covers_what_a_raster_of_them_covers(
     for x, y, width, height in rectangles:
         raster[y : y + height, x : x + width] = True
         features.append(feature(shapely.geometry.mapping(shapely.box(x, y, x + width, y + height))))
-    found = read(tmp_path_factory.mktemp("u") / "a.json", features)
-    assert found.tumor.area == raster.sum()
-    assert found.counts["polygons"] == len(rectangles)
+    outlines = read(tmp_path_factory.mktemp("u") / "a.json", features)
+    assert outlines.tumor.area == raster.sum()
+    assert outlines.counts["polygons"] == len(rectangles)
 
 
 @pytest.mark.parametrize(
@@ -145,48 +145,49 @@ def test_the_union_of_rectangles_covers_what_a_raster_of_them_covers(
     [
         ("", "are empty"),
         ("[" * 100_000, "not valid JSON"),
-        ('{"type": "FeatureCollection"}', "no GeoJSON"),
+        ('{"type": "FeatureCollection"}', "not GeoJSON"),
         ('"Tumor"', "neither JSON nor XML"),
         ('{"type": "FeatureColl', "not valid JSON"),
-        ('[1, "a"]', "no GeoJSON"),
-        ("[]", "hold no outlined area .nothing drawn."),
-        ([feature({"type": "Point", "coordinates": [1, 1]})], "hold no outlined area .1 ignored_points."),
+        ('[1, "a"]', "not GeoJSON"),
+        ("[]", "contain no area .no annotation."),
+        ([feature({"type": "Point", "coordinates": [1, 1]})], "contain no area .1 ignored_points."),
         (
             [feature(polygon(SQUARE), classification={"name": "Stroma"})],
-            r"no class 'Tumor' but 'Stroma' \(1\); name one by --tumor-class NAME",
+            r"no class 'Tumor', only 'Stroma' \(1\); choose one with --tumor-class NAME",
         ),
         (
             [feature(polygon(SQUARE), isLocked=False)],
-            r"no class 'Tumor' but '\(no class\)' \(1\); give .*, or take all of them by --tumor-class '\(no class\)'",
+            r"no class 'Tumor', only '\(no class\)' \(1\); give .*, "
+            r"or select all areas with --tumor-class '\(no class\)'",
         ),
         ([feature(polygon([[0, 0], [1e300, 1], [1, 1], [0, 0]]))], "feature 1: coordinates larger than any slide"),
         ([feature(polygon(SQUARE)), feature(polygon([[0, 0], [float("nan"), 1], [1, 1], [0, 0]]))], "feature 2: coord"),
         ([feature(polygon([[0, 0], [float("inf"), 1], [1, 1], [0, 0]]))], "feature 1: coordinates"),
-        ([feature(polygon([[0, 0], [1, 1]]))], "feature 1: broken geometry"),
-        ([feature(polygon([["a", "b"], [1, 1], [2, 1], ["a", "b"]]))], "feature 1: broken geometry"),
-        ([feature(polygon([0, 1, 2]))], "feature 1: broken geometry"),
-        ([feature({"type": "Circle", "coordinates": [0, 0]})], "feature 1: broken geometry"),
-        ([feature({"type": "Polygon"})], "feature 1: broken geometry"),
-        ([feature({"coordinates": SQUARE})], "feature 1: broken geometry"),
-        ([feature(None)], "feature 1: broken geometry"),
-        ([feature("POLYGON EMPTY")], "feature 1: broken geometry"),
+        ([feature(polygon([[0, 0], [1, 1]]))], "feature 1: invalid geometry"),
+        ([feature(polygon([["a", "b"], [1, 1], [2, 1], ["a", "b"]]))], "feature 1: invalid geometry"),
+        ([feature(polygon([0, 1, 2]))], "feature 1: invalid geometry"),
+        ([feature({"type": "Circle", "coordinates": [0, 0]})], "feature 1: invalid geometry"),
+        ([feature({"type": "Polygon"})], "feature 1: invalid geometry"),
+        ([feature({"coordinates": SQUARE})], "feature 1: invalid geometry"),
+        ([feature(None)], "feature 1: invalid geometry"),
+        ([feature("POLYGON EMPTY")], "feature 1: invalid geometry"),
         (
             f'{{"type": "Feature", "geometry": {nested(450)}}}',
-            "(feature 1: broken geometry|hold no outlined|not valid)",
+            "(feature 1: invalid geometry|contain no area|not valid)",
         ),
         ([{"type": "Feature", "geometry": polygon(SQUARE), "properties": "Tumor"}], r"'\(no class\)'"),
-        ([{**feature(None), "id": [1], "geometry": []}], "feature 1: broken geometry"),
-        ([feature(polygon(SQUARE), classification=[1], objectType={})], r"but '\[1\]'"),
+        ([{**feature(None), "id": [1], "geometry": []}], "feature 1: invalid geometry"),
+        ([feature(polygon(SQUARE), classification=[1], objectType={})], r"only '\[1\]'"),
         ([feature(polygon())], "every outline of class 'Tumor' has no area"),
     ],
 )
-def test_bad_files_give_one_line(file: Path, content: Any, message: str) -> None:
+def test_invalid_files_give_a_one_line_error(file: Path, content: Any, message: str) -> None:
     with pytest.raises(HistosynthError, match=rf"outlines .*slide\.geojson.*{message}") as caught:
         read(file, content)
     assert "\n" not in str(caught.value)
 
 
-def test_the_classes_of_a_file(file: Path) -> None:
+def test_outlined_classes_are_summarized(file: Path) -> None:
     stroma = feature(polygon(SQUARE), classification="Stroma")
     bare = {"type": "Feature", "geometry": polygon(SQUARE), "properties": "Tumor"}
     file.write_text(json.dumps([feature(polygon(SQUARE, HOLE)), stroma, stroma, bare]))
@@ -207,6 +208,6 @@ def test_the_classes_of_a_file(file: Path) -> None:
     ],
 )
 def test_real_qupath_files(shared_data: Path, name: str, tumor_class: str, area: float, counts: dict[str, int]) -> None:
-    found = read_outlines(shared_data / "annotations" / name, tumor_classes=[tumor_class])
-    assert found.tumor.area == pytest.approx(area)
-    assert found.counts == counts
+    outlines = read_outlines(shared_data / "annotations" / name, tumor_classes=[tumor_class])
+    assert outlines.tumor.area == pytest.approx(area)
+    assert outlines.counts == counts

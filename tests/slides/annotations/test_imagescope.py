@@ -34,8 +34,8 @@ def file(*layers: str) -> str:
     return f'<Annotations MicronsPerPixel="0.252000">{"".join(layers)}</Annotations>'
 
 
-def test_every_type_of_imagescope(read: Any) -> None:
-    found = read(
+def test_all_imagescope_types_are_read_or_counted(read: Any) -> None:
+    outlines = read(
         file(
             layer(
                 region(square(10)),
@@ -49,20 +49,20 @@ def test_every_type_of_imagescope(read: Any) -> None:
             layer(region(square(10, 500)), name="Stroma"),
         )
     )
-    assert found.format == "ImageScope XML"
-    assert found.tumor.area == pytest.approx(100 + 200 + 100 + np.pi * 20 * 10, rel=1e-4)
-    assert found.counts == {"polygons": 4, "other_classes": 1, "ignored_lines": 2, "ignored_others": 1}
+    assert outlines.format == "ImageScope XML"
+    assert outlines.tumor.area == pytest.approx(100 + 200 + 100 + np.pi * 20 * 10, rel=1e-4)
+    assert outlines.counts == {"polygons": 4, "other_classes": 1, "ignored_lines": 2, "ignored_others": 1}
 
 
-def test_an_ellipse_by_four_points_that_span_it(read: Any) -> None:
+def test_ellipse_is_read_from_four_points(read: Any) -> None:
     axes = [(0, 10), (20, 0), (40, 10), (20, 20)]
-    found = read(file(layer(region(axes, "2"))))
-    assert found.tumor.area == pytest.approx(np.pi * 20 * 10, rel=1e-4)
-    assert found.tumor.bounds == pytest.approx((0, 0, 40, 20))
+    outlines = read(file(layer(region(axes, "2"))))
+    assert outlines.tumor.area == pytest.approx(np.pi * 20 * 10, rel=1e-4)
+    assert outlines.tumor.bounds == pytest.approx((0, 0, 40, 20))
 
 
-def test_every_type_of_halo(read: Any) -> None:
-    found = read(
+def test_all_halo_types_are_read_or_counted(read: Any) -> None:
+    outlines = read(
         file(
             layer(
                 region(square(10), "Polygon"),
@@ -74,12 +74,12 @@ def test_every_type_of_halo(read: Any) -> None:
         ),
         name="slide.annotations",
     )
-    assert found.format == "HALO XML"
-    assert found.tumor.area == pytest.approx(100 + 200 + np.pi * 20 * 10, rel=1e-4)
-    assert found.counts == {"polygons": 3, "ignored_lines": 1, "ignored_points": 1}
+    assert outlines.format == "HALO XML"
+    assert outlines.tumor.area == pytest.approx(100 + 200 + np.pi * 20 * 10, rel=1e-4)
+    assert outlines.counts == {"polygons": 3, "ignored_lines": 1, "ignored_points": 1}
 
 
-def test_negative_regions_are_holes_in_their_layer_alone(read: Any) -> None:
+def test_negative_regions_are_holes_in_their_layer_only(read: Any) -> None:
     content = file(
         layer(
             region(square(10)),
@@ -89,15 +89,15 @@ def test_negative_regions_are_holes_in_their_layer_alone(read: Any) -> None:
         ),
         layer(region(square(10)), name="Stroma"),
     )
-    found = read(content)
-    assert found.tumor.area == 100 - 16 + 400 - 16
-    assert found.counts == {"polygons": 2, "holes": 2, "other_classes": 1}
-    found = read(content, "Stroma")
-    assert found.tumor.area == 100
-    assert found.counts == {"polygons": 1, "holes_unused": 2, "other_classes": 2}
+    outlines = read(content)
+    assert outlines.tumor.area == 100 - 16 + 400 - 16
+    assert outlines.counts == {"polygons": 2, "holes": 2, "other_classes": 1}
+    outlines = read(content, "Stroma")
+    assert outlines.tumor.area == 100
+    assert outlines.counts == {"polygons": 1, "holes_unused": 2, "other_classes": 2}
 
 
-def test_an_island_in_a_hole_stays_and_may_have_a_hole(read: Any) -> None:
+def test_island_in_a_hole_is_kept_and_may_have_a_hole(read: Any) -> None:
     nested = [
         region(square(100)),
         region(square(60, 20), negative=1),
@@ -105,23 +105,23 @@ def test_an_island_in_a_hole_stays_and_may_have_a_hole(read: Any) -> None:
         region(square(10, 45), negative=1),
     ]
     for order in (nested, nested[::-1]):
-        found = read(file(layer(*order)))
-        assert found.tumor.area == 100**2 - 60**2 + 40**2 - 10**2
-        assert found.counts == {"polygons": 2, "holes": 2}
+        outlines = read(file(layer(*order)))
+        assert outlines.tumor.area == 100**2 - 60**2 + 40**2 - 10**2
+        assert outlines.counts == {"polygons": 2, "holes": 2}
 
 
-def test_an_area_that_a_hole_covers_alone_is_gone(read: Any) -> None:
-    found = read(file(layer(region(square(10, 5)), region(square(30), negative=1), region(square(10, 50)))))
-    assert found.tumor.bounds == (50, 50, 60, 60)
-    assert found.counts == {"polygons": 1, "holes": 1, "without_area": 1}
+def test_area_covered_by_a_hole_is_removed(read: Any) -> None:
+    outlines = read(file(layer(region(square(10, 5)), region(square(30), negative=1), region(square(10, 50)))))
+    assert outlines.tumor.bounds == (50, 50, 60, 60)
+    assert outlines.counts == {"polygons": 1, "holes": 1, "without_area": 1}
 
 
-def test_a_hole_that_only_touches_takes_nothing(read: Any) -> None:
-    found = read(file(layer(region(square(10)), region([(10, 0), (20, 0), (20, 10), (10, 10)], negative=1))))
-    assert (found.tumor.area, found.counts) == (100, {"polygons": 1, "holes_unused": 1})
+def test_touching_hole_removes_nothing(read: Any) -> None:
+    outlines = read(file(layer(region(square(10)), region([(10, 0), (20, 0), (20, 10), (10, 10)], negative=1))))
+    assert (outlines.tumor.area, outlines.counts) == (100, {"polygons": 1, "holes_unused": 1})
 
 
-def test_the_class_from_layer_attribute_or_text(tmp_path: Path) -> None:
+def test_class_is_read_from_layer_attribute_or_text(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
     path.write_text(
         file(
@@ -135,21 +135,21 @@ def test_the_class_from_layer_attribute_or_text(tmp_path: Path) -> None:
     assert set(summarize_outlines(path)["classes"]) == {"Layer", "CaP", "Valued", "Text", "(no class)"}
 
 
-def test_a_click_is_no_area_and_counted(read: Any) -> None:
-    found = read(file(layer(region(square(10)), region([(1, 1), (2, 2)]), region([(5, 5)]), region([]))))
-    assert (found.tumor.area, found.counts) == (100, {"polygons": 1, "without_area": 3})
+def test_regions_of_few_points_are_counted(read: Any) -> None:
+    outlines = read(file(layer(region(square(10)), region([(1, 1), (2, 2)]), region([(5, 5)]), region([]))))
+    assert (outlines.tumor.area, outlines.counts) == (100, {"polygons": 1, "without_area": 3})
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["CaP", "(no class)"])
-def test_areas_are_those_that_imagescope_states(shared_data: Path, name: str) -> None:
+def test_areas_agree_with_those_that_imagescope_states(shared_data: Path, name: str) -> None:
     path = shared_data / "annotations" / "imagescope_TCGA-EJ-5518-01Z-00-DX1.xml"
     stated = {"CaP": 0.0, "(no class)": 0.0}
     for annotation in ElementTree.parse(path).getroot().iter("Annotation"):
         is_cap = annotation.find("Attributes/Attribute[@Name='CaP']") is not None
         stated["CaP" if is_cap else "(no class)"] += sum(float(r.get("Area", "")) for r in annotation.iter("Region"))
-    found = read_outlines(path, tumor_classes=[name])
-    assert found.counts["polygons"] == 2
+    outlines = read_outlines(path, tumor_classes=[name])
+    assert outlines.counts["polygons"] == 2
     assert summarize_outlines(path)["classes"][name]["area_px2"] == pytest.approx(stated[name], rel=0.002)
-    assert found.tumor.area <= stated[name] * 1.002
-    assert shapely.is_valid(found.tumor)
+    assert outlines.tumor.area <= stated[name] * 1.002
+    assert shapely.is_valid(outlines.tumor)

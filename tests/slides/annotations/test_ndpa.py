@@ -21,8 +21,8 @@ def view(inner: str, *, kind: str = "freehand", title: str = "Tumor", head: str 
 
 
 def ring(points: Sequence[tuple[float, float]], *, closed: int = 1, special: str = "") -> str:
-    found = "".join(f"<point><x>{x}</x><y>{y}</y></point>" for x, y in points)
-    return f"<closed>{closed}</closed><specialtype>{special}</specialtype><pointlist>{found}</pointlist>"
+    coordinates = "".join(f"<point><x>{x}</x><y>{y}</y></point>" for x, y in points)
+    return f"<closed>{closed}</closed><specialtype>{special}</specialtype><pointlist>{coordinates}</pointlist>"
 
 
 def ndpa(*views: str) -> str:
@@ -33,16 +33,16 @@ def square(side_nm: int, at: int = 0) -> list[tuple[float, float]]:
     return [(at, at), (at + side_nm, at), (at + side_nm, at + side_nm), (at, at + side_nm)]
 
 
-def test_nanometers_from_the_center_of_the_glass_become_pixels(read: Any) -> None:
+def test_nanometers_are_converted_to_pixels(read: Any) -> None:
     # the center of the image lies at (100, -200) um on the glass, and is pixel (2000, 3000)
-    found = read(ndpa(view(ring([(100_000, -200_000), (101_000, -200_000), (101_000, -199_000)]))), frame=FRAME)
-    assert found.format == "Hamamatsu NDPA"
-    assert found.tumor.bounds == (2000, 3000, 2002, 3004)
-    assert found.tumor.area == 2 * 4 / 2
+    outlines = read(ndpa(view(ring([(100_000, -200_000), (101_000, -200_000), (101_000, -199_000)]))), frame=FRAME)
+    assert outlines.format == "Hamamatsu NDPA"
+    assert outlines.tumor.bounds == (2000, 3000, 2002, 3004)
+    assert outlines.tumor.area == 2 * 4 / 2
 
 
-def test_areas_of_every_kind_and_what_is_none(read: Any) -> None:
-    found = read(
+def test_areas_are_read_and_other_elements_counted(read: Any) -> None:
+    outlines = read(
         ndpa(
             view(ring(square(10_000))),
             view(ring(square(10_000, 50_000), closed=0, special="rectangle")),
@@ -57,8 +57,8 @@ def test_areas_of_every_kind_and_what_is_none(read: Any) -> None:
         exclude_classes=["Blood"],
     )
     px2_per_nm2 = 1 / 500 / 250
-    assert found.tumor.area == pytest.approx((2e8 + np.pi * 5000**2) * px2_per_nm2, rel=1e-4)
-    assert found.counts == {
+    assert outlines.tumor.area == pytest.approx((2e8 + np.pi * 5000**2) * px2_per_nm2, rel=1e-4)
+    assert outlines.counts == {
         "polygons": 3,
         "other_classes": 1,
         "excluded_absent": 1,
@@ -71,7 +71,7 @@ def test_areas_of_every_kind_and_what_is_none(read: Any) -> None:
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (None, "count from the center of the glass slide .NDPA.; read them with its slide"),
+        (None, "count from the center of the glass slide .NDPA.; read them together with their slide"),
         (
             SlideFrame(slide_id="s", width_px=9, height_px=9, mpp_x=0.5, mpp_y=0.5),
             "slide s states no hamamatsu.XOffsetFromSlideCentre, no hamamatsu.YOffsetFromSlideCentre; use the NDPI",
@@ -82,18 +82,18 @@ def test_areas_of_every_kind_and_what_is_none(read: Any) -> None:
         ),
     ],
 )
-def test_without_the_facts_of_the_slide_it_says_which(read: Any, frame: SlideFrame | None, message: str) -> None:
+def test_missing_properties_are_named(read: Any, frame: SlideFrame | None, message: str) -> None:
     with pytest.raises(HistosynthError, match=message):
         read(ndpa(view(ring(square(10)))), frame=frame)
 
 
-def test_another_unit_is_refused(read: Any) -> None:
+def test_other_unit_is_rejected(read: Any) -> None:
     with pytest.raises(HistosynthError, match="view state 1: coordinates in 'pixels', not nanometers"):
         read(ndpa(view(ring(square(10)), head="<coordformat>pixels</coordformat>")), frame=FRAME)
 
 
 @pytest.mark.real
-def test_the_real_export(shared_data: Path) -> None:
+def test_real_export(shared_data: Path) -> None:
     path = shared_data / "annotations" / "hamamatsu_mixed.ndpa"
     left_out = {"ignored_lines": 1, "ignored_others": 1, "ignored_points": 1}
     assert summarize_outlines(path) == {
@@ -101,6 +101,6 @@ def test_the_real_export(shared_data: Path) -> None:
         "classes": {"Tumor": {"areas": 1, "area_mm2": 0.02}},
         "left_out": left_out,
     }
-    found = read_outlines(path, tumor_classes=["tumor"], frame=FRAME)
-    assert found.counts == {"polygons": 1, **left_out}
-    assert found.tumor.bounds == (1100, 1800, 1300, 2600)
+    outlines = read_outlines(path, tumor_classes=["tumor"], frame=FRAME)
+    assert outlines.counts == {"polygons": 1, **left_out}
+    assert outlines.tumor.bounds == (1100, 1800, 1300, 2600)

@@ -1,4 +1,4 @@
-"""Classes, areas against rasters of other libraries, and size; whatever the format."""
+"""Selection of classes, areas compared with rasters of other libraries, and large files, in all formats."""
 
 import json
 import time
@@ -21,12 +21,12 @@ SIDE = 800
 
 
 def circle(x: float, y: float, radius: float, points: int = 90) -> Ring:
-    turn = np.linspace(0, 2 * np.pi, points, endpoint=False)
-    return [(x + radius * np.cos(t), y + radius * np.sin(t)) for t in turn]
+    angles = np.linspace(0, 2 * np.pi, points, endpoint=False)
+    return [(x + radius * np.cos(t), y + radius * np.sin(t)) for t in angles]
 
 
 def star(points: int = 5) -> Ring:
-    """A star drawn in one stroke: it winds twice around its middle."""
+    """Return a star drawn in one stroke: it winds twice around its center."""
     return [
         (400 + 390 * np.sin(4 * np.pi * k / points), 400 - 390 * np.cos(4 * np.pi * k / points)) for k in range(points)
     ]
@@ -76,13 +76,13 @@ def asap(rings: list[Ring], name: str) -> str:
 
 
 def raster(area: shapely.Geometry) -> np.ndarray:
-    """Pixel centers inside, (SIDE, SIDE): shapely's test of points, which knows nothing of areas."""
+    """Return the pixels (SIDE, SIDE) whose centers lie inside, by shapely's point test."""
     x, y = np.meshgrid(np.arange(SIDE) + 0.5, np.arange(SIDE) + 0.5)
     return shapely.contains_xy(area, x, y)
 
 
 def painted(rings: list[Ring], holes: list[Ring]) -> np.ndarray:
-    """What Pillow paints, at four times the size, (SIDE, SIDE)."""
+    """Return the polygons as painted by Pillow, at four times the size, (4 SIDE, 4 SIDE)."""
     image = Image.new("1", (4 * SIDE, 4 * SIDE))
     draw = ImageDraw.Draw(image)
     for ring, color in [*((ring, 1) for ring in rings), *((ring, 0) for ring in holes)]:
@@ -91,21 +91,21 @@ def painted(rings: list[Ring], holes: list[Ring]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("write", [geojson, imagescope])
-def test_the_rastered_area_is_that_of_the_polygons(read: Any, write: Any) -> None:
+def test_area_agrees_with_rasters(read: Any, write: Any) -> None:
     rings, holes = [circle(300, 300, 250), circle(600, 600, 150, 7)], [circle(250, 250, 80), circle(420, 330, 60, 5)]
-    found = read(write(rings, holes, "Tumor"))
-    assert raster(found.tumor).sum() == pytest.approx(found.tumor.area, rel=0.005)
-    assert painted(rings, holes).sum() / 16 == pytest.approx(found.tumor.area, rel=0.005)
+    outlines = read(write(rings, holes, "Tumor"))
+    assert raster(outlines.tumor).sum() == pytest.approx(outlines.tumor.area, rel=0.005)
+    assert painted(rings, holes).sum() / 16 == pytest.approx(outlines.tumor.area, rel=0.005)
 
 
 @pytest.mark.parametrize("write", [lambda ring: geojson([ring], [], "Tumor"), lambda ring: asap([ring], "Tumor")])
-def test_a_ring_that_crosses_itself_keeps_all_it_winds_around(read: Any, write: Any) -> None:
-    found = read(write(star()))
-    assert found.counts == {"polygons": 1, "repaired": 1}
-    assert raster(found.tumor).sum() == pytest.approx(found.tumor.area, rel=0.005)
-    assert raster(found.tumor)[400, 400]  # the middle, around which it winds twice
-    edge = 390**2 * 1.12256994  # area of a pentagram in a circle of radius 1, its middle counted once
-    assert found.tumor.area == pytest.approx(edge, rel=1e-6)
+def test_self_crossing_ring_keeps_all_that_it_winds_around(read: Any, write: Any) -> None:
+    outlines = read(write(star()))
+    assert outlines.counts == {"polygons": 1, "repaired": 1}
+    assert raster(outlines.tumor).sum() == pytest.approx(outlines.tumor.area, rel=0.005)
+    assert raster(outlines.tumor)[400, 400]  # the center, around which it winds twice
+    pentagram = 390**2 * 1.12256994  # area in a circle of radius 1, the center counted once
+    assert outlines.tumor.area == pytest.approx(pentagram, rel=1e-6)
 
 
 @settings(max_examples=20)
@@ -113,71 +113,77 @@ def test_a_ring_that_crosses_itself_keeps_all_it_winds_around(read: Any, write: 
     st.lists(st.tuples(*[st.floats(100, 700)] * 2, st.floats(20, 90), st.integers(3, 40)), min_size=1, max_size=5),
     st.lists(st.tuples(*[st.floats(100, 700)] * 2, st.floats(20, 90), st.integers(3, 40)), max_size=4),
 )
-def test_excluded_areas_are_taken_away(
+def test_excluded_areas_are_subtracted(
     tmp_path_factory: pytest.TempPathFactory, tumors: list[Any], others: list[Any]
 ) -> None:
     path = tmp_path_factory.mktemp("e") / "a.xml"
-    rings, away = [circle(*t) for t in tumors], [circle(*o) for o in others]
-    path.write_text(f"<Annotations>{layer(rings, [], 'Tumor')}{layer(away, [], 'Necrosis')}</Annotations>")
+    rings, excluded = [circle(*t) for t in tumors], [circle(*o) for o in others]
+    path.write_text(f"<Annotations>{layer(rings, [], 'Tumor')}{layer(excluded, [], 'Necrosis')}</Annotations>")
     truth = raster(shapely.union_all([shapely.Polygon(r) for r in rings]))
-    for ring in away:
+    for ring in excluded:
         truth &= ~raster(shapely.Polygon(ring))
     if truth.sum() < 100:
         return
-    found = read_outlines(path, tumor_classes=["tumor"], exclude_classes=["NECROSIS"])
-    assert (raster(found.tumor) == truth).all()
-    assert found.counts.get("excluded", 0) == len(away)
+    outlines = read_outlines(path, tumor_classes=["tumor"], exclude_classes=["NECROSIS"])
+    assert (raster(outlines.tumor) == truth).all()
+    assert outlines.counts.get("excluded", 0) == len(excluded)
 
 
-def test_several_classes_in_any_case(read: Any) -> None:
+def test_several_classes_are_case_insensitive(read: Any) -> None:
     content = (
         f"<Annotations>{layer([circle(100, 100, 50)], [], 'IDHwt')}{layer([circle(300, 100, 50)], [], 'Infiltration')}"
     )
     content += f"{layer([circle(500, 100, 50)], [], 'Normal')}</Annotations>"
     one = shapely.Polygon(circle(0, 0, 50)).area
-    found = read(content, "idhWT", " infiltration ", exclude_classes=["Necrosis", "blood"])
-    assert found.tumor.area == pytest.approx(2 * one)
-    assert found.counts == {"polygons": 2, "other_classes": 1, "excluded_absent": 2}
+    outlines = read(content, "idhWT", " infiltration ", exclude_classes=["Necrosis", "blood"])
+    assert outlines.tumor.area == pytest.approx(2 * one)
+    assert outlines.counts == {"polygons": 2, "other_classes": 1, "excluded_absent": 2}
 
 
 @pytest.mark.parametrize(
     ("tumor", "excluded", "message"),
     [
-        (["Cancer"], [], "have no class 'Cancer' but 'Tumor' .1., 'Necrosis' .1.; name one by --tumor-class NAME"),
-        (["Cancer", "Glioma"], [], "have no class 'Cancer' or 'Glioma' but"),
-        (["Tumor"], ["Necrosis"], "nothing is left of class 'Tumor' without 'Necrosis'"),
-        (["Tumor"], ["TUMOR"], "class 'TUMOR' is to be tumor and to be excluded"),
+        (
+            ["Cancer"],
+            [],
+            "have no class 'Cancer', only 'Tumor' .1., 'Necrosis' .1.; choose one with --tumor-class NAME",
+        ),
+        (["Cancer", "Glioma"], [], "have no class 'Cancer' or 'Glioma', only"),
+        (["Tumor"], ["Necrosis"], "nothing remains of class 'Tumor' without 'Necrosis'"),
+        (["Tumor"], ["TUMOR"], "class 'TUMOR' is both a tumor class and an excluded class; remove one of the two"),
     ],
 )
-def test_classes_that_leave_nothing(read: Any, tumor: list[str], excluded: list[str], message: str) -> None:
+def test_classes_without_remaining_tumor_are_errors(
+    read: Any, tumor: list[str], excluded: list[str], message: str
+) -> None:
     ring, larger = circle(100, 100, 50), circle(100, 100, 60)
     content = f"<Annotations>{layer([ring], [], 'Tumor')}{layer([larger], [], 'Necrosis')}</Annotations>"
     with pytest.raises(HistosynthError, match=message):
         read(content, *tumor, exclude_classes=excluded)
 
 
-def test_without_any_class_the_error_says_how_to_take_all(read: Any) -> None:
+def test_error_for_unclassified_areas_names_the_option(read: Any) -> None:
     content = imagescope([circle(100, 100, 50)], [], "")
-    with pytest.raises(HistosynthError, match=r"take all of them by --tumor-class '\(no class\)'"):
+    with pytest.raises(HistosynthError, match=r"select all areas with --tumor-class '\(no class\)'"):
         read(content)
     assert read(content, "(no class)").counts == {"polygons": 1}
 
 
 @pytest.mark.parametrize("write", [geojson, imagescope])
-def test_a_million_vertices(read: Any, write: Any) -> None:
+def test_outline_of_a_million_vertices_is_read_in_seconds(read: Any, write: Any) -> None:
     count = 1_000_000
-    turn = np.linspace(0, 2 * np.pi, count, endpoint=False)
-    radius = 20_000 + 500 * np.sin(2000 * turn)
-    ring = np.round(np.c_[30_000 + radius * np.cos(turn), 30_000 + radius * np.sin(turn)], 3).tolist()
+    angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    radius = 20_000 + 500 * np.sin(2000 * angles)
+    ring = np.round(np.c_[30_000 + radius * np.cos(angles), 30_000 + radius * np.sin(angles)], 3).tolist()
     content = write([ring], [], "Tumor")
     start = time.perf_counter()
-    found = read(content)
+    outlines = read(content)
     assert time.perf_counter() - start < 120  # a few seconds on an idle core
-    assert found.tumor.area == pytest.approx(np.pi * (20_000**2 + 500**2 / 2), rel=1e-4)
+    assert outlines.tumor.area == pytest.approx(np.pi * (20_000**2 + 500**2 / 2), rel=1e-4)
 
 
 def ndpa(ring: Ring, frame: SlideFrame) -> str:
-    """The inverse of the frame: pixels into nanometers from the center of the glass."""
+    """Write NDPA by the inverse of the frame: from pixels to nanometers from the center of the glass slide."""
     assert None not in (frame.mpp_x, frame.mpp_y, frame.center_x_nm, frame.center_y_nm)
     points = "".join(
         f"<point><x>{(x - frame.width_px / 2) * 1000 * frame.mpp_x + frame.center_x_nm}</x>"
@@ -191,7 +197,7 @@ def ndpa(ring: Ring, frame: SlideFrame) -> str:
 
 
 @given(st.lists(st.tuples(st.floats(0, 7000), st.floats(0, 5000)), min_size=3, max_size=12))
-def test_one_outline_in_every_format_is_the_same_tumor(tmp_path_factory: pytest.TempPathFactory, points: Ring) -> None:
+def test_all_formats_of_one_outline_give_the_same_tumor(tmp_path_factory: pytest.TempPathFactory, points: Ring) -> None:
     frame = SlideFrame(
         slide_id="s", width_px=8000, height_px=6000, mpp_x=0.23, mpp_y=0.24, center_x_nm=-3e6, center_y_nm=7e6
     )
@@ -210,7 +216,7 @@ def test_one_outline_in_every_format_is_the_same_tumor(tmp_path_factory: pytest.
         assert difference < 0.01 * tumors[0].tumor.area + 1
 
 
-def test_what_a_file_holds(tmp_path: Path) -> None:
+def test_summary_lists_classes_and_areas(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
     path.write_text(imagescope([circle(300, 300, 250)], [circle(300, 300, 100)], "Tumor"))
     net = shapely.Polygon(circle(0, 0, 250)).area - shapely.Polygon(circle(0, 0, 100)).area

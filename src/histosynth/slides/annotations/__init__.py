@@ -1,8 +1,9 @@
-"""Tumor outlines of a slide, from the files that annotation tools write.
+"""Tumor outlines of a slide, read from the files of annotation tools.
 
-QuPath (GeoJSON), ASAP, Aperio ImageScope, HALO (XML) and Hamamatsu NDP.view (NDPA) are read; the content tells which it
-is, not the suffix. Each format has a module that returns `ParsedAnnotations`; `read` selects the classes, repairs their
-polygons, subtracts holes, and converts the result to level-0 pixels of the whole slide, y downward.
+Supported are QuPath (GeoJSON), ASAP, Aperio ImageScope and HALO (XML), and Hamamatsu NDP.view (NDPA). The content of a
+file determines its format, not the suffix. Each format has a module that returns `ParsedAnnotations`; `read` selects
+the classes, repairs their polygons, subtracts holes, and converts the result to level-0 pixels of the whole slide, y
+downward.
 """
 
 from histosynth.slides.annotations.find import OUTLINE_SUFFIXES, find_outlines

@@ -1,4 +1,4 @@
-"""What a file of outlines holds, whatever its format: areas with their class, and what is no area, counted."""
+"""Parsed annotations in a common form for all formats: areas with their class, and counts of other elements."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,20 +12,20 @@ from shapely.geometry import Polygon
 from histosynth.errors import HistosynthError
 
 NO_CLASS = "(no class)"
-_LARGEST = 1e9  # a slide of 75 mm is 75 million nanometers, and fewer pixels
-_CORNERS = 4
+_MAX_COORDINATE = 1e9  # a slide of 75 mm is 75 million nanometers, and fewer pixels
+_MAX_ELLIPSE_POINTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Area:
-    """One outlined area as it was drawn.
+    """One outlined area as annotated.
 
     Attributes:
         name: its class, or `NO_CLASS`.
-        polygon: it may cross itself; empty where fewer than three points were set.
-        within: names of the groups that its class belongs to (ASAP).
-        layer: areas of one layer belong together.
-        negative: a hole in the areas of its layer.
+        polygon: may intersect itself; empty for fewer than three points.
+        within: names of the groups that enclose its class (ASAP).
+        layer: number of the layer that the area belongs to.
+        negative: True for a hole in the areas of its layer.
     """
 
     name: str
@@ -40,11 +40,12 @@ class ParsedAnnotations:
     """The content of one file.
 
     Attributes:
-        format: what wrote it, for people.
+        format: name of the format, for display.
         areas: in the order of the file.
-        ignored: what is no area: `ignored_points`, `ignored_lines`, `ignored_cells`, `ignored_others`.
-        nanometers: coordinates are nanometers from the center of the glass slide, not pixels.
-        cropped: the tool counts from the corner of the scanned bounds, by default.
+        ignored: counts of elements that are not areas: `ignored_points`, `ignored_lines`, `ignored_cells`,
+            `ignored_others`.
+        nanometers: True if coordinates are nanometers from the center of the glass slide instead of pixels.
+        cropped: True if the tool, by default, counts from the corner of the scanned bounds.
     """
 
     format: str
@@ -55,29 +56,31 @@ class ParsedAnnotations:
 
 
 def parse_coordinate(text: str | None, where: str) -> float:
-    """A coordinate. A decimal comma is one that a tool wrote under a European locale.
+    """Return a coordinate as a number; a decimal comma, as tools write under some European locales, is accepted.
 
     Raises:
-        HistosynthError: it is no number.
+        HistosynthError: the text is not a number.
     """
     try:
         return float((text or "").replace(",", "."))
     except ValueError:
-        raise HistosynthError(f"{where}: a coordinate is '{text or ''}', no number; mend or remove the area") from None
+        raise HistosynthError(
+            f"{where}: the coordinate '{text or ''}' is not a number; fix or remove the area"
+        ) from None
 
 
 def polygon(points: Sequence[tuple[float, float]], where: str) -> Polygon:
-    """The area that a ring of points encloses; an empty one for fewer than three.
+    """Return the polygon of a ring of points; an empty one for fewer than three points.
 
     Raises:
-        HistosynthError: a coordinate that is not finite, or larger than any slide.
+        HistosynthError: a coordinate is not finite, or larger than any slide.
     """
     check_coordinates(np.asarray(points, float), where)
     return Polygon(points) if len(points) > 2 else Polygon()
 
 
 def rectangle(points: Sequence[tuple[float, float]], where: str) -> Polygon:
-    """A rectangle given by two opposite corners; by more points, it is as they say."""
+    """Return the rectangle with two opposite corners; the polygon of the points if there are more."""
     if len(points) != 2:
         return polygon(points, where)
     (left, top), (right, bottom) = points
@@ -85,35 +88,34 @@ def rectangle(points: Sequence[tuple[float, float]], where: str) -> Polygon:
 
 
 def ellipse(points: Sequence[tuple[float, float]], where: str) -> Polygon:
-    """An upright ellipse given by two corners of its box (or four points that span it); by more, it is as they say."""
-    if not 2 <= len(points) <= _CORNERS:
+    """Return the upright ellipse in the bounds of two to four points; the polygon of the points if there are more."""
+    if not 2 <= len(points) <= _MAX_ELLIPSE_POINTS:
         return polygon(points, where)
     x, y = np.asarray(points, float).T
-    turn = np.linspace(0, 2 * np.pi, 360, endpoint=False)  # 0.005 % less area than the ellipse
-    around = (
-        (x.min() + x.max()) / 2 + (x.max() - x.min()) / 2 * np.cos(turn),
-        (y.min() + y.max()) / 2 + (y.max() - y.min()) / 2 * np.sin(turn),
-    )
-    return polygon(list(zip(*around, strict=True)), where)
+    angle = np.linspace(0, 2 * np.pi, 360, endpoint=False)  # the polygon has 0.005 % less area than the ellipse
+    xs = (x.min() + x.max()) / 2 + (x.max() - x.min()) / 2 * np.cos(angle)
+    ys = (y.min() + y.max()) / 2 + (y.max() - y.min()) / 2 * np.sin(angle)
+    return polygon(list(zip(xs, ys, strict=True)), where)
 
 
 def check_coordinates(points: NDArray[np.float64], where: str) -> None:
-    """Raise where a coordinate is no finite number, or larger than any slide."""
+    """Raise if a coordinate is not finite, or larger than any slide."""
     if not np.isfinite(points).all():
-        raise HistosynthError(f"{where}: coordinates that are no finite numbers; mend or remove the area")
-    if points.size and np.abs(points).max() > _LARGEST:
-        raise HistosynthError(f"{where}: coordinates larger than any slide; mend or remove the area")
+        raise HistosynthError(f"{where}: coordinates that are not finite; fix or remove the area")
+    if points.size and np.abs(points).max() > _MAX_COORDINATE:
+        raise HistosynthError(f"{where}: coordinates larger than any slide; fix or remove the area")
 
 
-def make_valid(drawn: Polygon) -> tuple[list[Polygon], bool]:
-    """The area as valid polygons, and whether it had to be repaired.
+def make_valid(shape: Polygon) -> tuple[list[Polygon], bool]:
+    """Return the area as valid polygons, and True if it had to be repaired.
 
-    A ring that crosses itself keeps all that it winds around, as ASAP's own masks do (`shapely.make_valid`, structure).
+    A ring that intersects itself keeps everything that it winds around, as in ASAP's own masks (method "structure" of
+    `shapely.make_valid`).
     """
-    valid = drawn if drawn.is_valid else shapely.make_valid(drawn, method="structure", keep_collapsed=False)
-    return polygon_parts(valid), not drawn.is_valid
+    valid = shape if shape.is_valid else shapely.make_valid(shape, method="structure", keep_collapsed=False)
+    return polygon_parts(valid), not shape.is_valid
 
 
 def polygon_parts(geometry: shapely.Geometry) -> list[Polygon]:
-    """The polygons of a geometry that have an area."""
+    """Return the polygons of a geometry that have an area."""
     return [part for part in shapely.get_parts(geometry) if isinstance(part, Polygon) and part.area > 0]

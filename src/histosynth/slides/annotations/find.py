@@ -1,4 +1,4 @@
-"""The outline file that belongs to a slide, by its name."""
+"""Find the outline file of a slide by its name."""
 
 from pathlib import Path
 
@@ -8,16 +8,16 @@ OUTLINE_SUFFIXES = frozenset({".geojson", ".json", ".xml", ".annotations", ".ndp
 
 
 def find_outlines(directory: Path, slide_id: str) -> Path | None:
-    """The outline file of a slide: its id with a suffix of outlines, or a name that differs by a dotted part only.
+    """Return the outline file of a slide: named by its id plus an outline suffix, up to a further dotted part.
 
     `slide.ndpi.ndpa` and `slide.svs.xml` belong to `slide`, `TCGA-XX.geojson` to `TCGA-XX.<uuid>`, and
     `TCGA-XX.<uuid>.geojson` to `TCGA-XX`.
 
     Returns:
-        The path; None where the slide has none.
+        The path; None if the slide has no outline file.
 
     Raises:
-        HistosynthError: no such directory, or several files that could be meant.
+        HistosynthError: the directory does not exist, or several files match.
     """
     if not directory.is_dir():
         raise HistosynthError(f"no folder of outlines '{directory}'; check --outlines")
@@ -30,8 +30,8 @@ def find_outlines(directory: Path, slide_id: str) -> Path | None:
     near = [
         file for file in files if f"{file.stem}.".startswith(f"{slide_id}.") or slide_id.startswith(f"{file.stem}.")
     ]
-    found = exact or near
-    if len(found) > 1:
-        names = ", ".join(file.name for file in found)
+    matches = exact or near
+    if len(matches) > 1:
+        names = ", ".join(file.name for file in matches)
         raise HistosynthError(f"slide {slide_id} has several outline files in {directory} ({names}); keep one")
-    return found[0] if found else None
+    return matches[0] if matches else None

@@ -1,4 +1,4 @@
-"""Which tool wrote a file is told by its content: XML by its root element, all else is JSON or nothing we read."""
+"""Detect the format of a file from its content: XML by its root element; all other files must be JSON."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +17,14 @@ _BY_ROOT: dict[str, Callable[[Element, str], ParsedAnnotations]] = {
     "Annotations": parse_imagescope,
     "annotations": parse_ndpa,
 }
-_KNOWN = "QuPath GeoJSON, or XML of ASAP, ImageScope, HALO or NDP.view"
+_SUPPORTED = "QuPath GeoJSON and XML of ASAP, ImageScope, HALO or NDP.view"
 
 
 def parse_annotations(path: Path) -> ParsedAnnotations:
-    """What a file outlines, in the coordinates of its format.
+    """Return the areas of a file, in the coordinates of its format.
 
     Raises:
-        HistosynthError: unreadable, of no known format, or broken.
+        HistosynthError: the file is unreadable, of an unknown format, or invalid.
     """
     where = f"outlines {path}"
     try:
@@ -33,17 +33,19 @@ def parse_annotations(path: Path) -> ParsedAnnotations:
         raise HistosynthError(f"{where} cannot be read: {error.strerror}; check the path") from error
     first = _first_character(data)
     if not first:
-        raise HistosynthError(f"{where} are empty; export them anew")
+        raise HistosynthError(f"{where} are empty; export them again")
     if first in (b"{", b"["):
         return parse_geojson(data, where)
     if first != b"<":
-        raise HistosynthError(f"{where} are neither JSON nor XML; give {_KNOWN}")
+        raise HistosynthError(f"{where} are neither JSON nor XML; supported are {_SUPPORTED}")
     root = parse_xml(data, where)
     if root.tag not in _BY_ROOT:
-        raise HistosynthError(f"{where} are XML of another kind (root element '{root.tag}'); give {_KNOWN}")
+        raise HistosynthError(
+            f"{where} are XML of an unknown kind (root element '{root.tag}'); supported are {_SUPPORTED}"
+        )
     return _BY_ROOT[root.tag](root, where)
 
 
 def _first_character(data: bytes) -> bytes:
-    """The first character that is no space, in UTF-8 or UTF-16 of either order, with or without a byte order mark."""
+    """Return the first non-space character, in UTF-8 or UTF-16 of either order, with or without a byte order mark."""
     return data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\xff\xfe\0 \t\r\n")[:1]

@@ -1,11 +1,12 @@
-"""From the coordinates of a file to level-0 pixels of the whole slide, which needs facts of the slide.
+"""From the coordinates of a file to level-0 pixels of the whole slide, using properties of the slide.
 
-NDPA counts nanometers from the center of the glass slide. The scanner says how far from there the center of its image
-lies, o, and how large a pixel is, m (microns): x_px = (x_nm - o) / (1000 m) + width / 2. OpenSlide hands both on
+NDPA counts nanometers from the center of the glass slide. The scanner states the offset o of the image center from
+there and the pixel size m (microns): x_px = (x_nm - o) / (1000 m) + width / 2. OpenSlide provides both
 (openslide.org/formats/hamamatsu).
 
 Tools that crop a slide to its scanned bounds (OpenSlide's `bounds-x` and `bounds-y`: MRXS, some SCN and BIF) count from
-their corner: x_px = x + bounds_x. QuPath does so by default (github.com/qupath/qupath/issues/820), ASAP does not.
+the corner of the bounds: x_px = x + bounds_x. QuPath does so by default (github.com/qupath/qupath/issues/820), ASAP
+does not.
 """
 
 from dataclasses import dataclass
@@ -23,17 +24,17 @@ from histosynth.slides.annotations.areas import ParsedAnnotations
 from histosynth.slides.mpp import plausible_mpp
 from histosynth.slides.types import Box, SlideReader
 
-_CLEARLY_BETTER = 0.1
+_MIN_DIFFERENCE = 0.1  # of the share of the tumor on the scanned part, between the two origins
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlideFrame:
-    """Where a slide's pixels lie; None is what the slide does not state.
+    """Coordinate frame of a slide; None for properties that the slide does not state.
 
     Attributes:
-        mpp_x: microns per level-0 pixel; the same for y.
-        center_x_nm: how far the center of the image lies from the center of the glass slide; the same for y.
-        bounds: the scanned part, where it is not the whole.
+        mpp_x: microns per level-0 pixel along x; `mpp_y` along y.
+        center_x_nm: offset of the image center from the center of the glass slide along x; `center_y_nm` along y.
+        bounds: the scanned part, if it is not the whole.
     """
 
     slide_id: str
@@ -47,14 +48,14 @@ class SlideFrame:
 
     @classmethod
     def of(cls, slide: SlideReader) -> Self:
-        """The frame of an opened slide, from its properties under OpenSlide's names."""
+        """Return the frame of an opened slide, from its properties under OpenSlide's names."""
 
         def stated(name: str) -> float | None:
             try:
-                found = float(getattr(slide, "properties", {})[name])
+                value = float(getattr(slide, "properties", {})[name])
             except (KeyError, ValueError):
                 return None
-            return found if isfinite(found) else None
+            return value if isfinite(value) else None
 
         sides = [stated(f"openslide.bounds-{side}") for side in ("x", "y", "width", "height")]
         x, y, width, height = (round(side) if side is not None else None for side in sides)
@@ -76,50 +77,52 @@ class SlideFrame:
 def to_level0(
     tumor: MultiPolygon, parsed: ParsedAnnotations, *, frame: SlideFrame | None, origin: str, path: Path
 ) -> MultiPolygon:
-    """The tumor in level-0 pixels of the whole slide.
+    """Convert the tumor to level-0 pixels of the whole slide.
 
     Args:
-        tumor: in the coordinates of the parsed.
-        parsed: what it was drawn in.
-        frame: of the slide; without it, pixels are taken to count from the corner of the whole slide.
-        origin: `slide`, `bounds`, or `auto`: what the tool does by default.
-        path: the file, for errors.
+        tumor: in the coordinates of the file.
+        parsed: the annotations of the file.
+        frame: of the slide; without it, pixels are assumed to count from the corner of the whole slide.
+        origin: `slide`, `bounds`, or `auto` for the default of the tool.
+        path: the file, for error messages.
 
     Raises:
-        HistosynthError: the slide does not state what is needed, or `auto` places the tumor beside the scanned part
-            where the other origin would not.
+        HistosynthError: the slide does not state a required property, or with `auto` the tumor lies off the scanned
+            part and with the other origin it would not.
     """
+    # NDPA states its origin; without scanned bounds there is only one.
     if parsed.nanometers:
         return _from_nanometers(tumor, frame, path)
     if frame is None or frame.bounds is None or (frame.bounds.x, frame.bounds.y) == (0, 0):
         return tumor
     bounds = frame.bounds
-    places = {"slide": tumor, "bounds": _affine(tumor, np.ones(2), np.array([bounds.x, bounds.y], float))}
+    by_origin = {"slide": tumor, "bounds": _affine(tumor, np.ones(2), np.array([bounds.x, bounds.y], float))}
     if origin != "auto":
-        return places[origin]
+        return by_origin[origin]
+    # Use the default of the tool, unless much more of the tumor would lie on the scanned part with the other origin.
     scanned = shapely.box(bounds.x, bounds.y, bounds.x + bounds.width, bounds.y + bounds.height)
-    share = {name: shapely.intersection(placed, scanned).area / placed.area for name, placed in places.items()}
+    share = {name: shapely.intersection(area, scanned).area / area.area for name, area in by_origin.items()}
     usual, other = ("bounds", "slide") if parsed.cropped else ("slide", "bounds")
-    if share[other] > share[usual] + _CLEARLY_BETTER:
+    if share[other] > share[usual] + _MIN_DIFFERENCE:
         raise HistosynthError(
-            f"outlines {path}: counted from the corner of the {usual}, as is usual for {parsed.format}, "
-            f"{share[usual]:.0%} of the tumor lies on the scanned part of slide {frame.slide_id}, from that of the "
-            f"{other} {share[other]:.0%}; say which is meant by --outline-origin {other} or --outline-origin {usual}"
+            f"outlines {path}: with coordinates from the corner of the {usual}, the default of {parsed.format}, "
+            f"{share[usual]:.0%} of the tumor lies on the scanned part of slide {frame.slide_id}; from the corner of "
+            f"the {other}, {share[other]:.0%}; choose with --outline-origin {other} or --outline-origin {usual}"
         )
-    return places[usual]
+    return by_origin[usual]
 
 
 def _from_nanometers(tumor: MultiPolygon, frame: SlideFrame | None, path: Path) -> MultiPolygon:
     if frame is None:
         raise HistosynthError(
-            f"outlines {path} count from the center of the glass slide (NDPA); read them with its slide"
+            f"outlines {path} count from the center of the glass slide (NDPA); read them together with their slide"
         )
-    facts = {
+    required = {
         "hamamatsu.XOffsetFromSlideCentre": frame.center_x_nm,
         "hamamatsu.YOffsetFromSlideCentre": frame.center_y_nm,
         "microns per pixel": frame.mpp_x and frame.mpp_y,
     }
-    if missing := [name for name, fact in facts.items() if fact is None]:
+    if missing := [name for name, value in required.items() if value is None]:
         raise HistosynthError(
             f"outlines {path} count nanometers from the center of the glass slide (NDPA), but slide {frame.slide_id} "
             f"states no {', no '.join(missing)}; use the NDPI file itself, or outlines in pixels (QuPath GeoJSON)"

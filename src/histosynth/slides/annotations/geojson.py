@@ -1,9 +1,9 @@
 """QuPath GeoJSON (RFC 7946 geometries, in pixels instead of degrees): a FeatureCollection, a list, or one feature.
 
-QuPath has written the class of an annotation in several ways: `properties.classification.name` (now),
-`properties.classification` as text, and `properties.name`; each is understood. Points, lines and detected cells are no
-outlines: they are left out and counted. QuPath shows a slide cropped to its scanned bounds, and counts from their
-corner (github.com/qupath/qupath/issues/820).
+QuPath has stored the class of an annotation as `properties.classification.name` (current versions), as the text
+`properties.classification`, and as `properties.name`; all are read. Points, lines and detected cells are not outlines:
+they are ignored and counted. QuPath crops a slide to its scanned bounds and counts from their corner
+(github.com/qupath/qupath/issues/820).
 """
 
 import json
@@ -21,10 +21,10 @@ _CELLS = frozenset({"cell", "detection", "PathCellObject", "PathDetectionObject"
 
 
 def parse_geojson(data: bytes, where: str) -> ParsedAnnotations:
-    """What the file outlines.
+    """Return the areas of a file.
 
     Raises:
-        HistosynthError: not JSON, not GeoJSON, or broken coordinates.
+        HistosynthError: not JSON, not GeoJSON, or invalid coordinates.
     """
     parsed = ParsedAnnotations(format="QuPath GeoJSON", cropped=True)
     for number, feature in enumerate(_features(data, where), start=1):
@@ -49,13 +49,13 @@ def _features(data: bytes, where: str) -> list[dict[str, Any]]:
     features: list[dict[str, Any]] = content if isinstance(content, list) else [{}]
     for feature in features:
         if not isinstance(feature, dict) or feature.get("type") != "Feature":
-            raise HistosynthError(f"{where} are JSON but no GeoJSON; export them from QuPath as GeoJSON")
+            raise HistosynthError(f"{where} are JSON but not GeoJSON; export them from QuPath as GeoJSON")
     return features
 
 
 def _properties(feature: dict[str, Any]) -> dict[str, Any]:
-    found = feature.get("properties")
-    return found if isinstance(found, dict) else {}
+    properties = feature.get("properties")
+    return properties if isinstance(properties, dict) else {}
 
 
 def _is_cell(feature: dict[str, Any]) -> bool:
@@ -63,10 +63,10 @@ def _is_cell(feature: dict[str, Any]) -> bool:
 
 
 def _parts(feature: dict[str, Any], where: str) -> list[BaseGeometry]:
-    """The simple geometries of a feature, in two dimensions."""
+    """Return the simple geometries of a feature, in two dimensions."""
     geometry: Any = feature.get("geometry")
     try:
-        with np.errstate(invalid="ignore"):  # not a number: told below
+        with np.errstate(invalid="ignore"):  # not a number: reported below
             whole = shapely.force_2d(shape(geometry))
     except (
         ValueError,
@@ -77,7 +77,7 @@ def _parts(feature: dict[str, Any], where: str) -> list[BaseGeometry]:
         RecursionError,
         shapely.errors.ShapelyError,
     ) as error:
-        raise HistosynthError(f"{where}: broken geometry ({error}); mend or remove it in QuPath") from error
+        raise HistosynthError(f"{where}: invalid geometry ({error}); fix or remove it in QuPath") from error
     check_coordinates(shapely.get_coordinates(whole), where)
     parts = [whole]
     while any(hasattr(part, "geoms") for part in parts):

@@ -1,9 +1,9 @@
-"""XML of Aperio ImageScope, and of HALO, which took its form: layers (`Annotation`) of regions with vertices.
+"""XML of Aperio ImageScope and of HALO, which uses the same structure: layers (`Annotation`) of regions with vertices.
 
-ImageScope numbers the type of a region (0 freehand, 1 rectangle or closed polygon, 2 ellipse by two corners of its box,
-3 arrow, 4 ruler; github.com/laclouis5/globox/issues/3), HALO spells it (github.com/rharkes/pyhaloxml).
-`NegativeROA="1"` makes a region a hole in its layer. The class of a region is the name of its layer, else the layer's
-attribute (its value, else its name, unless that is ImageScope's `Description`), else the region's text.
+ImageScope numbers the types of regions (0 freehand, 1 rectangle or closed polygon, 2 ellipse by two corners of its
+bounds, 3 arrow, 4 ruler; github.com/laclouis5/globox/issues/3); HALO names them (github.com/rharkes/pyhaloxml).
+`NegativeROA="1"` marks a region as a hole in its layer. The class of a region is the name of its layer; else the
+layer's attribute (its value, or its name unless that is ImageScope's `Description`); else the region's text.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,10 +37,10 @@ _UNNAMED_ATTRIBUTE = "Description"
 
 
 def parse_imagescope(root: Element, where: str) -> ParsedAnnotations:
-    """What the file outlines.
+    """Return the areas of a file.
 
     Raises:
-        HistosynthError: broken coordinates.
+        HistosynthError: invalid coordinates.
     """
     is_halo = next(root.iter("V"), None) is not None
     parsed = ParsedAnnotations(format="HALO XML" if is_halo else "ImageScope XML")
@@ -72,6 +72,6 @@ def parse_imagescope(root: Element, where: str) -> ParsedAnnotations:
 def _layer_name(annotation: Element) -> str:
     names = [annotation.get("Name", "").strip()]
     for attribute in annotation.findall("Attributes/Attribute"):
-        own = attribute.get("Name", "").strip()
-        names += [attribute.get("Value", "").strip(), "" if own == _UNNAMED_ATTRIBUTE else own]
+        name = attribute.get("Name", "").strip()
+        names += [attribute.get("Value", "").strip(), "" if name == _UNNAMED_ATTRIBUTE else name]
     return next(filter(None, names), "")

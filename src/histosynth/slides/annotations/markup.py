@@ -1,4 +1,4 @@
-"""XML of unknown origin into elements. Document types are refused, and entities with them: no bombs, no other files."""
+"""Parse XML of unknown origin. Document types, and thus entities, are rejected: no entity bombs, no external files."""
 
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -7,7 +7,7 @@ from histosynth.errors import HistosynthError
 
 
 def parse_xml(data: bytes, where: str) -> Element:
-    """The root element. Encodings are those that expat knows: UTF-8, UTF-16, ISO 8859-1 and 8-bit code pages.
+    """Return the root element. Encodings are those of expat: UTF-8, UTF-16, ISO 8859-1 and 8-bit code pages.
 
     Raises:
         HistosynthError: not well-formed, or with a document type.
@@ -19,14 +19,14 @@ def parse_xml(data: bytes, where: str) -> Element:
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
 
-    def refuse(*_: object) -> None:
+    def reject(*_: object) -> None:
         raise HistosynthError(
-            f"{where} declare a document type, which no annotation tool writes and may do harm; export them anew"
+            f"{where} declare a document type, which is unsafe and which no annotation tool writes; export them again"
         )
 
-    parser.StartDoctypeDeclHandler = refuse
+    parser.StartDoctypeDeclHandler = reject
     try:
         parser.Parse(data, True)
         return builder.close()
     except (expat.ExpatError, ValueError, LookupError, AssertionError) as error:
-        raise HistosynthError(f"{where} are not valid XML ({error}); export them anew") from error
+        raise HistosynthError(f"{where} are not valid XML ({error}); export them again") from error

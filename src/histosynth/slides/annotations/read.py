@@ -1,4 +1,4 @@
-"""The tumor of a slide from its outline file: the classes asked for, repaired, joined, less the excluded, placed."""
+"""Read the tumor of a slide from its outline file: select classes, repair, merge, subtract, convert to level 0."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -23,13 +23,13 @@ class Outlines:
     """The tumor of one slide.
 
     Attributes:
-        tumor: union of all outlines of the tumor classes less the excluded ones, in level-0 pixels of the whole slide,
-            valid and not empty.
-        counts: what was found in the file, zeros left out. `polygons`: tumor areas taken; `excluded`: areas taken away;
-            `repaired`, `holes`, `without_area` (nothing is left of it): among both; `excluded_absent`: excluded classes
-            that the file does not have; `other_classes`: areas of all other classes; `holes_unused`: negative regions
-            that lie on nothing taken; `ignored_points`, `ignored_lines`, `ignored_cells`, `ignored_others`.
-        format: what wrote the file.
+        tumor: union of all outlines of the tumor classes without the excluded ones, in level-0 pixels of the whole
+            slide; valid and not empty.
+        counts: content of the file, without zeros. `polygons`: tumor areas; `excluded`: excluded areas; `repaired`,
+            `holes`, `without_area` (nothing remains): among both; `excluded_absent`: excluded classes that the file
+            lacks; `other_classes`: areas of all other classes; `holes_unused`: negative regions outside all selected
+            areas; `ignored_points`, `ignored_lines`, `ignored_cells`, `ignored_others`.
+        format: name of the format of the file.
     """
 
     tumor: MultiPolygon
@@ -45,85 +45,90 @@ def read_outlines(
     frame: SlideFrame | None = None,
     origin: str = "auto",
 ) -> Outlines:
-    """Read the outlines of the tumor from a file of any known format.
+    """Read the outlines of the tumor from a file of any supported format.
 
     Args:
-        path: the file; its content tells the format.
-        tumor_classes: names of the classes that are tumor; case does not matter.
-        exclude_classes: names of classes to take away from it. A file may lack them.
-        frame: of the slide. NDPA cannot be placed without; other formats then count from the corner of the whole slide.
-        origin: what pixels count from, `slide` or `bounds`; `auto` goes by the tool (see `frame`).
+        path: the file; its content determines the format.
+        tumor_classes: names of the tumor classes, case-insensitive.
+        exclude_classes: names of classes to subtract from the tumor. A file may lack them.
+        frame: of the slide. NDPA requires it; other formats without it count from the corner of the whole slide.
+        origin: what pixels count from, `slide` or `bounds`; `auto` for the default of the tool (see `frame`).
 
     Raises:
-        HistosynthError: of no known format, broken, no outline of the classes (the text names those found), nothing
-            left of them, a class both tumor and excluded, or a slide that does not state what placing them needs.
+        HistosynthError: the file is of an unknown format, invalid, or without outlines of the classes (the message
+            lists its classes); nothing remains of them; a class is both tumor and excluded; or the slide does not state
+            a property that the conversion requires.
     """
+    # Sort the areas into tumor, excluded and other classes.
     parsed = parse_annotations(path)
     tumors, excluded = _names(tumor_classes), _names(exclude_classes)
     if both := [name for name in exclude_classes if name.strip().casefold() in tumors]:
-        raise HistosynthError(f"class '{both[0]}' is to be tumor and to be excluded; name it once")
-    chosen: list[NetArea] = []
-    away: list[NetArea] = []
+        raise HistosynthError(f"class '{both[0]}' is both a tumor class and an excluded class; remove one of the two")
+    tumor_areas: list[NetArea] = []
+    excluded_areas: list[NetArea] = []
     counts, classes = Counter(parsed.ignored), Counter[str]()
     for net in subtract_holes(parsed.areas):
         classes[net.area.name] += 1
         if _is_one_of(net.area, excluded):
-            away.append(net)
+            excluded_areas.append(net)
         elif _is_one_of(net.area, tumors):
-            chosen.append(net)
+            tumor_areas.append(net)
         else:
             counts["other_classes"] += 1
-    counts["polygons"] = sum(bool(net.parts) for net in chosen)
-    counts["excluded"] = sum(bool(net.parts) for net in away)
-    counts["without_area"] = len(chosen) + len(away) - counts["polygons"] - counts["excluded"]
-    counts["repaired"] = sum(net.repaired and bool(net.parts) for net in [*chosen, *away])
-    counts["holes"] = len(frozenset[int]().union(*(net.holes for net in [*chosen, *away])))
+    # Count what was read.
+    selected = [*tumor_areas, *excluded_areas]
+    counts["polygons"] = sum(bool(net.parts) for net in tumor_areas)
+    counts["excluded"] = sum(bool(net.parts) for net in excluded_areas)
+    counts["without_area"] = len(selected) - counts["polygons"] - counts["excluded"]
+    counts["repaired"] = sum(net.repaired and bool(net.parts) for net in selected)
+    counts["holes"] = len(frozenset[int]().union(*(net.holes for net in selected)))
     counts["holes_unused"] = sum(area.negative for area in parsed.areas) - counts["holes"]
-    counts["excluded_absent"] = len(excluded - {name for net in away for name in _class_names(net.area)})
+    counts["excluded_absent"] = len(excluded - {name for net in excluded_areas for name in _class_names(net.area)})
     if not counts["polygons"]:
-        raise HistosynthError(_nothing_found(path, tumor_classes, classes, parsed, absent=not chosen))
-    tumor = shapely.union_all([part for net in chosen for part in net.parts])
-    if away:
-        tumor = shapely.difference(tumor, shapely.union_all([part for net in away for part in net.parts]))
-    if not (left := polygon_parts(tumor)):
+        raise HistosynthError(_no_tumor_message(path, tumor_classes, classes, parsed, absent=not tumor_areas))
+    # Merge the tumor areas, subtract the excluded ones, and convert the result.
+    tumor = shapely.union_all([part for net in tumor_areas for part in net.parts])
+    if excluded_areas:
+        tumor = shapely.difference(tumor, shapely.union_all([part for net in excluded_areas for part in net.parts]))
+    if not (remaining := polygon_parts(tumor)):
         raise HistosynthError(
-            f"outlines {path}: nothing is left of class {_listed(tumor_classes)} without {_listed(exclude_classes)}; "
-            "exclude less, or mend the outlines"
+            f"outlines {path}: nothing remains of class {_listed(tumor_classes)} without {_listed(exclude_classes)}; "
+            "exclude fewer classes, or correct the outlines"
         )
     return Outlines(
-        tumor=to_level0(MultiPolygon(left), parsed, frame=frame, origin=origin, path=path),
+        tumor=to_level0(MultiPolygon(remaining), parsed, frame=frame, origin=origin, path=path),
         counts={key: count for key, count in sorted(counts.items()) if count},
         format=parsed.format,
     )
 
 
 def summarize_outlines(path: Path) -> dict[str, Any]:
-    """What a file outlines, without its slide.
+    """Return the content of an outline file, without reading its slide.
 
     Returns:
-        `format`; `classes`: for each class the number of areas and their sum, in square level-0 pixels (`area_px2`) or
-        for NDPA in square millimeters (`area_mm2`), holes taken off, overlaps counted twice; `left_out`: points, lines
-        and other things that are no areas, where there are any.
+        `format`; `classes`: for each class the number of areas and their total area, in square level-0 pixels
+        (`area_px2`) or for NDPA in square millimeters (`area_mm2`), without holes, overlaps counted twice; `left_out`:
+        counts of points, lines and other elements that are not areas, if there are any.
 
     Raises:
-        HistosynthError: of no known format, or broken.
+        HistosynthError: the file is of an unknown format, or invalid.
     """
     parsed = parse_annotations(path)
     classes: dict[str, dict[str, float]] = {}
     for net in subtract_holes(parsed.areas):
-        found = classes.setdefault(net.area.name, {"areas": 0})
-        found["areas"] += 1
+        summary = classes.setdefault(net.area.name, {"areas": 0})
+        summary["areas"] += 1
         area = sum(part.area for part in net.parts)
         if parsed.nanometers:
-            found["area_mm2"] = round(found.get("area_mm2", 0) + area * _MM2_PER_NM2, 6)
+            summary["area_mm2"] = round(summary.get("area_mm2", 0) + area * _MM2_PER_NM2, 6)
         else:
-            found["area_px2"] = found.get("area_px2", 0) + round(area)
+            summary["area_px2"] = summary.get("area_px2", 0) + round(area)
     left_out = {"left_out": dict(sorted(parsed.ignored.items()))} if parsed.ignored else {}
     return {"format": parsed.format, "classes": dict(sorted(classes.items())), **left_out}
 
 
 def outlined_classes(path: Path) -> dict[str, dict[str, float]]:
-    """The classes of a file, as `summarize_outlines` tells them."""
+    """Return the classes of a file, as reported by `summarize_outlines`."""
     classes: dict[str, dict[str, float]] = summarize_outlines(path)["classes"]
     return classes
 
@@ -144,16 +149,16 @@ def _listed(classes: Sequence[str]) -> str:
     return " or ".join(f"'{name}'" for name in classes)
 
 
-def _nothing_found(
+def _no_tumor_message(
     path: Path, tumor_classes: Sequence[str], classes: Counter[str], parsed: ParsedAnnotations, *, absent: bool
 ) -> str:
     if not classes:
-        seen = ", ".join(f"{count} {key}" for key, count in sorted(parsed.ignored.items())) or "nothing drawn"
-        return f"outlines {path} hold no outlined area ({seen}); outline the tumor and export it again"
+        ignored = ", ".join(f"{count} {key}" for key, count in sorted(parsed.ignored.items())) or "no annotation"
+        return f"outlines {path} contain no area ({ignored}); outline the tumor and export it again"
     if not absent:
-        return f"outlines {path}: every outline of class {_listed(tumor_classes)} has no area; draw it anew"
-    found = ", ".join(f"'{name}' ({count})" for name, count in classes.most_common(8))
-    mend = "name one by --tumor-class NAME"
+        return f"outlines {path}: every outline of class {_listed(tumor_classes)} has no area; redraw it"
+    names = ", ".join(f"'{name}' ({count})" for name, count in classes.most_common(8))
+    fix = "choose one with --tumor-class NAME"
     if set(classes) == {NO_CLASS}:
-        mend = f"give the tumor a class, or take all of them by --tumor-class '{NO_CLASS}'"
-    return f"outlines {path} have no class {_listed(tumor_classes)} but {found}; {mend}"
+        fix = f"give the tumor a class, or select all areas with --tumor-class '{NO_CLASS}'"
+    return f"outlines {path} have no class {_listed(tumor_classes)}, only {names}; {fix}"
