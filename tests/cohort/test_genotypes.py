@@ -17,16 +17,16 @@ from histosynth.cohort.genotypes import CODEL, NON_CODEL, WILDTYPE, genotype_ali
                 "not IDHwt", "IDHwt?x", "NC", "Oligodendroglioma"]),
     ],
 )  # fmt: skip
-def test_written_forms(name: str | None, forms: list[str]) -> None:
+def test_forms_are_parsed(name: str | None, forms: list[str]) -> None:
     assert {form: parse_genotype(form) for form in forms} == dict.fromkeys(forms, name)
 
 
-def test_a_column_of_genotypes_gets_their_names_and_other_words_stay() -> None:
-    found = genotype_aliases(["IDHC", "IDHNC", "IDHNC", "IDHwt", "not done"])
-    assert found == {"IDHC": CODEL, "IDHNC": NON_CODEL}
+def test_a_column_of_genotypes_is_renamed_except_other_labels() -> None:
+    aliases = genotype_aliases(["IDHC", "IDHNC", "IDHNC", "IDHwt", "not done"])
+    assert aliases == {"IDHC": CODEL, "IDHNC": NON_CODEL}
 
 
-def test_a_column_of_something_else_is_left_alone() -> None:
+def test_a_column_of_other_labels_is_unchanged() -> None:
     assert genotype_aliases(["IDH-wildtype", "IDH-mutant"]) == {}  # the status of IDH alone
     assert genotype_aliases(["viable", "necrosis", "IDHC"]) == {}
     assert genotype_aliases([]) == {}

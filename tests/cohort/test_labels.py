@@ -23,11 +23,11 @@ def table(tmp_path: Path, text: str) -> LabelTable:
         ("osteosarcoma_0001", "osteosarcoma_0001"),
     ],
 )
-def test_the_patient_is_in_the_barcode_and_nowhere_else(slide_id: str, patient: str) -> None:
+def test_patient_id_comes_from_a_barcode_only(slide_id: str, patient: str) -> None:
     assert patient_id_of(slide_id) == patient
 
 
-def test_it_joins_on_the_slide_then_on_the_patient(tmp_path: Path) -> None:
+def test_labels_join_on_slide_then_on_patient(tmp_path: Path) -> None:
     labels = table(tmp_path, "slide_id,patient_id,label\nS1,P1,codel\nTCGA-AA-0001,,wt\n,TCGA-AA-0002,codel\n")
     assert (labels.assign("S1").label, labels.assign("S1").patient_id) == ("codel", "P1")
     assert labels.assign("TCGA-AA-0001-01Z-00-DX2").label == "wt"
@@ -45,7 +45,7 @@ def test_it_joins_on_the_slide_then_on_the_patient(tmp_path: Path) -> None:
         "case,label\nS1,wt\n",
     ],
 )
-def test_it_understands_the_tables_people_have(tmp_path: Path, text: str) -> None:
+def test_common_table_formats_are_read(tmp_path: Path, text: str) -> None:
     assert table(tmp_path, text).assign("S1").label == "wt"
 
 
@@ -53,14 +53,14 @@ def test_gdc_file_names_join_on_the_part_before_the_dot(tmp_path: Path) -> None:
     assert table(tmp_path, "slide_id,label\nSLIDE-7,wt\n").assign("SLIDE-7.0F2A-77").label == "wt"
 
 
-def test_empty_labels_are_counted_and_unused_ones_named(tmp_path: Path) -> None:
+def test_empty_labels_are_counted_and_unused_names_listed(tmp_path: Path) -> None:
     labels = table(tmp_path, "slide_id,label\nS1,wt\nS2,NA\nS3,\nS4,codel\nS5\n")
     assert labels.assign("S2").label is None
-    told = labels.describe(["S1", "S2"])
-    assert (told["rows"], told["unlabeled_rows"], told["without_slide"]) == (2, 3, ["S4"])
+    facts = labels.describe(["S1", "S2"])
+    assert (facts["rows"], facts["unlabeled_rows"], facts["without_slide"]) == (2, 3, ["S4"])
 
 
-def test_equal_rows_are_no_contradiction_and_are_counted(tmp_path: Path) -> None:
+def test_repeated_rows_are_accepted_and_counted(tmp_path: Path) -> None:
     labels = table(tmp_path, "slide_id,label\nS1,wt\nS2,wt\nS1,wt\n")
     assert labels.assign("S1").label == "wt"
     assert labels.describe(["S1", "S2"])["repeated_rows"] == 1
@@ -78,13 +78,13 @@ def test_equal_rows_are_no_contradiction_and_are_counted(tmp_path: Path) -> None
         ("40x", None),
     ],
 )
-def test_a_slide_without_label_names_what_nearly_is_its_row(tmp_path: Path, slide_id: str, near: str | None) -> None:
+def test_a_slide_without_label_names_a_similar_row(tmp_path: Path, slide_id: str, near: str | None) -> None:
     labels = table(tmp_path, "slide_id,label\nS1_A,wt\nS2_40x,wt\nS3,NA\n")
     assert labels.near_miss(slide_id) == near
     assert labels.describe([slide_id, "S1_A"])["slides_without_label"] == {slide_id: near}
 
 
-def test_genotypes_get_one_name_unless_told_otherwise(tmp_path: Path) -> None:
+def test_genotypes_are_renamed_unless_disabled(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("slide_id,patient,subtype\nS1,P1,IDHC\nS2,P1,IDHmut-codel\nS3,P2,IDH-wildtype\nS4,P3,?\n")
     labels = read_labels(path)
@@ -112,13 +112,13 @@ def test_genotypes_get_one_name_unless_told_otherwise(tmp_path: Path) -> None:
         ('slide_id,label\n"S1,wt\n', "is not a CSV table"),
     ],
 )
-def test_bad_tables_are_one_line_errors(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_tables_are_one_line_errors(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(HistosynthError, match=message) as caught:
         table(tmp_path, text)
     assert "\n" not in str(caught.value)
 
 
-def test_unreadable_tables(tmp_path: Path) -> None:
+def test_unreadable_tables_are_errors(tmp_path: Path) -> None:
     with pytest.raises(HistosynthError, match="cannot be read: No such file"):
         read_labels(tmp_path / "absent.csv")
     (tmp_path / "latin.csv").write_bytes("slide_id,label\nS1,Ödem\n".encode("latin-1"))

@@ -25,7 +25,7 @@ def table(path: Path, text: str, encoding: str = "utf-8") -> Path:
         ("# from the scanner\nmicrons per pixel\tslide\n0.5\ta\n0.25\tb\n", "utf-16"),
     ],
 )
-def test_a_table_is_read_as_people_write_it(tmp_path: Path, text: str, encoding: str) -> None:
+def test_common_table_formats_are_read(tmp_path: Path, text: str, encoding: str) -> None:
     assert read_mpp_table(table(tmp_path / "m.csv", text, encoding)) == {"a": 0.5, "b": 0.25}
 
 
@@ -42,13 +42,13 @@ def test_a_table_is_read_as_people_write_it(tmp_path: Path, text: str, encoding:
         ("slide_id,mpp\na,0.5\na.svs,0.25\n", "line 3: slide a.svs has 0.5 in an earlier line and 0.25 here"),
     ],
 )
-def test_what_is_wrong_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_tables_are_one_line_errors(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(HistosynthError, match=message) as caught:
         read_mpp_table(table(tmp_path / "m.csv", text))
     assert "\n" not in str(caught.value)
 
 
-def test_the_table_counts_before_mpp_and_before_the_slide(
+def test_the_table_overrides_mpp_and_the_slide(
     tmp_path: Path, draw_cohort: Callable[..., Any], small: PatchSettings
 ) -> None:
     cohort = draw_cohort(2)
@@ -62,7 +62,7 @@ def test_the_table_counts_before_mpp_and_before_the_slide(
     assert store.manifest["mpp_table_without_slide"] == ["elsewhere"]
 
 
-def test_a_slide_without_mpp_names_both_mends_and_can_be_left_out(
+def test_an_error_on_missing_mpp_names_both_fixes_and_the_slide_can_be_skipped(
     tmp_path: Path, draw_cohort: Callable[..., Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cohort = draw_cohort(2)
@@ -80,9 +80,9 @@ def test_a_slide_without_mpp_names_both_mends_and_can_be_left_out(
     monkeypatch.setattr("sys.argv", command)
     with pytest.raises(SystemExit, match="2"):
         main()
-    told = capsys.readouterr().err
-    assert "slide S0 states no microns per pixel; pass --mpp" in told
-    assert "--mpp-table" in told
+    error = capsys.readouterr().err
+    assert "slide S0 states no microns per pixel; pass --mpp" in error
+    assert "--mpp-table" in error
     assert not (tmp_path / "store").exists()
     monkeypatch.setattr("sys.argv", [*command, "--skip-bad-slides"])
     main()

@@ -1,4 +1,4 @@
-"""A split of one's own: patients by name or by slide, each on one side, none forgotten."""
+"""Split tables: patients by name or by slide, each with one split, none missing."""
 
 import json
 from pathlib import Path
@@ -32,12 +32,12 @@ def table(folder: Path, text: str) -> SplitTable:
         "patient,split\nP1,train\nP1,train\nP3,Held-Out\nP9,test\nTCGA-DB-5270,train\n",
     ],
 )
-def test_ways_to_write_it(tmp_path: Path, text: str) -> None:
-    sides = table(tmp_path, text).assign(SLIDES, all_slides=SLIDES)
-    assert sides == {"P1": "train", "P3": "held_out", "TCGA-DB-5270": "train"}
+def test_common_table_formats_are_read(tmp_path: Path, text: str) -> None:
+    split = table(tmp_path, text).assign(SLIDES, all_slides=SLIDES)
+    assert split == {"P1": "train", "P3": "held_out", "TCGA-DB-5270": "train"}
 
 
-def test_unknown_names_are_told_and_names_of_skipped_slides_are_not_unknown(tmp_path: Path) -> None:
+def test_unknown_names_are_listed_except_those_of_skipped_slides(tmp_path: Path) -> None:
     read = table(tmp_path, "patient_id,split\nP1,train\nP3,test\nP8,test\nP9,train\nTCGA-DB-5270,test\n")
     assert read.assign({"S1": "P1"}, all_slides=SLIDES) == {"P1": "train"}
     assert read.describe(SLIDES) == {
@@ -60,7 +60,7 @@ def test_unknown_names_are_told_and_names_of_skipped_slides_are_not_unknown(tmp_
         ("", "is empty; add a header such as patient_id,split"),
     ],
 )
-def test_mistakes_are_one_line(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_tables_are_one_line_errors(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(HistosynthError, match=message) as caught:
         table(tmp_path, text).assign(SLIDES, all_slides=SLIDES)
     assert "\n" not in str(caught.value)
@@ -69,24 +69,24 @@ def test_mistakes_are_one_line(tmp_path: Path, text: str, message: str) -> None:
 
 @given(
     patients=st.dictionaries(st.text("abc", min_size=1, max_size=4), st.sampled_from("ab"), min_size=1),
-    sides=st.randoms(use_true_random=False),
+    rng=st.randoms(use_true_random=False),
 )
-def test_what_the_table_says_is_what_happens(patients: dict[str, str], sides: Any) -> None:
-    wanted = {patient: sides.choice(["train", "held_out"]) for patient in patients}
+def test_each_patient_gets_the_split_of_the_table(patients: dict[str, str], rng: Any) -> None:
+    expected = {patient: rng.choice(["train", "held_out"]) for patient in patients}
     slides = {f"{patient}-{n}": patient for patient in patients for n in range(2)}
     rows = [
-        SplitRow(line=n, name=f"{patient}-{n % 2}" if n % 3 else patient, is_slide=bool(n % 3), split=side)
-        for n, (patient, side) in enumerate(wanted.items(), 2)
+        SplitRow(line=n, name=f"{patient}-{n % 2}" if n % 3 else patient, is_slide=bool(n % 3), split=name)
+        for n, (patient, name) in enumerate(expected.items(), 2)
     ]
-    assert SplitTable(path=Path("x"), rows=tuple(rows)).assign(slides, all_slides=slides) == wanted
+    assert SplitTable(path=Path("x"), rows=tuple(rows)).assign(slides, all_slides=slides) == expected
 
 
-def test_the_store_follows_the_table_and_says_so(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_the_store_follows_and_records_the_table(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort, split = draw_cohort(3), tmp_path / "split.csv"
     split.write_text("patient_id,split\nP0,train\nP1,test\nP2,test\nP7,train\n")
     given = {**cohort.inputs, "split_table": split, "workers": 1, "progress": False}
     result = extract(given.pop("slides"), out=tmp_path / "store", settings=small, **given)
-    told = json.loads((tmp_path / "store" / "manifest.json").read_text())
-    assert told["patients"] == {"train": ["P0"], "held_out": ["P1", "P2"]}
-    assert told["split"] == {"by": "split table", "file": "split.csv", "rows": 4, "without_slide": ["P7"]}
+    manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
+    assert manifest["patients"] == {"train": ["P0"], "held_out": ["P1", "P2"]}
+    assert manifest["split"] == {"by": "split table", "file": "split.csv", "rows": 4, "without_slide": ["P7"]}
     assert result.split_without_slide == ("P7",)

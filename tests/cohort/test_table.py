@@ -1,4 +1,4 @@
-"""Tables as programs and people save them: each is read for what it says, or is one line."""
+"""Tables as programs and people save them: each is read correctly, or gives a one-line error."""
 
 import csv
 import io
@@ -48,7 +48,7 @@ def write(folder: Path, data: str | bytes) -> Path:
         "UTF-16 of a spreadsheet", "a row twice",
     ],
 )  # fmt: skip
-def test_it_reads_what_the_table_says(tmp_path: Path, data: str | bytes) -> None:
+def test_common_table_formats_are_read(tmp_path: Path, data: str | bytes) -> None:
     labels = read_labels(write(tmp_path, data))
     assert {name: (labels.assign(name).label, labels.assign(name).patient_id) for name in ("S1", "S2")} == {
         "S1": ("wt", "P1"),
@@ -76,7 +76,7 @@ def test_it_reads_what_the_table_says(tmp_path: Path, data: str | bytes) -> None
         ("slide,patient,label\nS1,P1,wt\nS1,P2,wt\n", "slide S1 belongs to patient P1 in line 2 and to P2 in line 3"),
     ],
 )
-def test_a_bad_table_is_one_line(tmp_path: Path, data: str | bytes, message: str) -> None:
+def test_an_invalid_table_is_a_one_line_error(tmp_path: Path, data: str | bytes, message: str) -> None:
     with pytest.raises(HistosynthError) as caught:
         read_labels(write(tmp_path, data))
     assert message in str(caught.value)
@@ -88,7 +88,7 @@ texts = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_character
 
 
 @given(rows=st.lists(st.lists(texts, min_size=2, max_size=3), max_size=5), delimiter=st.sampled_from(",;\t"))
-def test_what_csv_writes_reads_back(
+def test_tables_written_by_csv_are_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]], delimiter: str
 ) -> None:
     buffer = io.StringIO(newline="")
@@ -102,14 +102,14 @@ rough = st.text('ab1,;\t"#\n\r \x00ä', max_size=40)
 
 
 @given(data=st.one_of(st.binary(max_size=40), rough.map(str.encode), rough.map(lambda text: text.encode("utf-16"))))
-def test_any_file_is_a_table_or_one_line(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_any_file_is_a_table_or_a_one_line_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     header = "slide_id,label\n".encode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
     path = write(tmp_path_factory.getbasetemp(), header + data)
-    told = ""
+    message = ""
     try:
         rows = read_labels(path).rows
     except HistosynthError as error:
-        told = str(error)
+        message = str(error)
     else:
         assert all(row.slide and row.label and "\0" not in row.label for row in rows)
-    assert "\n" not in told
+    assert "\n" not in message

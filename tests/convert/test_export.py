@@ -1,4 +1,4 @@
-"""A store leaves whole and comes back the same; what reads it elsewhere finds what it expects."""
+"""Exports are complete, can be packed again, and have the layout that their readers expect."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ def image(seed: int, side: int = 8) -> np.ndarray:
 
 
 def make(path: Path, labels: list[str | None], *, source: str = "real", side: int = 8) -> Path:
-    """A store of one patch a label, in two parts; the ids have dots, as GDC names do."""
+    """Write a store of one patch per label, in two parts; the ids contain dots, like GDC names."""
     path.mkdir(parents=True)
     patches = [
         Patch(
@@ -61,7 +61,7 @@ def make(path: Path, labels: list[str | None], *, source: str = "real", side: in
     return path
 
 
-def do(store: Path, out: Path, format: str, **options: Any) -> Any:
+def run(store: Path, out: Path, format: str, **options: Any) -> Any:
     return export(store, out=out, format=format, progress=False, **options)
 
 
@@ -75,7 +75,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_png_folders(store: Path, tmp_path: Path) -> None:
-    do(store, tmp_path / "out", "png")
+    run(store, tmp_path / "out", "png")
     files = everything(tmp_path / "out")
     assert set(files) - {"labels.csv", "export.json"} == {
         "wt/wt_S0.svs_0_0.png",
@@ -87,7 +87,7 @@ def test_png_folders(store: Path, tmp_path: Path) -> None:
     }
     cells = Store(store).column("image")
     assert files["codel_2/codel-2_S3.svs_3_0.png"] == cells[3]["bytes"]
-    # the class by guided-diffusion's rule
+    # the class as guided-diffusion derives it
     classes = {name.rpartition("/")[2].split("_")[0] for name in files if name.endswith(".png")}
     assert classes == {"wt", "codel-1", "codel-2", "unlabeled"}
     rows = list(csv.DictReader((tmp_path / "out" / "labels.csv").read_text("utf-8").splitlines()))
@@ -97,8 +97,8 @@ def test_png_folders(store: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_npz_is_what_the_adm_evaluator_reads(store: Path, tmp_path: Path) -> None:
-    do(store, tmp_path / "out", "npz")
+def test_npz_has_the_layout_of_the_adm_evaluator(store: Path, tmp_path: Path) -> None:
+    run(store, tmp_path / "out", "npz")
     with np.load(tmp_path / "out" / "images.npz") as arrays:
         assert arrays.files == ["arr_0", "arr_1"]
         assert arrays["arr_0"].dtype == np.uint8
@@ -111,13 +111,13 @@ def test_npz_is_what_the_adm_evaluator_reads(store: Path, tmp_path: Path) -> Non
 
 def test_webdataset(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_formats, "_SHARD_PATCHES", 4)
-    do(store, tmp_path / "out", "webdataset")
+    run(store, tmp_path / "out", "webdataset")
     samples: dict[str, dict[str, bytes]] = {}
     for name in ("shard-000000.tar", "shard-000001.tar"):
         with tarfile.open(tmp_path / "out" / name) as tar:
             for member in tar:
                 assert (member.mtime, member.uid, member.uname) == (0, 0, "")
-                # how webdataset parts a name: the key ends at the first dot
+                # as in webdataset, the key of a name ends at the first dot
                 key, suffix = re.match(r"^((?:.*/|)[^.]+)[.]([^/]*)$", member.name).groups()
                 file = tar.extractfile(member)
                 assert file is not None
@@ -135,18 +135,18 @@ def test_webdataset(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_same_store_gives_the_same_bytes(store: Path, tmp_path: Path, format: str) -> None:
-    assert do(store, tmp_path / "a", format).written
-    do(store, tmp_path / "b", format)
+    assert run(store, tmp_path / "a", format).written
+    run(store, tmp_path / "b", format)
     assert everything(tmp_path / "a") == everything(tmp_path / "b")
-    again = do(store, tmp_path / "a", format)
+    again = run(store, tmp_path / "a", format)
     assert not again.written
     assert not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_synthetic_patches_say_so(tmp_path: Path, format: str) -> None:
-    made = make(tmp_path / "samples", ["wt", "wt", "codel"], source="rün-1")
-    do(made, tmp_path / "out", format)
+def test_synthetic_patches_are_marked(tmp_path: Path, format: str) -> None:
+    samples = make(tmp_path / "samples", ["wt", "wt", "codel"], source="rün-1")
+    run(samples, tmp_path / "out", format)
     record = json.loads((tmp_path / "out" / "export.json").read_text())
     assert record["description"].startswith("SYNTHETIC")
     assert (record["synthetic"], record["sources"]) == (3, ["rün-1"])
@@ -165,9 +165,9 @@ def test_synthetic_patches_say_so(tmp_path: Path, format: str) -> None:
             assert any((np.asarray(opened) == image(n)).all() for n in range(3))
 
 
-def test_a_synthetic_patch_that_comes_back_is_still_one(tmp_path: Path) -> None:
-    made = make(tmp_path / "samples", ["wt", "wt", "codel"], source="run-1")
-    do(made, tmp_path / "out", "png")
+def test_an_exported_synthetic_patch_is_packed_as_synthetic(tmp_path: Path) -> None:
+    samples = make(tmp_path / "samples", ["wt", "wt", "codel"], source="run-1")
+    run(samples, tmp_path / "out", "png")
     pack(tmp_path / "out", out=tmp_path / "back", settings=PatchSettings(), progress=False)
     back = Store(tmp_path / "back")
     assert back.manifest["synthetic"]
@@ -188,40 +188,40 @@ LABEL = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_si
 
 @settings(max_examples=25)
 @given(st.lists(LABEL, min_size=2, max_size=5, unique_by=str.casefold))
-def test_there_and_back_by_any_label(tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
+def test_round_trip_with_any_label(tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
     root = tmp_path_factory.mktemp("round")
     store = make(root / "store", [*labels, *labels])
-    do(store, root / "out", "png")
+    run(store, root / "out", "png")
     pack(root / "out", out=root / "back", labels=root / "out" / "labels.csv", settings=PatchSettings(), progress=False)
-    there, back = Store(store), Store(root / "back")
-    assert len(back) == len(there)
-    for n, patient in enumerate(there.column("patient_id")):
+    original, back = Store(store), Store(root / "back")
+    assert len(back) == len(original)
+    for n, patient in enumerate(original.column("patient_id")):
         row = back.column("patient_id").index(patient)
-        assert (back.images([row]) == there.images([n])).all()
+        assert (back.images([row]) == original.images([n])).all()
         for name in ("label", "split"):
-            assert back.column(name)[row] == there.column(name)[n]
+            assert back.column(name)[row] == original.column(name)[n]
 
 
 @settings(max_examples=12)
 @given(st.lists(st.from_regex(r"[A-Za-z][A-Za-z0-9_ +-]{0,20}[a-z]", fullmatch=True), min_size=2, max_size=4,
                 unique_by=str.casefold))  # fmt: skip
-def test_there_and_back_by_class_folders(tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
+def test_round_trip_by_class_folders(tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
     root = tmp_path_factory.mktemp("round")
     store = make(root / "store", [*labels, *labels])
-    do(store, root / "out", "png")
+    run(store, root / "out", "png")
     pack(root / "out", out=root / "back", settings=PatchSettings(), progress=False)
-    there, back = Store(store), Store(root / "back")
+    original, back = Store(store), Store(root / "back")
 
-    def shown(store: Store) -> set[tuple[str, bytes]]:
+    def content(store: Store) -> set[tuple[str, bytes]]:
         images = store.images(range(len(store)))
         return {(label, i.tobytes()) for label, i in zip(store.column("label"), images, strict=True)}
 
-    assert shown(back) == shown(there)
+    assert content(back) == content(original)
 
 
-def test_names_that_file_systems_do_not_take(tmp_path: Path) -> None:
+def test_labels_become_valid_distinct_file_names(tmp_path: Path) -> None:
     labels = ["a/b", "a\\b", "..", ".", "x" * 300, "#c", "WT", "wt", "é" * 100, "nul\0"]
-    do(make(tmp_path / "store", [*labels]), tmp_path / "out", "png")
+    run(make(tmp_path / "store", [*labels]), tmp_path / "out", "png")
     folders = [entry.name for entry in (tmp_path / "out").iterdir() if entry.is_dir()]
     assert len({name.casefold() for name in folders}) == len(labels)
     assert all(len(name.encode()) <= 104 and name[0] not in ".# " for name in folders)
@@ -230,8 +230,8 @@ def test_names_that_file_systems_do_not_take(tmp_path: Path) -> None:
     assert {entry.parent.parent for entry in files} == {tmp_path / "out"}
 
 
-def test_a_part_of_the_store_keeps_the_numbers_of_the_whole(store: Path, tmp_path: Path) -> None:
-    result = do(store, tmp_path / "out", "npz", split="train", labels=["wt"])
+def test_a_selection_keeps_the_label_numbers_of_the_store(store: Path, tmp_path: Path) -> None:
+    result = run(store, tmp_path / "out", "npz", split="train", labels=["wt"])
     assert result.patches == 2
     with np.load(tmp_path / "out" / "images.npz") as arrays:
         assert arrays["arr_1"].tolist() == [2, 2]
@@ -263,14 +263,16 @@ def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         ([], "Missing option '--to'"),
     ],
 )
-def test_a_mistake_is_one_line(store: Path, tmp_path: Path, verb: Verb, more: list[str], message: str) -> None:
+def test_invalid_options_are_one_line_errors(
+    store: Path, tmp_path: Path, verb: Verb, more: list[str], message: str
+) -> None:
     code, output, error = verb(store, "--out", tmp_path / "out", *more)
     assert (code, output, error.count("\n")) == (2, "", 1)
     assert message in error
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_there_is_left_alone(store: Path, tmp_path: Path, verb: Verb) -> None:
+def test_existing_files_are_not_touched(store: Path, tmp_path: Path, verb: Verb) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
     code, _, error = verb(store, "--out", tmp_path / "mine", "--to", "png")
@@ -284,29 +286,29 @@ def test_what_is_there_is_left_alone(store: Path, tmp_path: Path, verb: Verb) ->
     assert "is no patch store" in verb(tmp_path / "mine", "--out", tmp_path / "x", "--to", "npz")[2]
 
 
-def test_a_failure_leaves_nothing(store: Path, tmp_path: Path) -> None:
+def test_a_failure_leaves_no_files(store: Path, tmp_path: Path) -> None:
     write_part(
         part_path(store, "c"), [Patch(patch_id="odd", image=image(0, 9), source="real", label="wt")], fingerprint="c"
     )
     with pytest.raises(HistosynthError, match=r"mixes patch sizes \(8, 8\) and \(9, 9\)"):
-        do(store, tmp_path / "out", "npz")
+        run(store, tmp_path / "out", "npz")
     part_path(store, "c").unlink()
     damaged = Store(store).table.slice(0, 1).to_pylist()[0]
     damaged["image"]["bytes"] = damaged["image"]["bytes"][:60]
     pq.write_table(pa.Table.from_pylist([damaged], schema=SCHEMA), part_path(store, "c"))
     with pytest.raises(HistosynthError, match=r"the image of patch S0.svs_0_0 is damaged"):
-        do(store, tmp_path / "out", "npz")
+        run(store, tmp_path / "out", "npz")
     data = part_path(store, "b").read_bytes()
     part_path(store, "b").write_bytes(data[: len(data) // 3])
     with pytest.raises(HistosynthError, match=r"part-b.parquet cannot be read"):
-        do(store, tmp_path / "out", "png")
+        run(store, tmp_path / "out", "png")
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["store"]
 
 
-def test_the_verb_says_what_it_made(store: Path, tmp_path: Path, verb: Verb) -> None:
+def test_the_command_reports_the_export(store: Path, tmp_path: Path, verb: Verb) -> None:
     code, output, error = verb(store, "--out", tmp_path / "out", "--to", "webdataset")
     assert (code, error) == (0, "")
     assert output.splitlines()[:2] == [f"6 patches (real) in {tmp_path / 'out'}", "labels   0 codel_1, 1 codel_2, 2 wt"]
     assert describe(tmp_path / "out")["kind"] == "export of a store"
-    told = json.loads(verb(store, "--out", tmp_path / "out", "--to", "webdataset", "--json")[1])
-    assert (told["patches"], told["written"], told["synthetic"]) == (6, False, 0)
+    facts = json.loads(verb(store, "--out", tmp_path / "out", "--to", "webdataset", "--json")[1])
+    assert (facts["patches"], facts["written"], facts["synthetic"]) == (6, False, 0)

@@ -1,4 +1,4 @@
-"""Tiles into a store: pixels, labels, patients and splits as given, and every mistake told."""
+"""Packing of tiles: pixels, labels, patients and splits are those of the input, and every error is reported."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ Verb = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Calls the command line in this process: exit code, standard output, standard error."""
+    """Return a function that runs the command in this process: exit code, standard output, standard error."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["histosynth", "pack", *map(str, arguments), "--quiet"])
@@ -66,20 +66,20 @@ def by_id(store: Path) -> dict[str, dict[str, Any]]:
     return {row["patch_id"]: {**row, "image": image} for row, image in zip(rows, images, strict=True)}
 
 
-def do(folder: Path, out: Path, *, settings: PatchSettings | None = None, **options: Any) -> Any:
+def run(folder: Path, out: Path, *, settings: PatchSettings | None = None, **options: Any) -> Any:
     return pack(folder, out=out, settings=settings or PatchSettings(), progress=False, **options)
 
 
 @pytest.fixture
 def classes(tmp_path: Path) -> Path:
-    """Two classes of five tiles, of 16 px."""
+    """Return a folder of two classes with five tiles of 16 px each."""
     for number in range(10):
         save(tmp_path / "tiles" / ("TUM", "STR")[number % 2] / f"{number}.png", seed=number)
     return tmp_path / "tiles"
 
 
 def test_a_folder_of_classes(classes: Path, tmp_path: Path) -> None:
-    result = do(classes, tmp_path / "store", mpp=0.5)
+    result = run(classes, tmp_path / "store", mpp=0.5)
     rows = by_id(tmp_path / "store")
     assert result.patches == len(rows) == 10
     for number in range(10):
@@ -91,16 +91,16 @@ def test_a_folder_of_classes(classes: Path, tmp_path: Path) -> None:
         )  # fmt: skip
         assert row["slide_id"] == row["patient_id"] == row["patch_id"]
         assert row["tissue"] is None
-    for label in ("TUM", "STR"):  # a split within each label
+    for label in ("TUM", "STR"):  # split within each label
         assert {row["split"] for row in rows.values() if row["label"] == label} == {"train", "held_out"}
     manifest = Store(tmp_path / "store").manifest
     assert manifest["totals"]["tiles_without_patient"] == 10
     assert "each counts as a separate patient" in manifest["patients_note"]
 
 
-def test_crop_and_size_are_area_averages_of_known_places(tmp_path: Path) -> None:
+def test_crop_and_size_give_area_averages_of_known_squares(tmp_path: Path) -> None:
     save(tmp_path / "tiles" / "a" / "big.png", side=50, seed=3)
-    do(tmp_path / "tiles", tmp_path / "store", crop_px=24, size_px=12, mpp=0.25)
+    run(tmp_path / "tiles", tmp_path / "store", crop_px=24, size_px=12, mpp=0.25)
     rows = by_id(tmp_path / "store")
     assert set(rows) == {f"a_big_{x}_{y}" for x in (0, 24) for y in (0, 24)}
     whole = pixels(50, 50, seed=3).astype(float)
@@ -112,7 +112,7 @@ def test_crop_and_size_are_area_averages_of_known_places(tmp_path: Path) -> None
     assert len({row["patient_id"] for row in rows.values()}) == 1
 
 
-def test_a_table_names_patients_and_the_split(tmp_path: Path) -> None:
+def test_a_table_may_state_patient_and_split(tmp_path: Path) -> None:
     for number in range(6):
         save(tmp_path / "tiles" / "deep" / f"t{number}.png", seed=number)
     labels = tmp_path / "labels.tsv"
@@ -120,7 +120,7 @@ def test_a_table_names_patients_and_the_split(tmp_path: Path) -> None:
         "# a comment\nImage ID\tCase\tClass\tSplit\n"
         + "".join(f"t{n}{('', '.png')[n % 2]}\tP{n // 2}\tc{n % 2}\t{('train', 'Test')[n // 4]}\n" for n in range(6))
     )
-    result = do(tmp_path / "tiles", tmp_path / "store", labels=labels)
+    result = run(tmp_path / "tiles", tmp_path / "store", labels=labels)
     rows = by_id(tmp_path / "store")
     assert {key: (row["label"], row["patient_id"], row["split"]) for key, row in rows.items()} == {
         f"deep_t{n}": (f"c{n % 2}", f"P{n // 2}", ("train", "held_out")[n // 4]) for n in range(6)
@@ -129,26 +129,26 @@ def test_a_table_names_patients_and_the_split(tmp_path: Path) -> None:
     assert Store(tmp_path / "store").manifest["patients"] == {"train": ["P0", "P1"], "held_out": ["P2"]}
 
 
-def test_no_patient_is_on_both_sides(tmp_path: Path) -> None:
+def test_no_patient_is_in_both_splits(tmp_path: Path) -> None:
     rows = [("file", "label", "group"), *((f"{n}.png", f"c{n % 3}", f"g{n % 7}") for n in range(40))]
     for n in range(40):
         save(tmp_path / "tiles" / f"{n}.png", side=8, seed=n)
-    do(tmp_path / "tiles", tmp_path / "store", labels=table(tmp_path / "l.csv", *rows))
-    sides = {(row["patient_id"], row["split"]) for row in by_id(tmp_path / "store").values()}
-    assert len(sides) == 7
+    run(tmp_path / "tiles", tmp_path / "store", labels=table(tmp_path / "l.csv", *rows))
+    splits = {(row["patient_id"], row["split"]) for row in by_id(tmp_path / "store").values()}
+    assert len(splits) == 7
     named = PatchSettings(held_out_patients=("g3",))
-    do(tmp_path / "tiles", tmp_path / "store", labels=tmp_path / "l.csv", settings=named)
+    run(tmp_path / "tiles", tmp_path / "store", labels=tmp_path / "l.csv", settings=named)
     rows_ = by_id(tmp_path / "store").values()
     assert {row["patient_id"] for row in rows_ if row["split"] == "held_out"} == {"g3"}
     held_out: list[str] = []
     for fold in range(3):
         store = tmp_path / f"fold{fold}"
-        do(tmp_path / "tiles", store, labels=tmp_path / "l.csv", settings=PatchSettings(folds=3, fold=fold))
+        run(tmp_path / "tiles", store, labels=tmp_path / "l.csv", settings=PatchSettings(folds=3, fold=fold))
         held_out += {row["patient_id"] for row in by_id(store).values() if row["split"] == "held_out"}
     assert sorted(held_out) == [f"g{n}" for n in range(7)]
 
 
-def test_what_does_not_join_is_named(tmp_path: Path, verb: Verb) -> None:
+def test_unmatched_names_are_listed(tmp_path: Path, verb: Verb) -> None:
     for name in ("a", "b", "c"):
         save(tmp_path / "tiles" / f"{name}.png")
     labels = table(tmp_path / "l.csv", ("file", "label"), ("a.png", "x"), ("b.png", "NA"), ("gone.png", "x"))
@@ -161,17 +161,17 @@ def test_what_does_not_join_is_named(tmp_path: Path, verb: Verb) -> None:
     assert (manifest["tiles_unlabeled"], manifest["labels_without_tile"]) == (["b.png", "c.png"], ["gone.png"])
 
 
-def test_a_barcode_names_the_patient(tmp_path: Path) -> None:
+def test_a_barcode_gives_the_patient(tmp_path: Path) -> None:
     for part in ("TCGA-DB-5270-01Z_1", "TCGA-DB-5270-01Z_2", "TCGA-DU-5847-01Z_1"):
         save(tmp_path / "tiles" / "a" / f"{part}.png")
-    assert do(tmp_path / "tiles", tmp_path / "store").patients == 2
+    assert run(tmp_path / "tiles", tmp_path / "store").patients == 2
 
 
 def empty_class(tiles: Path) -> None:
     (tiles / "EMPTY").mkdir()
 
 
-def same_but_for_case(tiles: Path) -> None:
+def differ_in_case(tiles: Path) -> None:
     save(tiles / "tum" / "1.png")
 
 
@@ -234,7 +234,7 @@ BAD_TILES = [
 
 
 @pytest.mark.parametrize(("spoil", "more", "message", "name"), BAD_TILES)
-def test_a_bad_tile_is_an_error_or_skipped_and_named(
+def test_an_unusable_tile_is_an_error_or_skipped_and_listed(
     classes: Path, tmp_path: Path, verb: Verb, spoil: Any, more: list[str], message: str, name: str
 ) -> None:
     spoil(classes)
@@ -253,7 +253,7 @@ def test_a_bad_tile_is_an_error_or_skipped_and_named(
 @pytest.mark.parametrize(
     ("spoil", "more", "message"),
     [
-        (same_but_for_case, [], "has the classes 'TUM' and 'tum', which differ only in letter case"),
+        (differ_in_case, [], "has the classes 'TUM' and 'tum', which differ only in letter case"),
         (same_id, [], "two tiles have the id 'TUM_0'"),
         (nothing, ["--set", "patches.cap=3"], "--set patches.cap does not apply to pack"),
         (nothing, ["--set", 'patches.held_out_patients=["Q"]'], "names 'Q', a patient without data here"),
@@ -263,7 +263,7 @@ def test_a_bad_tile_is_an_error_or_skipped_and_named(
         (nothing, ["--labels", "absent.csv"], "labels absent.csv cannot be read"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(
+def test_invalid_input_is_a_one_line_error_and_leaves_no_files(
     classes: Path, tmp_path: Path, verb: Verb, spoil: Any, more: list[str], message: str
 ) -> None:
     spoil(classes)
@@ -295,7 +295,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         ([], "is empty"),
     ],
 )
-def test_a_bad_table_is_one_line(tmp_path: Path, verb: Verb, rows: list[Any], message: str) -> None:
+def test_an_invalid_table_is_a_one_line_error(tmp_path: Path, verb: Verb, rows: list[Any], message: str) -> None:
     for name in ("a", "b", "one/twice", "two/twice"):
         save(tmp_path / "tiles" / f"{name}.png")
     save(tmp_path / "secret.png")
@@ -308,42 +308,42 @@ def test_a_bad_table_is_one_line(tmp_path: Path, verb: Verb, rows: list[Any], me
 def test_flat_tiles_need_a_table(tmp_path: Path) -> None:
     save(tmp_path / "tiles" / "a.png")
     with pytest.raises(HistosynthError, match="has no subfolders; create one per class, or give the class"):
-        do(tmp_path / "tiles", tmp_path / "store")
+        run(tmp_path / "tiles", tmp_path / "store")
 
 
-def test_a_store_of_something_else_is_left_alone(classes: Path, tmp_path: Path) -> None:
+def test_a_store_of_other_origin_is_not_touched(classes: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     save(other / "a" / "1.png")
-    do(classes, tmp_path / "store")
+    run(classes, tmp_path / "store")
     before = {file: file.read_bytes() for file in (tmp_path / "store").iterdir()}
     with pytest.raises(HistosynthError, match="were not packed from a folder 'other'"):
-        do(other, tmp_path / "store")
+        run(other, tmp_path / "store")
     with pytest.raises(HistosynthError, match="is not a patch store and not empty"):
-        do(classes, other)
+        run(classes, other)
     with pytest.raises(HistosynthError, match="is inside the folder of tiles"):
-        do(classes, classes / "store")
+        run(classes, classes / "store")
     assert before == {file: file.read_bytes() for file in (tmp_path / "store").iterdir()}
 
 
-def test_only_what_changed_is_made_anew(classes: Path, tmp_path: Path, content: Any) -> None:
-    do(classes, tmp_path / "store", mpp=0.5)
-    assert do(classes, tmp_path / "store", mpp=0.5).parts_resumed == 2
+def test_only_changed_parts_are_made_again(classes: Path, tmp_path: Path, content: Any) -> None:
+    run(classes, tmp_path / "store", mpp=0.5)
+    assert run(classes, tmp_path / "store", mpp=0.5).parts_resumed == 2
     save(classes / "TUM" / "0.png", seed=99)
-    again = do(classes, tmp_path / "store", mpp=0.5)
+    again = run(classes, tmp_path / "store", mpp=0.5)
     assert (again.parts_resumed, again.parts_remade) == (1, 1)
-    do(classes, tmp_path / "whole", mpp=0.5)
+    run(classes, tmp_path / "whole", mpp=0.5)
     assert content(tmp_path / "store") == content(tmp_path / "whole")
 
 
-def test_many_tiles_are_several_parts(classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_tiles_make_several_parts(classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PART_PATCHES", 9)
-    do(classes, tmp_path / "store", crop_px=8)  # four patches a tile, so two tiles a part
+    run(classes, tmp_path / "store", crop_px=8)  # four patches per tile, so two tiles per part
     parts = sorted(part.name for part in (tmp_path / "store").glob("*.parquet"))
     assert parts == [f"part-{label}-0000{n}.parquet" for label in ("STR", "TUM") for n in range(3)]
     assert len(by_id(tmp_path / "store")) == 40
 
 
-def test_kill_and_the_same_command_give_the_same_bytes(
+def test_rerun_after_a_kill_gives_the_same_bytes(
     tmp_path: Path, verb: Verb, content: Callable[[Path], dict[str, bytes]]
 ) -> None:
     for number in range(24):
@@ -355,7 +355,7 @@ def test_kill_and_the_same_command_give_the_same_bytes(
     )
     until = time.monotonic() + 60
     while not list(out.glob("part-*.parquet")):
-        assert process.poll() is None, "it ended before it could be stopped"
+        assert process.poll() is None, "the process ended before it could be killed"
         assert time.monotonic() < until
         time.sleep(0.001)
     os.kill(process.pid, signal.SIGKILL)
@@ -368,16 +368,16 @@ def test_kill_and_the_same_command_give_the_same_bytes(
 
 
 @given(st.integers(8, 40), st.integers(8, 40), st.integers(8, 40))
-def test_crops_lie_side_by_side_inside_the_tile(
+def test_crops_tile_the_image_without_overlap(
     tmp_path_factory: pytest.TempPathFactory, width: int, height: int, crop: int
 ) -> None:
     from histosynth.convert.tile_images import CheckedTile
     from histosynth.convert.tiles import Tile
 
-    tile = Tile(path=Path("x"), tile_id="x", label="a", patient_id=None)
-    seen = CheckedTile(entry=tile, width_px=width, height_px=height, mpp=None, source="real", sha256="")
+    entry = Tile(path=Path("x"), tile_id="x", label="a", patient_id=None)
+    tile = CheckedTile(entry=entry, width_px=width, height_px=height, mpp=None, source="real", sha256="")
     cover = np.zeros((height, width), int)
-    for box in seen.boxes(crop):
+    for box in tile.boxes(crop):
         cover[box.y : box.y + crop, box.x : box.x + crop] += 1
         assert box.x + crop <= width
         assert box.y + crop <= height
@@ -398,7 +398,7 @@ def test_real_tiles(
     shared_data: Path, tmp_path: Path, name: str, options: dict[str, Any], patches: int, patients: int
 ) -> None:
     source = shared_data / name
-    result = do(source / "images", tmp_path / "store", labels=source / "labels.csv", **options)
+    result = run(source / "images", tmp_path / "store", labels=source / "labels.csv", **options)
     rows = by_id(tmp_path / "store")
     assert (result.patches, len(rows), result.patients) == (patches, patches, patients)
     with (source / "labels.csv").open() as file:

@@ -1,4 +1,4 @@
-"""Colors of a store brought to a target: the same as cutting with it, told patch by patch, and every mistake named."""
+"""Normalization of a store: equal to extraction with it, with a status per patch, and every error reported."""
 
 import json
 import sys
@@ -30,7 +30,7 @@ Verb = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Calls the command line in this process: exit code, standard output, standard error."""
+    """Return a function that runs the command in this process: exit code, standard output, standard error."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["histosynth", "normalize", *map(str, arguments), "--quiet"])
@@ -44,14 +44,14 @@ def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 def restained(image: np.ndarray, *, red: float, strength: float) -> np.ndarray:
-    """The tissue of the fixture as another laboratory would have stained it: more red, stronger or paler."""
+    """Return the tissue of the fixture as another laboratory might stain it: more red, stronger or paler."""
     density = -np.log((image.astype(float) + 1) / 240) * strength * np.array([red, 1.0, 1.0])
     return np.clip(np.rint(240 * np.exp(-density) - 1), 0, 255).astype(np.uint8)
 
 
 @pytest.fixture
 def raw(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> Path:
-    """A raw store of four slides, each stained in its own way."""
+    """Return a raw store of four slides with different stains."""
     cohort = draw_cohort(4)
     for n, path in enumerate(sorted(cohort.slides.iterdir())):
         image = restained(np.asarray(Image.open(path)), red=(1, 1.3, 0.8, 1.1)[n], strength=(1, 1.2, 0.8, 0.6)[n])
@@ -60,44 +60,44 @@ def raw(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> Path:
 
 
 def store(cohort: Any, out: Path, settings: PatchSettings, **changes: Any) -> Path:
-    given: dict[str, Any] = {**cohort.inputs, "workers": 1, "progress": False}
-    extract(given.pop("slides"), out=out, settings=settings.model_copy(update=changes), **given)
+    options: dict[str, Any] = {**cohort.inputs, "workers": 1, "progress": False}
+    extract(options.pop("slides"), out=out, settings=settings.model_copy(update=changes), **options)
     return out
 
 
-def run(raw: Path, out: Path, **given: Any) -> module.NormalizeResult:
-    return normalize(raw, out=out, progress=False, **given)
+def run(raw: Path, out: Path, **options: Any) -> module.NormalizeResult:
+    return normalize(raw, out=out, progress=False, **options)
 
 
 def manifest(out: Path) -> dict[str, Any]:
     return json.loads((out / "manifest.json").read_text())
 
 
-def as_json(found: Any) -> Any:
-    return json.loads(json.dumps(found.to_dict()))
+def as_json(stain_fit: Any) -> Any:
+    return json.loads(json.dumps(stain_fit.to_dict()))
 
 
-def test_it_gives_the_patches_that_cutting_with_it_would(
+def test_normalizing_a_raw_store_equals_extraction_with_normalization(
     draw_cohort: Any, small: PatchSettings, tmp_path: Path
 ) -> None:
     cohort, settings = draw_cohort(3), small.model_copy(update={"patch_px": 32})
     for per in ("slide", "patch"):
-        cut = store(cohort, tmp_path / f"cut-{per}", settings, stain="macenko", stain_per=per)
+        extracted = store(cohort, tmp_path / f"extracted-{per}", settings, stain="macenko", stain_per=per)
         raw = tmp_path / "raw"
         if not raw.exists():
             store(cohort, raw, settings, stain="none")
         out = tmp_path / f"out-{per}"
         run(raw, out, per=per)
-        a, b = Store(cut), Store(out)
+        a, b = Store(extracted), Store(out)
         assert a.table.equals(b.table)
         assert set(b.column("stain")) == {"normalized"}
-        told, expected = manifest(out), manifest(cut)
-        assert [slide["stain"] for slide in told["slides"]] == [slide["stain"] for slide in expected["slides"]]
-        assert told["settings"] == expected["settings"]
+        facts, expected = manifest(out), manifest(extracted)
+        assert [slide["stain"] for slide in facts["slides"]] == [slide["stain"] for slide in expected["slides"]]
+        assert facts["settings"] == expected["settings"]
     assert set(Store(raw).column("stain")) == {"raw"}
 
 
-def test_slides_of_four_laboratories_come_together(raw: Path, tmp_path: Path) -> None:
+def test_slides_of_four_laboratories_become_similar(raw: Path, tmp_path: Path) -> None:
     for target in ("", "median"):
         result = run(raw, tmp_path / f"out{target}", target=target)
         spread = result.between_slides
@@ -107,18 +107,18 @@ def test_slides_of_four_laboratories_come_together(raw: Path, tmp_path: Path) ->
         assert spread["normalized"] < spread["raw"] / 8
 
 
-def test_the_median_target_is_the_middle_of_the_slides(raw: Path, tmp_path: Path) -> None:
+def test_the_median_target_is_the_median_of_the_fits(raw: Path, tmp_path: Path) -> None:
     run(raw, tmp_path / "out", target="median")
-    told = manifest(tmp_path / "out")
-    fits = [slide["stain"] for slide in told["slides"]]
-    target = told["staining"]["target"]
+    facts = manifest(tmp_path / "out")
+    fits = [slide["stain"] for slide in facts["slides"]]
+    target = facts["staining"]["target"]
     assert target["max_concentrations"] == pytest.approx(np.median([f["max_concentrations"] for f in fits], axis=0))
     middle = np.median([f["stains"] for f in fits], axis=0)
     assert np.array(target["stains"]) == pytest.approx(middle / np.linalg.norm(middle, axis=1)[:, None], abs=1e-6)
-    assert told["settings"]["stain_target"] == "median"
+    assert facts["settings"]["stain_target"] == "median"
 
 
-def test_an_image_or_a_store_is_the_target(raw: Path, tmp_path: Path) -> None:
+def test_the_target_may_be_an_image_or_a_store(raw: Path, tmp_path: Path) -> None:
     sheet = np.concatenate(list(Store(raw).images(Store(raw).select(label="codel"))))
     Image.fromarray(sheet).save(tmp_path / "reference.png")
     run(raw, tmp_path / "image", target=str(tmp_path / "reference.png"))
@@ -130,7 +130,7 @@ def test_an_image_or_a_store_is_the_target(raw: Path, tmp_path: Path) -> None:
 
 
 def test_every_patch_has_a_status(tmp_path: Path, draw_cohort: Any) -> None:
-    """One fit a patch: tissue is normalized; blank, black, uniform tiles keep every pixel, and say why."""
+    """Tissue is normalized; blank, black and uniform tiles keep every pixel, and their status gives the reason."""
     cohort = draw_cohort(1)
     tissue = np.asarray(Image.open(cohort.slides / "S0.png"))[64:128, 64:128]
     tiles = {
@@ -143,11 +143,11 @@ def test_every_patch_has_a_status(tmp_path: Path, draw_cohort: Any) -> None:
     for name, tile in tiles.items():
         Image.fromarray(tile).save(tmp_path / "tiles" / "a" / f"{name}.png")
     pack(tmp_path / "tiles", out=tmp_path / "raw", settings=PatchSettings(), progress=False)
-    for per in ("slide", "patch"):  # a packed tile is a slide of its own
+    for per in ("slide", "patch"):  # each packed tile counts as a slide
         result = run(tmp_path / "raw", tmp_path / per, per=per)
         done = Store(tmp_path / per)
-        found = dict(zip(done.column("patch_id"), done.column("stain"), strict=True))
-        assert found == {
+        statuses = dict(zip(done.column("patch_id"), done.column("stain"), strict=True))
+        assert statuses == {
             "a_tissue": "normalized",
             "a_blank": "skipped:too-few-pixels",
             "a_black": "skipped:black",
@@ -158,19 +158,19 @@ def test_every_patch_has_a_status(tmp_path: Path, draw_cohort: Any) -> None:
         for row, status in enumerate(done.column("stain")):
             same = (done.images([row]) == before.images([row])).all()
             assert same == (status != "normalized")
-        assert result.between_slides is None  # one slide only can be measured
+        assert result.between_slides is None  # only one slide can be measured
 
 
-def test_an_interrupted_store_is_finished_with_the_same_bytes(
+def test_resuming_gives_the_same_bytes(
     raw: Path, tmp_path: Path, content: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(raw, tmp_path / "whole")
     write = module.write_part
 
-    def full(path: Path, *given: Any, **more: Any) -> None:
+    def full(path: Path, *arguments: Any, **more: Any) -> None:
         if "S2" in path.name:
             raise OSError(28, "No space left on device")
-        write(path, *given, **more)
+        write(path, *arguments, **more)
 
     monkeypatch.setattr(module, "write_part", full)
     with pytest.raises(OSError, match="No space"):
@@ -226,21 +226,21 @@ def test_the_preview_shows_raw_beside_normalized(raw: Path, tmp_path: Path) -> N
         ({"out": "{raw}"}, "is the store itself; choose another directory"),
     ],
 )
-def test_mistakes_are_told_and_nothing_is_written(
+def test_invalid_input_is_a_one_line_error_and_writes_no_files(
     raw: Path, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     blank = tmp_path / "blank.png"
     Image.new("RGB", (64, 64), "white").save(blank)
-    given = {key: value.format(raw=raw, blank=blank) for key, value in change.items()}
-    out = Path(given.pop("out", tmp_path / "out"))
+    options = {key: value.format(raw=raw, blank=blank) for key, value in change.items()}
+    out = Path(options.pop("out", tmp_path / "out"))
     with pytest.raises(HistosynthError) as error:
-        run(raw, out, **given)
+        run(raw, out, **options)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert out == raw or not out.exists()
 
 
-def test_a_store_is_not_normalized_twice_nor_over_another(raw: Path, tmp_path: Path, content: Content) -> None:
+def test_a_store_is_not_normalized_twice_or_over_another(raw: Path, tmp_path: Path, content: Content) -> None:
     run(raw, tmp_path / "once")
     with pytest.raises(HistosynthError, match=r"is normalized already \(macenko\); pass one with raw colors"):
         run(tmp_path / "once", tmp_path / "twice")
@@ -254,14 +254,14 @@ def test_a_store_is_not_normalized_twice_nor_over_another(raw: Path, tmp_path: P
     assert content(raw) == before
 
 
-def test_the_median_needs_all_slides_first(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_extraction_rejects_the_median_target(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     with pytest.raises(
         HistosynthError, match="run histosynth normalize STORE --out OUT --stain macenko --stain-target"
     ):
         store(draw_cohort(1), tmp_path / "out", small, stain_target="median")
 
 
-def test_cutting_with_a_target_records_it(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
+def test_extraction_records_its_target(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort = draw_cohort(2)
     reference = cohort.slides / "S1.png"
     out = store(cohort, tmp_path / "out", small, stain_target=str(reference))
@@ -275,7 +275,7 @@ def test_cutting_with_a_target_records_it(draw_cohort: Any, small: PatchSettings
     assert expected != as_json(TARGET)
 
 
-def test_the_torch_backend_agrees_to_one_level(raw: Path, tmp_path: Path) -> None:
+def test_the_torch_backend_agrees_to_one_gray_level(raw: Path, tmp_path: Path) -> None:
     for per in ("slide", "patch"):
         run(raw, tmp_path / f"numpy-{per}", per=per)
         run(raw, tmp_path / f"torch-{per}", per=per, device="cpu")
@@ -286,19 +286,19 @@ def test_the_torch_backend_agrees_to_one_level(raw: Path, tmp_path: Path) -> Non
         assert b.manifest["staining"]["backend"] == "torch"
 
 
-def test_the_verb_tells_statuses_and_distance(raw: Path, tmp_path: Path, verb: Verb) -> None:
+def test_the_command_reports_statuses_and_distance(raw: Path, tmp_path: Path, verb: Verb) -> None:
     code, out, _ = verb(raw, "--out", tmp_path / "out", "--stain-target", "median", "--preview", "--json")
-    told = json.loads(out)
+    facts = json.loads(out)
     assert code == 0
-    assert told["patches"] == {"normalized": 48}
-    assert told["between_slides"]["slides"] == 4
+    assert facts["patches"] == {"normalized": 48}
+    assert facts["between_slides"]["slides"] == 4
     code, out, err = verb(raw, "--out", tmp_path / "out", "--stain-target", "median")
     assert "48 patches" in out
     assert "4 part(s) were complete already" in err
     assert verb(tmp_path / "nothing", "--out", tmp_path / "x")[0] == 2
 
 
-def test_the_pool_takes_every_nth_pixel_of_all_images_in_a_row() -> None:
+def test_the_pool_keeps_every_nth_pixel_of_the_sequence_of_images() -> None:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (5, 7, 1, 9)]
     whole = np.concatenate([image.reshape(-1, 3) for image in images])
@@ -310,7 +310,7 @@ def test_the_pool_takes_every_nth_pixel_of_all_images_in_a_row() -> None:
     np.testing.assert_array_equal(pool_pixels(images), whole)
 
 
-def test_the_distance_between_stains_is_that_of_their_colors() -> None:
+def test_the_distance_between_stains_is_the_distance_of_their_colors() -> None:
     other = TARGET.__class__(
         stains=TARGET.stains,
         max_concentrations=(TARGET.max_concentrations[0] + 0.6, TARGET.max_concentrations[1] - 0.8),
@@ -329,7 +329,7 @@ def test_the_distance_between_stains_is_that_of_their_colors() -> None:
     ("folder", "side_px", "mpp"),
     [("glioma_cpm15", 320, 0.5), ("crc_val_he_7k_sample", 224, 0.5), ("osteosarcoma_10x", 256, 4)],
 )
-def test_real_tiles_lose_two_thirds_of_the_distance_between_them(
+def test_normalization_removes_two_thirds_of_the_distance_between_real_tiles(
     shared_data: Path, tmp_path: Path, folder: str, side_px: int, mpp: float
 ) -> None:
     tiles = tmp_path / "tiles" / "all"
@@ -347,7 +347,7 @@ def test_real_tiles_lose_two_thirds_of_the_distance_between_them(
     assert result.between_slides["normalized"] < result.between_slides["raw"] / 3
 
 
-def test_tissue_is_what_is_no_glass() -> None:
+def test_tissue_is_everything_but_background() -> None:
     pixels = np.array([[255, 255, 255], [240, 240, 240], [240, 200, 240], [10, 10, 10]], np.uint8)
     assert is_tissue(pixels).tolist() == [False, False, True, True]
     np.testing.assert_array_equal(tissue_pixels(pixels), pixels[2:])

@@ -10,7 +10,7 @@ from histosynth.store.png import decode_png, encode_png, is_synthetic, read_text
 TEXTS = {"Description": "SYNTHETIC: no patient's", "Label": "IDH-Wildtyp, groß ≥ 1\nzwei", "Seed": "12"}
 
 
-def test_pillow_reads_what_is_written() -> None:
+def test_pillow_reads_the_texts() -> None:
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
     plain = encode_png(image)
     marked = with_texts(plain, TEXTS)
@@ -25,7 +25,7 @@ def test_pillow_reads_what_is_written() -> None:
     assert read_texts(plain) == {}
 
 
-def test_text_that_pillow_wrote_is_read() -> None:
+def test_itxt_written_by_pillow_is_read() -> None:
     buffer, info = BytesIO(), PngImagePlugin.PngInfo()
     info.add_itxt("Key", "value")
     info.add_text("Other", "of another kind")
@@ -33,7 +33,7 @@ def test_text_that_pillow_wrote_is_read() -> None:
     assert read_texts(buffer.getvalue()) == {"Key": "value"}
 
 
-def test_a_torn_png_has_what_comes_before_the_tear() -> None:
+def test_a_truncated_png_gives_the_texts_before_the_break() -> None:
     marked = with_texts(encode_png(np.zeros((4, 4, 3), np.uint8)), TEXTS)
     assert read_texts(marked[:20]) == {}
     assert read_texts(b"") == {}

@@ -1,4 +1,4 @@
-"""The store gives back exactly what was written, or says in one line why it cannot."""
+"""A store returns exactly what was written, or gives a one-line error."""
 
 import errno
 import signal
@@ -29,7 +29,7 @@ from histosynth.store.part import (
 from histosynth.store.png import decode_png, encode_png, synthetic_mark
 from histosynth.store.store import Store, write_manifest
 
-# The table of the architecture, written down once more: whoever changes a column changes a file format.
+# Repeated from the documentation: to change a column is to change the file format.
 COLUMNS = {
     "patch_id": "string",
     "slide_id": "string",
@@ -48,7 +48,7 @@ COLUMNS = {
 
 
 def patch(number: int, *, side_px: int = 8, **changes: Any) -> Patch:
-    """A patch whose every fact follows from its number."""
+    """Return a patch that is determined by its number."""
     facts: dict[str, Any] = {
         "patch_id": f"s_{number}_0",
         "image": np.random.default_rng(number).integers(0, 256, (side_px, side_px, 3), dtype=np.uint8),
@@ -75,7 +75,7 @@ def write(directory: Path, parts: dict[str, list[Patch]]) -> Path:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.randoms(use_true_random=False))
-def test_png_is_lossless_and_bare(height: int, width: int, random: Any) -> None:
+def test_png_is_lossless_and_without_metadata(height: int, width: int, random: Any) -> None:
     image = np.frombuffer(random.randbytes(height * width * 3), np.uint8).reshape(height, width, 3)
     data = encode_png(image)
     assert (decode_png(data) == image).all()
@@ -86,7 +86,7 @@ def test_png_is_lossless_and_bare(height: int, width: int, random: Any) -> None:
     assert set(chunks) == {b"IHDR", b"IDAT", b"IEND"}
 
 
-def test_everything_reads_back(tmp_path: Path) -> None:
+def test_all_columns_read_back(tmp_path: Path) -> None:
     patches = [patch(0), patch(1, label=None, mpp=None), patch(2)]
     store = Store(write(tmp_path / "store", {"s": patches}))
     assert len(store) == 3
@@ -98,7 +98,7 @@ def test_everything_reads_back(tmp_path: Path) -> None:
 
 
 def test_the_file_has_the_columns_of_the_format(tmp_path: Path) -> None:
-    """Seen by pyarrow alone, without our code; the image column is what `datasets` shows as an image."""
+    """Read by pyarrow alone; the image column has the layout that `datasets` shows as an image."""
     directory = write(tmp_path / "store", {"s": [patch(0)]})
     table = pq.read_table(directory / "part-s.parquet")
     assert {field.name: str(field.type) for field in table.schema} == COLUMNS
@@ -108,7 +108,7 @@ def test_the_file_has_the_columns_of_the_format(tmp_path: Path) -> None:
     assert (np.asarray(Image.open(BytesIO(cell["bytes"]))) == patch(0).image).all()
 
 
-def test_synthetic_patches_have_no_place(tmp_path: Path) -> None:
+def test_synthetic_patches_have_no_position(tmp_path: Path) -> None:
     made = Patch(patch_id="run_1", image=patch(0).image, source="run", label="a")
     store = Store(write(tmp_path / "samples", {"0": [made]}))
     for name in ("slide_id", "patient_id", "x", "y", "extent", "split", "tissue", "mpp"):
@@ -130,12 +130,12 @@ def test_select_by_split_and_label(tmp_path: Path) -> None:
             assert store.select(split=split, label=label).tolist() == wanted
 
 
-def test_parts_come_in_the_order_of_their_names(tmp_path: Path) -> None:
+def test_parts_are_read_in_the_order_of_their_names(tmp_path: Path) -> None:
     store = Store(write(tmp_path / "store", {"b": [patch(1)], "a": [patch(0)], "c": []}))
     assert store.column("patch_id") == ["s_0_0", "s_1_0"]
 
 
-def test_the_hash_sees_content_and_not_files(tmp_path: Path) -> None:
+def test_the_hash_depends_on_content_not_on_files(tmp_path: Path) -> None:
     whole = Store(write(tmp_path / "whole", {"s": [patch(0), patch(1)]})).content_hash()
     assert whole == Store(write(tmp_path / "split", {"1": [patch(0)], "2": [patch(1)]})).content_hash()
     other = patch(1).image.copy()
@@ -145,30 +145,30 @@ def test_the_hash_sees_content_and_not_files(tmp_path: Path) -> None:
         assert whole != Store(changed).content_hash(), changes
 
 
-def test_the_hash_reads_no_image_that_its_writer_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And every image of a part that another program wrote: it kept the note, and changed a pixel or the order."""
+def test_the_hash_reads_no_image_whose_hash_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But it reads every image of a part that another program rewrote with the stored hash, in pixels or in order."""
     patches = [patch(n) for n in range(5)]
     directory = write(tmp_path / "store", {"a": patches[:2], "b": patches[2:]})
-    noted = Store(directory).content_hash()
+    stored = Store(directory).content_hash()
     path = part_path(directory, "b")
     table = pq.read_table(path)
     pq.write_table(table, path, row_group_size=1)
-    assert Store(directory).content_hash() == noted, "the same rows, counted anew"
+    assert Store(directory).content_hash() == stored, "the same rows, hashed again"
     pixels = patches[2].image.copy()
     pixels[0, 0, 0] ^= 1
     cells = table["image"].to_pylist()
     cells[0] = {"bytes": encode_png(pixels), "path": cells[0]["path"]}
     column = pa.array(cells, SCHEMA.field("image").type)
     pq.write_table(table.set_column(table.schema.get_field_index("image"), SCHEMA.field("image"), column), path)
-    assert Store(directory).content_hash() != noted
+    assert Store(directory).content_hash() != stored
     pq.write_table(table.take([1, 0, 2]), path)
-    assert Store(directory).content_hash() != noted
+    assert Store(directory).content_hash() != stored
     write_part(path, patches[2:], fingerprint="f")
     monkeypatch.setattr("histosynth.store.part_files.PartFiles.map_images", None)
-    assert Store(directory).content_hash() == noted
+    assert Store(directory).content_hash() == stored
 
 
-def test_row_groups_of_any_length_read_the_same(tmp_path: Path) -> None:
+def test_row_groups_may_have_any_length(tmp_path: Path) -> None:
     patches = [patch(n) for n in range(9)]
     directory = write(tmp_path / "store", {"a": patches})
     table = pq.read_table(part_path(directory, "a"))
@@ -180,7 +180,7 @@ def test_row_groups_of_any_length_read_the_same(tmp_path: Path) -> None:
     assert (np.concatenate(list(Store(directory).stream_images())) == np.stack([p.image for p in patches])).all()
 
 
-def test_fingerprint_and_record_ride_in_the_part(tmp_path: Path) -> None:
+def test_fingerprint_and_record_are_stored_in_the_part(tmp_path: Path) -> None:
     path = part_path(tmp_path, "s")
     assert part_fingerprint(path) is None
     assert part_record(path) == {}
@@ -191,25 +191,25 @@ def test_fingerprint_and_record_ride_in_the_part(tmp_path: Path) -> None:
     assert part_fingerprint(path) is None
 
 
-def test_a_directory_without_a_manifest_is_no_store(tmp_path: Path) -> None:
+def test_a_directory_without_a_manifest_is_not_a_store(tmp_path: Path) -> None:
     write_part(part_path(tmp_path, "s"), [patch(0)], fingerprint="f")
     with pytest.raises(HistosynthError, match=r"is no patch store: it has no manifest\.json"):
         Store(tmp_path)
 
 
 @pytest.mark.parametrize("parts", [{}, {"s": []}])
-def test_an_empty_store_points_at_its_manifest(tmp_path: Path, parts: dict[str, list[Patch]]) -> None:
+def test_an_empty_store_refers_to_its_manifest(tmp_path: Path, parts: dict[str, list[Patch]]) -> None:
     with pytest.raises(HistosynthError, match=r"holds no patch; its manifest\.json gives the reason"):
         Store(write(tmp_path / "store", parts))
 
 
-def test_no_flipped_bit_passes_for_another_fact(tmp_path: Path) -> None:
-    """Damage anywhere in a part is an error, or changes nothing, or at worst loses a column: never a wrong pixel."""
+def test_a_flipped_bit_is_an_error_or_has_no_effect(tmp_path: Path) -> None:
+    """Damage in a part is an error, changes nothing, or at worst loses a column; no pixel is ever wrong."""
     patches = [patch(n) for n in range(4)]
     directory = write(tmp_path / "store", {"s": patches})
     whole = part_path(directory, "s").read_bytes()
     truth = np.stack([p.image for p in patches])
-    found = 0
+    errors = 0
     for at in range(0, len(whole), 17):
         damaged = bytearray(whole)
         damaged[at] ^= 1 << at % 8
@@ -219,17 +219,17 @@ def test_no_flipped_bit_passes_for_another_fact(tmp_path: Path) -> None:
             images = store.images(range(len(store)))
             columns = {name: store.column(name) for name in set(COLUMNS) - {"image"}}
         except HistosynthError:
-            found += 1
+            errors += 1
             continue
         assert (images == truth).all()
         for name, column in columns.items():
             pairs = zip(column, patches, strict=True)
             assert all(value in (getattr(p, name), None) for value, p in pairs), (at, name)
-    assert found > 100
+    assert errors > 100
 
 
 @pytest.mark.parametrize("kept", [0, 3, 0.5, -1])
-def test_a_torn_part_names_itself(tmp_path: Path, kept: float) -> None:
+def test_the_error_on_a_truncated_part_names_it(tmp_path: Path, kept: float) -> None:
     directory = write(tmp_path / "store", {"a": [patch(0)], "s": [patch(1)]})
     path = part_path(directory, "s")
     whole = path.read_bytes()
@@ -288,7 +288,7 @@ except OSError as error:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_patch_reads_back_whole(tmp_path: Path) -> None:
+def test_one_patch_reads_back(tmp_path: Path) -> None:
     made = Patch(patch_id="run_1", image=patch(0).image, source="run", texts=synthetic_mark("run"))
     written = [patch(0), patch(1, label=None, mpp=None), made, patch(3)]
     store = Store(write(tmp_path / "store", {"a": written[:1], "b": [], "c": written[1:]}))
@@ -299,7 +299,7 @@ def test_one_patch_reads_back_whole(tmp_path: Path) -> None:
 
 
 def test_one_patch_reads_one_row_group(tmp_path: Path) -> None:
-    """Of three row groups, the other two are damaged, which page checksums reveal whenever they are read."""
+    """Two of three row groups are damaged, which page checksums reveal whenever they are read."""
     patches = [patch(n) for n in range(9)]
     directory = write(tmp_path / "store", {"a": patches})
     path = part_path(directory, "a")

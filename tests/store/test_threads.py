@@ -1,11 +1,11 @@
-"""Threads take a few items at a time and keep their order."""
+"""Threads process a few items at a time and keep their order."""
 
 import time
 
 from histosynth.store.threads import map_in_threads
 
 
-def test_results_keep_the_order_and_items_are_taken_a_few_at_a_time() -> None:
+def test_results_keep_their_order_and_few_items_are_in_flight() -> None:
     taken = []
 
     def items() -> object:
