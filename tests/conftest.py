@@ -15,7 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-# One thread a test process: on small matrices more of them only wait for each other. Before anything imports torch.
+# One thread per test process: on small matrices, more threads only wait for each other. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import matplotlib
@@ -28,14 +28,14 @@ from histosynth.config import PatchSettings
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
-# The same examples in every run: a red test means a change, never luck. `--hypothesis-profile=default` searches anew.
+# The same examples in every run: a failing test means a change, never chance. `--hypothesis-profile=default` explores.
 settings.register_profile("histosynth", deadline=None, derandomize=True)
 settings.load_profile("histosynth")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def caches_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Neither features nor weights that lie in the user's cache decide a test, and none is left there."""
+def private_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep features and weights in a temporary cache, apart from the user's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # whose fonts take seconds to list
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
@@ -45,14 +45,14 @@ def caches_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real slides and regions beside the repository; the test skips where it is absent."""
+    """Return the folder of real slides and regions beside the repository; skip the test where it is absent."""
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real data at {SHARED_DATA}")
     return SHARED_DATA
 
 
 class Ranges(SimpleHTTPRequestHandler):
-    """Serves parts of files, as object stores do, and remembers how much."""
+    """Serve byte ranges of files, as object stores do, and count the bytes."""
 
     served = 0
     serves_parts = True
@@ -92,7 +92,7 @@ class Ranges(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[str, type[Ranges]]]]:
-    """Serve `tmp_path`; gives the address and the handler."""
+    """Return a function that serves `tmp_path` and returns the address and the handler."""
     servers = []
 
     def start(**options: object) -> tuple[str, type[Ranges]]:

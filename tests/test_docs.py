@@ -1,4 +1,4 @@
-"""What the documents say is what the code does: reference pages, and every command shown."""
+"""The documents agree with the code: reference pages, commands, and links."""
 
 import re
 import runpy
@@ -15,23 +15,23 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 
 
 def commands() -> list[tuple[str, str]]:
-    """Each `histosynth …` of a code block, with the document it stands in."""
-    found = []
+    """Return each `histosynth …` of a code block, with its document."""
+    shown = []
     for document in DOCUMENTS:
         for block in re.findall(r"^```.*?\n(.*?)^```", document.read_text("utf-8"), re.MULTILINE | re.DOTALL):
             lines = block.replace("\\\n", " ").splitlines()
-            found += [(document.name, line.partition("#")[0]) for line in lines if line.startswith("histosynth ")]
-    return found
+            shown += [(document.name, line.partition("#")[0]) for line in lines if line.startswith("histosynth ")]
+    return shown
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_reference_pages_are_as_the_code_says(page: str) -> None:
+def test_reference_pages_agree_with_the_code(page: str) -> None:
     path = ROOT / "docs" / "reference" / page
     assert path.read_text("utf-8") == PAGES[page](), "run `make docs`"
 
 
 @pytest.mark.parametrize(("document", "line"), commands())
-def test_commands_shown_can_be_typed(document: str, line: str) -> None:
+def test_commands_in_documents_exist(document: str, line: str) -> None:
     command: click.Command | None = histosynth
     words = line.split()[1:]
     while isinstance(command, click.Group):
@@ -43,6 +43,6 @@ def test_commands_shown_can_be_typed(document: str, line: str) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_have_targets(document: Path) -> None:
     targets = re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text("utf-8"))
     assert not [target for target in targets if not (document.parent / target).exists()]

@@ -1,4 +1,4 @@
-"""What the documents show is run: tutorials from top to bottom, and each way to read a store."""
+"""The documents run as printed: tutorials from start to finish, and each example of reading a store."""
 
 import json
 import os
@@ -23,13 +23,13 @@ BLOCK = re.compile(r"^```(bash|console|python)\n(.*?)^```", re.MULTILINE | re.DO
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """Language and text of the code blocks that can be run, in order."""
+    """Return language and text of the code blocks that can be run, in order."""
     return BLOCK.findall(page.read_text("utf-8"))
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> dict[str, str]:
-    """An environment in which `histosynth` and `python` are those under test."""
+    """Return an environment in which `histosynth` and `python` are those under test."""
     bin_ = tmp_path / "bin"
     bin_.mkdir()
     python = shlex.quote(sys.executable)
@@ -41,7 +41,7 @@ def shell(tmp_path: Path) -> dict[str, str]:
 
 
 def run(words: list[str], *, cwd: Path, shell: dict[str, str]) -> list[str]:
-    """The lines that a command prints, on either stream; it must succeed."""
+    """Return the lines that a command prints on either stream; it must succeed."""
     done = subprocess.run(
         words, cwd=cwd, env=shell, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
     )
@@ -50,18 +50,18 @@ def run(words: list[str], *, cwd: Path, shell: dict[str, str]) -> list[str]:
 
 
 def assert_shown(shown: list[str], printed: list[str], *, command: str) -> None:
-    """Each line shown was printed, in this order; `…` stands for anything, alone for any lines."""
+    """Assert that each line shown was printed, in this order; `…` stands for any text, alone for any lines."""
     at = 0
     for line in (line for line in shown if line.strip() not in ("", "…")):
         pattern = re.compile(re.escape(line.rstrip()).replace("…", ".*"))
-        found = next((n for n in range(at, len(printed)) if pattern.fullmatch(printed[n].rstrip())), None)
+        match = next((n for n in range(at, len(printed)) if pattern.fullmatch(printed[n].rstrip())), None)
         text = "\n".join(printed)
-        assert found is not None, f"`{command}` prints no line '{line}' from line {at} on of:\n{text}"
-        at = found + 1
+        assert match is not None, f"`{command}` prints no line '{line}' from line {at} on of:\n{text}"
+        at = match + 1
 
 
 def follow(tutorial: str, *, work: Path, shell: dict[str, str]) -> None:
-    """Do all that a tutorial says, in an empty directory."""
+    """Run all commands of a tutorial in an empty directory."""
     work.mkdir()
     for language, text in blocks(DOCS / "tutorials" / tutorial):
         if language == "bash":
@@ -86,15 +86,15 @@ def test_reader_study(tmp_path: Path, shell: dict[str, str]) -> None:
     work = tmp_path / "work"
     follow("reader-study.md", work=work, shell=shell)
     assert (work / "study_report" / "study_report.html").exists()
-    found = json.loads((work / "study_report" / "study_report.json").read_text("utf-8"))
-    assert found["title"] == "Drawn gliomas"
-    assert {name: reader["accuracy"]["n"] for name, reader in found["readers"].items()} == {
+    report = json.loads((work / "study_report" / "study_report.json").read_text("utf-8"))
+    assert report["title"] == "Drawn gliomas"
+    assert {name: reader["accuracy"]["n"] for name, reader in report["readers"].items()} == {
         "Reader 1": 12,
         "Reader 2": 12,
     }
 
 
-def test_the_test_would_notice() -> None:
+def test_missing_lines_are_noticed() -> None:
     assert_shown(["a  1", "…", "c … d"], ["x", "a  1", "b", "c 3 4 d"], command="x")
     for shown in (["c", "a"], ["a"], ["a  2"], ["c … e"]):
         with pytest.raises(AssertionError, match="prints no line"):
@@ -108,13 +108,13 @@ READERS = {
 }
 
 
-def test_every_reader_promised_is_shown() -> None:
+def test_every_documented_reader_has_an_example() -> None:
     assert list(READERS) == ["histosynth", "pandas", "polars", "duckdb", "datasets"]
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_reading_a_store(reader: str, tmp_path: Path) -> None:
-    """In a process of its own: `datasets` decides on import where its cache lies."""
+    """Run the example in a new process: `datasets` fixes the place of its cache when it is imported."""
     if reader != "histosynth":
         pytest.importorskip(reader)
     store = tmp_path / "store"
@@ -133,7 +133,7 @@ def test_reading_a_store(reader: str, tmp_path: Path) -> None:
         ]
         write_part(part_path(store, part), patches, fingerprint=part)
     write_manifest(store, {})
-    (store / "contact_sheet.png").write_bytes(b"lies there, too")
+    (store / "contact_sheet.png").write_bytes(b"no part of the store")
     code = READERS[reader] + "\nnp = __import__('numpy')\nnp.savez('read.npz', ids=patch_ids, images=images)\n"
     environment = {**ENVIRONMENT, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "HOME": str(tmp_path)}
     run([sys.executable, "-c", code], cwd=tmp_path, shell=environment)

@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def check(file: Path) -> Iterator[str]:
-    """Yield one line per excluded word of a file."""
+    """Yield one line per excluded word of a text file."""
     for number, line in enumerate(file.read_text("utf-8").splitlines(), start=1):
         words = _CAPITAL.sub("_", line).lower()
         for match in (*_WORD.finditer(words), *_PHRASE.finditer(words)):

@@ -1,4 +1,4 @@
-"""The command line as a whole: one line and exit code 2 for a user's mistake, and quick help."""
+"""The command line as a whole: one line and exit code 2 for a user's mistake, and fast help."""
 
 import errno
 import subprocess
@@ -19,7 +19,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def main_with(
     error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, str]:
-    """Exit code and standard error of `histosynth` whose verb raises `error`."""
+    """Return the exit code and standard error of `histosynth` with a verb that raises `error`."""
 
     @click.command()
     def verb() -> None:
@@ -33,7 +33,7 @@ def main_with(
 
 
 @pytest.mark.parametrize("words", [("--help",), ("-h",), ("--version",), *((verb, "--help") for verb in cli.VERBS)])
-def test_help_is_quick_and_whole(words: tuple[str, ...]) -> None:
+def test_help_is_fast_and_complete(words: tuple[str, ...]) -> None:
     program = (
         "import sys; from histosynth.cli import main\n"
         f"sys.argv = ['histosynth', *{words!r}]\n"
@@ -72,7 +72,7 @@ def test_a_mistyped_command_is_one_line(words: tuple[str, ...], message: str) ->
     assert done.stderr.count("\n") == 1
 
 
-def test_without_a_verb_it_shows_the_help() -> None:
+def test_help_is_shown_without_a_verb() -> None:
     done = run()
     assert done.returncode == 2
     assert "Start with `histosynth demo`" in done.stderr
@@ -90,15 +90,15 @@ def test_without_a_verb_it_shows_the_help() -> None:
         (
             OSError(errno.ENOSPC, "No space left on device", "/data/out/part-1.parquet"),
             "histosynth: error: /data/out/part-1.parquet: No space left on device; no partial file was left; fix this "
-            "mend that and run the same command again\n",
+            "and rerun the command\n",
         ),
         (
             PermissionError(errno.EACCES, "Permission denied"),
-            "histosynth: error: Permission denied; nothing",
+            "histosynth: error: Permission denied; no partial file",
         ),
     ],
 )
-def test_a_user_s_mistake_is_one_line_and_exit_2(
+def test_a_user_s_mistake_gives_one_line_and_exit_code_2(
     error: BaseException, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, text = main_with(error, monkeypatch, capsys)
@@ -107,7 +107,7 @@ def test_a_user_s_mistake_is_one_line_and_exit_2(
     assert text.count("\n") == 1
 
 
-def test_an_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_says_how_to_resume(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     code, text = main_with(KeyboardInterrupt(), monkeypatch, capsys)
     assert code == 130
     assert text.strip() == "histosynth: stopped; rerun the command to resume"
@@ -125,7 +125,7 @@ def test_a_bug_keeps_its_traceback(bug: Exception, monkeypatch: pytest.MonkeyPat
         cli.main()
 
 
-def test_a_reader_that_hangs_up_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     """`histosynth doctor | head -0`: the pipe is closed before anything is written."""
     program = f'"{sys.executable}" -m histosynth --help | true; echo "${{PIPESTATUS[0]}}"'
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False)
