@@ -67,8 +67,8 @@ def test_weights_are_known_by_their_values(network, tmp_path):
 def test_weights_of_another_network_are_refused(network, tmp_path):
     state = network.state_dict()
     for name, change, message in (
-        ("less", {k: v for k, v in state.items() if k != "norm.bias"}, r"it lacks norm\.bias"),
-        ("more", {**state, "extra": torch.zeros(1)}, "no place for extra"),
+        ("less", {k: v for k, v in state.items() if k != "norm.bias"}, r"the file lacks norm\.bias"),
+        ("more", {**state, "extra": torch.zeros(1)}, "the network does not have extra"),
     ):
         torch.save(change, tmp_path / f"{name}.pth")
         with pytest.raises(HistosynthError, match=message):
@@ -108,7 +108,7 @@ def test_pathology_encoders_are_built_as_published(timm, name, millions):
 def test_mistakes(timm, tmp_path, monkeypatch):
     for name, message in (
         ("timm:no_such_model", r"--extractor timm:no_such_model cannot be loaded"),
-        ("timm:", "name a model too, such as timm:resnet50"),
+        ("timm:", "add the name of a model, such as timm:resnet50"),
         ("tim:resnet18", "did you mean 'timm:'"),
     ):
         with pytest.raises(HistosynthError, match=message):
@@ -141,7 +141,7 @@ def test_dinov2_is_torch_fidelitys(monkeypatch, images, tmp_path):
         expected = model(torch.from_numpy(images).permute(0, 3, 1, 2))[0].numpy()
     assert extractor.dimension == 5
     np.testing.assert_allclose(extractor(images), expected, atol=1e-5)
-    with pytest.raises(HistosynthError, match="takes no file for dinov2"):
+    with pytest.raises(HistosynthError, match="accepts no weights file for dinov2"):
         build_extractor("dinov2", device="cpu", weights=tmp_path / "w.pth")
 
 

@@ -150,5 +150,5 @@ def test_auto_is_inception_where_its_weights_are_and_never_downloads(monkeypatch
 
 
 def test_weights_that_an_extractor_does_not_take(tmp_path):
-    with pytest.raises(HistosynthError, match=r"efficientnet-lite0 takes none"):
+    with pytest.raises(HistosynthError, match=r"efficientnet-lite0 accepts no weights file"):
         build_extractor("efficientnet-lite0", device="cpu", weights=tmp_path / "w.pth")

@@ -151,10 +151,13 @@ def test_what_cannot_be_measured_says_why():
     )
     assert apart.copying is not None
     assert measure_controls(none, train, patients=["A"] * 40, n=10)[0].note == (
-        "not measured: 40 training patches, and no patient has half of them or fewer"
+        "not measured: there are 40 training patches, and every patient has more than half of them"
     )
     for unnamed in ([None] * 40, []):
         nobody = measure_controls(none, train, patients=unnamed, n=10)[0]
-        assert (nobody.n, nobody.note) == (0, "not measured: 40 training patches, and they name no patient")
+        assert (nobody.n, nobody.note) == (
+            0,
+            "not measured: there are 40 training patches, and their patients are unknown",
+        )
     with pytest.raises(ValueError, match="the two do not overlap"):
         data_copying(train[:25], train[:25] + 90, np.concatenate([train, train + 90]), cells=2)

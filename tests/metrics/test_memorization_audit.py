@@ -61,7 +61,7 @@ def test_the_record_is_plain_and_says_what_was_not_measured(sides):
     assert json.loads(json.dumps(found)) == found
     assert found["synthetic"]["note"] == "C_T not measured: needs 20 synthetic and held-out patches, found 30 and 0"
     assert found["threshold"] == {"value": 0.85, "quantile": None, "n": 0, "reached": 0}
-    assert found["copies"][0]["train_is"] == "as it is"
+    assert found["copies"][0]["symmetry_name"] == "unchanged"
 
 
 def test_nothing_to_compare_is_the_users_to_mend(sides):

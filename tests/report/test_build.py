@@ -386,7 +386,7 @@ def test_the_weights_of_an_extractor_that_takes_none(real, fake, tmp_path, monke
     arguments = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report", "--weights", "w.pth")
     code, _, err = run(monkeypatch, capsys, *arguments, "--extractor", "efficientnet-lite0")
     assert code == 2
-    assert "--weights w.pth: the extractor efficientnet-lite0 takes none from a file" in err
+    assert "--weights w.pth: the extractor efficientnet-lite0 accepts no weights file" in err
 
 
 def test_the_verb_for_machines(real, fake, extractor, tmp_path, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""The memorization audit: all that is known of whether a model copies its training patients, as one record."""
+"""Memorization audit: all evidence on whether a model copies its training patients, as one record."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,22 +22,22 @@ from histosynth.metrics.copies import (
 from histosynth.metrics.memorization import Closeness, measure_closeness, measure_controls
 
 N_CLOSEST = 12
-"""Pairs that are named though they may be no copies."""
+"""Number of closest pairs that are listed, copies or not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patches:
-    """One side. Pixels are compared for all patches; features may be those of some of them."""
+    """One side. Pixels are compared for all patches; features may be those of a subset."""
 
     ids: Sequence[str]
     images: LoadImages
     features: NDArray[np.float32]  # (n, D)
-    patients: Sequence[str | None] = ()  # of each row of the features; of training patches
+    patients: Sequence[str | None] = ()  # of each row of the features; needed for training patches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair(Copy):
-    """A synthetic patch, and the training patch that it is most like."""
+    """A synthetic patch, and the training patch most similar to it."""
 
     fake_id: str
     train_id: str
@@ -45,7 +45,7 @@ class Pair(Copy):
 
 @dataclass(frozen=True, kw_only=True)
 class MemorizationAudit:
-    """What was found. Features: `synthetic`, beside two controls that are real. Pixels: the rest."""
+    """Result of an audit. Features: `synthetic` and two real controls, `left_out_…`. Pixels: the other fields."""
 
     n_train: int
     n_held_out: int
@@ -53,18 +53,18 @@ class MemorizationAudit:
     synthetic: Closeness
     left_out_patients: Closeness
     left_out_patches: Closeness
-    plain_train: int  # too uniform to be compared
+    plain_train: int  # too uniform to compare
     plain_fake: int
     threshold: Threshold
-    copies: tuple[Pair, ...]  # all, the most similar first
+    copies: tuple[Pair, ...]  # all of them, the most similar first
     closest: tuple[Pair, ...]  # the first twelve of all pairs, copies or not
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values, with the symmetry of a pair in words too."""
-        found = asdict(self)
-        for pair in (*found["copies"], *found["closest"]):
-            pair["train_is"] = SYMMETRIES[pair["symmetry"]]
-        return {**found, "copies": list(found["copies"]), "closest": list(found["closest"])}
+        """Return plain values, with the name of the symmetry of each pair."""
+        values = asdict(self)
+        for pair in (*values["copies"], *values["closest"]):
+            pair["symmetry_name"] = SYMMETRIES[pair["symmetry"]]
+        return {**values, "copies": list(values["copies"]), "closest": list(values["closest"])}
 
 
 def audit_memorization(
@@ -72,34 +72,36 @@ def audit_memorization(
 ) -> MemorizationAudit:
     """Compare synthetic with training patches in features and in pixels.
 
-    Held-out patches may be none: then C_T is not measured (the notes say so) and the threshold is the lower bound.
+    Without held-out patches, C_T is not measured (the notes say so), and the threshold is its lower bound.
 
     Args:
         train: the patches that the model was trained on, with their patients.
-        held_out: those of patients that it has not seen.
+        held_out: patches of patients that are not in its training set.
         fake: its samples.
-        seed: decides the cells of C_T and what the controls take out.
-        progress: show a bar with patches a second on standard error.
+        seed: determines the cells of C_T and the patches that the controls remove.
+        progress: show a bar with patches per second on standard error.
 
     Raises:
-        HistosynthError: no training or no synthetic patches.
+        HistosynthError: there are no training or no synthetic patches.
     """
     for side, name, remedy in (
-        (train, "training", "give the store that the model was trained on"),
-        (fake, "synthetic", "sample some with `histosynth sample`"),
+        (train, "training", "pass the store that the model was trained on"),
+        (fake, "synthetic", "generate some with `histosynth sample`"),
     ):
         if not len(side.ids):
-            raise HistosynthError(f"no {name} patches, so copies cannot be looked for; {remedy}")
+            raise HistosynthError(f"there are no {name} patches, so copies cannot be searched for; {remedy}")
+    # Compare pixels.
     total = len(train.ids) + 2 * len(fake.ids) + len(held_out.ids)
     with tqdm(total=total, desc="copies", unit="patch", disable=not progress) as bar:
-        seen = {name: compute_textures(side.images, len(side.ids), progress=bar)
+        sides = {name: compute_textures(side.images, len(side.ids), progress=bar)
                 for name, side in (("train", train), ("held_out", held_out), ("fake", fake))}  # fmt: skip
-        threshold = calibrate_threshold(seen["held_out"], seen["train"])
-        matches = match_patches(seen["fake"], seen["train"], progress=bar)
+        threshold = calibrate_threshold(sides["held_out"], sides["train"])
+        matches = match_patches(sides["fake"], sides["train"], progress=bar)
     pairs = [
         Pair(**asdict(copy), fake_id=fake.ids[copy.fake_row], train_id=train.ids[copy.train_row])
         for copy in find_copies(matches, threshold=-1)
     ]
+    # Compare features.
     by_patient, by_patch = measure_controls(
         held_out.features, train.features, patients=train.patients, n=len(fake.features), seed=seed
     )
@@ -110,8 +112,8 @@ def audit_memorization(
         synthetic=measure_closeness(fake.features, held_out.features, train.features, seed=seed),
         left_out_patients=by_patient,
         left_out_patches=by_patch,
-        plain_train=int(np.count_nonzero(~seen["train"].can_be_copied)),
-        plain_fake=int(np.count_nonzero(~seen["fake"].can_be_compared)),
+        plain_train=int(np.count_nonzero(~sides["train"].can_be_copied)),
+        plain_fake=int(np.count_nonzero(~sides["fake"].can_be_compared)),
         threshold=threshold,
         copies=tuple(pair for pair in pairs if pair.similarity >= threshold.value),
         closest=tuple(pairs[:N_CLOSEST]),

@@ -58,7 +58,7 @@ def test_a_planted_copy_is_named_first(audited, tmp_path):
     found = audited(planted())
     (pair,) = found["memorization"]["copies"]
     assert (pair["fake_id"], pair["train_id"]) == ("run-3-3", "real-1-9")
-    assert (pair["fake_row"], pair["train_row"], pair["train_is"]) == (3, 9, "mirrored")
+    assert (pair["fake_row"], pair["train_row"], pair["symmetry_name"]) == (3, 9, "mirrored")
     assert found["memorization"]["closest"][0] == pair
     assert found["cautions"][0]["level"] == "alarm"
     assert found["cautions"][0]["text"].startswith("1 near copy of training patches")

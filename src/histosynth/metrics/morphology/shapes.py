@@ -1,11 +1,11 @@
-"""What is measured of each nucleus, in microns: size, shape, stain, neighbor, halo.
+"""Features of each nucleus, in microns: size, shape, stain, nearest neighbor, halo.
 
-The halo is 1 - d_ring / d_beyond, d being the mean optical density between the nuclei: 0.5 to 2.5 um from this nucleus,
-and 3 to 8 um from it (each place counts for its nearest nucleus). A clear halo, near 1, is the mark of the
-oligodendroglioma; 0 is even tissue, and below it dense cytoplasm.
+The halo is 1 - d_ring / d_beyond, where d is the mean optical density between the nuclei, 0.5 to 2.5 um and 3 to 8 um
+from this nucleus (each pixel counts for its nearest nucleus). A clear halo, near 1, is the mark of oligodendroglioma;
+0 is even tissue, and negative values are dense cytoplasm.
 
-A nucleus that the edge of the patch cuts has no known size or shape. It is left out here, though others may have it for
-their neighbor, and it counts half in the density.
+A nucleus cut by the edge of the patch has no known size or shape. It is excluded here, although it may be the nearest
+neighbor of others, and it counts half in the density.
 """
 
 from collections.abc import Mapping
@@ -24,19 +24,19 @@ MORPHOLOGY_FEATURES: Mapping[str, tuple[str, str]] = {
     "hematoxylin": ("hematoxylin", "1 is the set's 99th percentile"),
     "nearest_um": ("nearest nucleus", "um, center to center"),
     "halo": ("halo", "1 is clear"),
-    "density_per_mm2": ("density", "nuclei a mm²"),
+    "density_per_mm2": ("density", "nuclei per mm²"),
 }
-"""Feature -> its title, its unit or range. The last is one of patches, the others are of nuclei."""
+"""Feature -> its title, and its unit or range. The last describes patches, the others nuclei."""
 NUCLEUS_DTYPE = np.dtype([(name, "f4") for name in MORPHOLOGY_FEATURES if name != "density_per_mm2"])
 _RING_UM = (0.5, 2.5)
 _BEYOND_UM = (3.0, 8.0)
-_LEAST_DENSITY = 0.05  # beyond is glass else, of which nothing can be paler
+_MIN_DENSITY = 0.05  # less is glass, and nothing is paler than glass
 
 NucleusTable = NDArray[np.void]
 
 
 def measure_nuclei(nuclei: Nuclei) -> NucleusTable:
-    """Features of the whole nuclei of a patch: (N,) of `NUCLEUS_DTYPE`; NaN where unknown."""
+    """Measure the whole nuclei of a patch: (N,) of `NUCLEUS_DTYPE`; NaN without a neighbor, or without tissue."""
     n = len(nuclei)
     if not n:
         return np.empty(0, NUCLEUS_DTYPE)
@@ -53,13 +53,13 @@ def measure_nuclei(nuclei: Nuclei) -> NucleusTable:
 
 
 def density_per_mm2(nuclei: Nuclei) -> float:
-    """Nuclei per square millimeter of patch, glass and all; those that its edge cuts count half."""
+    """Return nuclei per square millimeter of patch, glass included; those cut by its edge count half."""
     counted = len(nuclei) - 0.5 * np.count_nonzero(touches_edge(nuclei))
     return float(counted / (nuclei.labels.size * nuclei.pitch_um**2) * 1e6)
 
 
 def touches_edge(nuclei: Nuclei) -> NDArray[np.bool_]:
-    """Which of the n nuclei touch the edge of the patch, (n,)."""
+    """Return which of the n nuclei touch the edge of the patch, (n,)."""
     labels = nuclei.labels
     touched = np.zeros(len(nuclei) + 1, dtype=bool)
     for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
@@ -68,7 +68,7 @@ def touches_edge(nuclei: Nuclei) -> NDArray[np.bool_]:
 
 
 def _ellipses(labels: Labels, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centers (n, 2), row and column, and eccentricities (n,) of the ellipses with the nuclei's second moments."""
+    """Return centers (n, 2), row and column, and eccentricities (n,) of ellipses with the same second moments."""
     rows, columns = np.nonzero(labels)
     owner = labels[rows, columns]
     counts = np.bincount(owner)[1:]
@@ -81,13 +81,13 @@ def _ellipses(labels: Labels, n: int) -> tuple[NDArray[np.float64], NDArray[np.f
     y, x = rows - row[owner - 1], columns - column[owner - 1]
     yy, xx, xy = mean(y * y), mean(x * x), mean(x * y)
     middle, spread = (yy + xx) / 2, np.hypot((yy - xx) / 2, xy)
-    longest = middle + spread  # the greater eigenvalue; the lesser is `middle - spread`
-    squared = np.divide(2 * spread, longest, out=np.zeros(n), where=longest > 0)
+    largest = middle + spread  # the larger eigenvalue; the smaller is `middle - spread`
+    squared = np.divide(2 * spread, largest, out=np.zeros(n), where=largest > 0)
     return np.stack([row, column], axis=1), np.sqrt(squared)
 
 
 def _hull_areas(labels: Labels, n: int) -> NDArray[np.float64]:
-    """Areas in pixels of the convex hulls, (n,), through the middles of pixel edges: round hulls keep their size."""
+    """Return the areas of convex hulls in pixels, (n,). Hulls pass through midpoints of pixel edges, to keep areas."""
     padded = np.pad(labels, 1)
     around = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     rows, columns = np.nonzero((labels > 0) & np.any([labels != other for other in around], axis=0))
@@ -100,18 +100,18 @@ def _hull_areas(labels: Labels, n: int) -> NDArray[np.float64]:
 
 
 def _nearest(centers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance to the nearest other point; NaN for a single one."""
+    """Return the distance to the nearest other point; NaN for a single point."""
     distance, _ = KDTree(centers).query(centers, k=2)
     other: NDArray[np.float64] = np.where(np.isfinite(distance[:, 1]), distance[:, 1], np.nan)
     return other
 
 
 def _halo(nuclei: Nuclei, n: int) -> NDArray[np.float64]:
-    far, nearest = nearest_nucleus_map(nuclei.labels, pitch_um=nuclei.pitch_um)
+    distance, nearest = nearest_nucleus_map(nuclei.labels, pitch_um=nuclei.pitch_um)
     ring, beyond = (
-        label_means(nuclei.density, np.where((far >= low) & (far <= high), nearest, 0), n=n)
+        label_means(nuclei.density, np.where((distance >= low) & (distance <= high), nearest, 0), n=n)
         for low, high in (_RING_UM, _BEYOND_UM)
     )
-    known = beyond > _LEAST_DENSITY
+    known = beyond > _MIN_DENSITY
     halo: NDArray[np.float64] = np.divide(beyond - ring, beyond, out=np.full(n, np.nan), where=known)
     return halo

@@ -38,7 +38,7 @@ class ShownPair:
 
     pair: Pair
     is_copy: bool
-    train_is: str
+    symmetry_name: str
     images: tuple[bytes, bytes, bytes]  # PNG: synthetic, training turned to agree, difference
 
 
@@ -189,7 +189,7 @@ def _shown(found: MemorizationAudit, activations: Activations) -> list[ShownPair
         ShownPair(
             pair=pair,
             is_copy=pair.similarity >= found.threshold.value,
-            train_is=SYMMETRIES[pair.symmetry],
+            symmetry_name=SYMMETRIES[pair.symmetry],
             images=(_png(made, mark), _png(taken, {}), _png(difference, mark)),
         )
         for pair, (made, taken, difference) in zip(found.closest, images, strict=True)
