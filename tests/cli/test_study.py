@@ -1,4 +1,4 @@
-"""The steps of `histosynth study` that make, serve and open a study to readers."""
+"""The commands of `histosynth study` that create and serve a study and manage its links."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def stores(tmp_path: Path) -> tuple[str, ...]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """`histosynth study …`: exit code, standard output and error."""
+    """Run `histosynth study …`; return exit code, standard output and standard error."""
 
     def call(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["histosynth", "study", *map(str, words)])
@@ -48,13 +48,13 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
             code = 0
         except SystemExit as stopped:
             code = int(stopped.code or 0)
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return call
 
 
-def test_links_are_told_once(run, stores, tmp_path):
+def test_links_are_printed_but_not_stored(run, stores, tmp_path):
     code, out, err = run("create", *stores, "--readers", 3, "--out", tmp_path / "study")
     assert (code, err) == (0, "")
     tokens = re.findall(rf"Reader \d +{LINK}", out)
@@ -66,10 +66,10 @@ def test_links_are_told_once(run, stores, tmp_path):
     assert code == 0
     assert re.match(LINK, out)[1] not in tokens
     assert run("links", "revoke", tmp_path / "study", 3)[1] == "the link is revoked\n"
-    assert re.match(r"the link holds until \d{4}-", run("links", "extend", tmp_path / "study", 1, "--days", 3)[1])
+    assert re.match(r"the link is valid until \d{4}-", run("links", "extend", tmp_path / "study", 1, "--days", 3)[1])
 
 
-def test_facts_for_machines(run, stores, tmp_path):
+def test_create_prints_json(run, stores, tmp_path):
     code, out, _ = run("create", *stores, "--out", tmp_path / "study", "--json", "--base-url", "https://read.example/")
     assert code == 0
     facts = json.loads(out)
@@ -78,7 +78,7 @@ def test_facts_for_machines(run, stores, tmp_path):
     assert len(facts["warnings"]) == 2
 
 
-def test_info_tells_the_design(run, stores, tmp_path):
+def test_info_describes_the_design(run, stores, tmp_path):
     assert run("create", *stores, "--out", tmp_path / "study", "--seed", 3)[0] == 0
     facts = describe(tmp_path / "study")
     assert facts["kind"] == "reader study"
@@ -93,7 +93,7 @@ def test_models_may_be_named(run, stores, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--margin", "0.7"), "--margin 0.7: input should be less than 0.5"),
         (("--base-url", "ftp://x"), "--base-url 'ftp://x': string should match pattern"),
@@ -104,25 +104,25 @@ def test_models_may_be_named(run, stores, tmp_path):
         (("--database", "nonsense"), "--database is not a database URL"),
     ],
 )
-def test_a_mistake_is_one_line_and_leaves_nothing(run, stores, tmp_path, words, said):
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(run, stores, tmp_path, words, message):
     before = set(tmp_path.iterdir())
     code, out, err = run("create", *stores, *words, "--out", tmp_path / "study")
     assert (code, out) == (2, "")
     assert re.fullmatch(r"histosynth: error: .*\n", err)
-    assert said in err
+    assert message in err
     assert set(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(
     "words", [("serve",), ("links", "new", "1"), ("links", "revoke", "1"), ("links", "extend", "1")]
 )
-def test_what_is_no_study_is_refused(run, tmp_path, words):
+def test_a_directory_without_a_study_is_rejected(run, tmp_path, words):
     code, _, err = run(*words[:2], tmp_path, *words[2:])
     assert code == 2
     assert "is not a study: it has no study.db" in err
 
 
-def test_readers_and_steps_that_are_not_there(run, stores, tmp_path):
+def test_unknown_readers_and_steps(run, stores, tmp_path):
     assert run("create", *stores, "--out", tmp_path / "study")[0] == 0
     assert "no reader '7'; the readers are: Reader 1, Reader 2" in run("links", "new", tmp_path / "study", "7")[2]
     assert "no step 'creat' (did you mean 'create'?)" in run("creat")[2]
@@ -136,10 +136,10 @@ def test_a_missing_extra_is_named(run, monkeypatch, tmp_path):
     assert "pip install 'histosynth[study]'" in err
 
 
-def test_serves_until_killed_and_tells_the_organizer_s_link_once(run, stores, tmp_path):
+def test_serve_runs_until_killed_and_prints_the_organizer_s_link_once(run, stores, tmp_path):
     _, out, _ = run("create", *stores, "--out", tmp_path / "study")
     token = re.search(LINK, out)[1]
-    told = []
+    organizer_links = []
     for _ in range(2):
         server = subprocess.Popen(
             [sys.executable, "-m", "histosynth", "study", "serve", str(tmp_path / "study"), "--port", "0"],
@@ -156,15 +156,15 @@ def test_serves_until_killed_and_tells_the_organizer_s_link_once(run, stores, tm
         assert (server.returncode, err) == (0, "")
         assert (reply.status_code, reply.headers["Location"]) == (303, "/")
         assert token not in out + rest
-        told.append(re.findall(r"http://127\.0\.0\.1:8000/organizer/[\w-]{22}", out))
-    assert [len(links) for links in told] == [1, 0]
+        organizer_links.append(re.findall(r"http://127\.0\.0\.1:8000/organizer/[\w-]{22}", out))
+    assert [len(links) for links in organizer_links] == [1, 0]
 
 
-def test_a_port_that_is_taken_is_told_and_no_link_lost(run, stores, tmp_path):
+def test_a_port_in_use_is_reported_and_no_link_is_lost(run, stores, tmp_path):
     assert run("create", *stores, "--out", tmp_path / "study")[0] == 0
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         code, out, err = run("serve", tmp_path / "study", "--port", port)
     assert (code, out) == (2, "")
-    assert f"cannot listen at 127.0.0.1:{port} (Address already in use)" in err
+    assert f"cannot listen on 127.0.0.1:{port} (Address already in use)" in err
     assert create_organizer_link(open_study(tmp_path / "study")) is not None

@@ -1,4 +1,4 @@
-"""`histosynth study`: the blinded reader study, one file a step."""
+"""`histosynth study`: the blinded reader study, one file per step."""
 
 from importlib import import_module
 
@@ -10,23 +10,23 @@ STEPS = ("plan", "create", "serve", "links", "export", "analyze")
 
 
 class Steps(click.Group):
-    """Looks a step up in its own module, as the verbs are looked up."""
+    """A group that imports a step only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The steps in the order of use."""
+        """Return the steps in the order of use."""
         return list(STEPS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """The command of `histosynth.cli.study.<step>`."""
+        """Return the command in `histosynth.cli.study.<step>`."""
         if cmd_name not in STEPS:
-            ctx.fail(f"no step '{cmd_name}'{did_you_mean(cmd_name, STEPS)}; there are: {', '.join(STEPS)}")
+            ctx.fail(f"no step '{cmd_name}'{did_you_mean(cmd_name, STEPS)}; the steps are: {', '.join(STEPS)}")
         command: click.Command = import_module(f"histosynth.cli.study.{cmd_name}").command
         return command
 
 
-@click.command("study", cls=Steps, short_help="Ask readers, blinded: real or synthetic?")
+@click.command("study", cls=Steps, short_help="Run a blinded reader study: real or synthetic?")
 def command() -> None:
-    """Ask readers, patch by patch and blinded: real or synthetic, and how confident are you?
+    """Run a blinded reader study: for each patch, readers decide real or synthetic and state their confidence.
 
     \b
       histosynth study plan --margin 0.10

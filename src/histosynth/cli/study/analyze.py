@@ -1,4 +1,4 @@
-"""`histosynth study analyze`: could they tell?"""
+"""`histosynth study analyze`: analyze the readings and write a report."""
 
 from pathlib import Path
 
@@ -10,13 +10,15 @@ from histosynth.cli.study.options import database_option
 _PATH = click.Path(path_type=Path)
 
 
-@click.command("analyze", short_help="The report of a study: could they tell?")
+@click.command("analyze", short_help="Analyze the readings and write a report.")
 @click.argument("study", type=_PATH, metavar="STUDY|CSV")
-@click.option("--out", required=True, type=_PATH, metavar="DIR", help="The report; an older one is replaced.")
-@click.option("--interim", is_flag=True, help="Although readers are still reading. It unblinds the study.")
+@click.option(
+    "--out", required=True, type=_PATH, metavar="DIR", help="Directory of the report; an existing report is replaced."
+)
+@click.option("--interim", is_flag=True, help="Analyze while readers are still reading. This unblinds the study.")
 @click.option("--margin", type=float, help="For a CSV: the equivalence margin that was declared.")
-@click.option("--alpha", type=float, help="For a CSV: the level that was declared. Default: 0.05.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap.")
+@click.option("--alpha", type=float, help="For a CSV: the significance level that was declared. Default: 0.05.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the bootstrap.")
 @database_option
 @quiet_option
 @json_option
@@ -26,10 +28,10 @@ def command(
 ) -> None:  # fmt: skip
     """Analyze the readings of STUDY, or of a CSV: study_report.html for people, study_report.json for machines.
 
-    Equivalence to guessing within the declared margin; accuracy, sensitivity, specificity, d' and area under the ROC
-    curve, of each reader and of all; confidence on real and synthetic; by label and by generator; agreement, time,
-    learning; and the patches that convinced most and least. A CSV needs the columns reader, case, truth, said and
-    confidence.
+    The report tests equivalence to guessing within the declared margin. It gives accuracy, sensitivity, specificity, d'
+    and the area under the ROC curve, for each reader and for all; confidence on real and synthetic patches; results by
+    label and by generator; agreement, time and learning; and the most and least convincing patches. A CSV needs the
+    columns reader, case, truth, said and confidence.
 
     \b
       histosynth study analyze study --out study_report
@@ -41,8 +43,8 @@ def command(
     from histosynth.study.analysis.schema import as_json as facts_of
     from histosynth.study.report.build import PAGE, analyze
 
-    found = analyze(
+    report = analyze(
         study, out=out, interim=interim, margin=margin, alpha=alpha, seed=seed, database=database, progress=not quiet
     )
-    said = [*found.verdict, *(f"! {caution.text}" for caution in found.cautions)]
-    print_result(facts_of(found), "\n".join([*said, f"report   {out / PAGE}"]), as_json=as_json)
+    lines = [*report.verdict, *(f"! {caution.text}" for caution in report.cautions)]
+    print_result(facts_of(report), "\n".join([*lines, f"report   {out / PAGE}"]), as_json=as_json)

@@ -1,4 +1,4 @@
-"""`histosynth study create`: from a patch store and samples to a study that readers can be invited to."""
+"""`histosynth study create`: create a study from a patch store and samples, and print the readers' links."""
 
 import secrets
 from collections.abc import Callable
@@ -17,13 +17,13 @@ _DEFAULTS = StudySettings()
 
 
 def _setting(name: str, text: str, kind: type = int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The option of a setting."""
+    """Return the option of a setting."""
     flag = f"--{name.replace('_', '-')}"
     default = getattr(_DEFAULTS, name)
     return click.option(flag, type=kind, default=default, show_default=default != "", help=text)
 
 
-@click.command("create", short_help="Choose and blind cases; print the readers' links.")
+@click.command("create", short_help="Select and blind cases; print the readers' links.")
 @click.option("--real", required=True, type=_PATH, metavar="STORE", help="Patch store with held-out patients.")
 @click.option(
     "--fake",
@@ -31,23 +31,25 @@ def _setting(name: str, text: str, kind: type = int) -> Callable[[Callable[..., 
     required=True,
     multiple=True,
     metavar="[NAME=]SAMPLES",
-    help="Samples; repeat for several models.",
+    help="Sample store; repeat for several models.",
 )
 @click.option("--out", required=True, type=_PATH, metavar="STUDY", help="Directory of the study; never overwritten.")
-@_setting("cases", "Cases that count, half of them real.")
-@_setting("readers", "Readers; each reads all cases.")
-@_setting("practice", "Practice cases before, with the truth shown after each.")
-@_setting("repeats", "Cases that each reader is shown twice, far apart.")
-@click.option("--seed", type=int, help="Of the choice and the orders. Default: drawn, and noted in study.toml.")
-@_setting("title", "What readers see above the page.", str)
-@_setting("contact", "Whom readers may ask.", str)
+@_setting("cases", "Main cases, half of them real.")
+@_setting("readers", "Number of readers; each reads all cases.")
+@_setting("practice", "Practice cases before the main cases, with the truth shown after each.")
+@_setting("repeats", "Cases that each reader sees twice, far apart.")
+@click.option("--seed", type=int, help="Seed of the selection and the orders. Default: random, recorded in study.toml.")
+@_setting("title", "Title of the readers' page.", str)
+@_setting("contact", "Contact for readers' questions.", str)
 @_setting("margin", "Accuracy within 0.5 ± margin counts as guessing.", float)
-@_setting("alpha", "Level of the tests.", float)
+@_setting("alpha", "Significance level of the tests.", float)
 @_setting("jpeg_history", "JPEG quality that all pictures go through; 0: none.")
 @_setting("normalize", "Stain normalizer that all pictures go through.", str)
 @_setting("valid_days", "Days until links expire.")
-@_setting("base_url", "Address under which readers reach the page.", str)
-@click.option("--allow-training-patients", is_flag=True, help="Real cases of all patients. Say so in the paper.")
+@_setting("base_url", "Address at which readers reach the page.", str)
+@click.option(
+    "--allow-training-patients", is_flag=True, help="Select real cases from all patients. Report this in the paper."
+)
 @database_option
 @quiet_option
 @json_option
@@ -61,10 +63,10 @@ def command(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Make a study of STORE's held-out patches and SAMPLES, blinded: same size, same encoding, opaque names.
+    """Create a blinded study from STORE's held-out patches and SAMPLES: same size, same encoding, opaque names.
 
-    Cases are balanced over genotypes and models, and spread over patients. Links are printed here and never again; the
-    database keeps only their hashes. STUDY says which case is real: keep it, and the seed, from readers.
+    Cases are balanced over genotypes and models, and spread over patients. Links are printed only once; the database
+    stores only their hashes. STUDY reveals which cases are real: keep it, and the seed, away from readers.
 
     \b
       histosynth study create --real stores/lgg --fake samples/lgg --cases 120 --readers 2 --practice 6 --out study
@@ -73,23 +75,25 @@ def command(
     require("sqlalchemy")
     from histosynth.study.design.create import create
 
-    settings["seed"] = secrets.randbelow(1 << 32) if seed is None else seed  # readers could guess a usual one
-    made = create(
-        real, [_named(fake) for fake in fakes], out=out, settings=study_settings(settings), database=database,
+    settings["seed"] = secrets.randbelow(1 << 32) if seed is None else seed  # readers could guess a common seed
+    created = create(
+        real, [_name_and_path(fake) for fake in fakes], out=out, settings=study_settings(settings), database=database,
         progress=not quiet,
     )  # fmt: skip
-    facts = {"study": str(made.study), "links": made.links, "warnings": made.manifest["warnings"]}
-    counted = "\n".join(
+    facts = {"study": str(created.study), "links": created.links, "warnings": created.manifest["warnings"]}
+    case_counts = "\n".join(
         f"{cell['part']:9}{cell['cases']:5}  {cell['source']}{', ' + cell['label'] if cell['label'] else ''}"
-        for cell in made.manifest["cases"]
+        for cell in created.manifest["cases"]
     )
-    warned = "".join(f"! {text}\n" for text in made.manifest["warnings"])
-    links = "\n".join(f"{name:12} {link}" for name, link in made.links.items())
-    text = f"{counted}\n{warned}study    {made.study}\nlinks    (told once; keep them)\n{links}\n"
-    print_result(facts, f"{text}next     histosynth study serve {made.study}", as_json=as_json)
+    warnings = "".join(f"! {text}\n" for text in created.manifest["warnings"])
+    links = "\n".join(f"{name:12} {link}" for name, link in created.links.items())
+    text = (
+        f"{case_counts}\n{warnings}study    {created.study}\nlinks    (shown only once; store them safely)\n{links}\n"
+    )
+    print_result(facts, f"{text}next     histosynth study serve {created.study}", as_json=as_json)
 
 
-def _named(fake: str) -> tuple[str | None, Path]:
-    """The name of a generator, None if not given, and the path of its samples."""
+def _name_and_path(fake: str) -> tuple[str | None, Path]:
+    """Return the name of a generator, None if not given, and the path of its samples."""
     name, equals, path = fake.partition("=")
     return (name, Path(path)) if equals and not Path(fake).exists() else (None, Path(fake))

@@ -1,4 +1,4 @@
-"""`histosynth study links`: give a reader a new link, end one, or let it hold longer."""
+"""`histosynth study links`: create, revoke or extend a reader's link."""
 
 from pathlib import Path
 
@@ -8,14 +8,16 @@ from histosynth.cli.study.options import database_option, study_argument
 from histosynth.study import require
 
 
-@click.command("links", short_help="A new link for a reader, or one revoked or extended.")
+@click.command("links", short_help="Create, revoke or extend a reader's link.")
 @click.argument("action", type=click.Choice(["new", "revoke", "extend"]))
 @study_argument
 @click.argument("reader")
-@click.option("--days", default=90, show_default=True, type=click.IntRange(1, 3650), help="Days it holds from now.")
+@click.option(
+    "--days", default=90, show_default=True, type=click.IntRange(1, 3650), help="Days from now until the link expires."
+)
 @database_option
 def command(action: str, study: Path, reader: str, days: int, database: str | None) -> None:
-    """Give READER (a name or number) a new link, revoke the link, or extend it. Answers stay in any case.
+    """Create a new link for READER (a name or number), revoke the link, or extend it. All answers are kept.
 
     \b
       histosynth study links new study "Reader 2"
@@ -26,11 +28,13 @@ def command(action: str, study: Path, reader: str, days: int, database: str | No
     from histosynth.study.records.database import open_study
     from histosynth.study.records.links import extend_link, new_link, revoke_link
 
-    opened = open_study(study, database=database)
+    study_db = open_study(study, database=database)
     if action == "new":
-        click.echo(f"{new_link(opened, reader, days=days)}\n(told once; older links of this reader end)")
+        click.echo(
+            f"{new_link(study_db, reader, days=days)}\n(shown only once; older links of this reader no longer work)"
+        )
     elif action == "extend":
-        click.echo(f"the link holds until {extend_link(opened, reader, days=days)}")
+        click.echo(f"the link is valid until {extend_link(study_db, reader, days=days)}")
     else:
-        revoke_link(opened, reader)
+        revoke_link(study_db, reader)
         click.echo("the link is revoked")

@@ -10,15 +10,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def database_option(command: F) -> F:
-    """Add `--database`, or HISTOSYNTH_DATABASE, where a password is in no list of processes."""
+    """Add `--database`; the variable HISTOSYNTH_DATABASE keeps a password out of the list of processes."""
     return click.option(
         "--database",
         envvar="HISTOSYNTH_DATABASE",
         metavar="URL",
-        help="Database of the study, or set HISTOSYNTH_DATABASE. Default: STUDY/study.db.",
+        help="Database of the study; or set HISTOSYNTH_DATABASE. Default: STUDY/study.db.",
     )(command)
 
 
 def study_argument(command: F) -> F:
-    """Add the study's directory."""
+    """Add the argument for the study's directory."""
     return click.argument("study", type=click.Path(path_type=Path))(command)

@@ -1,4 +1,4 @@
-"""`histosynth study serve`: the page that readers answer on."""
+"""`histosynth study serve`: serve the page on which readers answer."""
 
 import socket
 import warnings
@@ -12,17 +12,19 @@ from histosynth.errors import HistosynthError
 from histosynth.study import require
 
 
-@click.command("serve", short_help="Serve the page that readers answer on.")
+@click.command("serve", short_help="Serve the page on which readers answer.")
 @study_argument
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; a proxy stands before it.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen at.")
-@click.option("--new-organizer-link", is_flag=True, help="Print a new organizer's link; the older one ends.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on, usually behind a proxy.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on.")
+@click.option(
+    "--new-organizer-link", is_flag=True, help="Print a new organizer's link; the older one is no longer valid."
+)
 @database_option
 def command(study: Path, host: str, port: int, new_organizer_link: bool, database: str | None) -> None:
-    """Serve STUDY's page until stopped. Every answer is on disk before the next case shows: stop it at any time.
+    """Serve STUDY's page until stopped. Every answer is on disk before the next case is shown, so stop it at any time.
 
-    The organizer's link is printed at the first start. It listens to this machine alone; for readers elsewhere, put a
-    proxy with TLS before it (docs/how-to/reader-study.md).
+    The organizer's link is printed at the first start. By default, only this machine can connect; for other readers,
+    use a proxy with TLS in front of it (docs/how-to/reader-study.md).
 
     \b
       histosynth study serve study --port 8000
@@ -34,16 +36,16 @@ def command(study: Path, host: str, port: int, new_organizer_link: bool, databas
     from histosynth.study.records.database import open_study
     from histosynth.study.records.links import create_organizer_link
 
-    opened = open_study(study, database=database)
-    with _listening(host, port) as listener:
-        link = create_organizer_link(opened, replace=new_organizer_link)
-        url = opened.url.render_as_string(hide_password=False)
-        opened.close()
+    study_db = open_study(study, database=database)
+    with _listen(host, port) as listener:
+        link = create_organizer_link(study_db, replace=new_organizer_link)
+        url = study_db.url.render_as_string(hide_password=False)
+        study_db.close()
         if link is not None:
-            click.echo(f"organizer    {link}\n             (told once; keep it)")
+            click.echo(f"organizer    {link}\n             (shown only once; store it safely)")
         address, port = listener.getsockname()[:2]
         click.echo(f"serving      http://{f'[{address}]' if ':' in address else address}:{port}")
-        # Headers of a proxy count only if it runs on this machine.
+        # Proxy headers are trusted only if the proxy runs on this machine.
         config = uvicorn.Config(
             create_app(url), log_level="warning", forwarded_allow_ips="127.0.0.1", **server_settings()
         )
@@ -51,17 +53,20 @@ def command(study: Path, host: str, port: int, new_organizer_link: bool, databas
             uvicorn.Server(config).run(sockets=[listener])
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens there, before anything else is done or told."""
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket, so that a port in use fails before anything is created or printed."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
-        why = str(error.strerror).partition(" (")[0]
+        reason = str(error.strerror).partition(" (")[0]
         raise HistosynthError(
-            f"cannot listen at {host}:{port} ({why}); is the study being served already? Else give another --port or "
-            "--host"
+            f"cannot listen on {host}:{port} ({reason}); if the study is not already being served, choose another "
+            "--port or --host"
         ) from None
     if not str(listener.getsockname()[0]).startswith(("127.", "::1")):
-        warnings.warn(f"{host} is open to other machines, without TLS: links and answers can be read", stacklevel=2)
+        warnings.warn(
+            f"{host} accepts connections from other machines without TLS: links and answers can be intercepted",
+            stacklevel=2,
+        )
     return listener

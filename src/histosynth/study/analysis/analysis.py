@@ -1,7 +1,7 @@
-"""From readings to a `StudyReport`: every figure of the reader study, in one record.
+"""From readings to a `StudyReport`: all results of a reader study, in one record.
 
-Accuracy, sensitivity and all else count first showings; repeats only tell whether a reader agrees with themselves. The
-margin is the one declared when the study was created. All randomness is of one seed.
+Accuracy, sensitivity and all other results use first presentations; repeats only measure whether readers agree with
+themselves. The margin is the one declared when the study was created. One seed determines all randomness.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ from histosynth.study.statistics.times import times
 
 
 def analysis(
-    found: Readings,
+    readings: Readings,
     *,
     margin: float | None = None,
     alpha: float | None = None,
@@ -46,38 +46,39 @@ def analysis(
     provenance: dict[str, Any] | None = None,
     progress: bool = True,
 ) -> StudyReport:
-    """All figures of these readings.
+    """Analyze readings.
 
     Args:
-        found: of a study, or of a CSV.
-        margin: for readings of a CSV, which declares none.
-        alpha: likewise; 0.05 where neither says.
-        seed: of everything resampled.
-        provenance: where the readings came from.
-        progress: show a bar on standard error.
+        readings: of a study, or of a CSV.
+        margin: the declared margin, for readings of a CSV, which does not contain it.
+        alpha: the declared alpha, for readings of a CSV; default 0.05.
+        seed: for all resampling.
+        provenance: the origin of the readings.
+        progress: show a progress bar on standard error.
 
     Raises:
-        HistosynthError: no margin, or one beside the declared one.
+        HistosynthError: no margin was declared, or one is given in addition to the declared margin.
     """
-    margin, alpha = _declared(found, margin, alpha)
-    table = Table.of(found.readings)
+    margin, alpha = _declared(readings, margin, alpha)
+    table = Table.of(readings.readings)
     rng = np.random.default_rng(seed)
+    # Each reader, then what is resampled, then all other results.
     with tqdm(total=len(table.readers) + 3, desc="analyze", unit="step", disable=not progress) as bar:
         readers = {}
         for name in table.readers:
-            readers[name] = _reader(table.of_reader(name), _repeated(found, name), margin=margin, alpha=alpha)
+            readers[name] = _reader(table.of_reader(name), _repeated(readings, name), margin=margin, alpha=alpha)
             bar.update()
         mean_area = _area(table, rng)
         bar.update()
-        agreed = _agreement(table, rng)
+        agreement_results = _agreement(table, rng)
         bar.update()
         facts: dict[str, Any] = {
-            "title": found.title,
-            "interim": bool(found.missing),
+            "title": readings.title,
+            "interim": bool(readings.missing),
             "margin": margin,
             "alpha": alpha,
             "level": LEVEL,
-            "counts": _counts(found, table),
+            "counts": _counts(readings, table),
             "pooled": pooled(table.correct, strata=table.synthetic, margin=margin, alpha=alpha),
             "sensitivity": _share(table, table.synthetic),
             "specificity": _share(table, ~table.synthetic),
@@ -90,7 +91,7 @@ def analysis(
                 "real": _times([r for r in table.readings if r.truth == "real"]),
                 "synthetic": _times([r for r in table.readings if r.truth == "synthetic"]),
             },
-            "agreement": agreed,
+            "agreement": agreement_results,
             "readers": readers,
             "labels": _labels(table),
             "generators": {name: _generator(table, name) for name in table.generators},
@@ -99,36 +100,39 @@ def analysis(
             "provenance": provenance or {},
         }
         bar.update()
+    # The sentences are written from the results.
     draft = StudyReport(verdict=[], cautions=[], **facts)
     return StudyReport(verdict=verdict(draft), cautions=cautions(draft), **facts)
 
 
-def _declared(found: Readings, margin: float | None, alpha: float | None) -> tuple[float, float]:
-    if found.margin is not None:
+def _declared(readings: Readings, margin: float | None, alpha: float | None) -> tuple[float, float]:
+    if readings.margin is not None:
         if margin is not None or alpha is not None:
             raise HistosynthError(
-                f"the study declared its margin ({found.margin:g}) and alpha ({found.alpha:g}) when it was created; "
-                "leave out --margin and --alpha"
+                f"the study declared its margin ({readings.margin:g}) and alpha ({readings.alpha:g}) when it was "
+                "created; omit --margin and --alpha"
             )
-        return found.margin, found.alpha or 0.05
+        return readings.margin, readings.alpha or 0.05
     if margin is None:
-        raise HistosynthError("a CSV declares no equivalence margin; give the one you declared, as --margin 0.10")
+        raise HistosynthError(
+            "a CSV contains no equivalence margin; pass the one you declared, for example --margin 0.10"
+        )
     alpha = 0.05 if alpha is None else alpha
     if not (0 < margin < 0.5 and 0 < alpha < 0.5):
         raise HistosynthError(f"--margin {margin:g} and --alpha {alpha:g} must be between 0 and 0.5")
     return margin, alpha
 
 
-def _counts(found: Readings, table: Table) -> Counts:
+def _counts(readings: Readings, table: Table) -> Counts:
     return Counts(
         readers=len(table.readers),
         real_cases=int((~table.synthetic).sum()),
         synthetic_cases=int(table.synthetic.sum()),
         patients=len({facts.patient_id for facts in table.cases if facts.patient_id}),
         readings=len(table.readings),
-        repeats=len(found.readings) - len(table.readings),
-        missing=found.missing,
-        left=dict(found.left),
+        repeats=len(readings.readings) - len(table.readings),
+        missing=readings.missing,
+        withdrawn=dict(readings.withdrawn),
     )
 
 
@@ -152,9 +156,9 @@ def _reader(
     )
 
 
-def _repeated(found: Readings, reader: str) -> tuple[list[Reading], list[Reading]]:
-    """First and second readings of the cases that this reader read twice."""
-    own = [reading for reading in found.readings if reading.reader == reader]
+def _repeated(readings: Readings, reader: str) -> tuple[list[Reading], list[Reading]]:
+    """Return the first and second readings of the cases that this reader read twice."""
+    own = [reading for reading in readings.readings if reading.reader == reader]
     first = {reading.case: reading for reading in own if not reading.is_repeat}
     second = [reading for reading in own if reading.is_repeat and reading.case in first]
     return [first[reading.case] for reading in second], second
@@ -168,7 +172,7 @@ def _repeats(first: Sequence[Reading], second: Sequence[Reading]) -> Repeats | N
 
 
 def _share(table: Table, cases: Mask) -> list[Any]:
-    """Correct readings among these cases, which are of one kind."""
+    """Return the share of correct readings of these cases, which are all real or all synthetic."""
     correct = table.correct[:, cases]
     read = ~np.isnan(correct).all(axis=1)
     return pooled(correct[read], strata=np.zeros(int(cases.sum()))) if read.any() else []
@@ -185,21 +189,21 @@ def _area(table: Table, rng: np.random.Generator) -> Area | None:
 
 
 def _kernels(table: Table, synthetic: Mask, *, among: Mask | None = None) -> "np.ndarray[Any, Any] | None":
-    """ψ (R, m, n) over the cases that all readers read; None without cases of both kinds."""
-    whole = ~np.isnan(table.score).any(axis=0) & (np.True_ if among is None else among)
-    if not (whole & synthetic).any() or not (whole & ~synthetic).any():
+    """Return ψ (R, m, n) over the cases that all readers read; None without both real and synthetic ones."""
+    complete = ~np.isnan(table.score).any(axis=0) & (np.True_ if among is None else among)
+    if not (complete & synthetic).any() or not (complete & ~synthetic).any():
         return None
-    return np.stack([mann_whitney_kernel(row[whole], synthetic[whole]) for row in table.score])
+    return np.stack([mann_whitney_kernel(row[complete], synthetic[complete]) for row in table.score])
 
 
 def _agreement(table: Table, rng: np.random.Generator) -> Agreement:
     if len(table.readers) < 2:
         return Agreement(fleiss=None, krippendorff=None, krippendorff_confidence=None)
-    said, sure = table.said_synthetic, table.confidence - 1
+    said_synthetic, confidence_level = table.said_synthetic, table.confidence - 1
     return Agreement(
-        fleiss=agreement(said, categories=2, measure="fleiss", rng=rng),
-        krippendorff=agreement(said, categories=2, measure="alpha", rng=rng),
-        krippendorff_confidence=agreement(sure, categories=5, measure="ordinal alpha", rng=rng),
+        fleiss=agreement(said_synthetic, categories=2, measure="fleiss", rng=rng),
+        krippendorff=agreement(said_synthetic, categories=2, measure="alpha", rng=rng),
+        krippendorff_confidence=agreement(confidence_level, categories=5, measure="ordinal alpha", rng=rng),
     )
 
 
@@ -208,13 +212,13 @@ def _calibration(readings: Sequence[Reading]) -> Any:
 
 
 def _learning(sessions: Sequence[Sequence[Reading]]) -> Any:
-    """Over each reader's own session, from the first case (0) to the last (1)."""
-    correct, place, reader = [], [], []
+    """Return the learning slope over each reader's session, from the first case (0) to the last (1)."""
+    correct, position, reader = [], [], []
     for number, session in enumerate(sessions):
         correct += [reading.correct for reading in session]
-        place += np.linspace(0, 1, len(session)).tolist()
+        position += np.linspace(0, 1, len(session)).tolist()
         reader += [number] * len(session)
-    return learning(correct, place, reader)
+    return learning(correct, position, reader)
 
 
 def _times(readings: Sequence[Reading]) -> Any:
@@ -234,7 +238,7 @@ def _group(table: Table, cases: Mask) -> Group:
     correct, synthetic = table.correct[:, cases], table.synthetic
     read = ~np.isnan(correct).all(axis=1)
     psi = _kernels(table, synthetic, among=cases)
-    sure = table.confidence[:, cases & synthetic]
+    confidence_synthetic = table.confidence[:, cases & synthetic]
     return Group(
         real_cases=int((cases & ~synthetic).sum()),
         synthetic_cases=int((cases & synthetic).sum()),
@@ -242,5 +246,7 @@ def _group(table: Table, cases: Mask) -> Group:
         sensitivity=_share(table, cases & synthetic),
         specificity=_share(table, cases & ~synthetic),
         area=None if psi is None else area_from_kernel(psi.mean(axis=0)),
-        mean_confidence_synthetic=None if np.isnan(sure).all() else float(np.nanmean(sure)),
+        mean_confidence_synthetic=(
+            None if np.isnan(confidence_synthetic).all() else float(np.nanmean(confidence_synthetic))
+        ),
     )

@@ -1,6 +1,6 @@
-"""Each generator against each other: what pairs by seed and label, and what is compared without pairs.
+"""Pairwise comparison of generators: paired by seed and label where possible, otherwise unpaired.
 
-The tests, and why, are in `statistics/generators.py`.
+`statistics/generators.py` explains the tests.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from histosynth.study.statistics.generators import difference, fisher, holm, mcn
 
 
 def comparisons(table: Table) -> list[Comparison]:
-    """Of all pairs of generators that some reader read both of."""
-    found = []
+    """Compare each pair of generators of which at least one reader read both."""
+    pairwise = []
     sources = np.array([facts.source for facts in table.cases])
     origins = {name: _origins(table, name) for name in table.generators}
     for first, second in combinations(origins, 2):
         cases = np.isin(sources, (first, second))
         is_first = sources[cases] == first
         recognized = table.correct[:, cases]
-        there = ~np.isnan(recognized)
-        read = np.array([row[is_first].any() and row[~is_first].any() for row in there])
+        is_read = ~np.isnan(recognized)
+        read = np.array([row[is_first].any() and row[~is_first].any() for row in is_read])
         if not read.any():
             continue
         sides = [(first, origins[first]), (second, origins[second])]
@@ -34,23 +34,23 @@ def comparisons(table: Table) -> list[Comparison]:
             if both
         }
         pairs = max((r.mcnemar.pairs for r in readers.values() if r.mcnemar), default=0)
-        paired = (
-            f"{pairs} pairs of the same seed and label: McNemar for each reader"
+        note = (
+            f"{pairs} pairs of the same seed and label: McNemar's test for each reader"
             if pairs
-            else "No patches of the same seed and label, so nothing pairs: no McNemar test"
+            else "No patches with the same seed and label, so there are no pairs for McNemar's test"
         )
-        found.append((first, second, difference(recognized[read], is_first), readers, paired))
-    adjusted = holm([entry[2].p for entry in found])
+        pairwise.append((first, second, difference(recognized[read], is_first), readers, note))
+    adjusted = holm([entry[2].p for entry in pairwise])
     return [
-        Comparison(first=first, second=second, difference=apart, p_holm=p, readers=readers, note=note)
-        for (first, second, apart, readers, note), p in zip(found, adjusted, strict=True)
+        Comparison(first=first, second=second, difference=result, p_holm=p, readers=readers, note=note)
+        for (first, second, result, readers, note), p in zip(pairwise, adjusted, strict=True)
     ]
 
 
 def _origins(table: Table, generator: str) -> dict[str, tuple[str, str]]:
-    """By case what a patch was made from: its label, and its seed, which is what is left of its name.
+    """Return the label and seed from which each case's patch was sampled; the seed is the end of the patch's name.
 
-    Samples are named `<run>_<seed>`; the run is the name of the generator, or else what all its names begin with.
+    Samples are named `<run>_<seed>`; the run is the generator's name, or else the common prefix of all its names.
     """
     own = [facts for facts in table.cases if facts.source == generator]
     prefix = f"{generator}_"
@@ -62,9 +62,9 @@ def _origins(table: Table, generator: str) -> dict[str, tuple[str, str]]:
 
 
 def _by_reader(own: Sequence[Reading], sides: Sequence[tuple[str, dict[str, tuple[str, str]]]]) -> ReaderComparison:
-    one, other = ({origins[r.case]: r.correct for r in own if r.source == generator} for generator, origins in sides)
-    shared = sorted(one.keys() & other.keys())
+    first, second = ({origins[r.case]: r.correct for r in own if r.source == generator} for generator, origins in sides)
+    shared = sorted(first.keys() & second.keys())
     return ReaderComparison(
-        fisher_p=fisher(list(one.values()), list(other.values())),
-        mcnemar=mcnemar([one[key] for key in shared], [other[key] for key in shared]) if shared else None,
+        fisher_p=fisher(list(first.values()), list(second.values())),
+        mcnemar=mcnemar([first[key] for key in shared], [second[key] for key in shared]) if shared else None,
     )

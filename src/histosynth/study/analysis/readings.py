@@ -1,4 +1,4 @@
-"""The readings of a study, in one plain table, and where they come from: its database, or a CSV."""
+"""The readings of a study as plain records, and loading them from its database."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from histosynth.study.records.exchange import Truth
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One answer of one reader to one case. Practice is left out."""
+    """One reader's answer to one case. Practice is not included."""
 
     reader: str
     case: str
@@ -27,7 +27,7 @@ class Reading:
     said: Truth
     confidence: Annotated[int, Field(ge=1, le=5)]
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
-    """From shown to answered; None where not known."""
+    """From shown to answered; None if unknown."""
     answered_at: str
     comment: str
     patch_id: str
@@ -35,12 +35,12 @@ class Reading:
 
     @property
     def correct(self) -> bool:
-        """Whether what was said is true."""
+        """Whether the answer is the truth."""
         return self.said == self.truth
 
     @property
     def score(self) -> int:
-        """Signed confidence: above 0 where synthetic was said."""
+        """Signed confidence: positive if the reader said synthetic."""
         return self.confidence if self.said == "synthetic" else -self.confidence
 
 
@@ -49,28 +49,28 @@ COLUMNS = tuple(column.name for column in fields(Reading))
 
 @dataclass(frozen=True, kw_only=True)
 class Readings:
-    """All readings of a study, and what was declared when it was created."""
+    """All readings of a study, with the margin and alpha declared when it was created."""
 
     title: str
     margin: float | None
-    """Equivalence margin; None of a CSV, which declares none."""
+    """Equivalence margin; None for a CSV, which does not contain it."""
     alpha: float | None
     readings: Sequence[Reading]
     planned: Mapping[str, int] = field(default_factory=dict)
-    """How many readings each reader is to give, repeats included; empty of a CSV."""
-    left: Mapping[str, int] = field(default_factory=dict)
-    """Readers who are not to read on, for their link was revoked, with how many of their readings are missing."""
+    """Planned readings by reader, repeats included; empty for a CSV."""
+    withdrawn: Mapping[str, int] = field(default_factory=dict)
+    """Missing readings by reader, of readers who do not continue because their link was revoked."""
 
     @property
     def missing(self) -> dict[str, int]:
-        """Readers who are to read on, with how many readings they still have to give."""
+        """Missing readings by reader, of readers who are still reading."""
         given = Counter(reading.reader for reading in self.readings)
-        lacks = {name: planned - given[name] for name, planned in self.planned.items()}
-        return {name: lack for name, lack in lacks.items() if lack and name not in self.left}
+        missing = {name: planned - given[name] for name, planned in self.planned.items()}
+        return {name: number for name, number in missing.items() if number and name not in self.withdrawn}
 
 
 def load_readings(study: Path, *, database: str | None = None) -> Readings:
-    """The readings in a study's database, in order of reader and position.
+    """Load the readings from a study's database, ordered by reader and position.
 
     Raises:
         HistosynthError: there is no study.
@@ -82,10 +82,11 @@ def load_readings(study: Path, *, database: str | None = None) -> Readings:
 
     from histosynth.study.records import database as db
 
-    opened = db.open_study(study, database=database)
+    study_db = db.open_study(study, database=database)
     try:
-        with opened.read_session() as session:
+        with study_db.read_session() as session:
             facts = session.get_one(db.Study, 1)
+            # Readings with their readers, cases and presentations.
             rows = session.execute(
                 select(db.Reader.name, db.Case, db.Presentation, db.Reading)
                 .join(db.Presentation, db.Presentation.reader_id == db.Reader.reader_id)
@@ -94,6 +95,7 @@ def load_readings(study: Path, *, database: str | None = None) -> Readings:
                 .where(db.Presentation.part == "main")
                 .order_by(db.Reader.reader_id, db.Presentation.position)
             ).all()
+            # Planned and given readings per reader.
             planned = session.execute(
                 select(db.Reader.name, db.Reader.revoked_at, func.count(), func.count(db.Reading.presentation_id))
                 .join(db.Presentation, db.Presentation.reader_id == db.Reader.reader_id)
@@ -113,38 +115,38 @@ def load_readings(study: Path, *, database: str | None = None) -> Readings:
                         label=case.label,
                         truth=_truth(case.truth),
                         source=case.source,
-                        is_repeat=shown.is_repeat,
-                        position=shown.position,
-                        said=_truth(given.said),
-                        confidence=given.confidence,
-                        seconds=given.seconds,
-                        answered_at=given.answered_at,
-                        comment=given.comment,
+                        is_repeat=presentation.is_repeat,
+                        position=presentation.position,
+                        said=_truth(reading.said),
+                        confidence=reading.confidence,
+                        seconds=reading.seconds,
+                        answered_at=reading.answered_at,
+                        comment=reading.comment,
                         patch_id=case.patch_id,
                         patient_id=case.patient_id,
                     )
-                    for name, case, shown, given in rows
+                    for name, case, presentation, reading in rows
                 ],
                 planned={name: total for name, _, total, _ in planned},
-                left={name: total - given for name, revoked, total, given in planned if revoked and given < total},
+                withdrawn={name: total - given for name, revoked, total, given in planned if revoked and given < total},
             )
     finally:
-        opened.close()
+        study_db.close()
 
 
 def load_pictures(study: Path, cases: Iterable[str], *, database: str | None = None) -> dict[str, bytes]:
-    """The PNG of these cases, as readers saw them."""
+    """Load the PNGs of these cases, as readers saw them."""
     from sqlalchemy import select
 
     from histosynth.study.records.database import Picture, open_study
 
-    opened = open_study(study, database=database)
+    study_db = open_study(study, database=database)
     try:
-        with opened.read_session() as session:
-            wanted = select(Picture.case_id, Picture.png).where(Picture.case_id.in_(list(cases)))
-            return {row.case_id: row.png for row in session.execute(wanted)}
+        with study_db.read_session() as session:
+            query = select(Picture.case_id, Picture.png).where(Picture.case_id.in_(list(cases)))
+            return {row.case_id: row.png for row in session.execute(query)}
     finally:
-        opened.close()
+        study_db.close()
 
 
 def _truth(text: str) -> Truth:

@@ -1,8 +1,8 @@
-"""Readings as a CSV and back.
+"""Write readings to a CSV, and read them back.
 
-A CSV needs the columns `reader, case, truth, said, confidence`, so that a study run elsewhere can be analyzed too; the
-others are filled where they are absent (`position` by the order of rows). Texts that a spreadsheet would take for a
-formula get an apostrophe in front, as spreadsheets themselves have it, and lose it when read.
+A CSV needs the columns `reader, case, truth, said, confidence`, so that a study run elsewhere can be analyzed too.
+Other columns are filled if they are absent (`position` by the order of rows). Text that a spreadsheet would take for a
+formula gets a leading apostrophe, as in spreadsheets themselves, which is removed on reading.
 """
 
 import csv
@@ -23,7 +23,7 @@ _READING = TypeAdapter(Reading)
 
 
 def write_csv(path: Path, readings: Sequence[Reading]) -> None:
-    """All columns, whole or not at all."""
+    """Write all columns, atomically."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -32,11 +32,12 @@ def write_csv(path: Path, readings: Sequence[Reading]) -> None:
 
 
 def read_csv(path: Path) -> Readings:
-    """The readings of a CSV; its title is the file's name.
+    """Read a CSV; the title is the file's name.
 
     Raises:
-        HistosynthError: a column is missing, a value is none, or readings contradict each other; with its line.
+        HistosynthError: a column is missing, a value is invalid, or readings contradict each other; names the line.
     """
+    # Parse the file.
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -44,11 +45,14 @@ def read_csv(path: Path) -> Readings:
             if missing := [name for name in REQUIRED if name not in header]:
                 raise HistosynthError(
                     f"{path} lacks the column '{missing[0]}'{did_you_mean(missing[0], header)}; "
-                    f"a CSV of readings has {', '.join(REQUIRED)}, and may have more (see the how-to)"
+                    f"a CSV of readings needs {', '.join(REQUIRED)} (see docs/how-to/reader-study-analysis.md)"
                 )
             lines = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise HistosynthError(f"{path} is no CSV of readings ({error}); give one in UTF-8, or a study") from None
+        raise HistosynthError(
+            f"{path} is not a CSV of readings ({error}); pass a CSV in UTF-8, or the directory of a study"
+        ) from None
+    # Check each line against the previous ones.
     readings: list[Reading] = []
     seen: dict[tuple[str, str, bool], int] = {}
     cases: dict[str, tuple[str, str, str | None]] = {}
@@ -56,39 +60,44 @@ def read_csv(path: Path) -> Readings:
         reading = _of_line(row, order=order, where=f"{path}, line {line}")
         key, facts = (reading.reader, reading.case, reading.is_repeat), (reading.truth, reading.source, reading.label)
         if key in seen:
-            again = "; mark second showings in the column is_repeat" if not reading.is_repeat else ""
+            hint = "; mark repeats in the column is_repeat" if not reading.is_repeat else ""
             raise HistosynthError(
-                f"{path}, line {line}: {reading.reader} read {reading.case} in line {seen[key]} already{again}"
+                f"{path}, line {line}: {reading.reader} already read {reading.case} in line {seen[key]}{hint}"
             )
         if cases.setdefault(reading.case, facts) != facts:
-            raise HistosynthError(f"{path}, line {line}: case {reading.case} was {cases[reading.case]} above; mend one")
+            raise HistosynthError(
+                f"{path}, line {line}: case {reading.case} was {cases[reading.case]} in an earlier line; "
+                "correct one of them"
+            )
         seen[key] = line
         readings.append(reading)
     return Readings(title=path.stem, margin=None, alpha=None, readings=readings)
 
 
 def _of_line(row: Mapping[str | None, str | None], *, order: int, where: str) -> Reading:
-    given = {key: _text(value) for key, value in row.items() if key in COLUMNS and value}
-    absent: dict[str, object] = {
+    values = {key: _text(value) for key, value in row.items() if key in COLUMNS and value}
+    defaults: dict[str, object] = {
         "label": None,
-        "source": given.get("truth"),
+        "source": values.get("truth"),
         "is_repeat": False,
         "position": order,
         "seconds": None,
         "answered_at": "",
         "comment": "",
-        "patch_id": given.get("case"),
+        "patch_id": values.get("case"),
         "patient_id": None,
     }
     try:
-        reading = _READING.validate_python(absent | given)
+        reading = _READING.validate_python(defaults | values)
     except ValidationError as error:
         first = error.errors()[0]
         column = first["loc"][0]
-        said = "is missing" if first["type"] == "missing" else f"'{first['input']}': {first['msg']}"
-        raise HistosynthError(f"{where}: {column} {said}") from None
+        problem = "is missing" if first["type"] == "missing" else f"'{first['input']}': {first['msg']}"
+        raise HistosynthError(f"{where}: {column} {problem}") from None
     if (reading.source == "real") != (reading.truth == "real"):
-        raise HistosynthError(f"{where}: truth is '{reading.truth}', but source is '{reading.source}'; mend one")
+        raise HistosynthError(
+            f"{where}: truth is '{reading.truth}', but source is '{reading.source}'; correct one of them"
+        )
     return reading
 
 

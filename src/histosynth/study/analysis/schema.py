@@ -1,7 +1,7 @@
-"""The form of `study_report.json`; as JSON Schema in `docs/reference/study_report.schema.json`.
+"""The structure of `study_report.json`; as JSON Schema in `docs/reference/study_report.schema.json`.
 
-A key's meaning never changes within a `schema_version`. None stands where a figure is undefined: no readings, answers
-all alike, too few readers.
+A key's meaning never changes within a `schema_version`. A result is None if it is undefined: no readings, identical
+answers, too few readers.
 """
 
 from dataclasses import dataclass
@@ -27,24 +27,24 @@ SCHEMA_VERSION: Literal[1] = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """What was read; repeats apart."""
+    """Numbers of readers, cases and readings; repeats are counted separately."""
 
     readers: int
     real_cases: int
     synthetic_cases: int
     patients: int
-    """Behind the real cases, where named."""
+    """Of the real cases, if named."""
     readings: int
     repeats: int
     missing: dict[str, int]
-    """Readers who are still to read, with how many readings."""
-    left: dict[str, int]
-    """Readers who will not read on, with how many readings they left out."""
+    """Missing readings by reader, of readers who are still reading."""
+    withdrawn: dict[str, int]
+    """Missing readings by reader, of readers who do not continue."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderFacts:
-    """One reader. Repeats count in `repeats` alone."""
+    """One reader's results. Repeats count only in `repeats`."""
 
     accuracy: Proportion
     equivalence: Equivalence
@@ -60,22 +60,22 @@ class ReaderFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The cases of one label, or those of one generator beside all real ones; each list as in `pooled`."""
+    """The cases of one label, or of one generator with all real cases; each list as in `pooled`."""
 
     real_cases: int
     synthetic_cases: int
     accuracy: list[Pooled]
-    """Of real and synthetic cases together. Generators share the real ones: what tells them apart is `sensitivity`."""
+    """Of real and synthetic cases together. Generators share the real cases, so they differ in `sensitivity`."""
     sensitivity: list[Pooled]
     specificity: list[Pooled]
     area: Interval | None
-    """Mean over readers, DeLong's interval for these readers."""
+    """Mean over readers, with DeLong's interval for these readers."""
     mean_confidence_synthetic: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderComparison:
-    """Two generators, by one reader: Fisher's test, and McNemar's where pairs of the same seed and label were read."""
+    """Two generators, one reader: Fisher's test, and McNemar's if pairs of the same seed and label were read."""
 
     fisher_p: float
     mcnemar: McNemar | None
@@ -83,7 +83,7 @@ class ReaderComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two generators: the share of synthetic patches recognized, `first` less `second`."""
+    """Two generators: the share of synthetic patches recognized, `first` minus `second`."""
 
     first: str
     second: str
@@ -92,7 +92,7 @@ class Comparison:
     """Adjusted for all pairs of generators."""
     readers: dict[str, ReaderComparison]
     note: str
-    """What was paired, and what was not."""
+    """Which patches were paired."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,17 +102,17 @@ class Area:
     delong: Interval
     """For these readers."""
     at_large: Interval | None
-    """For readers at large (Obuchowski, Rockette, Hillis); None of one reader."""
+    """For readers at large (Obuchowski, Rockette, Hillis); None for one reader."""
     bootstrap: Interval
-    """Over readers and cases; over cases alone where readers are few, which its note says. Wider than need be."""
+    """Over readers and cases; with few readers, over cases only, as its note states. Conservative (too wide)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Between readers, beyond chance."""
+    """Agreement between readers, beyond chance."""
 
     fleiss: Interval | None
-    """Of real or synthetic, over the cases that all read."""
+    """Of real or synthetic, over the cases that all readers read."""
     krippendorff: Interval | None
     """Of real or synthetic."""
     krippendorff_confidence: Interval | None
@@ -121,7 +121,7 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchFacts:
-    """A patch and what readers made of it."""
+    """A patch and how readers judged it."""
 
     case: str
     patch_id: str
@@ -129,7 +129,7 @@ class PatchFacts:
     truth: Literal["real", "synthetic"]
     source: str
     score: float
-    """Mean signed confidence: -5 surely real, 5 surely synthetic."""
+    """Mean signed confidence: -5 certainly real, 5 certainly synthetic."""
     said_synthetic: int
     readings: int
     comments: list[str]
@@ -137,14 +137,14 @@ class PatchFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Patches:
-    """The patches at the ends of the scale."""
+    """The extreme cases."""
 
     most_convincing: list[PatchFacts]
-    """Synthetic, taken for real most surely."""
+    """Synthetic patches taken for real with the most confidence."""
     least_convincing: list[PatchFacts]
-    """Synthetic, recognized most surely."""
+    """Synthetic patches recognized with the most confidence."""
     mistaken: list[PatchFacts]
-    """Real, taken for synthetic most surely."""
+    """Real patches taken for synthetic with the most confidence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,14 +163,14 @@ class StudyReport:
     level: float
     counts: Counts
     pooled: list[Pooled]
-    """Accuracy over all readers; the first scope is the one concluded by."""
+    """Accuracy over all readers; the conclusion rests on the first scope."""
     sensitivity: list[Pooled]
     specificity: list[Pooled]
     area: Area | None
     confidence: Confidence
     calibration: dict[int, Proportion]
     learning: Interval | None
-    """Log odds of a correct reading, last case less first."""
+    """Log odds of a correct reading, last case minus first."""
     times: dict[Literal["all", "real", "synthetic"], Times]
     agreement: Agreement
     readers: dict[str, ReaderFacts]
@@ -182,11 +182,11 @@ class StudyReport:
 
 
 def as_json(report: StudyReport) -> dict[str, Any]:
-    """What `study_report.json` holds."""
+    """Return the content of `study_report.json`."""
     content: dict[str, Any] = TypeAdapter(StudyReport).dump_python(report, mode="json")
     return content
 
 
 def json_schema() -> dict[str, Any]:
-    """Its JSON Schema."""
+    """Return the JSON Schema of `study_report.json`."""
     return TypeAdapter(StudyReport).json_schema(mode="serialization")

@@ -1,4 +1,4 @@
-"""The readings as matrices: a row a reader, a column a case, first showings only."""
+"""Readings as matrices with one row per reader and one column per case; first presentations only."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,42 +15,42 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """First showings, crossed."""
+    """First presentations, with readers crossed with cases."""
 
     readings: Sequence[Reading]
 
     @classmethod
     def of(cls, readings: Sequence[Reading]) -> "Table":
-        """Without the repeats."""
+        """Make the table of these readings without repeats."""
         return cls(readings=[reading for reading in readings if not reading.is_repeat])
 
     @cached_property
     def readers(self) -> list[str]:
-        """In order of appearance."""
+        """The readers in order of appearance."""
         return list(dict.fromkeys(reading.reader for reading in self.readings))
 
     @cached_property
     def cases(self) -> list[Reading]:
-        """One reading of each case, for what the case is; in an order that no reader saw."""
+        """One reading of each case, for the facts about the case; ordered by case id."""
         return [facts for _, facts in sorted({reading.case: reading for reading in self.readings}.items())]
 
     def matrix(self, value: Callable[[Reading], float]) -> Array:
-        """A value of each reading, (R, C); NaN where that reader did not read that case."""
+        """Return a value of each reading, (R, C); NaN where that reader did not read that case."""
         row = {reader: i for i, reader in enumerate(self.readers)}
         column = {facts.case: i for i, facts in enumerate(self.cases)}
-        found = np.full((len(row), len(column)), np.nan)
+        values = np.full((len(row), len(column)), np.nan)
         for reading in self.readings:
-            found[row[reading.reader], column[reading.case]] = value(reading)
-        return found
+            values[row[reading.reader], column[reading.case]] = value(reading)
+        return values
 
     @cached_property
     def correct(self) -> Array:
-        """1 where correct."""
+        """1 if correct."""
         return self.matrix(lambda reading: reading.correct)
 
     @cached_property
     def said_synthetic(self) -> Array:
-        """1 where synthetic was said."""
+        """1 if the reader said synthetic."""
         return self.matrix(lambda reading: reading.said == "synthetic")
 
     @cached_property
@@ -60,7 +60,7 @@ class Table:
 
     @cached_property
     def confidence(self) -> Array:
-        """1 to 5."""
+        """Confidence, 1 to 5."""
         return self.matrix(lambda reading: reading.confidence)
 
     @cached_property
@@ -69,15 +69,15 @@ class Table:
         return self.where(lambda facts: facts.truth == "synthetic")
 
     def where(self, holds: Callable[[Reading], bool]) -> Mask:
-        """Which cases are so, (C,)."""
+        """Return for which cases a condition holds, (C,)."""
         return np.array([holds(facts) for facts in self.cases], dtype=bool)
 
     @cached_property
     def generators(self) -> list[str]:
-        """Whose synthetic cases there are."""
+        """The generators of the synthetic cases."""
         return sorted({facts.source for facts in self.cases if facts.truth == "synthetic"})
 
     def of_reader(self, reader: str) -> list[Reading]:
-        """In the order read."""
+        """Return a reader's readings in the order read."""
         own = [reading for reading in self.readings if reading.reader == reader]
         return sorted(own, key=lambda reading: reading.position)

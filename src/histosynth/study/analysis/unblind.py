@@ -1,7 +1,7 @@
-"""The moment at which truth and answers come together: once readers have finished, or with open eyes before.
+"""Unblinding: joining answers with their truth, once all readers have finished, or earlier on explicit request.
 
-A look before the end is refused unless it is asked for by name. Each time that a study's readings are taken out stands
-in its audit log, so that nobody has to take a look on trust, or its absence.
+Unblinding before the end is rejected unless `interim` is set. The audit log of the study records each unblinding, so
+that anyone can check whether an interim look took place.
 """
 
 from pathlib import Path
@@ -11,42 +11,42 @@ from histosynth.study.analysis.readings import Readings, load_readings
 from histosynth.study.analysis.readings_csv import read_csv
 
 
-def unblind(place: Path, *, interim: bool, database: str | None = None) -> Readings:
-    """The readings of a study, or of a CSV.
+def unblind(source: Path, *, interim: bool, database: str | None = None) -> Readings:
+    """Return the readings of a study, or of a CSV, with their truth.
 
     Args:
-        place: the directory of a study, or a CSV of readings.
-        interim: although readers are still reading.
+        source: the directory of a study, or a CSV of readings.
+        interim: allow it while readers are still reading.
         database: the URL of the study's database, if it is not the file in its directory.
 
     Raises:
-        HistosynthError: it is neither, has no readings, or is not finished.
+        HistosynthError: `source` is neither, has no readings, or is not finished.
     """
-    if place.is_file():
-        found = read_csv(place)
-    elif place.exists() or database is not None:
-        found = load_readings(place, database=database)
+    if source.is_file():
+        readings = read_csv(source)
+    elif source.exists() or database is not None:
+        readings = load_readings(source, database=database)
     else:
-        raise HistosynthError(f"{place} is not there; give the directory of a study, or a CSV of readings")
-    if not found.readings:
-        raise HistosynthError(f"{place} holds no readings yet; there is nothing to analyze")
-    lack = ", ".join(f"{name}: {number}" for name, number in found.missing.items())
-    if lack and not interim:
+        raise HistosynthError(f"{source} does not exist; pass the directory of a study, or a CSV of readings")
+    if not readings.readings:
+        raise HistosynthError(f"{source} contains no readings yet; there is nothing to analyze")
+    missing = ", ".join(f"{name}: {number}" for name, number in readings.missing.items())
+    if missing and not interim:
         raise HistosynthError(
-            f"the study is not finished: readings are missing ({lack}); wait, revoke the links of those who will not "
-            "read on, or add --interim, which unblinds the study"
+            f"the study is not finished: readings are missing ({missing}); wait, revoke the links of readers who "
+            "will not continue, or add --interim, which unblinds the study"
         )
-    if not place.is_file():
-        _log(place, detail=f"interim, missing {lack}" if lack else "finished", database=database)
-    return found
+    if not source.is_file():
+        _log(source, detail=f"interim, missing {missing}" if missing else "finished", database=database)
+    return readings
 
 
 def _log(study: Path, *, detail: str, database: str | None) -> None:
     from histosynth.study.records.answers import ORGANIZER, Answers
     from histosynth.study.records.database import open_study
 
-    opened = open_study(study, database=database)
+    study_db = open_study(study, database=database)
     try:
-        Answers(opened).audit(ORGANIZER, "readings taken out with their truth", detail=detail)
+        Answers(study_db).audit(ORGANIZER, "unblinded", detail=detail)
     finally:
-        opened.close()
+        study_db.close()

@@ -142,8 +142,8 @@ def as_text(plan: Plan) -> str:
     lines += [
         "",
         f"for equivalence to 50% within ±{100 * a.margin:g} points at alpha {a.alpha:g} with power {a.power:.0%} or "
-        f"more; assumed: average accuracy {a.accuracy:.1%}, standard deviations {a.reader_sd:g} (readers) and {a.case_sd:g} "
-        "(cases) on the logit scale",
+        f"more; assumed: average accuracy {a.accuracy:.1%}, standard deviations {a.reader_sd:g} (readers) and "
+        f"{a.case_sd:g} (cases) on the logit scale",
         "* `histosynth study analyze` concludes by this claim",
     ]
     if any(need.simulated for need in plan.needs):

@@ -1,4 +1,4 @@
-"""From a study, or a CSV of readings, to `OUT/study_report.html` (for people, one file) and `OUT/study_report.json`."""
+"""Build `study_report.html` (one self-contained file) and `study_report.json` from a study or a CSV of readings."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ _MAX_PICTURE_PX = 512
 
 
 def analyze(
-    place: Path,
+    source: Path,
     *,
     out: Path,
     interim: bool = False,
@@ -39,27 +39,27 @@ def analyze(
     database: str | None = None,
     progress: bool = True,
 ) -> StudyReport:
-    """Analyze a study and write its report to the directory `out`, over an older report there.
+    """Analyze a study and write its report to the directory `out`, replacing an existing report.
 
     Args:
-        place: the directory of a study, or a CSV of readings.
-        out: where the page and the record go; made if absent.
-        interim: analyze although readers are still reading, which unblinds the study.
+        source: the directory of a study, or a CSV of readings.
+        out: the directory of the report; created if it does not exist.
+        interim: analyze while readers are still reading, which unblinds the study.
         margin: for a CSV: the equivalence margin that was declared.
-        alpha: likewise.
-        seed: of all that is resampled.
+        alpha: for a CSV: the alpha that was declared.
+        seed: for all resampling.
         database: the URL of the study's database, if it is not the file in its directory.
-        progress: show a bar on standard error.
+        progress: show a progress bar on standard error.
 
     Raises:
-        HistosynthError: no study, no readings, not finished, no margin.
+        HistosynthError: `source` is not a study, has no readings, is not finished, or has no margin.
     """
-    found = unblind(place, interim=interim, database=database)
-    provenance = _provenance(place, seed=seed, found=repr(found.readings))
-    report = analysis(found, margin=margin, alpha=alpha, seed=seed, provenance=provenance, progress=progress)
-    shown = {patch.case for patch in _patches(report)}
-    pictures = {} if place.is_file() else load_pictures(place, shown, database=database)
-    page = render(report, table=Table.of(found.readings), pictures=pictures)
+    readings = unblind(source, interim=interim, database=database)
+    provenance = _provenance(source, seed=seed, readings=repr(readings.readings))
+    report = analysis(readings, margin=margin, alpha=alpha, seed=seed, provenance=provenance, progress=progress)
+    cases = {patch.case for patch in _patches(report)}
+    pictures = {} if source.is_file() else load_pictures(source, cases, database=database)
+    page = render(report, table=Table.of(readings.readings), pictures=pictures)
     with exclusive_lock(out):
         write_json(out / FACTS, as_json(report))
         write_text(out / PAGE, page)
@@ -67,12 +67,12 @@ def analyze(
 
 
 def render(report: StudyReport, *, table: Table, pictures: Mapping[str, bytes]) -> str:
-    """The page as text.
+    """Render the report as HTML.
 
     Args:
-        report: what `analysis` found.
-        table: the readings behind it, for the charts.
-        pictures: PNG by case; cases without one are named only.
+        report: the results of `analysis`.
+        table: the readings, for the charts.
+        pictures: PNG by case; cases without a picture are only named.
     """
     marks = {patch.case: _mark(patch) for patch in _patches(report)}
     filters: dict[str, Callable[..., str]] = {
@@ -86,16 +86,18 @@ def render(report: StudyReport, *, table: Table, pictures: Mapping[str, bytes]) 
         .get_template("study/report/templates/report.html.j2")
         .render(
             r=report,
-            compared=lambda comparison: comparison_sentence(comparison, alpha=report.alpha),
-            charts={name: Markup(svg) for name, svg in charts(report, table).items()},  # ours; its texts are escaped
+            compare=lambda comparison: comparison_sentence(comparison, alpha=report.alpha),
+            charts={
+                name: Markup(svg) for name, svg in charts(report, table).items()
+            },  # our own SVG; its texts are escaped
             pictures={case: _data_uri(png, texts=marks[case]) for case, png in pictures.items()},
         )
     )
 
 
 def _patches(report: StudyReport) -> list[PatchFacts]:
-    found = report.patches
-    return [*found.most_convincing, *found.least_convincing, *found.mistaken]
+    patches = report.patches
+    return [*patches.most_convincing, *patches.least_convincing, *patches.mistaken]
 
 
 def _mark(patch: PatchFacts) -> dict[str, str]:
@@ -108,11 +110,11 @@ def _data_uri(png: bytes, *, texts: Mapping[str, str]) -> str:
         return data_uri(encode_png(np.asarray(image.convert("RGB")), texts))
 
 
-def _provenance(place: Path, *, seed: int, found: str) -> dict[str, Any]:
+def _provenance(source: Path, *, seed: int, readings: str) -> dict[str, Any]:
     return {
         "histosynth": __version__,
         "analyzed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "readings": place.name,
-        "readings_sha256": sha256(found.encode()).hexdigest(),
+        "readings": source.name,
+        "readings_sha256": sha256(readings.encode()).hexdigest(),
         "seed": seed,
     }

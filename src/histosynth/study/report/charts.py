@@ -1,4 +1,4 @@
-"""The charts of a reader study's report, as SVG whose colors are those of the page around it, light or dark."""
+"""The charts of a reader study's report, as SVG that uses the colors of the page, light or dark."""
 
 import re
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from histosynth.study.statistics.proportion import proportion
 
 INK, SOFT, HAIR, ACCENT, REAL, ZONE = "#1d2125", "#5c6269", "#dcd9d2", "#a3265e", "#2f6f8f", "#f5f3ee"
 _NAMES = {INK: "ink", SOFT: "soft", HAIR: "hair", ACCENT: "accent", REAL: "real", ZONE: "wash"}
-_WIDTH = 4.3  # inches: text stays readable on a phone
-_PARTS = 5  # of a session
+_WIDTH = 4.3  # inches: text is readable on a phone
+_PARTS = 5  # of the session
 _MAX_NAME_LENGTH = 18
 
 
 def charts(report: StudyReport, table: Table) -> dict[str, str]:
-    """The SVG of each chart by name; a chart is left out where there is nothing to draw."""
-    drawn = {
+    """Return the SVG of each chart by name; a chart without data is left out."""
+    figures = {
         "accuracy": _accuracy(report),
         "roc": _roc(report),
         "confidence": _confidence(report),
@@ -30,22 +30,22 @@ def charts(report: StudyReport, table: Table) -> dict[str, str]:
         "learning": _learning(table),
         "time": _time(table),
     }
-    return {name: _svg(figure) for name, figure in drawn.items() if figure}
+    return {name: _svg(figure) for name, figure in figures.items() if figure}
 
 
 def _svg(figure: Figure) -> str:
-    """Without a header, a date or sizes; texts stay texts, colors become the page's variables."""
-    text = StringIO()
+    """Return SVG without header, date and size; text stays text, and colors become the page's CSS variables."""
+    buffer = StringIO()
     with rc_context({"svg.hashsalt": "histosynth", "svg.fonttype": "none"}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    found = text.getvalue()
-    found = found[found.index("<svg") :]
-    found = re.sub(r' (width|height)="[\d.]+pt"', "", found, count=2)
-    found = re.sub(r"<metadata>.*?</metadata>", "", found, flags=re.DOTALL)
-    found = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", found)
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
     for color, name in _NAMES.items():
-        found = found.replace(color, f"var(--{name})")
-    return found
+        svg = svg.replace(color, f"var(--{name})")
+    return svg
 
 
 def _new(height: float) -> tuple[Figure, Axes]:
@@ -60,7 +60,7 @@ def _new(height: float) -> tuple[Figure, Axes]:
 
 
 def _name_rows(axes: Axes, names: Sequence[str], *, first: int) -> None:
-    """Names as they are, `$` included, cut where they would leave no room."""
+    """Label rows with names as they are, `$` included; long names are shortened."""
     short = [name if len(name) <= _MAX_NAME_LENGTH else f"{name[: _MAX_NAME_LENGTH - 1]}…" for name in names]
     axes.set_yticks(range(first, first + len(names)), short, parse_math=False)
 
@@ -111,7 +111,7 @@ def _confidence(report: StudyReport) -> Figure | None:
     for (kind, values), shift, color in zip(counts.items(), (-0.2, 0.2), (REAL, ACCENT), strict=True):
         total = max(sum(values), 1)
         axes.bar([k + shift for k in CONFIDENCES], [100 * v / total for v in values], 0.38, color=color, label=kind)
-    axes.set(xlabel="confidence (1 a guess, 5 certain)", ylabel="share of readings (%)")
+    axes.set(xlabel="confidence (1 = a guess, 5 = certain)", ylabel="share of readings (%)")
     axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     return figure
 
@@ -119,18 +119,20 @@ def _confidence(report: StudyReport) -> Figure | None:
 def _calibration(report: StudyReport) -> Figure:
     figure, axes = _new(2.6)
     _chance(axes, report, vertical=False)
-    known = [(k, found) for k, found in report.calibration.items() if found.value is not None]
-    for k, found in known:
-        axes.vlines(k, 100 * found.low, 100 * found.high, color=INK, linewidth=1.4)
-        axes.plot(k, 100 * (found.value or 0.0), "o", color=INK, markersize=6)
-        axes.annotate(f"{found.n}", (k, 2), ha="center", fontsize=8, color=SOFT)
-    axes.set(xlim=(0.5, 5.5), ylim=(0, 100), xlabel="confidence (number of readings below)", ylabel="correct (%)")
+    defined = [(k, share) for k, share in report.calibration.items() if share.value is not None]
+    for k, share in defined:
+        axes.vlines(k, 100 * share.low, 100 * share.high, color=INK, linewidth=1.4)
+        axes.plot(k, 100 * (share.value or 0.0), "o", color=INK, markersize=6)
+        axes.annotate(f"{share.n}", (k, 2), ha="center", fontsize=8, color=SOFT)
+    axes.set(
+        xlim=(0.5, 5.5), ylim=(0, 100), xlabel="confidence (number of readings at the bottom)", ylabel="correct (%)"
+    )
     axes.set_xticks(list(CONFIDENCES))
     return figure
 
 
 def _learning(table: Table) -> Figure | None:
-    """Accuracy by fifths of the session."""
+    """Draw accuracy by fifths of the session."""
     parts: list[list[bool]] = [[] for _ in range(_PARTS)]
     for name in table.readers:
         own = table.of_reader(name)
@@ -140,12 +142,12 @@ def _learning(table: Table) -> Figure | None:
         return None
     figure, axes = _new(2.6)
     axes.axhline(50, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
-    found = [proportion(sum(part), len(part)) for part in parts]
+    shares = [proportion(sum(part), len(part)) for part in parts]
     axes.plot(
-        range(1, _PARTS + 1), [100 * (p.value or 0) for p in found], color=INK, linewidth=1, marker="o", markersize=5
+        range(1, _PARTS + 1), [100 * (p.value or 0) for p in shares], color=INK, linewidth=1, marker="o", markersize=5
     )
     axes.vlines(
-        range(1, _PARTS + 1), [100 * p.low for p in found], [100 * p.high for p in found], color=INK, linewidth=1.4
+        range(1, _PARTS + 1), [100 * p.low for p in shares], [100 * p.high for p in shares], color=INK, linewidth=1.4
     )
     axes.set(ylim=(0, 100), xlabel="part of the session", ylabel="correct (%)")
     axes.set_xticks(range(1, _PARTS + 1), ["first fifth", "", "third", "", "last"])
@@ -169,7 +171,7 @@ def _time(table: Table) -> Figure | None:
         capprops={"color": INK},
     )
     _name_rows(axes, table.readers, first=1)
-    axes.set(xlabel="seconds a case", xlim=(0, None))
+    axes.set(xlabel="seconds per case", xlim=(0, None))
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
     return figure
