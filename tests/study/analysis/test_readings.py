@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from histosynth.errors import HistosynthError
@@ -59,6 +59,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 
 
 @settings(max_examples=50)
+@example(comment="", patch_id="\r", label="a\rb")
 @given(comment=texts, patch_id=texts.filter(bool), label=st.none() | texts.filter(bool))
 def test_any_text_is_preserved_and_never_a_formula(
     tmp_path_factory: pytest.TempPathFactory, comment: str, patch_id: str, label: str | None

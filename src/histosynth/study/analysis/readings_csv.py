@@ -26,8 +26,12 @@ def write_csv(path: Path, readings: Sequence[Reading]) -> None:
     """Write all columns, atomically."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    quoting = csv.DictWriter(text, COLUMNS, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in asdict(reading).items()} for reading in readings)
+    for reading in readings:
+        row = {key: _cell(value) for key, value in asdict(reading).items()}
+        has_cr = any("\r" in str(value) for value in row.values())  # which Python 3.11 does not quote by itself
+        (quoting if has_cr else writer).writerow(row)
     write_text(path, text.getvalue())
 
 
