@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code: `make docs`. A test fails where a page and the code differ."""
+"""Generate the reference pages from the code: `make docs`. A test fails if a page differs from the code."""
 
 import json
 from pathlib import Path
@@ -17,17 +17,26 @@ BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multip
 
 
 def settings_page() -> str:
-    """Every setting: its default, what it may be, what it means."""
+    """Write every setting with its default, allowed values and meaning."""
     lines = [
         "# Settings",
         "",
-        "Written from `histosynth/config/` by `make docs`; change it there. A TOML file has one table a section:",
-        "`--config FILE` reads it, `--config NAME` takes a preset, `--set section.key=value` overrides one setting.",
-        "What a file leaves out keeps its default. `[study]` is no part of it: `histosynth study create` has options",
-        "for it, and keeps them in the study's `study.toml`.",
+        "This page lists all settings. Set them in a TOML file with one table per section (`--config FILE`), start from",
+        "a preset (`--config NAME`), or override single settings (`--set section.key=value`). Settings that a file omits",
+        "keep their defaults. `[study]` is not part of this file: pass its settings as options of `histosynth study",
+        "create`, which stores them in `study.toml` of the study.",
+        "",
+        "Generated from `histosynth/config/` by `make docs`; edit the source, not this page.",
     ]
     for name, default in (*Settings(), ("study", StudySettings())):
-        lines += ["", f"## [{name}]", "", _one_line(type(default).__doc__), "", "| key | default | may be | meaning |"]
+        lines += [
+            "",
+            f"## [{name}]",
+            "",
+            _one_line(type(default).__doc__),
+            "",
+            "| key | default | allowed values | meaning |",
+        ]
         lines += ["| --- | --- | --- | --- |"]
         for key, field in type(default).model_fields.items():
             value = json.dumps(default.model_dump(mode="json")[key])
@@ -36,8 +45,14 @@ def settings_page() -> str:
 
 
 def cli_page() -> str:
-    """Every verb with its arguments and options."""
-    lines = ["# Command line", "", "Written from `histosynth/cli` by `make docs`; change it there."]
+    """Write every command with its arguments and options."""
+    lines = [
+        "# Command line",
+        "",
+        "This page lists all commands with their arguments and options, as printed by `--help`.",
+        "",
+        "Generated from `histosynth/cli` by `make docs`; edit the source, not this page.",
+    ]
     group = click.Context(histosynth, info_name="histosynth")
     for verb in VERBS:
         command = histosynth.get_command(group, verb)
@@ -47,7 +62,7 @@ def cli_page() -> str:
 
 
 def _command(command: click.Command, context: click.Context, *, heading: str) -> list[str]:
-    """A verb, or a step of one; the steps of a verb follow it."""
+    """Write a command, followed by its subcommands."""
     usage = " ".join(command.collect_usage_pieces(context))
     text = _one_line((command.help or "").partition("\b")[0])
     lines = ["", f"{heading} {context.command_path}", "", f"`{context.command_path} {usage}`", "", text]
@@ -56,9 +71,9 @@ def _command(command: click.Command, context: click.Context, *, heading: str) ->
     if options := [_option(p) for p in command.params if isinstance(p, click.Option)]:
         lines += ["", "| option | meaning |", "| --- | --- |", *options]
     for name in command.list_commands(context) if isinstance(command, click.Group) else ():
-        step = command.get_command(context, name)
-        assert step is not None
-        lines += _command(step, click.Context(step, info_name=name, parent=context), heading=f"{heading}#")
+        subcommand = command.get_command(context, name)
+        assert subcommand is not None
+        lines += _command(subcommand, click.Context(subcommand, info_name=name, parent=context), heading=f"{heading}#")
     return lines
 
 
@@ -78,12 +93,12 @@ def _allowed(field: FieldInfo) -> str:
         item = get_args(kind)[0]
         if get_origin(item) is Literal:
             return f"list of {', '.join(f'`{choice}`' for choice in get_args(item))}"
-        return "list of texts" if item is str else "list of integers ≥ 1"
+        return "list of strings" if item is str else "list of integers ≥ 1"
     if get_origin(kind) is dict:
         return "table of numbers > 0"
     if choices := get_args(kind):
         return ", ".join(f"`{choice}`" for choice in choices)
-    name = {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}[kind]
+    name = {int: "integer", float: "number", str: "string", bool: "`true`, `false`"}[kind]
     return f"{name} {', '.join(bounds)}".strip()
 
 
@@ -92,17 +107,17 @@ def _one_line(text: str | None) -> str:
 
 
 def report_schema() -> str:
-    """The form of report.json as JSON Schema."""
+    """Write the JSON Schema of report.json."""
     return json.dumps(ReportFacts.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def compare_schema() -> str:
-    """The form of compare.json as JSON Schema."""
+    """Write the JSON Schema of compare.json."""
     return json.dumps(ComparisonFacts.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def study_report_schema() -> str:
-    """The form of study_report.json as JSON Schema."""
+    """Write the JSON Schema of study_report.json."""
     return json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 

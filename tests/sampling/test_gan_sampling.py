@@ -107,10 +107,10 @@ def test_a_run_below_full_growth_generates_full_size_images_of_enlarged_pixels(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["sample", "{run}", "--sampler", "ddim"], "model.kind 'progan' does not heed sample.sampler = ddim"),
-        (["sample", "{run}", "--steps", "7"], "does not heed sample.steps = 7"),
-        (["sample", "{run}", "--guidance", "2"], "does not heed sample.guidance = 2.0"),
-        (["sample", "{run}", "--classifier", "{run}"], "does not heed sample.classifier"),
+        (["sample", "{run}", "--sampler", "ddim"], "model.kind 'progan' does not use sample.sampler = ddim"),
+        (["sample", "{run}", "--steps", "7"], "does not use sample.steps = 7"),
+        (["sample", "{run}", "--guidance", "2"], "does not use sample.guidance = 2.0"),
+        (["sample", "{run}", "--classifier", "{run}"], "does not use sample.classifier"),
         (["sample", "{run}", "--config", "demo"], "generates images in one pass: sample.s"),
         (["sample", "{run}", "--label", "d"], "knows no label 'd'; it was trained on a, b, c"),
         (["translate", "{run}", "{store}"], "holds a progan, which cannot edit patches"),

@@ -1,8 +1,8 @@
-"""Settings: frozen, validated, written in TOML, overridden by `section.key=value`. Unknown keys name the nearest one.
+"""Settings: frozen, validated, written as TOML, overridden by `section.key=value`. Unknown keys get a suggestion.
 
-Each section belongs to one step of the way from slide to report. The defaults are the ones we recommend; `presets/`
-holds the named sets: `demo` (minutes on a laptop), `paper` (ADM-128 after Azadi Moghadam et al. 2023), and both for its
-baseline, a progressive GAN: `progan-demo`, `progan-paper`.
+Each section belongs to one step from slide to report. The defaults are the recommended values. `presets/` contains
+named sets: `demo` (minutes on a laptop), `paper` (ADM-128 after Azadi Moghadam et al. 2023), and two for the paper's
+baseline, a progressive GAN: `progan-demo` and `progan-paper`.
 """
 
 from histosynth.config.evaluate import EvaluateSettings

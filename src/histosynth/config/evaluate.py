@@ -1,4 +1,4 @@
-"""Settings of the evidence."""
+"""Settings of the evaluation."""
 
 from typing import Literal
 
@@ -11,20 +11,22 @@ class EvaluateSettings(Section):
     """`histosynth evaluate`."""
 
     extractor: str = "auto"
-    """`inception`, `efficientnet-lite0`, `dinov2`, `clip`, `timm:MODEL`, `hf-hub:MODEL`, or a registered one. `auto`:
-    `inception` where its weights are given or already here, else `efficientnet-lite0`, which needs no download."""
+    """Feature extractor: `inception`, `efficientnet-lite0`, `dinov2`, `clip`, `timm:MODEL`, `hf-hub:MODEL`, or a
+    registered one. `auto`: `inception` if its weights are given or already downloaded, otherwise `efficientnet-lite0`,
+    which needs no download."""
     weights: str = ""
-    """File of the extractor's weights; empty: where the extractor itself keeps them."""
+    """Weights file of the extractor; empty: the extractor's default location."""
     cache: str = "auto"
-    """Directory where features are kept for the next evaluation; `auto`: the user's own cache; `off`: nowhere."""
+    """Directory in which features are cached for later evaluations; `auto`: the user's cache directory; `off`: no
+    cache."""
     neighbors: int = Field(3, ge=1)
     """k of improved precision and recall."""
     batch: int = Field(32, ge=1)
-    """Images at a time through the extractor."""
+    """Images per batch of the extractor."""
     grid: int = Field(24, ge=1)
-    """Images a label and side shown in the report."""
+    """Images shown in the report per label, for real and synthetic patches each."""
     sections: tuple[Literal["color", "morphology", "memorization", "label_check", "feature_map"], ...] = Field(
         ("color", "morphology", "memorization", "label_check", "feature_map"), strict=False
     )
-    """What the report tells beside the main figures: color drift, nuclei, copies of training patches, whether the label
-    is recognized and samples are of use, and a map of the features. Leave out what takes too long."""
+    """Sections of the report besides the main results: color drift, nuclei, copies of training patches, recognition of
+    the label and usefulness of the samples, and a map of the features. Omit sections that take too long."""

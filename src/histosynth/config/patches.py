@@ -1,4 +1,4 @@
-"""Settings of the way from slides to a patch store."""
+"""Settings of the extraction of patches from slides."""
 
 from typing import Any, Literal
 
@@ -8,66 +8,72 @@ from histosynth.config.section import Section
 
 
 class PatchSettings(Section):
-    """`histosynth patches`: which regions become patches, and how they are scaled and normalized."""
+    """`histosynth patches`: selection of regions, their scaling and normalization."""
 
     region_px: int = Field(512, ge=8)
-    """Side of the region read, in pixels of `region_mpp`."""
+    """Side of the region that is read, in pixels of `region_mpp`."""
     region_mpp: float = Field(0.25, gt=0)
-    """Microns per pixel that `region_px` refers to: the field of view is `region_px * region_mpp` on every slide."""
+    """Microns per pixel to which `region_px` refers: the field of view is `region_px * region_mpp` on every slide."""
     patch_px: int = Field(128, ge=8)
     """Side of the stored patch: the region is scaled to it by area averaging."""
     read: Literal["base", "best_level"] = "base"
-    """What is scaled: `base`, the full resolution; `best_level`, the coarsest level that is finer than the patch."""
+    """Level that is read and scaled: `base`, the full resolution; `best_level`, the coarsest level finer than the
+    patch."""
     stride: float = Field(1.0, gt=0)
-    """Step of the grid in sides of a region: 1 tiles without overlap, 0.5 overlaps by half."""
+    """Step of the grid, relative to the side of a region: 1 tiles without overlap, 0.5 overlaps by half."""
     cap: int = Field(100, ge=1)
-    """At most so many patches a slide, drawn at random (seeded) and spread over all places that pass."""
+    """Maximum number of patches per slide, drawn at random (seeded) and distributed over all regions that qualify."""
     tumor_classes: tuple[str, ...] = Field(("Tumor",), min_length=1, strict=False)
-    """Names of the outlined classes that are tumor, as the annotation tool wrote them; case does not matter."""
+    """Annotation classes that are tumor, as named by the annotation tool; not case-sensitive."""
     exclude_classes: tuple[str, ...] = Field((), strict=False)
-    """Outlined classes to take away from the tumor, such as `Necrosis`; a file may lack them."""
+    """Annotation classes to subtract from the tumor, such as `Necrosis`; a file may lack them."""
     outline_origin: Literal["auto", "slide", "bounds"] = "auto"
-    """Where outlines count from on a slide with scanned bounds: the corner of the whole `slide` or of its `bounds`.
-    `auto`: bounds for GeoJSON, as QuPath writes it by default, slide for all else; an error where that misses."""
+    """Origin of outline coordinates on a slide with scanned bounds: the corner of the whole `slide` or of its `bounds`.
+    `auto`: bounds for GeoJSON, the default of QuPath, and slide for all other formats; an error if the other origin
+    fits the scanned part clearly better."""
     min_tumor: float = Field(0.9, ge=0, le=1)
-    """Least share of the region inside the outline."""
+    """Minimum share of the region inside the outline."""
     min_tissue: float = Field(0.5, ge=0, le=1)
-    """Least share of the region that is tissue."""
+    """Minimum share of the region that is tissue."""
     stain: str = "macenko"
     """Stain normalization: `macenko`, `vahadane`, `reinhard`, `none`, or a registered one."""
     stain_target: str = ""
-    """Image or patch store to whose colors patches are brought; empty: the target that comes with the method."""
+    """Image or patch store with the target colors of stain normalization; empty: the default target of the method."""
     stain_per: Literal["slide", "patch"] = "slide"
-    """One fit a slide, on its pooled tissue pixels, or one a `patch`."""
+    """Fit the stains once per `slide`, on its pooled tissue pixels, or once per `patch`."""
     held_out: float = Field(0.2, ge=0, lt=1)
-    """Share of patients kept from training, drawn by hash within each label."""
+    """Share of patients held out from training, selected by hash within each label."""
     held_out_patients: tuple[str, ...] = Field((), strict=False)
-    """Hold out exactly these patients, and draw none."""
+    """Hold out exactly these patients instead of selecting them by hash."""
     folds: int = Field(0, ge=0)
-    """Part the patients into so many folds, by hash within each label, and hold one out; 0: `held_out` decides."""
+    """Number of folds into which patients are divided, by hash within each label, with one held out; 0: `held_out`
+    applies."""
     fold: int = Field(0, ge=0)
-    """The fold held out, from 0 to `folds - 1`."""
+    """The fold that is held out, from 0 to `folds - 1`."""
     genotype_aliases: bool = True
-    """Give glioma genotypes one name each (`IDHC`, `IDH mutant, 1p/19q codeleted` become `IDHmut-codel`)."""
+    """Unify names of glioma genotypes (`IDHC`, `IDH mutant, 1p/19q codeleted` become `IDHmut-codel`)."""
     one_label_per_patient: bool = True
-    """A patient with two labels is an error. Set it to false for classes of regions, of which a patient has several."""
+    """Treat two labels of one patient as an error. Set it to false if labels are classes of regions, of which a patient
+    can have several."""
     seed: int = Field(0, ge=0)
-    """Seed of the draw of patches and of the split."""
+    """Seed of the selection of patches and of the split."""
     sampling: Literal["grid", "random"] = "grid"
-    """`grid`: places on a grid over each outline. `random`: places anywhere inside it (seeded), none overlapping."""
+    """Placement of regions. `grid`: on a grid over each outline. `random`: anywhere inside it (seeded), without
+    overlap."""
     jitter: float = Field(0.0, ge=0, lt=1)
-    """Move each place of the grid at random (seeded) within so much of a step: neighbors stay `1 - jitter` apart."""
+    """Random shift (seeded) of each grid position, as a share of the step; neighbors stay `1 - jitter` steps apart."""
     cap_per_patient: int = Field(0, ge=0)
-    """At most so many patches a patient, divided evenly among the patient's slides; 0 sets no such limit."""
+    """Maximum number of patches per patient, divided evenly among the patient's slides; 0: no limit."""
     quality: bool = True
     """Reject regions that are blurred, nearly blank, over- or underexposed, inked, or crossed by a dark line."""
     min_sharpness: float = Field(0.085, ge=0)
-    """Least sharpness: energy of differences over 1 um against 4 um; 1/16 is a smooth slope, 1 is white noise."""
+    """Minimum sharpness: energy of differences over 1 um divided by that over 4 um; 1/16 for a smooth gradient, 1 for
+    white noise."""
     max_ink: float = Field(0.1, ge=0, le=1)
-    """Largest share of a region that may be marker ink."""
+    """Maximum share of a region that is marker ink."""
 
     @field_validator("tumor_classes", "exclude_classes", mode="before")
     @classmethod
-    def _one_class(cls, given: Any) -> Any:
-        """One class needs no brackets."""
-        return (given,) if isinstance(given, str) else given
+    def _one_class(cls, value: Any) -> Any:
+        """Accept a single class without brackets."""
+        return (value,) if isinstance(value, str) else value

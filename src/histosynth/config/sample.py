@@ -11,28 +11,28 @@ class SampleSettings(Section):
     """`histosynth sample`."""
 
     sampler: str = "dpmpp_2m"
-    """`ddpm`, `ddim`, `dpmpp_2m`, `dpmpp_2m_sde`, `heun`, or a registered one."""
+    """Sampler: `ddpm`, `ddim`, `dpmpp_2m`, `dpmpp_2m_sde`, `heun`, or a registered one."""
     steps: int = Field(20, ge=1)
-    """Steps from noise to image: so many network evaluations, for `heun` twice as many less one."""
+    """Steps from noise to image. Each step costs one network evaluation; `heun` needs twice as many minus one."""
     spacing: Literal["angle", "schedule"] = "angle"
     """Noise levels of the steps. `angle`: denser towards the image, for few steps; `schedule`: those of the process."""
     eta: float = Field(0.0, ge=0, le=1)
-    """Noise that `ddim` puts back in each step: 0 none, 1 as much as `ddpm`. The other samplers have no such choice."""
+    """Noise that `ddim` adds in each step: 0 none, 1 as much as `ddpm`. Other samplers do not use it."""
     guidance: float = Field(1.0, ge=0)
-    """Classifier-free guidance: 1 is the plain conditional model, 0 the unconditional one. Any other costs a second
-    evaluation at every noise level that is guided."""
+    """Classifier-free guidance: 1 is the conditional model, 0 the unconditional one. Other values cost a second
+    evaluation at every guided noise level."""
     guidance_low: float = Field(0.0, ge=0)
     """Guide only above this noise level, sigma / alpha (Kynkäänniemi et al. 2024)."""
     guidance_high: float = Field(0.0, ge=0)
-    """Guide only up to this noise level, sigma / alpha; 0 sets no such limit."""
+    """Guide only up to this noise level, sigma / alpha; 0: no limit."""
     clip: Literal["clamp", "dynamic", "none"] = "clamp"
-    """What keeps predicted images in [-1, 1]: `clamp` cuts them off; `dynamic` scales an image down by
-    `clip_percentile` of its values where that is beyond 1, for strong guidance (Saharia 2022); `none` nothing."""
+    """Clipping of predicted images to [-1, 1]: `clamp` clamps values; `dynamic` divides an image by `clip_percentile`
+    of its values if that exceeds 1, for strong guidance (Saharia 2022); `none` does not clip."""
     clip_percentile: float = Field(99.5, gt=0, le=100)
-    """Percentile of `dynamic`, of the magnitudes of an image's values."""
+    """Percentile of `dynamic`, of the absolute values of an image."""
     classifier: str = ""
-    """Run or weights file of a classifier (`train.task = "classifier"`) that guides; empty: none does."""
+    """Run or weights file of a classifier (`train.task = "classifier"`) used for guidance; empty: none."""
     classifier_scale: float = Field(1.0, ge=0)
-    """Strength of classifier guidance: 1 adds the classifier's gradient as Bayes' rule has it."""
+    """Strength of classifier guidance: 1 adds the gradient of the classifier unscaled, as in Bayes' rule."""
     batch: int = Field(16, ge=1)
-    """Images at a time; it changes the speed, never an image."""
+    """Images per batch; affects speed only, never an image."""

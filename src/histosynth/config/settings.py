@@ -1,4 +1,4 @@
-"""All sections together, and what one kind of model does not heed."""
+"""All sections of the settings, and the settings that a kind of model does not use."""
 
 from collections.abc import Collection, Mapping
 from typing import Self
@@ -22,11 +22,11 @@ NOT_APPLICABLE_TO: Mapping[str, Mapping[str, Collection[str]]] = {
         "sample": set(SampleSettings.model_fields) - {"batch"},
     },
 }
-"""Settings, section by section, that a kind of model passes over."""
+"""Kind of model -> section -> settings that it does not use."""
 
 
 class Settings(Section):
-    """All settings of one way from slide to report."""
+    """All settings from slide to report."""
 
     patches: PatchSettings = PatchSettings()
     model: ModelSettings = ModelSettings()
@@ -38,22 +38,22 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _reject_unused_settings(self) -> Self:
-        """What another kind of model alone heeds must be left at its default."""
+        """Reject settings of another kind of model that differ from their default."""
         kind = self.model.kind
         for name, keys in NOT_APPLICABLE_TO[kind].items():
-            for key, given, default in getattr(self, name).non_default(sorted(keys)):
+            for key, value, default in getattr(self, name).non_default(sorted(keys)):
                 other = "progan" if kind == "unet" else "unet"
                 raise ValueError(
-                    f"model.kind '{kind}' does not heed {name}.{key} = {given}; set model.kind={other}, or "
+                    f"model.kind '{kind}' does not use {name}.{key} = {value}; set model.kind={other}, or "
                     f"{name}.{key}={default}"
                 )
         return self
 
     @property
     def model_role(self) -> str:
-        """What is trained: `denoiser`, `classifier`, or the `generator` of a GAN."""
+        """The role of the trained model: `denoiser`, `classifier`, or `generator` of a GAN."""
         return "generator" if self.model.kind == "progan" else self.train.task
 
     def to_toml(self) -> str:
-        """The settings as TOML; `load_settings` reads them back unchanged."""
+        """Return the settings as TOML, which `load_settings` reads back unchanged."""
         return tomli_w.dumps(self.model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""Settings of a reader study, which are no section of a run's."""
+"""Settings of a reader study, which are not part of the settings of a run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,46 +10,46 @@ from histosynth.errors import HistosynthError
 
 
 class StudySettings(Section):
-    """`histosynth study create`, which keeps them in `study.toml`; no section of a run's settings."""
+    """`histosynth study create`, which stores them in `study.toml`; not part of the settings of a run."""
 
     title: str = Field("Real or synthetic?", min_length=1)
-    """What readers see above the page."""
+    """Title of the readers' page."""
     contact: str = ""
-    """Whom readers may ask, as the page shows it; empty: whoever sent the link."""
+    """Contact for readers, shown on the page; empty: the sender of the link."""
     cases: int = Field(120, ge=2)
-    """Cases that count: half real, half synthetic, equally many of each genotype and generator."""
+    """Cases that are analyzed: half real, half synthetic, in equal numbers per genotype and generator."""
     readers: int = Field(2, ge=1, le=1000)
-    """Readers; each reads every case, in an order of their own."""
+    """Number of readers; each reads all cases, in an individual order."""
     practice: int = Field(0, ge=0, multiple_of=2)
-    """Practice cases before, half of them real, with the truth shown after each; they do not count."""
+    """Practice cases at the start, half of them real, each followed by the truth; they are not analyzed."""
     repeats: int = Field(0, ge=0, multiple_of=2)
-    """Cases that each reader is shown twice, half of them real, at least a third of the session apart."""
+    """Cases shown twice to each reader, half of them real, at least one third of the session apart."""
     seed: int = Field(0, ge=0)
-    """Seed of the choice of patches and of the orders. Readers must not know it: without `--seed`, one is drawn."""
+    """Seed of the selection of patches and of the orders. Readers must not know it; without `--seed` it is random."""
     margin: float = Field(0.1, gt=0, lt=0.5)
-    """Accuracy within 0.5 ± margin counts as equivalent to guessing. Declared before anyone reads."""
+    """Accuracy within 0.5 ± margin counts as equivalent to guessing. Fixed before the first reading."""
     alpha: float = Field(0.05, gt=0, lt=0.5)
-    """Level of the tests."""
+    """Significance level of the tests."""
     allow_training_patients: bool = False
-    """Take real cases from patients that the model was trained on, too."""
+    """Also use real cases from patients on whom the model was trained."""
     jpeg_history: int = Field(0, ge=0, le=100)
-    """Quality of the JPEG that every picture goes through, real or synthetic; 0: none."""
+    """Quality of a JPEG compression applied to every image, real or synthetic; 0: none."""
     normalize: str = ""
-    """Stain normalizer that every picture goes through by itself; empty: colors as the stores have them."""
+    """Stain normalizer applied to every image individually; empty: colors as in the stores."""
     valid_days: int = Field(90, ge=1, le=3650)
     """Days until links expire."""
     base_url: str = Field("http://127.0.0.1:8000", pattern=r"^https?://[^/\s]+/?$")
-    """Address under which readers reach the page: links begin with it."""
+    """Address at which readers reach the page; links begin with it."""
 
 
-def study_settings(given: Mapping[str, Any]) -> StudySettings:
-    """The settings of a reader study.
+def study_settings(values: Mapping[str, Any]) -> StudySettings:
+    """Validate the settings of a reader study.
 
     Raises:
-        HistosynthError: a value that cannot be.
+        HistosynthError: a value is invalid.
     """
     try:
-        return StudySettings.model_validate(given)
+        return StudySettings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         option = f"--{first['loc'][0]}".replace("_", "-")

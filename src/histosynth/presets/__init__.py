@@ -1,1 +1,1 @@
-"""Named settings."""
+"""Named sets of settings."""
