@@ -21,10 +21,10 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "This page lists all settings. Set them in a TOML file with one table per section (`--config FILE`), start from",
-        "a preset (`--config NAME`), or override single settings (`--set section.key=value`). Settings that a file omits",
-        "keep their defaults. `[study]` is not part of this file: pass its settings as options of `histosynth study",
-        "create`, which stores them in `study.toml` of the study.",
+        "This page lists all settings. Set them in a TOML file with one table per section (`--config FILE`), start",
+        "from a preset (`--config NAME`), or override single settings (`--set section.key=value`). Settings that a",
+        "file omits keep their defaults. `[study]` is not part of this file: pass its settings as options of",
+        "`histosynth study create`, which stores them in `study.toml` of the study.",
         "",
         "Generated from `histosynth/config/` by `make docs`; edit the source, not this page.",
     ]
