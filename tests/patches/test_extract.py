@@ -267,7 +267,7 @@ def test_store_of_other_slides_is_not_changed(
 
 def test_directory_of_another_kind_is_not_changed(draw_cohort: Any, small: PatchSettings, tmp_path: Path) -> None:
     cohort = draw_cohort(1)
-    with pytest.raises(HistosynthError, match="no patch store and not empty"):
+    with pytest.raises(HistosynthError, match="is not a patch store and not empty"):
         run(cohort, cohort.root, small)
     with pytest.raises(HistosynthError, match="is a file; name a directory"):
         run(cohort, cohort.labels, small)

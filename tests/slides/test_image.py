@@ -26,7 +26,7 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> ImageReader:
 
 
 @given(st.integers(-60, 60), st.integers(-60, 60), st.integers(1, 80), st.integers(1, 80))
-def test_any_box_is_the_image_on_white(region: ImageReader, x: int, y: int, width: int, height: int) -> None:
+def test_boxes_are_white_outside_the_image(region: ImageReader, x: int, y: int, width: int, height: int) -> None:
     sheet = np.full((300, 300, 3), 255, np.uint8)
     sheet[100:130, 100:140] = RGB
     assert np.array_equal(
@@ -35,20 +35,20 @@ def test_any_box_is_the_image_on_white(region: ImageReader, x: int, y: int, widt
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_lossless_formats_come_back_exactly(tmp_path: Path, suffix: str) -> None:
+def test_lossless_formats_are_read_exactly(tmp_path: Path, suffix: str) -> None:
     with open_slide(save(tmp_path / f"a{suffix}", Image.fromarray(RGB))) as slide:
         assert (slide.width_px, slide.height_px, slide.mpp) == (40, 30, None)
         assert np.array_equal(slide.read(Box(x=0, y=0, width=40, height=30)), RGB)
 
 
-def test_jpeg_reads_as_pillow_decodes_it(tmp_path: Path) -> None:
+def test_jpeg_agrees_with_pillow(tmp_path: Path) -> None:
     path = save(tmp_path / "a.jpg", Image.fromarray(RGB), quality=90)
     with open_slide(path) as slide, Image.open(path) as reference:
         assert np.array_equal(slide.read(Box(x=0, y=0, width=40, height=30)), np.asarray(reference))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_transparent_is_white(tmp_path: Path, mode: str) -> None:
+def test_transparent_pixels_are_white(tmp_path: Path, mode: str) -> None:
     image = Image.new(mode, (4, 2), (80,) * (len(mode) - 1) + (255,))
     image.putpixel((3, 1), (0,) * len(mode))
     with open_slide(save(tmp_path / "a.png", image)) as slide:
@@ -57,7 +57,7 @@ def test_transparent_is_white(tmp_path: Path, mode: str) -> None:
     assert (pixels[0] == 80).all()
 
 
-def test_palette_with_transparency_and_gray(tmp_path: Path) -> None:
+def test_palette_and_gray_images_become_rgb(tmp_path: Path) -> None:
     palette = Image.new("P", (2, 1), 0)
     palette.putpalette([10, 20, 30, 40, 50, 60])
     palette.putpixel((1, 0), 1)
@@ -68,12 +68,12 @@ def test_palette_with_transparency_and_gray(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["I;16", "F", "CMYK"])
-def test_other_pixels_are_refused_by_name(tmp_path: Path, mode: str) -> None:
+def test_other_pixel_types_are_rejected(tmp_path: Path, mode: str) -> None:
     with pytest.raises(HistosynthError, match=f"pixels of type {mode}; save it as 8-bit RGB"):
         open_slide(save(tmp_path / "a.tif", Image.new(mode, (4, 4))))
 
 
-def test_several_pages_are_refused(tmp_path: Path) -> None:
+def test_several_pages_are_rejected(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "stack.tif", np.zeros((3, 16, 16, 3), np.uint8), photometric="rgb")
     with pytest.raises(HistosynthError, match=r"stack\.tif has several pages"):
         open_slide(tmp_path / "stack.tif")
@@ -81,28 +81,26 @@ def test_several_pages_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9])
-def test_a_cut_off_image_gives_one_line(tmp_path: Path, suffix: str, share: float) -> None:
+def test_truncated_image_gives_a_one_line_error(tmp_path: Path, suffix: str, share: float) -> None:
     content = save(tmp_path / f"a{suffix}", Image.fromarray(RGB)).read_bytes()
-    path = tmp_path / f"cut{suffix}"
+    path = tmp_path / f"short{suffix}"
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(HistosynthError, match=r"image .*cut\.\w+ cannot be read") as caught:
+    with pytest.raises(HistosynthError, match=r"image .*short\.\w+ cannot be read") as caught:
         open_slide(path)
     assert "\n" not in str(caught.value)
     assert ("the file is empty" in str(caught.value)) == (share == 0)
 
 
-def test_another_format_under_the_name_is_refused(tmp_path: Path) -> None:
+def test_other_format_with_a_supported_suffix_is_rejected(tmp_path: Path) -> None:
     Image.fromarray(RGB).save(tmp_path / "a.png", format="BMP")
     with pytest.raises(HistosynthError, match=r"a\.png cannot be read"):
         open_slide(tmp_path / "a.png")
 
 
-def test_an_image_beyond_the_limit_is_refused_and_one_near_it_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_images_beyond_the_limit_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "a.png", Image.fromarray(RGB))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30 * 40 // 3)
-    with pytest.raises(HistosynthError, match=r"too large to be read whole .* pyramidal TIFF"):
+    with pytest.raises(HistosynthError, match=r"too large to be read completely .* pyramidal TIFF"):
         open_slide(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30 * 40 - 1)
     open_slide(path).close()
@@ -110,12 +108,12 @@ def test_an_image_beyond_the_limit_is_refused_and_one_near_it_is_not(
 
 @pytest.mark.parametrize(("dpi", "mpp"), [(0, None), (72, None), (300, None), (25_400, 1.0), (50_800, 0.5)])
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
-def test_resolution_counts_where_it_can_be_a_scan(tmp_path: Path, suffix: str, dpi: int, mpp: float | None) -> None:
+def test_only_plausible_resolutions_are_used(tmp_path: Path, suffix: str, dpi: int, mpp: float | None) -> None:
     with open_slide(save(tmp_path / f"a{suffix}", Image.fromarray(RGB), dpi=(dpi, dpi))) as slide:
         assert slide.mpp == (None if mpp is None else pytest.approx(mpp, rel=1e-3))
 
 
-def test_a_thumbnail_averages_and_never_enlarges(tmp_path: Path) -> None:
+def test_thumbnail_averages_and_never_enlarges(tmp_path: Path) -> None:
     checks = (np.indices((30, 40)).sum(axis=0) % 2 * 200).astype(np.uint8)
     with open_slide(save(tmp_path / "a.png", Image.fromarray(checks))) as slide:
         assert slide.thumbnail(20).shape == (15, 20, 3)

@@ -27,7 +27,7 @@ def write(path: Path, pixels: np.ndarray, **options: object) -> Path:
     return path
 
 
-def test_reads_the_very_pixels_and_white_outside(tmp_path: Path, pixels: np.ndarray) -> None:
+def test_pixels_are_exact_and_white_outside(tmp_path: Path, pixels: np.ndarray) -> None:
     padded = np.full((HEIGHT + 200, WIDTH + 200, 3), 255, np.uint8)
     padded[100:-100, 100:-100] = pixels
     with OpenSlideReader(write(tmp_path / "a.tif", pixels)) as slide:
@@ -56,7 +56,7 @@ def test_tiles_that_were_not_scanned_are_white(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("max_px", [16, 50, 125, 1000])
 @pytest.mark.parametrize("strip_pixels", [1, 20_000, 1 << 24])
-def test_a_thumbnail_averages_the_slide_however_it_is_cut(
+def test_thumbnail_is_independent_of_strips(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_px: int, strip_pixels: int
 ) -> None:
     monkeypatch.setattr(pyramid, "_STRIP_PIXELS", strip_pixels)
@@ -74,21 +74,21 @@ def test_a_thumbnail_averages_the_slide_however_it_is_cut(
     ("resolution", "unit", "mpp"),
     [((20_000, 20_000), 3, 0.5), ((25_400 / 0.25,) * 2, 2, 0.25), ((72, 72), 2, None), ((40_000, 40_000), 1, None)],
 )
-def test_mpp_from_tiff_tags_only_where_it_can_be_one(
+def test_only_plausible_tiff_resolutions_give_mpp(
     tmp_path: Path, pixels: np.ndarray, resolution: tuple[float, float], unit: int, mpp: float | None
 ) -> None:
     with OpenSlideReader(write(tmp_path / "a.tif", pixels, resolution=resolution, resolutionunit=unit)) as slide:
         assert slide.mpp == (None if mpp is None else pytest.approx(mpp))
 
 
-def test_oblong_pixels_are_refused(tmp_path: Path, pixels: np.ndarray) -> None:
+def test_non_square_pixels_are_rejected(tmp_path: Path, pixels: np.ndarray) -> None:
     path = write(tmp_path / "a.tif", pixels, resolution=(20_000, 40_000), resolutionunit=3)
-    with pytest.raises(HistosynthError, match=r"oblong pixels \(0\.5 x 0\.25 microns\)"):
+    with pytest.raises(HistosynthError, match=r"non-square pixels \(0\.5 x 0\.25 microns\)"):
         OpenSlideReader(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a slide", b"II*\0" + b"\xff" * 400, b"\x89PNG\r\n"])
-def test_what_is_no_slide_gives_one_line(tmp_path: Path, content: bytes) -> None:
+def test_invalid_slide_gives_a_one_line_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.svs"
     path.write_bytes(content)
     assert not is_openslide(path)
@@ -99,17 +99,15 @@ def test_what_is_no_slide_gives_one_line(tmp_path: Path, content: bytes) -> None
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
-def test_a_cut_off_slide_gives_one_line_at_the_latest_when_read(
-    tmp_path: Path, pixels: np.ndarray, share: float
-) -> None:
+def test_truncated_slide_is_an_error_at_the_latest_when_read(tmp_path: Path, pixels: np.ndarray, share: float) -> None:
     content = write(tmp_path / "whole.tif", pixels).read_bytes()
-    path = tmp_path / "cut.tif"
+    path = tmp_path / "short.tif"
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(HistosynthError, match=r"cut\.tif cannot be read"), OpenSlideReader(path) as slide:
+    with pytest.raises(HistosynthError, match=r"short\.tif cannot be read"), OpenSlideReader(path) as slide:
         slide.read(Box(x=0, y=0, width=WIDTH, height=HEIGHT))
 
 
-def test_damage_in_the_middle_gives_one_line_where_it_lies(tmp_path: Path, pixels: np.ndarray) -> None:
+def test_damage_is_an_error_when_it_is_read(tmp_path: Path, pixels: np.ndarray) -> None:
     path = write(tmp_path / "a.tif", pixels, compression="jpeg")
     with tifffile.TiffFile(path) as tiff:
         start, length = tiff.pages[0].dataoffsets[-1], tiff.pages[0].databytecounts[-1]
@@ -118,12 +116,12 @@ def test_damage_in_the_middle_gives_one_line_where_it_lies(tmp_path: Path, pixel
     path.write_bytes(content)
     with OpenSlideReader(path) as slide:
         slide.read(Box(x=0, y=0, width=128, height=128))
-        with pytest.raises(HistosynthError, match=r"a\.tif cannot be read \(OpenSlide: .*copy it anew"):
+        with pytest.raises(HistosynthError, match=r"a\.tif cannot be read \(OpenSlide: .*copy it again"):
             slide.read(Box(x=WIDTH - 20, y=HEIGHT - 20, width=20, height=20))
 
 
 @pytest.mark.real
-def test_a_real_slide_reads_as_openslide_itself_reads_it(shared_data: Path) -> None:
+def test_real_slide_agrees_with_openslide(shared_data: Path) -> None:
     path = shared_data / "slides" / "CMU-1-Small-Region.svs"
     with open_slide(path) as slide, openslide.OpenSlide(path) as reference:
         assert require_mpp(slide) == pytest.approx(0.499)
@@ -138,10 +136,10 @@ def test_a_real_slide_reads_as_openslide_itself_reads_it(shared_data: Path) -> N
 
 
 @pytest.mark.real
-def test_a_real_slide_without_mpp_says_so_and_takes_one(shared_data: Path) -> None:
+def test_real_slide_without_mpp_accepts_one(shared_data: Path) -> None:
     path = shared_data / "slides" / "TCGA-CR-7395-01A-01-TS1.svs"
-    mend = "slide TCGA-CR-7395-01A-01-TS1 states no microns per pixel; pass --mpp"
-    with open_slide(path) as slide, pytest.raises(HistosynthError, match=mend):
+    message = "slide TCGA-CR-7395-01A-01-TS1 states no microns per pixel; pass --mpp"
+    with open_slide(path) as slide, pytest.raises(HistosynthError, match=message):
         require_mpp(slide)
     with open_slide(path, mpp=0.5) as slide:
         assert require_mpp(slide) == 0.5
@@ -149,7 +147,7 @@ def test_a_real_slide_without_mpp_says_so_and_takes_one(shared_data: Path) -> No
 
 
 @pytest.mark.real
-def test_a_thumbnail_comes_from_the_pyramid(shared_data: Path) -> None:
+def test_thumbnail_of_a_real_pyramid(shared_data: Path) -> None:
     with open_slide(shared_data / "lgg_mini" / "slides" / "TCGA-DB-5270-01Z-00-DX1.svs") as slide:
         small = slide.thumbnail(1000)
         whole = slide.read(Box(x=0, y=0, width=slide.width_px, height=slide.height_px))

@@ -1,4 +1,4 @@
-"""Phantom slides: the picture shows what the truth beside it says, and the files are what other programs expect."""
+"""Phantom slides: images agree with the recorded truth, and other programs can read the files."""
 
 import csv
 import hashlib
@@ -42,7 +42,7 @@ def eccentricity(cells: np.ndarray) -> np.ndarray:
 
 
 def density_at(phantom: Phantom, inner_um: float, outer_um: float) -> float:
-    """Median optical density (sum over channels) between two distances from the nearest nucleus, inside the tumor."""
+    """Return the median optical density (sum of channels) in the tumor, between two distances from any nucleus."""
     nuclei = Image.new("L", (SIZE, SIZE), 0)
     pen, theta = ImageDraw.Draw(nuclei), np.linspace(0.0, 2.0 * np.pi, 40)
     for cell in phantom.truth.nuclei:
@@ -58,7 +58,7 @@ def density_at(phantom: Phantom, inner_um: float, outer_um: float) -> float:
 
 
 @pytest.mark.parametrize("genotype", GENOTYPES)
-def test_the_image_holds_hematoxylin_where_the_truth_has_nuclei(phantoms: dict[str, Phantom], genotype: str) -> None:
+def test_true_nuclei_contain_hematoxylin(phantoms: dict[str, Phantom], genotype: str) -> None:
     phantom = phantoms[genotype]
     concentrations = unmix(phantom.image, phantom.truth.stain)
     hematoxylin = concentrations[..., 0]
@@ -67,21 +67,21 @@ def test_the_image_holds_hematoxylin_where_the_truth_has_nuclei(phantoms: dict[s
         here = hematoxylin[cells["y"].astype(int), cells["x"].astype(int)]
         assert np.median(here) > least
         assert (here > np.median(hematoxylin) + 0.1).mean() > 0.95
-    # Nuclei take eosin out of their place: the stains do not merely darken together.
+    # Nuclei displace eosin: the stains do not merely darken together.
     cells = of_kind(phantom, "tumor")
     eosin = concentrations[cells["y"].astype(int), cells["x"].astype(int), 1]
     assert np.median(eosin) < 0.5 * np.median(hematoxylin[cells["y"].astype(int), cells["x"].astype(int)])
 
 
 @pytest.mark.parametrize("genotype", GENOTYPES)
-def test_glass_is_near_white_and_of_the_stated_color(phantoms: dict[str, Phantom], genotype: str) -> None:
+def test_glass_has_its_recorded_color(phantoms: dict[str, Phantom], genotype: str) -> None:
     phantom = phantoms[genotype]
     corner = phantom.image[:25, :25].reshape(-1, 3).mean(0)
     assert corner == pytest.approx(255.0 * 10.0 ** -np.array(phantom.truth.stain.glass), abs=4.0)
     assert corner.min() > 235
 
 
-def test_morphology_tells_the_genotypes_apart(phantoms: dict[str, Phantom]) -> None:
+def test_morphology_distinguishes_the_genotypes(phantoms: dict[str, Phantom]) -> None:
     tumor = {genotype: of_kind(phantom, "tumor") for genotype, phantom in phantoms.items()}
     area_mm2 = {g: shapely.Polygon(p.outline).area * MPP**2 * 1e-6 for g, p in phantoms.items()}
     density = {g: len(cells) / area_mm2[g] for g, cells in tumor.items()}
@@ -95,7 +95,7 @@ def test_morphology_tells_the_genotypes_apart(phantoms: dict[str, Phantom]) -> N
         assert len(of_kind(phantoms[genotype], "mitosis")) == 0 == len(of_kind(phantoms[genotype], "debris"))
 
 
-def test_only_codeleted_nuclei_lie_in_halos(phantoms: dict[str, Phantom]) -> None:
+def test_only_codeleted_nuclei_have_halos(phantoms: dict[str, Phantom]) -> None:
     near = {g: density_at(p, 1.4, 2.4) for g, p in phantoms.items()}
     far = {g: density_at(p, 3.5, 6.0) for g, p in phantoms.items()}
     assert near[CODEL] < 0.5 * far[CODEL]
@@ -104,7 +104,7 @@ def test_only_codeleted_nuclei_lie_in_halos(phantoms: dict[str, Phantom]) -> Non
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_outline_is_valid_within_the_section_and_parts_tumor_from_brain(seed: int) -> None:
+def test_outline_is_valid_and_separates_tumor_from_brain(seed: int) -> None:
     phantom = draw_phantom(CODEL, width_px=500, height_px=400, mpp=0.5, rng=np.random.default_rng(seed))
     outline, section = shapely.Polygon(phantom.outline), shapely.Polygon(phantom.truth.section)
     assert outline.is_valid
@@ -118,7 +118,7 @@ def test_the_outline_is_valid_within_the_section_and_parts_tumor_from_brain(seed
     assert shapely.contains_xy(section, cells["x"], cells["y"]).all()
 
 
-def test_microns_not_pixels_set_the_size_of_a_nucleus() -> None:
+def test_size_of_nuclei_is_set_in_microns() -> None:
     fine = draw_phantom(CODEL, width_px=500, height_px=500, mpp=0.5, rng=np.random.default_rng(1))
     coarse = draw_phantom(CODEL, width_px=250, height_px=250, mpp=1.0, rng=np.random.default_rng(1))
     radius = [np.median(of_kind(p, "tumor")["major"]) * mpp for p, mpp in ((fine, 0.5), (coarse, 1.0))]
@@ -128,10 +128,10 @@ def test_microns_not_pixels_set_the_size_of_a_nucleus() -> None:
 
 @pytest.mark.parametrize("genotype", GENOTYPES)
 @pytest.mark.parametrize(("width", "height", "mpp"), [(200, 200, 0.5), (200, 700, 0.5), (51, 60, 2.0), (40, 30, 4.0)])
-def test_small_narrow_and_coarse_slides_are_drawn_too(genotype: str, width: int, height: int, mpp: float) -> None:
+def test_small_narrow_and_coarse_slides_are_drawn(genotype: str, width: int, height: int, mpp: float) -> None:
     phantom = draw_phantom(genotype, width_px=width, height_px=height, mpp=mpp, rng=np.random.default_rng(0))
     assert phantom.image.shape == (height, width, 3)
-    # Tissue in the middle, glass in the corner.
+    # Tissue in the center, glass in the corner.
     assert phantom.image[height // 2, width // 2].mean() < phantom.image[0, 0].mean() > 230
 
 
@@ -155,7 +155,7 @@ def test_openslide_reads_the_pyramid_with_its_microns_per_pixel(cohort: Cohort) 
             assert all(page.is_tiled and not {"Software", "DateTime"} & set(page.tags.keys()) for page in tiff.pages)
 
 
-def test_neither_workers_nor_a_second_time_change_a_byte(cohort: Cohort, tmp_path: Path) -> None:
+def test_cohort_is_reproducible_with_any_number_of_workers(cohort: Cohort, tmp_path: Path) -> None:
     def digest(root: Path) -> dict[str, str]:
         files = [path for path in root.rglob("*") if path.is_file()]
         return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -168,7 +168,7 @@ def test_neither_workers_nor_a_second_time_change_a_byte(cohort: Cohort, tmp_pat
     assert not set(digest(tmp_path).values()) & set(first.values()) - {first["labels.csv"]}
 
 
-def test_labels_outlines_and_truth_belong_to_the_slides(cohort: Cohort) -> None:
+def test_labels_outlines_and_truth_match_the_slides(cohort: Cohort) -> None:
     with cohort.labels.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == list(GENOTYPES)
@@ -195,11 +195,11 @@ def test_labels_outlines_and_truth_belong_to_the_slides(cohort: Cohort) -> None:
     assert len(stains) == 3
 
 
-def test_mistakes_are_named(tmp_path: Path) -> None:
+def test_invalid_arguments_are_errors(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(HistosynthError, match="did you mean 'IDHwt'"):
         draw_phantom("IDHwild", width_px=400, height_px=400, mpp=0.5, rng=rng)
     with pytest.raises(HistosynthError, match="too small for a tumor"):
         draw_phantom(CODEL, width_px=64, height_px=400, mpp=0.5, rng=rng)
-    with pytest.raises(HistosynthError, match="ask for 1 at least"):
+    with pytest.raises(HistosynthError, match="use at least 1"):
         draw_cohort(tmp_path, patients_per_genotype=0)

@@ -46,9 +46,9 @@ def test_find_slides_sorts_files_and_folders_by_id(tmp_path: Path) -> None:
     assert find_slides([c, folder, c]) == [a, c]
 
 
-def test_find_slides_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(HistosynthError, match=r"no slide or folder '.*gone\.svs'"):
-        find_slides([tmp_path / "gone.svs"])
+def test_find_slides_reports_missing_slides(tmp_path: Path) -> None:
+    with pytest.raises(HistosynthError, match=r"no slide or folder '.*absent\.svs'"):
+        find_slides([tmp_path / "absent.svs"])
     with pytest.raises(HistosynthError, match="no slide given"):
         find_slides([])
     with pytest.raises(HistosynthError, match=r"no slide in the folder .*\.svs \.svslide"):
@@ -58,14 +58,14 @@ def test_find_slides_says_what_is_missing(tmp_path: Path) -> None:
         find_slides([tmp_path])
 
 
-def test_two_slides_of_one_id_are_refused(tmp_path: Path) -> None:
+def test_duplicate_slide_ids_are_rejected(tmp_path: Path) -> None:
     png(tmp_path / "a.png")
     png(tmp_path / "a.jpg")
     with pytest.raises(HistosynthError, match=r"two slides are called 'a': .*a\.(png|jpg) and .*a\.(png|jpg)"):
         find_slides([tmp_path])
 
 
-def test_the_reader_follows_the_content_of_a_tiff(tmp_path: Path) -> None:
+def test_content_of_a_tiff_determines_the_reader(tmp_path: Path) -> None:
     pixels = np.full((256, 256, 3), 99, np.uint8)
     tifffile.imwrite(tmp_path / "tiled.tif", pixels, tile=(128, 128), photometric="rgb")
     tifffile.imwrite(tmp_path / "plain.tif", pixels, photometric="rgb")
@@ -74,7 +74,7 @@ def test_the_reader_follows_the_content_of_a_tiff(tmp_path: Path) -> None:
         assert isinstance(plain, ImageReader)
 
 
-def test_a_given_mpp_fills_in_for_a_missing_one_only(tmp_path: Path) -> None:
+def test_given_mpp_replaces_only_a_missing_one(tmp_path: Path) -> None:
     bare = png(tmp_path / "bare.png")
     with open_slide(bare, mpp=0.5) as slide:
         assert require_mpp(slide) == 0.5
@@ -87,32 +87,32 @@ def test_a_given_mpp_fills_in_for_a_missing_one_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mpp", [0.0, -0.5, 20.0, float("nan")])
-def test_an_mpp_of_no_microscope_is_refused(tmp_path: Path, mpp: float) -> None:
+def test_implausible_mpp_is_rejected(tmp_path: Path, mpp: float) -> None:
     with pytest.raises(HistosynthError, match="microns per pixel is out of range"):
         open_slide(png(tmp_path / "a.png"), mpp=mpp)
 
 
-def test_open_slide_names_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(HistosynthError, match=r"no slide '.*gone\.svs'"):
-        open_slide(tmp_path / "gone.svs")
+def test_open_slide_reports_missing_files_and_unknown_readers(tmp_path: Path) -> None:
+    with pytest.raises(HistosynthError, match=r"no slide '.*absent\.svs'"):
+        open_slide(tmp_path / "absent.svs")
     with pytest.raises(HistosynthError, match=r"unknown reader 'openslid' \(did you mean 'openslide'\?\)"):
         open_slide(png(tmp_path / "a.png"), reader="openslid")
 
 
-def test_resolution_of_screens_and_printers_is_no_mpp() -> None:
+def test_resolutions_of_screens_and_printers_are_not_plausible() -> None:
     assert all(plausible_mpp(25400 / dpi) is None for dpi in (72, 96, 150, 300, 600))
     assert plausible_mpp(0.2520) == 0.2520
 
 
 @given(arrays(np.uint8, (5, 7, 4)))
-def test_on_white_is_alpha_compositing(rgba: np.ndarray) -> None:
+def test_compositing_on_white_agrees_with_its_definition(rgba: np.ndarray) -> None:
     alpha = rgba[..., 3:] / 255
     expected = rgba[..., :3] * alpha + 255 * (1 - alpha)
     assert np.abs(composite_on_white(rgba) - expected).max() <= 0.5 + 1e-9
 
 
 @given(st.integers(0, 255))
-def test_on_white_leaves_opaque_pixels_alone(value: int) -> None:
+def test_compositing_on_white_keeps_opaque_pixels(value: int) -> None:
     opaque = np.dstack([np.full((2, 3, 3), value, np.uint8), np.full((2, 3), 255, np.uint8)])
     assert (composite_on_white(opaque) == value).all()
     opaque[0, 0] = 0

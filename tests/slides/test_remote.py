@@ -1,4 +1,4 @@
-"""Slides behind a server on this machine's own loopback."""
+"""Slides on an HTTP server, on the loopback interface of this machine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,35 +38,33 @@ def picture() -> np.ndarray:
         ("s3://bucket/key/b.tiff", "b.tiff", "b"),
     ],
 )
-def test_an_address_survives_as_a_path(address: str, name: str, slide_id: str) -> None:
+def test_url_is_preserved_as_a_path(address: str, name: str, slide_id: str) -> None:
     assert url_of(Path(address)) == address
     assert (file_name(Path(address)), slide_id_of(Path(address))) == (name, slide_id)
     assert find_slides([Path(address), Path(address)]) == [Path(address)]
 
 
 @pytest.mark.parametrize("path", ["a.svs", "/data/https/a.svs", "C:/slides/a.svs", "data/s3:/a.svs"])
-def test_a_path_is_no_address(path: str) -> None:
+def test_local_path_is_not_a_url(path: str) -> None:
     assert url_of(Path(path)) is None
 
 
 @needs_http
-def test_a_remote_slide_reads_as_the_file_and_fetches_what_it_shows(
-    tmp_path: Path, picture: np.ndarray, serve: Serve
-) -> None:
+def test_remote_slide_agrees_with_the_local_file(tmp_path: Path, picture: np.ndarray, serve: Serve) -> None:
     write_pyramid(tmp_path / "a.tif", picture, mpp=0.25)
     address, handler = serve()
-    with open_slide(Path(f"{address}/a.tif?signature=x")) as far, open_slide(tmp_path / "a.tif") as near:
-        assert isinstance(far, TiffReader)
-        assert (far.slide_id, far.mpp, far.levels) == ("a", near.mpp, near.levels)
+    with open_slide(Path(f"{address}/a.tif?signature=x")) as remote, open_slide(tmp_path / "a.tif") as local:
+        assert isinstance(remote, TiffReader)
+        assert (remote.slide_id, remote.mpp, remote.levels) == ("a", local.mpp, local.levels)
         for x, y in [(0, 0), (300, 500), (900, 900)]:
             box = Box(x=x, y=y, width=200, height=200)
-            np.testing.assert_array_equal(far.read(box), near.read(box))
-        np.testing.assert_array_equal(far.thumbnail(64), near.thumbnail(64))
+            np.testing.assert_array_equal(remote.read(box), local.read(box))
+        np.testing.assert_array_equal(remote.thumbnail(64), local.thumbnail(64))
     assert handler.served > 0
 
 
 @needs_http
-def test_patches_of_a_remote_slide_are_those_of_the_file(
+def test_patches_of_a_remote_slide_equal_those_of_the_local_file(
     tmp_path: Path,
     picture: np.ndarray,
     serve: Serve,
@@ -74,7 +72,7 @@ def test_patches_of_a_remote_slide_are_those_of_the_file(
 ) -> None:
     write_pyramid(tmp_path / "a.tif", picture, mpp=0.25)
     address, _ = serve()
-    for name, slide in [("near", tmp_path / "a.tif"), ("far", f"{address}/a.tif")]:
+    for name, slide in [("local", tmp_path / "a.tif"), ("remote", f"{address}/a.tif")]:
         command = ["histosynth", "patches", str(slide), "--out", str(tmp_path / name), "--workers", "1", "--quiet"]
         changes = [
             "--set",
@@ -88,10 +86,10 @@ def test_patches_of_a_remote_slide_are_those_of_the_file(
         ]
         monkeypatch.setattr("sys.argv", [*command, *changes])
         main()
-    names = sorted(file.name for file in (tmp_path / "near").iterdir())
+    names = sorted(file.name for file in (tmp_path / "local").iterdir())
     assert names == ["manifest.json", "part-a.parquet"]
     for name in names:
-        assert (tmp_path / "near" / name).read_bytes() == (tmp_path / "far" / name).read_bytes()
+        assert (tmp_path / "local" / name).read_bytes() == (tmp_path / "remote" / name).read_bytes()
 
 
 @needs_http
@@ -99,15 +97,15 @@ def test_patches_of_a_remote_slide_are_those_of_the_file(
     ("name", "options", "message"),
     [
         (
-            "gone.svs",
+            "absent.svs",
             {},
-            r"slide http://127\.0\.0\.1:\d+/gone\.svs cannot be reached \(FileNotFoundError.*copy the file",
+            r"slide http://127\.0\.0\.1:\d+/absent\.svs cannot be reached \(FileNotFoundError.*copy the file",
         ),
         ("a.tif", {"serves_parts": False}, "does not serve parts of a file; copy the file here"),
-        ("text.svs", {}, "only tiled TIFF is read from afar; copy the file here"),
+        ("text.svs", {}, "only tiled TIFF is read from remote storage; download the file"),
     ],
 )
-def test_what_cannot_be_had_is_one_line(
+def test_inaccessible_file_gives_a_one_line_error(
     tmp_path: Path,
     picture: np.ndarray,
     serve: Serve,
@@ -124,12 +122,12 @@ def test_what_cannot_be_had_is_one_line(
 
 
 @needs_http
-def test_a_server_that_is_not_there_is_one_line() -> None:
+def test_missing_server_gives_a_one_line_error() -> None:
     with pytest.raises(HistosynthError, match=r"slide http://127\.0\.0\.1:9/a\.svs cannot be reached"):
         open_slide(Path("http://127.0.0.1:9/a.svs"))
 
 
-def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "fsspec", None)
     with pytest.raises(HistosynthError, match=r"fsspec is missing; pip install 'histosynth\[remote\]'"):
         open_slide(Path("https://127.0.0.1/a.svs"))

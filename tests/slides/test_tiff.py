@@ -1,4 +1,4 @@
-"""The direct tile path against OpenSlide, which reads the same files by other code, and against what was written."""
+"""The TIFF reader compared with OpenSlide, an independent reader of the same files, and with the pixels written."""
 
 import gc
 import os
@@ -28,7 +28,7 @@ APERIO = "Aperio Image Library v11.2.1\n700x610 (240x240) JPEG/RGB Q=30|AppMag =
 
 @pytest.fixture(scope="module")
 def picture() -> np.ndarray:
-    """Smooth color with sharp edges: where two JPEG decoders differ, they differ here. (HEIGHT, WIDTH, 3)"""
+    """Return smooth colors with sharp edges, (HEIGHT, WIDTH, 3), on which different JPEG decoders would disagree."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     waves = np.stack([np.sin(x / 9) * np.cos(y / 7), np.sin(x / 23 + 1), np.cos((x + y) / 31)], axis=2)
     image = (127 + 90 * waves).astype(np.uint8)
@@ -36,8 +36,8 @@ def picture() -> np.ndarray:
     return image
 
 
-def same_pixels(path: Path) -> None:
-    """Both readers agree on every level, on random boxes of level 0 that may reach outside, and on the facts."""
+def assert_same_pixels(path: Path) -> None:
+    """Assert that both readers agree on all levels, on random boxes of level 0 (also outside), and on the metadata."""
     rng = np.random.default_rng(0)
     with TiffReader(path) as slide, OpenSlideReader(path) as oracle:
         assert (slide.width_px, slide.height_px, slide.levels) == (oracle.width_px, oracle.height_px, oracle.levels)
@@ -68,7 +68,7 @@ def same_pixels(path: Path) -> None:
     ],
     ids=str,
 )
-def test_every_compression_reads_as_openslide_reads_it(
+def test_every_compression_agrees_with_openslide(
     tmp_path: Path, picture: np.ndarray, options: dict[str, object], description: str
 ) -> None:
     path = tmp_path / "a.tif"
@@ -81,21 +81,21 @@ def test_every_compression_reads_as_openslide_reads_it(
                 description=description if n == 0 else None,
                 metadata=None,
             )
-    same_pixels(path)
+    assert_same_pixels(path)
     with open_slide(path) as slide:
         assert isinstance(slide, TiffReader)
 
 
-def test_the_byte_order_does_not_matter(tmp_path: Path, picture: np.ndarray) -> None:
+def test_big_endian_file_is_read(tmp_path: Path, picture: np.ndarray) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif", byteorder=">", bigtiff=True) as tiff:
         tiff.write(picture, tile=(256, 256), photometric="rgb", compression="lzw", predictor=True, metadata=None)
     with open_slide(tmp_path / "a.tif") as slide:
         np.testing.assert_array_equal(slide.read(Box(x=0, y=0, width=WIDTH, height=HEIGHT)), picture)
 
 
-def test_a_phantom_reads_as_openslide_reads_it(tmp_path: Path, picture: np.ndarray) -> None:
+def test_phantom_agrees_with_openslide(tmp_path: Path, picture: np.ndarray) -> None:
     write_pyramid(tmp_path / "a.tif", picture, mpp=0.25)
-    same_pixels(tmp_path / "a.tif")
+    assert_same_pixels(tmp_path / "a.tif")
 
 
 @pytest.mark.real
@@ -108,14 +108,14 @@ def test_a_phantom_reads_as_openslide_reads_it(tmp_path: Path, picture: np.ndarr
         "lgg_mini/slides/TCGA-DB-5275-01Z-00-DX1.svs",
     ],
 )
-def test_a_real_slide_reads_as_openslide_reads_it(shared_data: Path, name: str) -> None:
+def test_real_slide_agrees_with_openslide(shared_data: Path, name: str) -> None:
     with open_slide(shared_data / name) as slide:
         assert isinstance(slide, TiffReader)
-    same_pixels(shared_data / name)
+    assert_same_pixels(shared_data / name)
 
 
 def sparse(path: Path, *, gap: int, description: str = "") -> Path:
-    """Two levels of 256 x 256 and 128 x 128 px, of gray tiles; the last tile of level `gap` was not scanned."""
+    """Write levels of 256 x 256 and 128 x 128 px of gray tiles; the last tile of level `gap` was not scanned."""
 
     def tiles(count: int, last: np.ndarray | None) -> Iterator[np.ndarray | None]:
         yield from [np.full((64, 64, 3), 50, np.uint8)] * (count - 1)
@@ -140,11 +140,11 @@ def sparse(path: Path, *, gap: int, description: str = "") -> Path:
 @pytest.mark.parametrize("gap", [0, 1])
 def test_tiles_that_were_not_scanned_are_white(tmp_path: Path, gap: int, description: str) -> None:
     path = sparse(tmp_path / "a.tif", gap=gap, description=description)
-    if description:  # what an SVS lacks OpenSlide paints from other levels
+    if description:  # OpenSlide renders missing tiles of an SVS from other levels
         with open_slide(path) as slide:
             assert isinstance(slide, OpenSlideReader)
         return
-    same_pixels(path)
+    assert_same_pixels(path)
     with TiffReader(path) as slide:
         side = 256 >> gap
         assert (slide.read(Box(x=side - 64, y=side - 64, width=64, height=64), level=gap) == 255).all()
@@ -152,7 +152,7 @@ def test_tiles_that_were_not_scanned_are_white(tmp_path: Path, gap: int, descrip
 
 
 def write_ome(path: Path, image: np.ndarray, *, sizes: int = 3, **options: object) -> Path:
-    """The pyramid in SubIFDs, as Bio-Formats and QuPath write it, after a small picture (a label) of its own series."""
+    """Write a pyramid in SubIFDs, as Bio-Formats and QuPath do, after a small image (a label) in its own series."""
     planar = options.get("planarconfig") == "separate"
     with tifffile.TiffWriter(path, ome=True) as tiff:
         tiff.write(image[:40, :60], photometric="rgb", metadata={"axes": "YXS", "Name": "label"})
@@ -189,7 +189,7 @@ def write_ome(path: Path, image: np.ndarray, *, sizes: int = 3, **options: objec
     ],
     ids=str,
 )
-def test_ome_tiff_of_several_series_gives_the_pyramid_of_the_largest(
+def test_largest_series_of_an_ome_tiff_is_the_slide(
     tmp_path: Path, picture: np.ndarray, options: dict[str, object]
 ) -> None:
     with open_slide(write_ome(tmp_path / "a.ome.tif", picture, **options)) as slide:
@@ -201,13 +201,11 @@ def test_ome_tiff_of_several_series_gives_the_pyramid_of_the_largest(
             np.testing.assert_array_equal(whole, picture[:: 2**n, :: 2**n])
 
 
-def test_an_ome_tiff_of_other_channels_is_refused_by_name(tmp_path: Path) -> None:
+def test_ome_tiff_of_other_channels_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "a.ome.tif"
     channels = np.zeros((4, 256, 256), np.uint16)
     tifffile.imwrite(path, channels, ome=True, tile=(128, 128), photometric="minisblack", metadata={"axes": "CYX"})
-    with pytest.raises(
-        HistosynthError, match=r"a\.ome\.tif is an OME-TIFF of CYX uint16, no RGB picture of 8 bits; exp"
-    ):
+    with pytest.raises(HistosynthError, match=r"a\.ome\.tif is an OME-TIFF of CYX uint16, not 8-bit RGB; export it"):
         open_slide(path)
 
 
@@ -220,7 +218,7 @@ def test_an_ome_tiff_of_other_channels_is_refused_by_name(tmp_path: Path) -> Non
     ],
     ids=str,
 )
-def test_what_cannot_be_had_alike_is_left_to_another_reader(
+def test_unsupported_tiff_is_left_to_another_reader(
     tmp_path: Path, picture: np.ndarray, options: dict[str, object], reader: type
 ) -> None:
     image = picture[..., 0] if "photometric" in options else picture
@@ -235,36 +233,36 @@ def test_what_cannot_be_had_alike_is_left_to_another_reader(
         assert isinstance(slide, reader)
 
 
-def damaged(path: Path, image: np.ndarray, how: str) -> Path:
-    """A slide with one fault."""
+def damaged(path: Path, image: np.ndarray, fault: str) -> Path:
+    """Write a slide with one fault."""
     tifffile.imwrite(path, image, tile=(256, 256), photometric="rgb", compression="zlib", metadata=None)
     content = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as tiff:
         page = tiff.pages.first
         start, length = page.dataoffsets[0], page.databytecounts[0]
         tag = page.tags["Compression"].valueoffset
-    if how == "cut off":
+    if fault == "truncated":
         content = content[: len(content) // 2]
-    elif how == "empty":
+    elif fault == "empty":
         content.clear()
-    elif how == "corrupt tile":
+    elif fault == "corrupt tile":
         content[start : start + length] = bytes(length)
-    elif how == "unknown compression":
+    elif fault == "unknown compression":
         struct.pack_into("<H", content, tag, 34999)
-    elif how == "text":
+    elif fault == "text":
         content[:] = b"slide_id,label\n"
-    elif how == "png":
+    elif fault == "png":
         content[:] = b"\x89PNG\r\n\x1a\n" + bytes(100)
     path.write_bytes(content)
     return path
 
 
 @pytest.mark.parametrize("suffix", [".svs", ".tif"])
-@pytest.mark.parametrize("how", ["cut off", "empty", "corrupt tile", "unknown compression", "text", "png"])
-def test_a_broken_slide_gives_one_line(
-    tmp_path: Path, picture: np.ndarray, how: str, suffix: str, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("fault", ["truncated", "empty", "corrupt tile", "unknown compression", "text", "png"])
+def test_damaged_slide_gives_a_one_line_error(
+    tmp_path: Path, picture: np.ndarray, fault: str, suffix: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    path = damaged(tmp_path / f"bad{suffix}", picture, how)
+    path = damaged(tmp_path / f"bad{suffix}", picture, fault)
     expected = pytest.raises(HistosynthError, match=rf"(slide|image) .*bad\{suffix} cannot be read .*; ")
     with expected as caught, open_slide(path) as slide:
         slide.read(Box(x=0, y=0, width=WIDTH, height=HEIGHT))
@@ -274,7 +272,7 @@ def test_a_broken_slide_gives_one_line(
 
 @settings(max_examples=30)
 @given(share=st.floats(0, 1), flip=st.integers(1, 255))
-def test_one_wrong_byte_in_the_structure_never_ends_in_a_traceback(
+def test_wrong_byte_in_the_structure_never_ends_in_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, picture: np.ndarray, share: float, flip: int
 ) -> None:
     path = tmp_path_factory.mktemp("wrong") / "a.svs"
@@ -286,37 +284,37 @@ def test_one_wrong_byte_in_the_structure_never_ends_in_a_traceback(
         with open_slide(path) as slide:
             slide.read(Box(x=0, y=0, width=64, height=64))
     except HistosynthError as error:
-        told = str(error)
+        message = str(error)
     else:
-        told = ""
-    assert "\n" not in told
+        message = ""
+    assert "\n" not in message
 
 
 def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="handles are counted in /proc")
-def test_five_hundred_slides_leave_no_handle_and_no_memory(tmp_path: Path, picture: np.ndarray) -> None:
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="file handles are counted in /proc")
+def test_closed_slides_leave_no_file_handle_and_no_memory(tmp_path: Path, picture: np.ndarray) -> None:
     path = tmp_path / "a.tif"
     picture = picture[:300, :300]
     tifffile.imwrite(path, picture, tile=(256, 256), photometric="rgb", compression="jpeg", metadata=None)
 
-    def look(times: int) -> None:
+    def open_and_read(times: int) -> None:
         for _ in range(times):
             with open_slide(path) as slide:
                 slide.read(Box(x=0, y=0, width=300, height=300))
 
-    look(50)
+    open_and_read(50)
     gc.collect()
     handles, memory = len(os.listdir("/proc/self/fd")), resident_bytes()  # noqa: PTH208
-    look(500)
+    open_and_read(500)
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == handles  # noqa: PTH208
-    assert resident_bytes() - memory < 500 * picture.nbytes / 20  # a twentieth of what a leak of each would hold
+    assert resident_bytes() - memory < 500 * picture.nbytes / 20  # a twentieth of a leak of every slide
 
 
-def test_a_refused_file_leaves_no_handle(tmp_path: Path) -> None:
+def test_rejected_file_leaves_no_file_handle(tmp_path: Path) -> None:
     (tmp_path / "a.svs").write_bytes(b"II*\0" + bytes(200))
     before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").is_dir() else 0
     with pytest.raises(UnsupportedTiffError):
@@ -325,7 +323,7 @@ def test_a_refused_file_leaves_no_handle(tmp_path: Path) -> None:
         assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_the_cache_is_bounded_and_changes_no_pixel(
+def test_tile_cache_is_bounded_and_changes_no_pixel(
     tmp_path: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.tif"

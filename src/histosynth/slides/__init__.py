@@ -1,1 +1,1 @@
-"""Slides, regions and outlines: readers, tissue, and drawn phantoms."""
+"""Slides: readers, tissue detection, outlines, and phantoms."""

@@ -1,4 +1,4 @@
-"""Slide files: which suffixes are read, the id of a slide from its file name, and the slides that paths stand for."""
+"""Slide files: supported suffixes, the id of a slide from its file name, and the slides that paths refer to."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,19 +13,19 @@ _KNOWN_SUFFIXES = TIFF_SUFFIXES | IMAGE_SUFFIXES | SLIDE_SUFFIXES
 
 
 def slide_id_of(path: Path) -> str:
-    """The file name without its suffix: `TCGA-DB-5270-01Z-00-DX1.svs` is slide `TCGA-DB-5270-01Z-00-DX1`."""
+    """Return the file name without its suffix: `TCGA-DB-5270-01Z-00-DX1.svs` is slide `TCGA-DB-5270-01Z-00-DX1`."""
     path = Path(file_name(path))
     stem = path.stem if path.suffix.lower() in _KNOWN_SUFFIXES else path.name
     return stem[:-4] if stem.lower().endswith(".ome") else stem
 
 
 def find_slides(paths: Sequence[Path]) -> list[Path]:
-    """The slide files that `paths` name, sorted by slide id. A folder stands for the slides in it (not in subfolders).
+    """Return the slide files at `paths`, sorted by slide id. A folder contributes its slides (not those of subfolders).
 
-    URLs pass unseen: whether there is a slide shows when it is opened.
+    URLs are not checked here; a missing slide is reported when it is opened.
 
     Raises:
-        HistosynthError: a path that is not there, a folder without a slide, or two files of the same slide id.
+        HistosynthError: a path does not exist, a folder holds no slide, or two files have the same slide id.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -36,7 +36,7 @@ def find_slides(paths: Sequence[Path]) -> list[Path]:
         else:
             raise HistosynthError(f"no slide or folder '{path}'; check the path")
     if not files:
-        raise HistosynthError("no slide given; name slide files, or folders of them")
+        raise HistosynthError("no slide given; name slide files or folders of them")
     by_id: dict[str, Path] = {}
     for file in files:
         other = by_id.setdefault(slide_id_of(file), file)
@@ -47,9 +47,9 @@ def find_slides(paths: Sequence[Path]) -> list[Path]:
 
 def _slides_in(folder: Path) -> list[Path]:
     entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    found = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in _KNOWN_SUFFIXES]
-    if not found:
-        below = "; its subfolders are not searched, so name them instead" if any(e.is_dir() for e in entries) else ""
+    slides = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in _KNOWN_SUFFIXES]
+    if not slides:
+        hint = "; its subfolders are not searched, so name them instead" if any(e.is_dir() for e in entries) else ""
         known = " ".join(sorted(_KNOWN_SUFFIXES))
-        raise HistosynthError(f"no slide in the folder '{folder}' (looked for {known}){below}")
-    return found
+        raise HistosynthError(f"no slide in the folder '{folder}' (looked for {known}){hint}")
+    return slides

@@ -1,4 +1,4 @@
-"""Plain images as slides: a region saved as PNG, JPEG or TIFF. It is read whole, once, and has one level."""
+"""Reader of plain images: a region saved as PNG, JPEG or TIFF, which is read completely, once, and has one level."""
 
 import warnings
 from pathlib import Path
@@ -22,8 +22,8 @@ class ImageReader(SlideReader):
     """A plain image. Transparent pixels become white; gray and palette images become RGB.
 
     Raises:
-        HistosynthError: no PNG, JPEG or TIFF; damaged; of several pages; more than 8 bits a channel; or too large to be
-            read whole (Pillow's limit, 179 million pixels).
+        HistosynthError: the file is not PNG, JPEG or TIFF; is damaged; has several pages or more than 8 bits per
+            channel; or is too large to be read completely (Pillow's limit, 179 million pixels).
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class ImageReader(SlideReader):
         self.height_px, self.width_px = self._pixels.shape[:2]
 
     def read(self, box: Box, *, level: int = 0) -> NDArray[np.uint8]:
-        """The pixels of `box`, (height, width, 3), white outside the image; `level` is 0, there is no other."""
+        """Return the pixels of `box`, (height, width, 3), white outside the image; `level` must be 0."""
         out = np.full((box.height, box.width, 3), 255, np.uint8)
         left, top = max(box.x, 0), max(box.y, 0)
         inside = self._pixels[top : max(box.y + box.height, 0), left : max(box.x + box.width, 0)]
@@ -41,7 +41,7 @@ class ImageReader(SlideReader):
         return out
 
     def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
-        """The whole image, (h, w, 3), longest side at most `max_px`."""
+        """Return the whole image, (h, w, 3), with its longest side at most `max_px`."""
         downsample = max(1.0, max(self.width_px, self.height_px) / max_px)
         size = max(1, round(self.width_px / downsample)), max(1, round(self.height_px / downsample))
         return np.asarray(Image.fromarray(self._pixels).resize(size, Image.Resampling.BOX))
@@ -52,12 +52,12 @@ class ImageReader(SlideReader):
 
 
 def _load(path: Path) -> tuple[NDArray[np.uint8], float | None]:
-    """Pixels (H, W, 3) and, where the file states a plausible one, microns per pixel."""
+    """Return the pixels (H, W, 3) and the microns per pixel, if the file states a plausible value."""
     try:
-        # Pillow warns of large images and of odd metadata, neither of which changes a pixel.
+        # Pillow warns about large images and unusual metadata, neither of which affects the pixels.
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=("PNG", "JPEG", "TIFF")) as image:
             if getattr(image, "n_frames", 1) > 1 and image.format == "TIFF":
-                raise HistosynthError(f"image {path} has several pages; save the one you mean as a file of its own")
+                raise HistosynthError(f"image {path} has several pages; save the page you need as a separate file")
             if image.mode not in _OPAQUE_MODES | _ALPHA_MODES:
                 raise HistosynthError(f"image {path} has pixels of type {image.mode}; save it as 8-bit RGB")
             has_alpha = image.mode in _ALPHA_MODES or "transparency" in image.info
@@ -67,14 +67,14 @@ def _load(path: Path) -> tuple[NDArray[np.uint8], float | None]:
             return pixels, _stated_mpp(image)
     except Image.DecompressionBombError as error:
         raise HistosynthError(
-            f"image {path} is too large to be read whole ({error}); save it as a pyramidal TIFF"
+            f"image {path} is too large to be read completely ({error}); save it as a pyramidal TIFF"
         ) from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         reason = "the file is empty" if path.stat().st_size == 0 else str(error)
-        raise HistosynthError(f"image {path} cannot be read ({reason}); save it anew or leave it out") from error
+        raise HistosynthError(f"image {path} cannot be read ({reason}); save it again or leave it out") from error
 
 
 def _stated_mpp(image: Image.Image) -> float | None:
-    """From the resolution in the file. Most programs write that of a screen or a printer, which is no slide's."""
+    """Return the microns per pixel from the stated resolution, which often is that of a screen or printer instead."""
     x, y = map(float, image.info.get("dpi", (0, 0)))
     return plausible_mpp(_MICRONS_PER_INCH / x) if x > 0 and abs(x - y) <= 0.01 * x else None

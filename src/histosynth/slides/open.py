@@ -1,4 +1,4 @@
-"""Open a slide with the reader that its content asks for, or with a registered reader by name."""
+"""Open a slide with the reader that suits its content, or with a registered reader by name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from histosynth.slides.mpp import MPP_RANGE, plausible_mpp
 from histosynth.slides.types import SlideReader
 
 readers: Registry[Callable[[Path], SlideReader]] = Registry("reader")
-"""Readers by name. A reader is called with a path, and raises `HistosynthError` where it cannot read the file."""
+"""Readers by name. A reader is called with a path, and raises `HistosynthError` if it cannot read the file."""
 
 
 @readers.register("tiff")
@@ -39,13 +39,13 @@ def open_slide(path: Path, *, mpp: float | None = None, reader: str | None = Non
     """Open a slide or a plain image region.
 
     Args:
-        path: the file, or a URL that became a path (`remote`).
-        mpp: microns per pixel of its full resolution, used where the file states none.
-        reader: name of a registered reader; by default the content decides: `tiff` for what it understands, plain
-            images (PNG, JPEG, TIFF that OpenSlide does not know) go to `image`, all else to `openslide`.
+        path: the file, or a URL in the form of a path (`remote`).
+        mpp: microns per pixel of the full resolution, used if the file states none.
+        reader: name of a registered reader. By default the content decides: `tiff` if it supports the file, `image` for
+            plain images (PNG, JPEG, and TIFF that OpenSlide does not recognize), `openslide` for all other files.
 
     Raises:
-        HistosynthError: no such file, a file that cannot be read, or an `mpp` that no microscope has.
+        HistosynthError: the file does not exist or cannot be read, or `mpp` is not plausible.
     """
     path = Path(path)
     if not url_of(path) and not path.is_file():
@@ -72,5 +72,7 @@ def _open(path: Path) -> SlideReader:
         return readers["tiff"](path)
     except UnsupportedTiffError as error:
         if url_of(path):
-            raise HistosynthError(f"{error} (only tiled TIFF is read from afar; copy the file here)") from error
+            raise HistosynthError(
+                f"{error} (only tiled TIFF is read from remote storage; download the file)"
+            ) from error
     return readers["image" if suffix in TIFF_SUFFIXES and not is_openslide(path) else "openslide"](path)

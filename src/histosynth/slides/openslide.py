@@ -1,4 +1,4 @@
-"""Slides through OpenSlide: SVS, NDPI, MRXS, SCN, BIF, pyramidal TIFF and what else it knows (openslide.org)."""
+"""Reader based on OpenSlide: SVS, NDPI, MRXS, SCN, BIF, pyramidal TIFF and its other formats (openslide.org)."""
 
 from pathlib import Path
 
@@ -15,15 +15,16 @@ from histosynth.slides.types import Box, Level, SlideReader
 
 
 def is_openslide(path: Path) -> bool:
-    """Whether OpenSlide recognizes the file's format; its suffix does not count."""
+    """Return True if OpenSlide recognizes the content of the file; the suffix is ignored."""
     return openslide.OpenSlide.detect_format(path) is not None
 
 
 class OpenSlideReader(SlideReader):
-    """A slide opened by OpenSlide. It reads what it knows, at its own pace.
+    """A slide opened by OpenSlide.
 
     Raises:
-        HistosynthError: the file is no slide, is damaged (also when found out while reading), or has oblong pixels.
+        HistosynthError: the file is not a slide, is damaged (which may be detected only while reading), or has
+            non-square pixels.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,13 +41,13 @@ class OpenSlideReader(SlideReader):
 
     @property
     def levels(self) -> tuple[Level, ...]:
-        """The resolutions there are, the full one first."""
+        """All resolutions, the full one first."""
         return self._levels
 
     def read(self, box: Box, *, level: int = 0) -> NDArray[np.uint8]:
-        """The pixels of `box`, in pixels of `level`: (height, width, 3), white where nothing was scanned.
+        """Return the pixels of `box`, in pixels of `level`: (height, width, 3), white where nothing was scanned.
 
-        OpenSlide takes the corner in whole level-0 pixels, so that below level 0 it may be off by half of one.
+        OpenSlide takes the corner in whole level-0 pixels, so that at coarser levels it may be off by half of one.
         """
         downsample = self._slide.level_downsamples[level]
         corner = round(box.x * downsample), round(box.y * downsample)
@@ -56,15 +57,15 @@ class OpenSlideReader(SlideReader):
             raise HistosynthError(_unreadable(self.path, error)) from error
 
     def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
-        """The whole slide, (h, w, 3), longest side at most `max_px`, from the level that is nearest but finer."""
+        """Return the whole slide, (h, w, 3), longest side at most `max_px`, from the nearest finer level."""
         return thumbnail(self, max_px)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._slide.close()
 
     def _stated_mpp(self) -> float | None:
-        """OpenSlide also derives mpp from the TIFF resolution tags, where 72 dpi means nothing."""
+        """Return the plausible mpp; OpenSlide also derives it from TIFF resolution tags, where 72 dpi means nothing."""
         try:
             x = float(self._slide.properties[openslide.PROPERTY_NAME_MPP_X])
             y = float(self._slide.properties[openslide.PROPERTY_NAME_MPP_Y])
@@ -75,4 +76,4 @@ class OpenSlideReader(SlideReader):
 
 def _unreadable(path: Path, error: Exception) -> str:
     reason = "the file is empty" if path.is_file() and path.stat().st_size == 0 else f"OpenSlide: {error}"
-    return f"slide {path} cannot be read ({reason}); copy it anew or leave it out"
+    return f"slide {path} cannot be read ({reason}); copy it again or leave it out"

@@ -1,7 +1,7 @@
-"""The levels of a slide: the same picture at several resolutions, of which level 0 is the full one.
+"""Levels of a slide: the same image at several resolutions, of which level 0 is the full one.
 
-Frame: pixel i of a level covers [i, i + 1) · downsample of level 0. Writers cut the last, broken pixel off, so that
-2221 px can stand for 4443 at half the resolution: a downsample within one pixel of a whole number is that number.
+Frame: pixel i of a level covers [i, i + 1) · downsample of level 0. Writers drop the last, incomplete pixel, so that
+2221 px can represent 4443 at half the resolution: a downsample within one pixel of an integer is that integer.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from PIL import Image
 from histosynth.slides.types import Box, Level, SlideReader
 
 _STRIP_PIXELS = 1 << 24
-_SLACK = 1.001  # a level that is coarser than asked by a thousandth is as good, and saves decoding the next finer one
+_SLACK = 1.001  # a level that is 0.1 % too coarse is as good, and saves decoding the next finer one
 
 
 def make_levels(sizes: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
-    """Levels from their (width, height), level 0 first."""
+    """Return the levels from their (width, height), level 0 first."""
     width, height = sizes[0]
     return tuple(
         Level(width_px=w, height_px=h, downsample=_downsample(width, height, w, h) if n else 1.0)
@@ -34,13 +34,13 @@ def _downsample(width: int, height: int, level_width: int, level_height: int) ->
 
 
 def nearest_finer_level(levels: Sequence[Level], downsample: float) -> int:
-    """The number of the coarsest level that is not coarser than `downsample`."""
+    """Return the number of the coarsest level that is not coarser than `downsample`."""
     fine = [n for n, level in enumerate(levels) if level.downsample <= downsample * _SLACK]
     return max(fine, key=lambda n: levels[n].downsample, default=0)
 
 
 def thumbnail(slide: SlideReader, max_px: int) -> NDArray[np.uint8]:
-    """The whole slide, (h, w, 3), longest side at most `max_px`, read in strips: a slide may have no pyramid."""
+    """Return the whole slide, (h, w, 3), longest side at most `max_px`, read in strips: a slide may have no pyramid."""
     downsample = max(1.0, max(slide.width_px, slide.height_px) / max_px)
     width, height = max(1, round(slide.width_px / downsample)), max(1, round(slide.height_px / downsample))
     number = nearest_finer_level(slide.levels, downsample)

@@ -1,7 +1,7 @@
-"""TIFF-based slides tile by tile: SVS, plain pyramids and OME-TIFF, without OpenSlide between.
+"""Reader of tiled TIFF: SVS, plain pyramids and OME-TIFF, without OpenSlide.
 
-tifffile finds the tiles, imagecodecs decodes them, the last ones decoded are kept. The pixels are OpenSlide's, bit for
-bit, and the file may lie elsewhere (`remote`). Threads may read side by side: only the file itself is locked.
+tifffile locates the tiles, imagecodecs decodes them, and the most recent tiles are cached. The pixels are identical to
+OpenSlide's, and the file may be remote (`remote`). Threads may read concurrently: only access to the file is locked.
 """
 
 import logging
@@ -24,16 +24,16 @@ from histosynth.slides.types import Box, Level, SlideReader
 _CACHE_BYTES = 64 << 20
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-# tifffile logs what is odd in a file; what matters of it is raised here, in one line.
+# tifffile logs irregularities of a file; those that matter are raised here, in one line.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 class TiffReader(SlideReader):
-    """A tiled TIFF, opened.
+    """A tiled TIFF.
 
     Raises:
-        UnsupportedTiffError: no TIFF, or one whose tiles could not be had as OpenSlide has them.
-        HistosynthError: it is cut off, has oblong pixels, is no RGB picture, or cannot be reached.
+        UnsupportedTiffError: the file is not a TIFF, or its pixels would differ from OpenSlide's.
+        HistosynthError: the file is truncated, has non-square pixels, is not an RGB image, or cannot be accessed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -51,37 +51,37 @@ class TiffReader(SlideReader):
             raise
         self._levels = make_levels([(page.width_px, page.height_px) for page in self._pages])
         self.width_px, self.height_px = self._pages[0].width_px, self._pages[0].height_px
-        self._kept = max(4, _CACHE_BYTES // max(3 * page.tile_width * page.tile_height for page in self._pages))
+        self._max_tiles = max(4, _CACHE_BYTES // max(3 * page.tile_width * page.tile_height for page in self._pages))
 
     @property
     def levels(self) -> tuple[Level, ...]:
-        """The resolutions there are, the full one first."""
+        """All resolutions, the full one first."""
         return self._levels
 
     def _find_pyramid(self) -> Pyramid:
         if self._file.read(4) not in _MAGIC:
-            raise UnsupportedTiffError(f"slide {self.path} is no TIFF; leave the choice of the reader open")
+            raise UnsupportedTiffError(f"slide {self.path} is not a TIFF; omit the name of the reader")
         self._file.seek(0)
         try:
             with tifffile.TiffFile(self._file, name=file_name(self.path)) as tiff:
                 pyramid = find_pyramid(tiff, path=self.path)
         except HistosynthError:
             raise
-        except Exception as error:  # a broken structure fails in every way there is; another reader says what it is
+        except Exception as error:  # an invalid structure may raise anything; another reader judges the file
             raise UnsupportedTiffError(
-                f"slide {self.path} cannot be read (broken TIFF: {error}); copy it anew or leave it out"
+                f"slide {self.path} cannot be read (invalid TIFF: {error}); copy it again or leave it out"
             ) from error
         size = self._file.seek(0, 2)
         end = max(o + n for page in pyramid.pages for o, n in zip(page.offsets, page.lengths, strict=True))
         if end > size:
             raise HistosynthError(
-                f"slide {self.path} cannot be read (it is cut off: {size} bytes of at least {end}); "
-                "copy it anew or leave it out"
+                f"slide {self.path} cannot be read (it is truncated: {size} bytes of at least {end}); "
+                "copy it again or leave it out"
             )
         return pyramid
 
     def read(self, box: Box, *, level: int = 0) -> NDArray[np.uint8]:
-        """The pixels of `box`, in pixels of `level`: (height, width, 3), white where nothing was scanned."""
+        """Return the pixels of `box`, in pixels of `level`: (height, width, 3), white where nothing was scanned."""
         page = self._pages[level]
         out = np.full((box.height, box.width, 3), 255, np.uint8)
         left, right = max(box.x, 0), min(box.x + box.width, page.width_px)
@@ -100,29 +100,29 @@ class TiffReader(SlideReader):
         return out
 
     def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
-        """The whole slide, (h, w, 3), longest side at most `max_px`."""
+        """Return the whole slide, (h, w, 3), with its longest side at most `max_px`."""
         return thumbnail(self, max_px)
 
     def close(self) -> None:
-        """Give the file back, and the tiles."""
+        """Close the file and free the cached tiles."""
         self._file.close()
         self._tiles.clear()
 
     def _tile(self, level: int, number: int) -> NDArray[np.uint8] | None:
-        """A decoded tile, (tile_height, tile_width, 3); None where nothing was scanned."""
+        """Return a decoded tile, (tile_height, tile_width, 3), or None if nothing was scanned there."""
         with self._lock:
             if (tile := self._tiles.get((level, number))) is not None:
                 self._tiles.move_to_end((level, number))
                 return tile
         page = self._pages[level]
         planes = [self._decode(page, number + plane * page.tiles) for plane in range(page.planes)]
-        whole = [plane for plane in planes if plane is not None]
-        if len(whole) < len(planes):
+        present = [plane for plane in planes if plane is not None]
+        if len(present) < len(planes):
             return None
-        tile = whole[0] if len(whole) == 1 else np.concatenate(whole, axis=2)
+        tile = present[0] if len(present) == 1 else np.concatenate(present, axis=2)
         with self._lock:
             self._tiles[level, number] = tile
-            while len(self._tiles) > self._kept:
+            while len(self._tiles) > self._max_tiles:
                 self._tiles.popitem(last=False)
         return tile
 
@@ -134,10 +134,10 @@ class TiffReader(SlideReader):
                 self._file.seek(page.offsets[index])
                 data = self._file.read(page.lengths[index])
             if len(data) < page.lengths[index]:
-                raise ValueError("it is cut off")
+                raise ValueError("it is truncated")
             return page.decode(data)
-        except Exception as error:  # each codec, and each protocol of fsspec, has errors of its own
+        except Exception as error:  # each codec, and each protocol of fsspec, raises different errors
             raise HistosynthError(
                 f"slide {self.path} cannot be read (tile {index} of {page.width_px} x {page.height_px} px: "
-                f"{' '.join(str(error).split())}); copy it anew or leave it out"
+                f"{' '.join(str(error).split())}); copy it again or leave it out"
             ) from error

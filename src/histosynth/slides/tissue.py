@@ -1,13 +1,13 @@
-"""Where a slide has tissue: a mask at low resolution.
+"""Tissue mask of a slide at low resolution.
 
-Glass is bright in every channel; every stain is dark in at least one, and colored. So the measure of a pixel adds up
-its darkness and its saturation in optical density d relative to the glass, max d + (max d - min d) over the channels,
-and Otsu's threshold (1979) splits it in two. Otsu finds a split even where there is none: it counts only if the lower
-class is glass and the upper is not; otherwise a fixed threshold decides, so that a region that is all tissue stays
-whole and a blank slide stays empty.
+Glass is bright in all channels; every stain is dark in at least one channel, and colored. The measure of a pixel is
+therefore the sum of darkness and saturation in optical density d relative to the glass, max d + (max d - min d) over
+the channels, and Otsu's threshold (1979) splits it into two classes. Otsu's method also splits a single class, so its
+threshold is used only if the lower class is glass and the upper is not. Otherwise a fixed threshold decides, so that an
+image of tissue alone stays complete and a blank slide stays empty.
 
-Marker ink, and what it covers, is no tissue: pixels of a color that no stain has (`slides.ink`) and their rim, where
-ink and glass mix in one pixel, are left out of the mask and of Otsu's histogram.
+Marker ink, and tissue below it, does not count as tissue: pixels of a color that no stain has (`slides.ink`), and their
+rim, where ink and glass mix in one pixel, are excluded from the mask and from Otsu's histogram.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from histosynth.slides.types import Box, SlideReader
 
 _MAX_PX = 1024
 _MIN_DOWNSAMPLE = 8  # finer than this, the pale space between nuclei would count as glass
-_GLASS = 0.12  # the largest mean measure that glass may have
-_CLIP = 0.4  # most tissue is above, ink and folds by far; clipped, they do not hide the pale tissue
+_GLASS = 0.12  # largest mean measure of glass
+_CLIP = 0.4  # most tissue is above, ink and folds far above; clipping keeps them from hiding pale tissue
 _LOWEST_THRESHOLD = 0.06
 _DIMMEST_GLASS = 200
 _INK_RIM = 3  # pixels of the thumbnail
-_SMALL = 2e-4  # specks and holes below this share of the slide are closed
+_SMALL = 2e-4  # specks and holes below this share of the slide are removed
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TissueMask:
     """Tissue of a slide. `downsample_x` and `downsample_y` are level-0 pixels per mask pixel.
 
     Attributes:
-        mask: (h, w), True where there is tissue.
+        mask: (h, w), True for tissue.
     """
 
     mask: NDArray[np.bool_]
@@ -42,9 +42,9 @@ class TissueMask:
     downsample_y: float
 
     def fraction(self, box: Box) -> float:
-        """Share of the box that is tissue, in [0, 1]; exact for the mask, pixels cut by the edge count in part.
+        """Return the tissue fraction of the box, in [0, 1]; exact for the mask, with partial pixels at the edges.
 
-        What lies outside the slide is no tissue.
+        The outside of the slide does not count as tissue.
         """
         rows, row_weights = _overlap(box.y / self.downsample_y, box.height / self.downsample_y, self.mask.shape[0])
         columns, column_weights = _overlap(box.x / self.downsample_x, box.width / self.downsample_x, self.mask.shape[1])
@@ -60,8 +60,8 @@ def tissue_mask(slide: SlideReader) -> TissueMask:
 
 
 def _segment(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The mask (h, w) of an image (h, w, 3)."""
-    # One level for all channels: glass is gray, and a region without any has its lightest color taken for no glass.
+    """Return the mask (h, w) of an image (h, w, 3)."""
+    # One glass level for all channels: glass is gray, and without glass the lightest color must not count as glass.
     glass = np.clip(np.percentile(image, 99, axis=(0, 1)).max(), _DIMMEST_GLASS, 255)
     smooth = ndimage.gaussian_filter(image.astype(np.float32), (1, 1, 0))
     density = np.log(np.float32(glass + 1)) - np.log(smooth + 1)
@@ -85,7 +85,7 @@ def _threshold(measure: NDArray[np.floating]) -> float:
 
 
 def otsu(values: NDArray[np.floating], *, bins: int = 256) -> float:
-    """The threshold with the largest variance between the classes below and above it (Otsu 1979)."""
+    """Return the threshold with the largest variance between the classes below and above it (Otsu 1979)."""
     counts, edges = np.histogram(values, bins)
     centers = (edges[:-1] + edges[1:]) / 2
     below, sum_below = np.cumsum(counts), np.cumsum(counts * centers)
@@ -97,7 +97,7 @@ def otsu(values: NDArray[np.floating], *, bins: int = 256) -> float:
 
 
 def _remove_small(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
-    """Clear the connected parts of fewer than `smallest` pixels."""
+    """Remove connected components of fewer than `smallest` pixels."""
     labels, _ = ndimage.label(mask)
     keep = np.bincount(labels.ravel()) >= smallest
     keep[0] = False
@@ -106,7 +106,7 @@ def _remove_small(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
 
 
 def _overlap(start: float, length: float, size: int) -> tuple[slice, NDArray[np.float64]]:
-    """Which of `size` unit cells the interval covers, and how much of the interval lies in each."""
+    """Return which of `size` unit cells an interval covers, and the share of the interval in each."""
     cells = np.arange(max(0, int(np.floor(start))), max(0, min(size, int(np.ceil(start + length)))))
     covered = np.minimum(cells + 1, start + length) - np.maximum(cells, start)
     first = int(cells[0]) if cells.size else 0

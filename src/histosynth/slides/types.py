@@ -1,8 +1,8 @@
-"""Slides as one thing, whoever made the file: read a box of full-resolution pixels, or a thumbnail of the whole.
+"""Common interface of all slide formats: read a box of pixels at full resolution, or a thumbnail of the whole slide.
 
-Frame: a coordinate is a pixel of level 0, the full resolution, where no other level is named, counted from the upper
-left corner of the whole slide (not of its scanned bounds). What was not scanned, and what lies outside the slide, is
-white. Scale is microns per pixel (mpp) of level 0, never a magnification.
+Frame: unless another level is named, coordinates are pixels of level 0, the full resolution, counted from the upper
+left corner of the whole slide (not of its scanned bounds). Unscanned areas and the outside of the slide are white. The
+scale is microns per pixel (mpp) of level 0, never a magnification.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """A region in pixels of one level: its upper left corner and its size. It may reach outside the slide."""
+    """A region in pixels of one level: its upper left corner and its size. It may extend beyond the slide."""
 
     x: int
     y: int
@@ -35,7 +35,7 @@ class Level:
 
 
 class SlideReader(Protocol):
-    """An opened slide. Use it in a `with` statement; it belongs to one process and does not pickle."""
+    """An opened slide. Use it in a `with` statement; it belongs to one process and cannot be pickled."""
 
     path: Path
     slide_id: str
@@ -43,23 +43,23 @@ class SlideReader(Protocol):
     height_px: int
     mpp: float | None
     properties: Mapping[str, str] = MappingProxyType({})
-    """What else the file states, under OpenSlide's names: `openslide.bounds-x`, `hamamatsu.XOffsetFromSlideCentre` …"""
+    """Other properties of the file, by OpenSlide's names: `openslide.bounds-x`, `hamamatsu.XOffsetFromSlideCentre` …"""
 
     @property
     def levels(self) -> tuple[Level, ...]:
-        """The resolutions there are, the full one first. A reader that does not say has that one."""
+        """All resolutions, the full one first. By default, a reader has the full one only."""
         return (Level(width_px=self.width_px, height_px=self.height_px, downsample=1.0),)
 
     def read(self, box: Box, *, level: int = 0) -> NDArray[np.uint8]:
-        """The pixels of `box`, in pixels of `level`: (height, width, 3), white where nothing was scanned."""
+        """Return the pixels of `box`, in pixels of `level`: (height, width, 3), white where nothing was scanned."""
         ...
 
     def thumbnail(self, max_px: int) -> NDArray[np.uint8]:
-        """The whole slide, (h, w, 3), with its longest side at most `max_px`; never enlarged."""
+        """Return the whole slide, (h, w, 3), with its longest side at most `max_px`; never enlarged."""
         ...
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         ...
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Phantom slides: synthetic histology whose truth is known, to try and to test the way from slide to report."""
+"""Phantom slides: drawn histology of known truth, for trying and testing all steps from slides to reports."""
 
 from histosynth.slides.phantom.cohort import Cohort, draw_cohort, draw_slide
 from histosynth.slides.phantom.drawing import GENOTYPES, Phantom, Truth, draw_phantom

@@ -1,4 +1,4 @@
-"""A cohort of phantoms on disk: slides, outlines, labels, and the truth beside them."""
+"""A cohort of phantoms on disk: slides, outlines, labels, and their truth."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ from histosynth.slides.phantom.files import nuclei_table, outline_geojson, write
 
 @dataclass(frozen=True)
 class Cohort:
-    """Where a cohort lies."""
+    """Paths of a cohort."""
 
     slides: Path
     """Folder of `<slide_id>.tif`."""
@@ -35,7 +35,7 @@ class Cohort:
 
     @classmethod
     def at(cls, directory: Path) -> "Cohort":
-        """The cohort in `directory`; its folders are made if absent."""
+        """Return the cohort in `directory`, whose folders are created if absent."""
         cohort = cls(directory / "slides", directory / "outlines", directory / "labels.csv", directory / "truth")
         for folder in (cohort.slides, cohort.outlines, cohort.truth):
             folder.mkdir(parents=True, exist_ok=True)
@@ -52,22 +52,22 @@ def draw_cohort(
     workers: int | None = None,
     progress: bool = True,
 ) -> Cohort:
-    """Draw one slide a patient, as many of each genotype, with outlines, labels and truth. Files there are replaced.
+    """Draw one slide per patient, equally many per genotype, with outlines, labels and truth; replace existing files.
 
     Args:
-        directory: made if absent.
-        patients_per_genotype: number of slides of each genotype.
+        directory: created if absent.
+        patients_per_genotype: number of slides per genotype.
         size_px: width and height of each slide at full resolution.
         mpp: microns per pixel at full resolution.
-        seed: with the slide's number, the only source of chance: the number of workers changes no byte.
-        workers: processes; None takes one a core, 1 draws in this process.
-        progress: show a bar on stderr.
+        seed: together with the number of the slide, the only source of randomness; the number of workers has no effect.
+        workers: number of processes; None starts one per core, 1 uses this process.
+        progress: show a progress bar on stderr.
 
     Raises:
-        HistosynthError: no patient, or a slide too small to hold a tumor.
+        HistosynthError: no patient, or slides too small for a tumor.
     """
     if patients_per_genotype < 1:
-        raise HistosynthError(f"a cohort of {patients_per_genotype} patients a genotype is empty; ask for 1 at least")
+        raise HistosynthError(f"a cohort of {patients_per_genotype} patients per genotype is empty; use at least 1")
     cohort = Cohort.at(directory)
     count = patients_per_genotype * len(GENOTYPES)
     genotypes = {f"PHAN-01-{n + 1:04d}-01Z-00-DX1": GENOTYPES[n % len(GENOTYPES)] for n in range(count)}
@@ -89,7 +89,7 @@ def draw_cohort(
 def draw_slide(
     cohort: Cohort, *, slide_id: str, genotype: str, size_px: int, mpp: float, seed: tuple[int, ...]
 ) -> Path:
-    """Draw one square slide into `cohort`: the slide (whose path is returned), its outline, its truth."""
+    """Draw one square slide into `cohort`, with its outline and its truth; return the path of the slide."""
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     phantom = draw_phantom(genotype, width_px=size_px, height_px=size_px, mpp=mpp, rng=rng)
     write_json(cohort.outlines / f"{slide_id}.geojson", outline_geojson(phantom.outline, name=slide_id))
@@ -110,7 +110,7 @@ def draw_slide(
 
 
 def _results_as_completed(tasks: Sequence[Callable[[], Path]], processes: int) -> Iterator[Path]:
-    """Results as they come, drawn in this process where one is enough."""
+    """Yield the results as they are completed; a single process is this one."""
     if processes == 1:
         for task in tasks:
             yield task()

@@ -1,4 +1,4 @@
-"""One phantom: brain, a tumor within an outline, stained and scanned. Pure: a generator in, arrays out."""
+"""Draw one phantom: brain, a tumor inside an outline, stained and scanned; from a random generator to arrays."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ GENOTYPES = tuple(TUMORS)
 
 @dataclass(frozen=True)
 class Truth:
-    """What was drawn: every nucleus (table of `NUCLEUS`, red cells left out), the stain, the outlines."""
+    """Truth of a phantom: all nuclei (table of `NUCLEUS`, without red cells), the stain, the outline of the tissue."""
 
     nuclei: Nuclei
     stain: Stain
@@ -44,59 +44,62 @@ def draw_phantom(genotype: str, *, width_px: int, height_px: int, mpp: float, rn
     """
     if genotype not in TUMORS:
         raise HistosynthError(
-            f"no phantom of '{genotype}'{did_you_mean(genotype, list(GENOTYPES))}; drawn are: {', '.join(GENOTYPES)}"
+            f"no phantom of '{genotype}'{did_you_mean(genotype, list(GENOTYPES))}; known are: {', '.join(GENOTYPES)}"
         )
     if min(width_px, height_px) * mpp < 100:
         raise HistosynthError(
-            f"a phantom of {width_px} x {height_px} px at {mpp} um/px is too small for a tumor; make it 100 um at least"
+            f"a phantom of {width_px} x {height_px} px at {mpp} um/px is too small for a tumor; use at least 100 um"
         )
+    # Outlines, and the tissues inside and outside of the tumor.
     frame = Frame(width_px=width_px, height_px=height_px, mpp=mpp)
     stain = Stain.draw(rng)
     section = Blob.draw(frame, radius=0.45, rng=rng)
-    margin = _tumor_outline(frame, section, rng)
-    tissue_depth, tumor_depth = section.depth(frame), margin.depth(frame)
+    outline = _tumor_outline(frame, section, rng)
+    tissue_depth, tumor_depth = section.depth(frame), outline.depth(frame)
     normal, tumor = brain(frame, rng), TUMORS[genotype](frame, tumor_depth, rng)
 
+    # Frayed borders: of the tumor toward the brain, and of the tissue toward the glass.
     frayed = tumor_depth + 5.0 * noise(frame, scale_um=25.0, rng=rng)
-    share = np.clip(frayed / 24.0 + 0.5, 0.0, 1.0)
-    ragged = 3.0 * noise(frame, scale_um=40.0, rng=rng) + 1.2 * noise(frame, scale_um=5.0, rng=rng)
-    edge = np.clip((tissue_depth + ragged) / 3.0, 0.0, 1.0)
+    tumor_share = np.clip(frayed / 24.0 + 0.5, 0.0, 1.0)
+    roughness = 3.0 * noise(frame, scale_um=40.0, rng=rng) + 1.2 * noise(frame, scale_um=5.0, rng=rng)
+    edge = np.clip((tissue_depth + roughness) / 3.0, 0.0, 1.0)
     table = np.concatenate([_nuclei_within(tumor, frayed > 0.0), _nuclei_within(normal, frayed <= 0.0)])
     table = table[values_at(tissue_depth, np.stack([table["x"], table["y"]], 1)) > 8.0]
 
-    hematoxylin, eosin = _stain_concentrations(frame, normal, tumor, share, table, rng)
+    # Stain, transmitted light and sensor noise.
+    hematoxylin, eosin = _stain_concentrations(frame, normal, tumor, tumor_share, table, rng)
     density = optical_density(hematoxylin * edge, eosin * edge, stain)
     density += (0.002 * noise(frame, scale_um=200.0, rng=rng))[..., None]
     light = transmit(density)
     light += rng.standard_normal(light.shape, np.float32) * np.float32(1.2)
     image = np.clip(np.rint(light), 0, 255).astype(np.uint8)
     cells = table[table["kind"] != KINDS.index("red_cell")]
-    return Phantom(image, margin.polygon(), Truth(cells, stain, section.polygon()))
+    return Phantom(image, outline.polygon(), Truth(cells, stain, section.polygon()))
 
 
 def _tumor_outline(frame: Frame, section: Blob, rng: np.random.Generator) -> Blob:
-    """The outline of the tumor: drawn again until brain surrounds it on all sides."""
+    """Draw outlines of the tumor until one is surrounded by brain on all sides."""
     while True:
-        margin = Blob.draw(frame, radius=0.385, rng=rng)
-        if section.inside(*margin.polygon().T).min() > 0.04:
-            return margin
+        outline = Blob.draw(frame, radius=0.385, rng=rng)
+        if section.inside(*outline.polygon().T).min() > 0.04:
+            return outline
 
 
 def _nuclei_within(tissue: Tissue, mask: NDArray[np.bool_]) -> Nuclei:
-    """The nuclei of a tissue whose centers lie in the mask."""
+    """Return the nuclei of a tissue whose centers lie in the mask."""
     table = tissue.nuclei
     within: Nuclei = table[mask[table["y"].astype(int), table["x"].astype(int)]]
     return within
 
 
 def _stain_concentrations(
-    frame: Frame, normal: Tissue, tumor: Tissue, share: Field, table: Nuclei, rng: np.random.Generator
+    frame: Frame, normal: Tissue, tumor: Tissue, tumor_share: Field, table: Nuclei, rng: np.random.Generator
 ) -> tuple[Field, Field]:
-    """Concentrations of hematoxylin and eosin: the grounds mixed by `share`, then nuclei and red cells upon them."""
+    """Return hematoxylin and eosin: backgrounds mixed by `tumor_share`, with nuclei and red cells drawn onto them."""
     softness = max(frame.px(0.6), 1.0)
     texture = noise(frame, scale_um=1.1, rng=rng)
-    hematoxylin = normal.hematoxylin + share * (tumor.hematoxylin - normal.hematoxylin)
-    eosin = normal.eosin + share * (tumor.eosin - normal.eosin)
+    hematoxylin = normal.hematoxylin + tumor_share * (tumor.hematoxylin - normal.hematoxylin)
+    eosin = normal.eosin + tumor_share * (tumor.eosin - normal.eosin)
     red = table["kind"] == KINDS.index("red_cell")
     body = np.zeros(frame.shape, np.float32)
     stamp(eosin, body, table[red], texture=texture, softness_px=softness, gap=0.0)

@@ -1,4 +1,4 @@
-"""Random fields and shapes that tissue is drawn from: smooth noise, fibers along a direction, closed outlines."""
+"""Random fields and shapes for drawing tissue: smooth noise, fibers along a direction, closed outlines."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _FIBER_DIRECTIONS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """The pixel grid that is drawn on."""
+    """Pixel grid of a phantom."""
 
     width_px: int
     height_px: int
@@ -23,11 +23,11 @@ class Frame:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns) of every field on this frame."""
+        """Shape (rows, columns) of all fields on this frame."""
         return self.height_px, self.width_px
 
     def px(self, microns: float) -> float:
-        """A length in pixels."""
+        """Convert a length to pixels."""
         return microns / self.mpp
 
 
@@ -37,7 +37,7 @@ def stretch(coarse: Field, shape: tuple[int, int]) -> Field:
 
 
 def noise(frame: Frame, *, scale_um: float, rng: np.random.Generator) -> Field:
-    """Smooth noise of about zero mean and unit variance whose grains measure `scale_um`."""
+    """Return smooth noise of about zero mean and unit variance, with grains of `scale_um`."""
     scale = max(frame.px(scale_um), 1.0)
     height, width = frame.shape
     rows, columns = math.ceil(height / scale) + 3, math.ceil(width / scale) + 3
@@ -47,16 +47,16 @@ def noise(frame: Frame, *, scale_um: float, rng: np.random.Generator) -> Field:
 
 
 def fibers(frame: Frame, direction: Field, *, length_um: float, width_um: float, rng: np.random.Generator) -> Field:
-    """Noise of unit variance drawn out along `direction`: the felt of glial processes.
+    """Return noise of unit variance that is elongated along `direction`: the texture of glial processes.
 
-    One tile of white noise is smeared along eight directions, and each place shows the mixture of the two or three next
-    to its own direction (steerable in the sense of Freeman & Adelson 1991).
+    One tile of white noise is blurred along each of eight directions, and every pixel mixes the two or three results
+    closest to its own direction (steerable in the sense of Freeman & Adelson 1991).
 
     Args:
         frame: the pixel grid.
         direction: coarse field of any shape, in radians; stretched over the frame.
-        length_um: reach of a fiber along its direction.
-        width_um: its thickness.
+        length_um: extent of a fiber along its direction.
+        width_um: thickness of a fiber.
         rng: source of the noise.
     """
     n = _FIBER_TILE
@@ -82,7 +82,7 @@ def fibers(frame: Frame, direction: Field, *, length_um: float, width_um: float,
 
 @dataclass(frozen=True)
 class Blob:
-    """A closed smooth outline around a center: a rounded rectangle whose radius wavers with the angle."""
+    """A closed smooth outline around a center: a rounded rectangle whose radius varies with the angle."""
 
     x: float
     y: float
@@ -93,7 +93,7 @@ class Blob:
 
     @classmethod
     def draw(cls, frame: Frame, *, radius: float, rng: np.random.Generator) -> "Blob":
-        """An outline near the middle of the frame; `radius` is its mean radius as a share of the sides."""
+        """Draw an outline near the center of the frame; `radius` is its mean radius as a share of the sides."""
         orders = np.arange(2, 9)
         x, y = 0.5 + rng.uniform(-0.012, 0.012, 2)
         return cls(
@@ -106,26 +106,26 @@ class Blob:
         )
 
     def radius(self, theta: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Radius at the angle `theta`, as a multiple of the mean radius."""
+        """Return the radius at the angle `theta`, as a multiple of the mean radius."""
         square = (np.abs(np.cos(theta)) ** 2.5 + np.abs(np.sin(theta)) ** 2.5) ** (-1.0 / 2.5)
         orders = np.arange(2, 2 + len(self.amplitudes))
-        waver = np.cos(theta[..., None] * orders + self.phases) @ self.amplitudes
-        return np.asarray(square * (1.0 + waver) / 1.04)
+        variation = np.cos(theta[..., None] * orders + self.phases) @ self.amplitudes
+        return np.asarray(square * (1.0 + variation) / 1.04)
 
     def inside(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.float64]:
-        """How deep points lie inside, as a share of the mean radius (negative outside); good near the outline."""
+        """Return the depth of points as a share of the mean radius, negative outside; accurate near the outline."""
         u, v = (x - self.x) / self.radius_x, (y - self.y) / self.radius_y
         return np.asarray(self.radius(np.arctan2(v, u)) - np.hypot(u, v))
 
     def polygon(self, vertices: int = 160) -> NDArray[np.float64]:
-        """The outline as a ring of (x, y), not closed."""
+        """Return the outline as a ring of (x, y), not closed."""
         theta = np.linspace(0.0, 2.0 * math.pi, vertices, endpoint=False)
         radius = self.radius(theta)
         x, y = self.x + self.radius_x * radius * np.cos(theta), self.y + self.radius_y * radius * np.sin(theta)
         return np.stack([x, y], axis=1)
 
     def depth(self, frame: Frame) -> Field:
-        """How deep each pixel lies inside the outline, in microns (negative outside); good near the outline."""
+        """Return the depth of each pixel inside in microns, negative outside; accurate near the outline."""
         rows, columns = frame.height_px // 8 + 1, frame.width_px // 8 + 1
         y = (np.arange(rows)[:, None] + 0.5) * frame.height_px / rows
         x = (np.arange(columns)[None, :] + 0.5) * frame.width_px / columns

@@ -1,4 +1,4 @@
-"""The files of a phantom: a pyramid that OpenSlide reads, an outline as QuPath writes it, a table of nuclei."""
+"""Files of a phantom: a pyramid for OpenSlide, an outline in the format of QuPath, a table of nuclei."""
 
 import uuid
 from pathlib import Path
@@ -21,7 +21,7 @@ _JPEG_QUALITY = 90
 def write_pyramid(path: Path, image: NDArray[np.uint8], *, mpp: float) -> None:
     """Write (H, W, 3) as a tiled pyramid (levels 1, 4, 16; JPEG) that OpenSlide reads with its microns per pixel.
 
-    The file carries no date and no program's name, so that equal pictures are equal files.
+    The file contains neither date nor program name, so that equal images give equal files.
     """
     whole = Image.fromarray(image)
     with atomic_write(path) as file, tifffile.TiffWriter(file) as tiff:
@@ -42,7 +42,7 @@ def write_pyramid(path: Path, image: NDArray[np.uint8], *, mpp: float) -> None:
 
 
 def outline_geojson(ring: NDArray[np.float64], *, name: str) -> dict[str, Any]:
-    """A ring (N, 2) as the FeatureCollection that QuPath writes for one annotation of class `Tumor`."""
+    """Return a ring (N, 2) as QuPath's FeatureCollection of one annotation of class `Tumor`."""
     coordinates = ring.round(2).tolist()
     return {
         "type": "FeatureCollection",
@@ -61,7 +61,7 @@ def outline_geojson(ring: NDArray[np.float64], *, name: str) -> dict[str, Any]:
 
 
 def nuclei_table(cells: Nuclei) -> pa.Table:
-    """Nuclei for people and Parquet: x, y, radius, major, minor (level-0 px), eccentricity, angle (radians), kind."""
+    """Return the table of nuclei: x, y, radius, major, minor (level-0 px), eccentricity, angle (radians), kind."""
     major, minor = np.maximum(cells["major"], cells["minor"]), np.minimum(cells["major"], cells["minor"])
     return pa.table(
         {

@@ -1,4 +1,4 @@
-"""What runs through a tumor or breaks it up: capillaries, necrosis, vascular tufts."""
+"""Structures inside a tumor: capillaries, necrosis, vascular tufts."""
 
 import math
 
@@ -11,7 +11,8 @@ from histosynth.slides.phantom.tissue import population
 
 
 def capillaries(frame: Frame, depth: Field, *, per_mm2: float, rng: np.random.Generator) -> tuple[Field, Nuclei]:
-    """Thin wandering vessels, each with a branch: distance to their axis in microns; their nuclei and red cells."""
+    """Draw thin winding vessels, each with a branch; return the distance to their axis in microns, and their cells."""
+    # Paths of the vessels, inside the frame and the tumor.
     steps, step = 200, frame.px(1.5)
     start = lattice(frame, spacing_um=1000.0 / math.sqrt(0.866 * per_mm2), jitter=0.25, rng=rng)
     count = len(start)
@@ -27,6 +28,7 @@ def capillaries(frame: Frame, depth: Field, *, per_mm2: float, rng: np.random.Ge
     path, course = path[deep], course[deep]
     axis, _ = distances(frame, path, reach_um=9.0)
 
+    # Endothelium along the walls, and red cells in the lumen.
     lined, filled = rng.random(len(path)) < 0.08, rng.random(len(path)) < 0.08
     side = np.stack([-np.sin(course), np.cos(course)], -1) * rng.choice([-1.0, 1.0], (len(path), 1))
     lining = population(frame, (path + side * frame.px(2.4))[lined], kind="endothelium", radius_um=2.0, spread=0.1,
@@ -37,19 +39,19 @@ def capillaries(frame: Frame, depth: Field, *, per_mm2: float, rng: np.random.Ge
 
 
 def _meander(count: int, steps: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Bends (count, steps) in radians that wander, yet return to the first heading, so that no vessel curls up."""
+    """Return bends (count, steps) in radians that always return to the first heading, so that no vessel curls up."""
     phase = rng.uniform(0.0, 2.0 * math.pi, (count, 3, 1))
     waves = np.sin(np.arange(steps) * 2.0 * math.pi / np.array([[190.0], [83.0], [37.0]]) + phase)
     return np.asarray((waves * np.array([[0.45], [0.35], [0.25]])).sum(axis=1))
 
 
 def _walk(start: Points, heading: NDArray[np.floating], step: float) -> NDArray[np.float64]:
-    """Paths (count, steps, 2) from `start` (count, 2), one `step` at a time along `heading` (count, steps)."""
+    """Return paths (count, steps, 2) from `start` (count, 2), in steps of `step` along `heading` (count, steps)."""
     return np.asarray(start[:, None] + step * np.cumsum(np.stack([np.cos(heading), np.sin(heading)], -1), axis=1))
 
 
 def necrosis(frame: Frame, depth: Field, rng: np.random.Generator) -> tuple[Field, Field]:
-    """Two foci, some hundredths of the tumor together.
+    """Draw two foci of necrosis, together some hundredths of the tumor.
 
     Returns:
         Distance to the nearest rim in microns (negative within), and the direction away from it in radians.
@@ -59,9 +61,9 @@ def necrosis(frame: Frame, depth: Field, rng: np.random.Generator) -> tuple[Fiel
     x = np.arange(frame.width_px, dtype=np.float32)
     step = max(1, min(frame.shape) // 128)
     coarse = depth[::step, ::step]
-    places = np.argwhere((coarse > 0.35 * reach) & (coarse < 0.8 * reach)) * step
+    pixels = np.argwhere((coarse > 0.35 * reach) & (coarse < 0.8 * reach)) * step
     rim, outward = np.full(frame.shape, np.inf, np.float32), np.zeros(frame.shape, np.float32)
-    for row, column in places[rng.choice(len(places), 2, replace=False)]:
+    for row, column in pixels[rng.choice(len(pixels), 2, replace=False)]:
         dx, dy = frame.mpp * (x - float(column)), frame.mpp * (y - float(row))
         turn, stretch = rng.uniform(0.0, math.pi), rng.uniform(1.2, 1.8)
         u, v = dx * math.cos(turn) + dy * math.sin(turn), dy * math.cos(turn) - dx * math.sin(turn)
@@ -72,7 +74,7 @@ def necrosis(frame: Frame, depth: Field, rng: np.random.Generator) -> tuple[Fiel
 
 
 def debris(frame: Frame, rim: Field, rng: np.random.Generator) -> Nuclei:
-    """Nuclear dust within the necrosis."""
+    """Draw nuclear debris inside the necrosis."""
     xy = lattice(frame, spacing_um=7.0, jitter=0.3, rng=rng)
     xy = xy[(values_at(rim, xy) < -4.0) & (rng.random(len(xy)) < 0.6)]
     return population(
@@ -81,10 +83,10 @@ def debris(frame: Frame, rim: Field, rng: np.random.Generator) -> Nuclei:
 
 
 def glomeruli(frame: Frame, centers: Points, rng: np.random.Generator) -> Nuclei:
-    """Vascular tufts: plump lining cells in swirls around each center, and the red cells of their lumens."""
-    each = 34
-    radius = np.sqrt(rng.uniform(0.1, 1.0, (len(centers), each))) * frame.px(20.0)
-    turn = rng.uniform(0.0, 2.0 * math.pi, (len(centers), each))
+    """Draw vascular tufts: plump endothelial cells in swirls around each center, and red cells in their lumens."""
+    cells_per_tuft = 34
+    radius = np.sqrt(rng.uniform(0.1, 1.0, (len(centers), cells_per_tuft))) * frame.px(20.0)
+    turn = rng.uniform(0.0, 2.0 * math.pi, (len(centers), cells_per_tuft))
     xy = centers[:, None] + np.stack([radius * np.cos(turn), radius * np.sin(turn)], -1)
     lumen = centers[:, None] + rng.normal(0.0, frame.px(6.0), (len(centers), 10, 2))
     lining = population(frame, xy.reshape(-1, 2), kind="endothelium", radius_um=2.4, spread=0.15, elongation=2.4,

@@ -1,10 +1,10 @@
-"""Nuclei: where they lie, what they look like, and how they are stamped into a concentration map.
+"""Nuclei: positions, appearance, and drawing into a concentration map.
 
-A nucleus is an ellipse whose radius wavers with the angle. In its own frame, u along the major and v the minor axis,
+A nucleus is an ellipse whose radius varies with the angle. In its own frame, u along the major and v the minor axis,
 
     rho = hypot(u, v) / (1 + w cos(2 t + p) + w cos(3 t + q)),    t = atan2(v, u)
 
-is 1 on the membrane; the stain fades across it over about a micron, as it does in a section of some thickness.
+is 1 on the membrane; the stain fades across it over about a micron, as in a section of finite thickness.
 """
 
 import math
@@ -33,8 +33,8 @@ NUCLEUS = np.dtype(
     ]
 )
 """x, y: center, and major, minor: radii, all in pixels; angle: of the major axis, in radians; kind: index of `KINDS`;
-stain: concentration at the membrane; rim: by what share the middle is paler; waver: share by which the outline wavers;
-seed: phase of the outline; chromatin: contrast of the texture."""
+stain: concentration at the membrane; rim: share by which the center is paler; waver: amplitude w of the outline; seed:
+phase of the outline; chromatin: contrast of the texture."""
 
 Nuclei = NDArray[np.void]
 Points = NDArray[np.floating]
@@ -55,7 +55,7 @@ def nuclei(
     rim: float,
     rng: np.random.Generator,
 ) -> Nuclei:
-    """Nuclei at `xy` (N, 2) of mean `radius` sqrt(major * minor) and `elongation` major / minor."""
+    """Return nuclei at `xy` (N, 2) of mean `radius` sqrt(major * minor) and `elongation` major / minor."""
     table = np.zeros(len(xy), NUCLEUS)
     stretch = np.sqrt(elongation)
     table["x"], table["y"] = xy[:, 0], xy[:, 1]
@@ -67,9 +67,9 @@ def nuclei(
 
 
 def lattice(frame: Frame, *, spacing_um: float, jitter: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Points (N, 2) in pixels, about `spacing_um` apart: a turned hexagonal lattice, points moved by `jitter` spacings.
+    """Return points (N, 2) in pixels: a rotated hexagonal lattice of `spacing_um`, jittered by `jitter` spacings.
 
-    Cells keep their distance; independent points would clump and leave holes.
+    Cells keep their distance; independent points would form clusters and gaps.
     """
     spacing = frame.px(spacing_um)
     reach = math.hypot(*frame.shape) / 2.0 + spacing
@@ -87,7 +87,7 @@ def lattice(frame: Frame, *, spacing_um: float, jitter: float, rng: np.random.Ge
 
 
 def values_at(field: Field, xy: Points) -> Field:
-    """Values of a field (H, W) at points (N, 2)."""
+    """Return the values of a field (H, W) at points (N, 2)."""
     values: Field = field[xy[:, 1].astype(int), xy[:, 0].astype(int)]
     return values
 
@@ -95,7 +95,7 @@ def values_at(field: Field, xy: Points) -> Field:
 def _windows(
     x: NDArray[np.floating], y: NDArray[np.floating], half: NDArray[np.floating], shape: tuple[int, int]
 ) -> Iterator[tuple[NDArray[np.intp], Field, Field, list[tuple[slice, slice, slice, slice]]]]:
-    """Square windows around points, some of nearly equal size at a time: indices, offsets dx and dy, where they lie."""
+    """Yield square windows around points, in batches of similar size: indices, offsets dx and dy, field slices."""
     order = np.argsort(-half, kind="stable")
     for start in range(0, len(order), _CHUNK):
         index = order[start : start + _CHUNK]
@@ -104,29 +104,29 @@ def _windows(
         step = np.arange(-reach, reach + 1, dtype=np.float32) + np.float32(0.5)
         dx = (step[None, None, :] + (ix - x[index])[:, None, None]).astype(np.float32)
         dy = (step[None, :, None] + (iy - y[index])[:, None, None]).astype(np.float32)
-        places = []
+        slices = []
         for cx, cy in zip(ix.tolist(), iy.tolist(), strict=True):
             top, left = max(cy - reach, 0), max(cx - reach, 0)
             bottom, right = min(cy + reach + 1, shape[0]), min(cx + reach + 1, shape[1])
             oy, ox = top - cy + reach, left - cx + reach
-            places.append((slice(top, bottom), slice(left, right),
+            slices.append((slice(top, bottom), slice(left, right),
                            slice(oy, oy + bottom - top), slice(ox, ox + right - left)))  # fmt: skip
-        yield index, dx, dy, places
+        yield index, dx, dy, slices
 
 
 def stamp(canvas: Field, body: Field, cells: Nuclei, *, texture: Field, softness_px: float, gap: float) -> None:
     """Draw `cells` into `canvas` (concentrations) and `body` (1 inside).
 
     Args:
-        canvas: (H, W), changed in place.
-        body: (H, W), changed in place.
+        canvas: (H, W), modified in place.
+        body: (H, W), modified in place.
         cells: table of `NUCLEUS`.
         texture: (H, W), noise of unit variance: the chromatin.
-        softness_px: width of the fading membrane.
-        gap: how pale the thin line is that parts touching cells, from 0 (none) to 1.
+        softness_px: width over which the membrane fades.
+        gap: paleness of the thin line between touching cells, from 0 (none) to 1.
     """
     half = cells["major"] * (1.0 + 2.0 * cells["waver"]) + 1.5 * softness_px
-    for index, dx, dy, places in _windows(cells["x"], cells["y"], half, canvas.shape):
+    for index, dx, dy, slices in _windows(cells["x"], cells["y"], half, canvas.shape):
         c = {name: cells[name][index][:, None, None] for name in NUCLEUS.names or ()}
         cos, sin = np.cos(c["angle"]), np.sin(c["angle"])
         u, v = (dx * cos + dy * sin) / c["major"], (dy * cos - dx * sin) / c["minor"]
@@ -134,12 +134,12 @@ def stamp(canvas: Field, body: Field, cells: Nuclei, *, texture: Field, softness
         outline = 1.0 + c["waver"] * (np.cos(2.0 * theta + c["seed"]) + np.cos(3.0 * theta + 7.0 * c["seed"]))
         rho = np.hypot(u, v) / outline
         within = (1.0 - rho) * (np.sqrt(c["major"] * c["minor"]) / softness_px)
-        edge, moat = np.clip(within + 0.5, 0.0, 1.0), np.clip(within + 1.3, 0.0, 1.0)
+        edge, gap_mask = np.clip(within + 0.5, 0.0, 1.0), np.clip(within + 1.3, 0.0, 1.0)
         middle = c["stain"] * (1.0 - c["rim"] * (1.0 - np.minimum(rho, 1.0) ** 2))
-        for i, (rows, columns, inner_rows, inner_columns) in enumerate(places):
+        for i, (rows, columns, inner_rows, inner_columns) in enumerate(slices):
             cover = edge[i, inner_rows, inner_columns]
             grain = np.clip(1.0 + c["chromatin"][i, 0, 0] * texture[rows, columns], 0.35, 1.8)
-            canvas[rows, columns] *= 1.0 - gap * moat[i, inner_rows, inner_columns]
+            canvas[rows, columns] *= 1.0 - gap * gap_mask[i, inner_rows, inner_columns]
             np.maximum(
                 canvas[rows, columns], cover * middle[i, inner_rows, inner_columns] * grain, out=canvas[rows, columns]
             )
@@ -147,15 +147,15 @@ def stamp(canvas: Field, body: Field, cells: Nuclei, *, texture: Field, softness
 
 
 def distances(frame: Frame, xy: Points, *, reach_um: float) -> tuple[Field, Field]:
-    """Distance in microns to the nearest and to the second nearest of `xy` (N, 2), up to `reach_um`.
+    """Return the distances in microns to the nearest and second nearest of `xy` (N, 2), up to `reach_um`.
 
-    Their difference vanishes on the walls between cells: Worley's noise (1996).
+    Their difference is zero on the walls between cells: Worley's noise (1996).
     """
     reach = frame.px(reach_um)
     first, second = np.full(frame.shape, reach, np.float32), np.full(frame.shape, reach, np.float32)
-    for _, dx, dy, places in _windows(xy[:, 0], xy[:, 1], np.full(len(xy), reach), frame.shape):
+    for _, dx, dy, slices in _windows(xy[:, 0], xy[:, 1], np.full(len(xy), reach), frame.shape):
         distance = np.hypot(dx, dy)
-        for i, (rows, columns, inner_rows, inner_columns) in enumerate(places):
+        for i, (rows, columns, inner_rows, inner_columns) in enumerate(slices):
             near, next_near, here = first[rows, columns], second[rows, columns], distance[i, inner_rows, inner_columns]
             np.minimum(next_near, np.maximum(near, here), out=next_near)
             np.minimum(near, here, out=near)

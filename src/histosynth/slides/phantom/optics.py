@@ -19,7 +19,7 @@ EOSIN = (0.2159, 0.8012, 0.5581)
 
 @dataclass(frozen=True)
 class Stain:
-    """How one slide was stained and scanned."""
+    """Stain and scan of one slide."""
 
     hematoxylin: tuple[float, float, float]
     """Unit OD vector over red, green, blue."""
@@ -34,7 +34,7 @@ class Stain:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Stain":
-        """A laboratory's stain: vectors turned by a few degrees, strengths by a few tens of per cent."""
+        """Draw the stain of a laboratory: vectors vary by a few degrees, strengths by some tens of per cent."""
         vectors = np.array([HEMATOXYLIN, EOSIN]) + rng.normal(0.0, 0.025, (2, 3))
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         strength = np.exp(np.clip(rng.normal(0.0, 0.12, 2), -0.2, 0.2))
@@ -49,7 +49,7 @@ class Stain:
 
 
 def optical_density(hematoxylin: Field, eosin: Field, stain: Stain) -> Field:
-    """OD of two concentration maps (H, W) on this slide: (H, W, 3)."""
+    """Return the OD (H, W, 3) of two concentration maps (H, W) on a slide."""
     density = np.empty((*hematoxylin.shape, 3), np.float32)
     for channel in range(3):
         density[..., channel] = (
@@ -61,13 +61,13 @@ def optical_density(hematoxylin: Field, eosin: Field, stain: Stain) -> Field:
 
 
 def transmit(density: Field) -> Field:
-    """I = 255 * 10^-OD, any shape, in [0, 255]."""
+    """Return the light I = 255 * 10^-OD, any shape, in [0, 255]."""
     light: Field = np.exp(density * np.float32(-np.log(10.0))) * np.float32(255.0)
     return light
 
 
 def unmix(image: NDArray[np.uint8], stain: Stain) -> Field:
-    """Concentrations (H, W, 2) of hematoxylin and eosin in an image (H, W, 3), by least squares: undoes the drawing."""
+    """Return the concentrations (H, W, 2) of hematoxylin and eosin in an image (H, W, 3), by least squares."""
     density = -np.log10(np.maximum(image, 1) / 255.0) - np.array(stain.glass)
     vectors = np.array([stain.hematoxylin, stain.eosin])
     strengths = np.array([stain.hematoxylin_strength, stain.eosin_strength])

@@ -1,4 +1,4 @@
-"""What every tissue is made of, a ground of two stains and populations of nuclei; and the brain around the tumor."""
+"""Components of all tissues, a background of two stains and populations of nuclei; and the brain around the tumor."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from histosynth.slides.phantom.nuclei import Nuclei, Points, distances, lattice,
 
 @dataclass(frozen=True)
 class Tissue:
-    """A kind of tissue over the whole frame: what lies between the nuclei, and the nuclei."""
+    """A tissue over the whole frame: the stains between the nuclei, and the nuclei."""
 
     hematoxylin: Field
     eosin: Field
@@ -34,7 +34,7 @@ def population(
     waver: float = 0.02,
     angle: NDArray[np.floating] | None = None,
 ) -> Nuclei:
-    """Nuclei of one population, those off the frame left out; `spread` is the log standard deviation of the radius."""
+    """Draw the nuclei of one population on the frame; `spread` is the log standard deviation of the radius."""
     n = len(xy)
     table = nuclei(
         xy,
@@ -53,18 +53,18 @@ def population(
 
 
 def fiber_direction(frame: Frame, rng: np.random.Generator) -> Field:
-    """Slowly turning direction of fibers, a coarse field in radians."""
+    """Draw the slowly varying direction of fibers, a coarse field in radians."""
     coarse = Frame(width_px=frame.width_px // 16 + 1, height_px=frame.height_px // 16 + 1, mpp=frame.mpp * 16)
     turn = 0.7 * noise(coarse, scale_um=150.0, rng=rng) + 0.35 * noise(coarse, scale_um=40.0, rng=rng)
     return np.float32(rng.uniform(0.0, math.pi)) + turn
 
 
 def brain(frame: Frame, rng: np.random.Generator) -> Tissue:
-    """Gray and white matter: pale neuropil, few small round glia, here and there a neuron."""
+    """Draw gray and white matter: pale neuropil, few small round glial cells, scattered neurons."""
     white = np.clip(0.5 + 1.5 * noise(frame, scale_um=350.0, rng=rng), 0.0, 1.0)
-    felt = fibers(frame, fiber_direction(frame, rng), length_um=16.0, width_um=1.1, rng=rng)
+    texture = fibers(frame, fiber_direction(frame, rng), length_um=16.0, width_um=1.1, rng=rng)
     grain = noise(frame, scale_um=1.8, rng=rng)
-    eosin = 0.19 + 0.03 * grain + white * (0.025 * felt - 0.04)
+    eosin = 0.19 + 0.03 * grain + white * (0.025 * texture - 0.04)
     xy = lattice(frame, spacing_um=27.0, jitter=0.28, rng=rng)
     large = (rng.random(len(xy)) < 0.25) & (values_at(white, xy) < 0.3)
     glia = population(frame, xy[~large], kind="glia", radius_um=2.6, spread=0.12, elongation=1.15, stain=0.75, rng=rng)
