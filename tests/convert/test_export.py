@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import sys
 import tarfile
 from collections.abc import Callable
 from io import BytesIO
@@ -18,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from histosynth.cli import main
 from histosynth.config import PatchSettings
 from histosynth.convert import export_formats
 from histosynth.convert.export import export
@@ -29,7 +27,7 @@ from histosynth.store.part import SCHEMA, Patch, part_path, write_part
 from histosynth.store.store import Store, write_manifest
 
 FORMATS = ("png", "npz", "webdataset")
-Verb = Callable[..., tuple[int, str, str]]
+Command = Callable[..., tuple[int, str, str]]
 
 
 def image(seed: int, side: int = 8) -> np.ndarray:
@@ -238,19 +236,6 @@ def test_a_selection_keeps_the_label_numbers_of_the_store(store: Path, tmp_path:
         assert (arrays["arr_0"] == Store(store).images([0, 2])).all()
 
 
-@pytest.fixture
-def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["histosynth", "export", *map(str, arguments), "--quiet"])
-        try:
-            main()
-        except SystemExit as stop:
-            return int(stop.code or 0), *capsys.readouterr()
-        return 0, *capsys.readouterr()
-
-    return call
-
-
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -264,26 +249,26 @@ def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_invalid_options_are_one_line_errors(
-    store: Path, tmp_path: Path, verb: Verb, more: list[str], message: str
+    store: Path, tmp_path: Path, command: Command, more: list[str], message: str
 ) -> None:
-    code, output, error = verb(store, "--out", tmp_path / "out", *more)
+    code, output, error = command("export", store, "--out", tmp_path / "out", *more)
     assert (code, output, error.count("\n")) == (2, "", 1)
     assert message in error
     assert not (tmp_path / "out").exists()
 
 
-def test_existing_files_are_not_touched(store: Path, tmp_path: Path, verb: Verb) -> None:
+def test_existing_files_are_not_touched(store: Path, tmp_path: Path, command: Command) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
-    code, _, error = verb(store, "--out", tmp_path / "mine", "--to", "png")
+    code, _, error = command("export", store, "--out", tmp_path / "mine", "--to", "png")
     assert (code, error.count("\n")) == (2, 1)
     assert "is not empty: it holds files without export.json" in error
     assert everything(tmp_path / "mine") == {"thesis.txt": b"all of it"}
     (tmp_path / "empty").mkdir()
-    assert verb(store, "--out", tmp_path / "empty", "--to", "png")[0] == 0
-    code, _, error = verb(store, "--out", tmp_path / "empty", "--to", "npz")
+    assert command("export", store, "--out", tmp_path / "empty", "--to", "png")[0] == 0
+    code, _, error = command("export", store, "--out", tmp_path / "empty", "--to", "npz")
     assert "an export of other patches or in another format" in error
-    assert "is no patch store" in verb(tmp_path / "mine", "--out", tmp_path / "x", "--to", "npz")[2]
+    assert "is no patch store" in command("export", tmp_path / "mine", "--out", tmp_path / "x", "--to", "npz")[2]
 
 
 def test_a_failure_leaves_no_files(store: Path, tmp_path: Path) -> None:
@@ -305,10 +290,10 @@ def test_a_failure_leaves_no_files(store: Path, tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["store"]
 
 
-def test_the_command_reports_the_export(store: Path, tmp_path: Path, verb: Verb) -> None:
-    code, output, error = verb(store, "--out", tmp_path / "out", "--to", "webdataset")
+def test_the_command_reports_the_export(store: Path, tmp_path: Path, command: Command) -> None:
+    code, output, error = command("export", store, "--out", tmp_path / "out", "--to", "webdataset")
     assert (code, error) == (0, "")
     assert output.splitlines()[:2] == [f"6 patches (real) in {tmp_path / 'out'}", "labels   0 codel_1, 1 codel_2, 2 wt"]
     assert describe(tmp_path / "out")["kind"] == "export of a store"
-    facts = json.loads(verb(store, "--out", tmp_path / "out", "--to", "webdataset", "--json")[1])
+    facts = json.loads(command("export", store, "--out", tmp_path / "out", "--to", "webdataset", "--json")[1])
     assert (facts["patches"], facts["written"], facts["synthetic"]) == (6, False, 0)

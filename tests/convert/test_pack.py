@@ -1,7 +1,6 @@
 """Packing of tiles: pixels, labels, patients and splits are those of the input, and every error is reported."""
 
 import csv
-import json
 import os
 import signal
 import subprocess
@@ -13,33 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
-from histosynth.cli import main
 from histosynth.config import PatchSettings
 from histosynth.convert import pack as module
 from histosynth.convert.pack import pack
 from histosynth.errors import HistosynthError
 from histosynth.store.store import Store
 
-Verb = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Return a function that runs the command in this process: exit code, standard output, standard error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["histosynth", "pack", *map(str, arguments), "--quiet"])
-        try:
-            main()
-        except SystemExit as stop:
-            return int(stop.code or 0), *capsys.readouterr()
-        return 0, *capsys.readouterr()
-
-    return call
+Command = Callable[..., tuple[int, str, str]]
 
 
 def pixels(width: int, height: int, *, seed: int) -> np.ndarray:
@@ -68,14 +49,6 @@ def by_id(store: Path) -> dict[str, dict[str, Any]]:
 
 def run(folder: Path, out: Path, *, settings: PatchSettings | None = None, **options: Any) -> Any:
     return pack(folder, out=out, settings=settings or PatchSettings(), progress=False, **options)
-
-
-@pytest.fixture
-def classes(tmp_path: Path) -> Path:
-    """Return a folder of two classes with five tiles of 16 px each."""
-    for number in range(10):
-        save(tmp_path / "tiles" / ("TUM", "STR")[number % 2] / f"{number}.png", seed=number)
-    return tmp_path / "tiles"
 
 
 def test_a_folder_of_classes(classes: Path, tmp_path: Path) -> None:
@@ -148,11 +121,11 @@ def test_no_patient_is_in_both_splits(tmp_path: Path) -> None:
     assert sorted(held_out) == [f"g{n}" for n in range(7)]
 
 
-def test_unmatched_names_are_listed(tmp_path: Path, verb: Verb) -> None:
+def test_unmatched_names_are_listed(tmp_path: Path, command: Command) -> None:
     for name in ("a", "b", "c"):
         save(tmp_path / "tiles" / f"{name}.png")
     labels = table(tmp_path / "l.csv", ("file", "label"), ("a.png", "x"), ("b.png", "NA"), ("gone.png", "x"))
-    code, _, error = verb(tmp_path / "tiles", "--labels", labels, "--out", tmp_path / "store")
+    code, _, error = command("pack", tmp_path / "tiles", "--labels", labels, "--out", tmp_path / "store")
     assert code == 0
     assert "2 tile(s) without a label: b.png, c.png" in error
     assert "1 label(s) without a tile: gone.png" in error
@@ -165,144 +138,6 @@ def test_a_barcode_gives_the_patient(tmp_path: Path) -> None:
     for part in ("TCGA-DB-5270-01Z_1", "TCGA-DB-5270-01Z_2", "TCGA-DU-5847-01Z_1"):
         save(tmp_path / "tiles" / "a" / f"{part}.png")
     assert run(tmp_path / "tiles", tmp_path / "store").patients == 2
-
-
-def empty_class(tiles: Path) -> None:
-    (tiles / "EMPTY").mkdir()
-
-
-def differ_in_case(tiles: Path) -> None:
-    save(tiles / "tum" / "1.png")
-
-
-def too_small(tiles: Path) -> None:
-    save(tiles / "TUM" / "small.png", side=9)
-
-
-def oblong(tiles: Path) -> None:
-    Image.fromarray(pixels(16, 17, seed=0)).save(tiles / "TUM" / "oblong.png")
-
-
-def deep_gray(tiles: Path) -> None:
-    Image.fromarray(np.zeros((16, 16), np.uint16)).save(tiles / "TUM" / "deep.png")
-
-
-def deep_color(tiles: Path) -> None:
-    import tifffile
-
-    tifffile.imwrite(tiles / "TUM" / "deep.tif", np.zeros((16, 16, 3), np.uint16), photometric="rgb")
-
-
-def truncated(tiles: Path) -> None:
-    data = (tiles / "TUM" / "0.png").read_bytes()
-    (tiles / "TUM" / "0.png").write_bytes(data[: len(data) // 2])
-
-
-def no_image(tiles: Path) -> None:
-    (tiles / "TUM" / "0.png").write_bytes(b"")
-
-
-def stray(tiles: Path) -> None:
-    save(tiles / "stray.png")
-
-
-def deeper(tiles: Path) -> None:
-    save(tiles / "TUM" / "more" / "9.png")
-
-
-def same_id(tiles: Path) -> None:
-    save(tiles / "TUM" / "0.jpg")
-
-
-def nothing(tiles: Path) -> None:
-    pass
-
-
-BAD_TILES = [
-    (empty_class, [], "class folder", "EMPTY"),
-    (too_small, ["--size", "16"], "smaller than --size 16", "TUM/small.png"),
-    (too_small, ["--crop", "16"], "smaller than one crop of 16 px", "TUM/small.png"),
-    (too_small, [], "is 9 px wide, while most are 16 px; pass --size 9", "TUM/small.png"),
-    (oblong, [], "is 16 x 17 px, not square; crop squares from it with --crop", "TUM/oblong.png"),
-    (deep_gray, [], "save it as 8-bit RGB", "TUM/deep.png"),
-    (deep_color, [], "save it as 8-bit RGB", "TUM/deep.tif"),
-    (truncated, [], "cannot be read", "TUM/0.png"),
-    (no_image, [], "the file is empty", "TUM/0.png"),
-    (stray, [], "is outside the class folders", "stray.png"),
-    (deeper, [], "contains a folder, more", "TUM/more"),
-]
-
-
-@pytest.mark.parametrize(("spoil", "more", "message", "name"), BAD_TILES)
-def test_an_unusable_tile_is_an_error_or_skipped_and_listed(
-    classes: Path, tmp_path: Path, verb: Verb, spoil: Any, more: list[str], message: str, name: str
-) -> None:
-    spoil(classes)
-    out = tmp_path / "store"
-    code, output, error = verb(classes, "--out", out, *more)
-    assert (code, output, error.count("\n")) == (2, "", 1)
-    assert message in error
-    assert not out.exists()
-    code, output, error = verb(classes, "--out", out, *more, "--skip-bad-tiles", "--json")
-    assert code == 0, error
-    assert list(json.loads(output)["tiles_skipped"]) == [name]
-    assert message in Store(out).manifest["tiles_skipped"][name]
-    assert len(Store(out)) == 10 - (name == "TUM/0.png")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "more", "message"),
-    [
-        (differ_in_case, [], "has the classes 'TUM' and 'tum', which differ only in letter case"),
-        (same_id, [], "two tiles have the id 'TUM_0'"),
-        (nothing, ["--set", "patches.cap=3"], "--set patches.cap does not apply to pack"),
-        (nothing, ["--set", 'patches.held_out_patients=["Q"]'], "names 'Q', a patient without data here"),
-        (nothing, ["--crop", "8", "--size", "16"], "a crop of 8 px cannot become a patch of 16 px"),
-        (nothing, ["--mpp", "50"], "50 microns per pixel is out of range"),
-        (nothing, ["--size", "3"], "--size"),
-        (nothing, ["--labels", "absent.csv"], "labels absent.csv cannot be read"),
-    ],
-)
-def test_invalid_input_is_a_one_line_error_and_leaves_no_files(
-    classes: Path, tmp_path: Path, verb: Verb, spoil: Any, more: list[str], message: str
-) -> None:
-    spoil(classes)
-    code, output, error = verb(classes, "--out", tmp_path / "store", *more)
-    assert (code, output, error.count("\n")) == (2, "", 1)
-    assert message in error
-    assert not (tmp_path / "store").exists()
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([("file", "label"), ("../secret.png", "x")], "line 2: '../secret.png' leads out of the folder"),
-        ([("file", "label"), ("/etc/a.png", "x")], "leads out of the folder"),
-        ([("file", "label"), ("C:\\a.png", "x")], "leads out of the folder"),
-        ([("file", "label"), ("sub\\..\\..\\a.png", "x")], "leads out of the folder"),
-        ([("file", "label"), ("", "x")], "line 2: no file is named"),
-        ([("file", "age"), ("a.png", "40")], "no label column among file, age"),
-        ([("name_of_it", "label"), ("a.png", "x")], "no file column among name_of_it, label"),
-        ([("file", "label"), ("a.png", "x"), ("a", "y")], "line 3: contradicts line 2 on a"),
-        ([("file", "label"), ("a.png", "x"), ("b.png", "X")], "'X' and 'x', which differ only in letter case"),
-        ([("file", "label"), ("twice.png", "x")], "'twice.png' matches 2 files in"),
-        ([("file", "label", "split"), ("a.png", "x", "maybe")], "line 2: split 'maybe' is unknown"),
-        (
-            [("file", "label", "case", "split"), ("a.png", "x", "P", "train"), ("b.png", "x", "P", "test")],
-            "line 3: patient P is in held_out here and in train in line 2",
-        ),
-        ([("file", "label"), ("gone.png", "x")], "no usable tile in"),
-        ([], "is empty"),
-    ],
-)
-def test_an_invalid_table_is_a_one_line_error(tmp_path: Path, verb: Verb, rows: list[Any], message: str) -> None:
-    for name in ("a", "b", "one/twice", "two/twice"):
-        save(tmp_path / "tiles" / f"{name}.png")
-    save(tmp_path / "secret.png")
-    code, _, error = verb(tmp_path / "tiles", "--labels", table(tmp_path / "l.csv", *rows), "--out", tmp_path / "store")
-    assert (code, error.count("\n")) == (2, 1)
-    assert message in error
-    assert not (tmp_path / "store").exists()
 
 
 def test_flat_tiles_need_a_table(tmp_path: Path) -> None:
@@ -344,7 +179,7 @@ def test_many_tiles_make_several_parts(classes: Path, tmp_path: Path, monkeypatc
 
 
 def test_rerun_after_a_kill_gives_the_same_bytes(
-    tmp_path: Path, verb: Verb, content: Callable[[Path], dict[str, bytes]]
+    tmp_path: Path, command: Command, content: Callable[[Path], dict[str, bytes]]
 ) -> None:
     for number in range(24):
         save(tmp_path / "tiles" / f"c{number % 8}" / f"{number}.png", side=256, seed=number)
@@ -362,27 +197,9 @@ def test_rerun_after_a_kill_gives_the_same_bytes(
     process.wait()
     assert 1 <= len(list(out.glob("part-*.parquet"))) < 8
     assert not (out / "manifest.json").exists()
-    assert verb(*arguments, out)[0] == 0
-    assert verb(*arguments, tmp_path / "whole")[0] == 0
+    assert command("pack", *arguments, out)[0] == 0
+    assert command("pack", *arguments, tmp_path / "whole")[0] == 0
     assert content(out) == content(tmp_path / "whole")
-
-
-@given(st.integers(8, 40), st.integers(8, 40), st.integers(8, 40))
-def test_crops_tile_the_image_without_overlap(
-    tmp_path_factory: pytest.TempPathFactory, width: int, height: int, crop: int
-) -> None:
-    from histosynth.convert.tile_images import CheckedTile
-    from histosynth.convert.tiles import Tile
-
-    entry = Tile(path=Path("x"), tile_id="x", label="a", patient_id=None)
-    tile = CheckedTile(entry=entry, width_px=width, height_px=height, mpp=None, source="real", sha256="")
-    cover = np.zeros((height, width), int)
-    for box in tile.boxes(crop):
-        cover[box.y : box.y + crop, box.x : box.x + crop] += 1
-        assert box.x + crop <= width
-        assert box.y + crop <= height
-    assert cover.max(initial=0) <= 1
-    assert cover.sum() == (width // crop) * (height // crop) * crop**2
 
 
 @pytest.mark.real

@@ -16,10 +16,8 @@ from histosynth.convert.pack import pack
 from histosynth.errors import HistosynthError
 from histosynth.normalization import normalize as module
 from histosynth.normalization.normalize import normalize
-from histosynth.normalization.staining import PixelPool, pool_pixels
 from histosynth.patches.extract import extract
-from histosynth.stain import Macenko, fit, is_tissue, tissue_pixels
-from histosynth.stain.distance import mean_stain_distance, stain_distance
+from histosynth.stain import Macenko, fit
 from histosynth.stain.two_stains import TARGET
 from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.store import Store, write_manifest
@@ -296,58 +294,3 @@ def test_the_command_reports_statuses_and_distance(raw: Path, tmp_path: Path, ve
     assert "48 patches" in out
     assert "4 part(s) were complete already" in err
     assert verb(tmp_path / "nothing", "--out", tmp_path / "x")[0] == 2
-
-
-def test_the_pool_keeps_every_nth_pixel_of_the_sequence_of_images() -> None:
-    rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for side in (5, 7, 1, 9)]
-    whole = np.concatenate([image.reshape(-1, 3) for image in images])
-    for at_most in (1, 7, 50, 155, 156, 1000):
-        pool = PixelPool(len(whole), at_most=at_most)
-        for image in images:
-            pool.add(image)
-        np.testing.assert_array_equal(pool.pixels, whole[:: max(1, -(-len(whole) // at_most))])
-    np.testing.assert_array_equal(pool_pixels(images), whole)
-
-
-def test_the_distance_between_stains_is_the_distance_of_their_colors() -> None:
-    other = TARGET.__class__(
-        stains=TARGET.stains,
-        max_concentrations=(TARGET.max_concentrations[0] + 0.6, TARGET.max_concentrations[1] - 0.8),
-        pixels=1,
-        angle_deg=0,
-        residual=0,
-    )
-    assert stain_distance(TARGET, other) == pytest.approx(np.sqrt((0.36 + 0.64) / 2), abs=1e-4)
-    assert stain_distance(TARGET, TARGET) == 0
-    assert mean_stain_distance([TARGET, other, TARGET]) == pytest.approx(2 / 3 * stain_distance(TARGET, other))
-    assert mean_stain_distance([TARGET]) is None
-
-
-@pytest.mark.real
-@pytest.mark.parametrize(
-    ("folder", "side_px", "mpp"),
-    [("glioma_cpm15", 320, 0.5), ("crc_val_he_7k_sample", 224, 0.5), ("osteosarcoma_10x", 256, 4)],
-)
-def test_normalization_removes_two_thirds_of_the_distance_between_real_tiles(
-    shared_data: Path, tmp_path: Path, folder: str, side_px: int, mpp: float
-) -> None:
-    tiles = tmp_path / "tiles" / "all"
-    tiles.mkdir(parents=True)
-    for path in sorted((shared_data / folder / "images").iterdir()):
-        image = np.asarray(Image.open(path).convert("RGB"))
-        step = max(1, min(image.shape[:2]) // side_px)
-        Image.fromarray(image[: side_px * step : step, : side_px * step : step]).save(tiles / f"{path.stem}.png")
-    pack(tiles.parent, out=tmp_path / "raw", settings=PatchSettings(), mpp=mpp, progress=False)
-    result = run(tmp_path / "raw", tmp_path / "out")
-    count = len(list(tiles.iterdir()))
-    assert sum(result.patches.values()) == count
-    assert result.patches["normalized"] >= 0.9 * count
-    assert result.between_slides is not None
-    assert result.between_slides["normalized"] < result.between_slides["raw"] / 3
-
-
-def test_tissue_is_everything_but_background() -> None:
-    pixels = np.array([[255, 255, 255], [240, 240, 240], [240, 200, 240], [10, 10, 10]], np.uint8)
-    assert is_tissue(pixels).tolist() == [False, False, True, True]
-    np.testing.assert_array_equal(tissue_pixels(pixels), pixels[2:])

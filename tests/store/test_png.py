@@ -1,13 +1,28 @@
 """Texts inside a PNG are read by Pillow, change no pixel, and state whether the image is synthetic."""
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from histosynth.store.png import decode_png, encode_png, is_synthetic, read_texts, synthetic_mark, with_texts
 
 TEXTS = {"Description": "SYNTHETIC: no patient's", "Label": "IDH-Wildtyp, groß ≥ 1\nzwei", "Seed": "12"}
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.randoms(use_true_random=False))
+def test_png_is_lossless_and_without_metadata(height: int, width: int, random: Any) -> None:
+    image = np.frombuffer(random.randbytes(height * width * 3), np.uint8).reshape(height, width, 3)
+    data = encode_png(image)
+    assert (decode_png(data) == image).all()
+    chunks, at = [], 8
+    while at < len(data):
+        chunks.append(data[at + 4 : at + 8])
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    assert set(chunks) == {b"IHDR", b"IDAT", b"IEND"}
 
 
 def test_pillow_reads_the_texts() -> None:

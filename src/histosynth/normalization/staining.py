@@ -108,6 +108,7 @@ def build_normalization(
         HistosynthError: an unknown method; a target that is not an image or store, cannot be fitted, or does not apply
             to the method; an unusable device.
     """
+    # Method and target
     normalizer = normalizers[method]
     if target:
         if normalizer.target is None:
@@ -121,6 +122,8 @@ def build_normalization(
                 f"the stain target '{target}' cannot be fitted by {method}: {REASONS[str(error)]}; choose an image or "
                 "store of well-stained tissue"
             ) from error
+
+    # Device, checked before any patch is read
     if device is not None:
         from histosynth.stain.batched import require_device
 

@@ -90,6 +90,7 @@ def write_part(
         fingerprint: identifies what they were made from; a resumed command keeps a part whose fingerprint is equal.
         record: facts about this part for the manifest; stored with the rows, so that a resumed command has them too.
     """
+    # Encoded rows, and the metadata of the file
     rows = list(map_in_threads(_row, patches))
     record_json = json.dumps(record or {}, ensure_ascii=False, allow_nan=False)
     images_hash = hash_sequence(image_sha256(row["image"]["bytes"]) for row in rows)
@@ -101,6 +102,8 @@ def write_part(
             IMAGES_HASH: f"{images_hash:x}",
         }
     )
+
+    # Row groups of about _GROUP_BYTES of images
     size = sum(len(row["image"]["bytes"]) for row in rows)
     with atomic_write(path) as file:
         pq.write_table(
