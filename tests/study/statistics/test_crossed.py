@@ -1,4 +1,4 @@
-"""Readers crossed with cases: against the textbook's mean squares, and exactly binomial where there is one reader."""
+"""Readers crossed with cases: the mean squares of a textbook, and the exact binomial for one reader."""
 
 import numpy as np
 import pytest
@@ -14,33 +14,33 @@ def matrix(readers: int, cases: int, seed: int = 0) -> np.ndarray:
     return (np.random.default_rng(seed).random((readers, cases)) < 0.55).astype(float)
 
 
-def test_variances_are_the_mean_squares_of_a_complete_design() -> None:
+def test_variances_equal_the_mean_squares_of_a_complete_design() -> None:
     y = matrix(4, 30)
-    found = variation(y, strata=np.zeros(30))
+    result = variation(y, strata=np.zeros(30))
     reader = 30 * y.mean(axis=1).var(ddof=1) / y.size
     case = 4 * y.mean(axis=0).var(ddof=1) / y.size
     neither = y.var() / y.size
-    assert found.estimate == pytest.approx(y.mean())
-    assert found.same_readers == pytest.approx(case)
-    assert found.all == pytest.approx(neither + max(reader - neither, 0) + max(case - neither, 0))
-    assert found.same_readers_df == 29
+    assert result.estimate == pytest.approx(y.mean())
+    assert result.same_readers == pytest.approx(case)
+    assert result.all == pytest.approx(neither + max(reader - neither, 0) + max(case - neither, 0))
+    assert result.same_readers_df == 29
 
 
-def test_kinds_of_cases_are_not_random() -> None:
+def test_kinds_of_cases_are_fixed() -> None:
     y = np.tile([1.0, 0.0], (3, 10))
-    found = variation(y, strata=np.arange(20) % 2)
-    assert found.estimate == pytest.approx(0.5)
-    assert found.same_readers == pytest.approx(0)
+    result = variation(y, strata=np.arange(20) % 2)
+    assert result.estimate == pytest.approx(0.5)
+    assert result.same_readers == pytest.approx(0)
 
 
-def test_gaps_are_left_out() -> None:
+def test_missing_readings_are_left_out() -> None:
     y = matrix(3, 12)
     padded = np.hstack([y, np.full((3, 2), np.nan)])
     a, b = (variation(x, strata=np.zeros(x.shape[1])) for x in (y, padded))
     np.testing.assert_allclose([a.estimate, a.same_readers, a.all], [b.estimate, b.same_readers, b.all])
 
 
-def test_many_matrices_at_once_are_as_one_by_one() -> None:
+def test_many_matrices_at_once_equal_one_by_one() -> None:
     y, strata = np.stack([matrix(3, 20, seed) for seed in range(4)]), np.arange(20) % 2
     at_once = variation(y, strata=strata)
     for i in range(4):
@@ -51,28 +51,28 @@ def test_many_matrices_at_once_are_as_one_by_one() -> None:
 
 def test_one_reader_has_the_exact_interval() -> None:
     y = matrix(1, 50)
-    (found,) = pooled(y, strata=np.arange(50) % 2, margin=0.1)
+    (result,) = pooled(y, strata=np.arange(50) % 2, margin=0.1)
     truth = binomtest(int(y.sum()), 50).proportion_ci(method="exact")
-    assert (found.low, found.high) == pytest.approx((truth.low, truth.high))
-    assert found.scope == "one reader"
-    assert found.effective == 50
+    assert (result.low, result.high) == pytest.approx((truth.low, truth.high))
+    assert result.scope == "one reader"
+    assert result.effective == 50
 
 
-def test_readers_who_always_agree_are_worth_one() -> None:
+def test_readers_who_always_agree_count_as_one() -> None:
     one = matrix(1, 200)
     these = pooled(np.repeat(one, 4, axis=0), strata=np.zeros(200))[0]
     assert these.scope == "these readers"
     assert these.effective == pytest.approx(200, rel=0.02)
 
 
-def test_from_five_readers_on_the_conclusion_is_on_readers_at_large() -> None:
+def test_from_five_readers_on_the_conclusion_is_about_readers_at_large() -> None:
     strata = np.arange(40) % 2
     assert [p.scope for p in pooled(matrix(4, 40), strata=strata)] == ["these readers", "readers at large"]
     assert [p.scope for p in pooled(matrix(5, 40), strata=strata)] == ["readers at large", "these readers"]
 
 
 @given(p=st.floats(0, 1), variance=st.floats(0, 0.1), df=st.floats(1, 100), n=st.integers(2, 1000))
-def test_never_worth_more_than_the_readings(p: float, variance: float, df: float, n: int) -> None:
+def test_the_effective_number_never_exceeds_the_readings(p: float, variance: float, df: float, n: int) -> None:
     assert 0 <= effective_number(p, variance, df, n=n) <= n * (1 + 1e-12)
 
 
@@ -80,10 +80,10 @@ def test_never_worth_more_than_the_readings(p: float, variance: float, df: float
 def test_intervals_cover_the_truth(readers: int) -> None:
     """A small run of `benchmarks/study/study_coverage.py`: 300 studies; a deviation of 3 % is five errors of chance."""
     rng = np.random.default_rng(7)
-    reader_sd = 0.3 if readers > 1 else 0.0  # one reader has no others to vary
+    reader_sd = 0.3 if readers > 1 else 0.0  # a single reader does not vary
     studies = simulate(300, readers=readers, cases=60, accuracy=0.5, reader_sd=reader_sd, case_sd=0.7, rng=rng)
-    found = [pooled(y, strata=np.arange(60) % 2, margin=0.1)[-1 if readers == 2 else 0] for y in studies]
-    covered = np.mean([p.low <= 0.5 <= p.high for p in found])
+    results = [pooled(y, strata=np.arange(60) % 2, margin=0.1)[-1 if readers == 2 else 0] for y in studies]
+    covered = np.mean([p.low <= 0.5 <= p.high for p in results])
     assert covered > 0.91
     if readers == 6:
-        assert covered < 0.995  # nor are they needlessly wide
+        assert covered < 0.995  # and they are not needlessly wide

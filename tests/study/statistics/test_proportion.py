@@ -1,4 +1,4 @@
-"""Exact intervals: scipy's, and the tails that define them."""
+"""Exact intervals, checked against scipy and the tails that define them."""
 
 import numpy as np
 import pytest
@@ -10,12 +10,12 @@ from histosynth.study.statistics.proportion import exact_limits, proportion
 
 
 @pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
-def test_limits_are_those_of_scipy(level: float) -> None:
+def test_limits_equal_those_of_scipy(level: float) -> None:
     for n in (1, 7, 100):
         for k in range(n + 1):
-            found = proportion(k, n, level=level)
+            result = proportion(k, n, level=level)
             truth = binomtest(k, n).proportion_ci(level, method="exact")
-            np.testing.assert_allclose((found.low, found.high), (truth.low, truth.high), atol=1e-10)
+            np.testing.assert_allclose((result.low, result.high), (truth.low, truth.high), atol=1e-10)
 
 
 @given(n=st.integers(1, 500), share=st.floats(0, 1))
@@ -29,9 +29,9 @@ def test_each_limit_leaves_half_of_alpha_in_its_tail(n: int, share: float) -> No
     assert low <= k / n <= high
 
 
-def test_nothing_read_says_nothing() -> None:
-    found = proportion(0, 0)
-    assert (found.value, found.low, found.high) == (None, 0.0, 1.0)
+def test_no_readings_have_the_full_interval() -> None:
+    result = proportion(0, 0)
+    assert (result.value, result.low, result.high) == (None, 0.0, 1.0)
 
 
 def test_fractions_lie_between_their_neighbors() -> None:

@@ -1,4 +1,4 @@
-"""The area: Mann and Whitney's U of scipy, DeLong's variance by the jackknife, the trapezoid under the curve."""
+"""The area, checked against scipy's U statistic, the jackknife, and the trapezoid under the curve."""
 
 import numpy as np
 import pytest
@@ -21,19 +21,19 @@ scores = st.lists(st.sampled_from([-5, -3, -1, 1, 2, 4]), min_size=2, max_size=4
 
 
 @given(real=scores, synthetic=scores)
-def test_the_area_is_that_of_the_u_statistic_and_of_the_curve(real: list[int], synthetic: list[int]) -> None:
+def test_the_area_equals_the_u_statistic_and_the_area_under_the_curve(real: list[int], synthetic: list[int]) -> None:
     x, truth = [*real, *synthetic], [False] * len(real) + [True] * len(synthetic)
-    found, drawn = area(x, truth), curve(x, truth)
-    assert found is not None
-    assert drawn is not None
+    result, roc = area(x, truth), curve(x, truth)
+    assert result is not None
+    assert roc is not None
     u = mannwhitneyu(synthetic, real).statistic / len(real) / len(synthetic)
-    assert found.value == pytest.approx(u)
-    assert np.trapezoid(drawn.true_positives, drawn.false_positives) == pytest.approx(u)
-    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert result.value == pytest.approx(u)
+    assert np.trapezoid(roc.true_positives, roc.false_positives) == pytest.approx(u)
+    assert 0 <= result.low <= result.value <= result.high <= 1
 
 
-def test_delong_s_variance_is_the_jackknife_s() -> None:
-    """Leaving out one case at a time moves the area by its placement, exactly."""
+def test_delong_s_variance_equals_the_jackknife() -> None:
+    """Leaving out one case changes the area exactly by its placement."""
     rng = np.random.default_rng(0)
     psi = mann_whitney_kernel(rng.normal(size=50), np.arange(50) % 2 == 1)
     m, n = psi.shape
@@ -46,39 +46,39 @@ def test_delong_s_variance_is_the_jackknife_s() -> None:
 
 def test_a_known_example() -> None:
     """Four of each: 13.5 of 16 pairs, placements by hand."""
-    found = area([1, 2, 3, 4, 2, 4, 5, 6], [False] * 4 + [True] * 4)
-    assert found is not None
-    assert found.value == pytest.approx((1.5 + 3.5 + 4 + 4) / 16)
+    result = area([1, 2, 3, 4, 2, 4, 5, 6], [False] * 4 + [True] * 4)
+    assert result is not None
+    assert result.value == pytest.approx((1.5 + 3.5 + 4 + 4) / 16)
     psi = mann_whitney_kernel([1, 2, 3, 4, 2, 4, 5, 6], [False] * 4 + [True] * 4)
     rows, columns = np.array([1.5, 3.5, 4, 4]) / 4, np.array([4, 3.5, 3, 2.5]) / 4
     assert delong_variance(psi) == pytest.approx(rows.var(ddof=1) / 4 + columns.var(ddof=1) / 4)
 
 
-def test_all_pairs_agreeing_still_leave_doubt() -> None:
-    found = area([-1] * 10 + [1] * 10, [False] * 10 + [True] * 10)
-    assert found is not None
-    assert (found.value, found.high) == (1.0, 1.0)
-    assert found.low == pytest.approx(0.025 ** (1 / 10))
+def test_if_all_pairs_agree_uncertainty_remains() -> None:
+    result = area([-1] * 10 + [1] * 10, [False] * 10 + [True] * 10)
+    assert result is not None
+    assert (result.value, result.high) == (1.0, 1.0)
+    assert result.low == pytest.approx(0.025 ** (1 / 10))
 
 
-def test_one_kind_has_no_area() -> None:
+def test_cases_of_one_kind_have_no_area() -> None:
     assert area([1, 2], [True, True]) is None
     assert curve([1, 2], [True, True]) is None
 
 
-def test_the_bootstrap_of_these_readers_is_near_delong() -> None:
+def test_the_bootstrap_for_these_readers_is_close_to_delong() -> None:
     rng = np.random.default_rng(1)
     truth = np.arange(200) % 2 == 1
     psi = np.stack([mann_whitney_kernel(rng.normal(0.4 * truth), truth) for _ in range(2)])
-    found, delong = mean_area(psi, rng=rng, replicates=4000), area_from_kernel(psi.mean(axis=0))
+    result, delong = mean_area(psi, rng=rng, replicates=4000), area_from_kernel(psi.mean(axis=0))
     assert delong is not None
-    assert found.note == FIXED
-    assert found.value == pytest.approx(delong.value)
-    assert (found.low, found.high) == pytest.approx((delong.low, delong.high), abs=0.006)
+    assert result.note == FIXED
+    assert result.value == pytest.approx(delong.value)
+    assert (result.low, result.high) == pytest.approx((delong.low, delong.high), abs=0.006)
 
 
-def test_readers_at_large_by_the_formula() -> None:
-    """Covariances of placements by loops."""
+def test_the_area_for_readers_at_large_by_the_formula() -> None:
+    """The covariances of placements are computed by loops."""
     rng = np.random.default_rng(4)
     truth = np.arange(60) % 2 == 1
     common = rng.normal(truth.astype(float))
@@ -89,14 +89,14 @@ def test_readers_at_large_by_the_formula() -> None:
     )
     variance = areas.var(ddof=1) / 3 + cov
     df = 2 * (variance / (areas.var(ddof=1) / 3)) ** 2
-    found = area_at_large(psi)
-    assert found is not None
-    assert found.value == pytest.approx(areas.mean())
-    reach = t.ppf(0.975, df) * np.sqrt(variance) / (found.value * (1 - found.value))
-    assert logit(found.high) - logit(found.value) == pytest.approx(reach)
+    result = area_at_large(psi)
+    assert result is not None
+    assert result.value == pytest.approx(areas.mean())
+    reach = t.ppf(0.975, df) * np.sqrt(variance) / (result.value * (1 - result.value))
+    assert logit(result.high) - logit(result.value) == pytest.approx(reach)
 
 
-def test_one_reader_says_nothing_of_others() -> None:
+def test_one_reader_has_no_area_for_readers_at_large() -> None:
     assert area_at_large(np.full((1, 4, 4), 0.5)) is None
 
 

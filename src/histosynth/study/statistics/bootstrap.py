@@ -1,10 +1,10 @@
-"""Interval of the readers' mean area by resampling readers and cases at once.
+"""Interval of the readers' mean area by resampling readers and cases together.
 
-Readers are crossed with cases, so each draw takes readers with replacement, and real and synthetic cases with
-replacement, and keeps every reading of a drawn reader of a drawn case (the pigeonhole bootstrap; Owen 2007, Ann Appl
-Stat 1, 386: never too narrow to first order). Percentiles of few readers are too narrow by √((R-1)/R) and by the normal
-quantile in place of Student's; both are mended by widening around the estimate (Hesterberg 2015). With fewer readers
-than `MIN_READERS_AT_LARGE` only cases are drawn, and the interval is of these readers.
+Readers are crossed with cases, so each draw takes readers, real cases and synthetic cases with replacement, and keeps
+every reading of a drawn case by a drawn reader (the pigeonhole bootstrap; Owen 2007, Ann Appl Stat 1, 386: never too
+narrow to first order). Percentiles over few readers are too narrow by √((R-1)/R), and because they use the normal
+instead of Student's quantile; widening around the estimate corrects both (Hesterberg 2015). With fewer readers than
+`MIN_READERS_AT_LARGE`, only cases are drawn, and the interval holds for these readers.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from histosynth.metrics.uncertainty import REPLICATES, Interval, widening_factor
 from histosynth.study.statistics import MIN_READERS_AT_LARGE
 from histosynth.study.statistics.proportion import LEVEL
 
-FIXED = "of these readers: there are too few to speak for others"
+FIXED = "for these readers: too few for conclusions about other readers"
 
 
 def mean_area(
@@ -24,16 +24,19 @@ def mean_area(
     level: float = LEVEL,
     replicates: int = REPLICATES,
 ) -> Interval:
-    """The mean over readers of areas, from `roc.mann_whitney_kernel` (R, m, n) of readers of the same cases."""
+    """Return the mean area over readers of the same cases, from `roc.mann_whitney_kernel` (R, m, n)."""
     readers, m, n = psi.shape
     at_large = readers >= MIN_READERS_AT_LARGE
     value = float(psi.mean())
+    # Draw how often each reader and each case counts.
     of_reader = _counts(readers, replicates, rng) if at_large else np.ones((replicates, readers))
     of_synthetic, of_real = _counts(m, replicates, rng), _counts(n, replicates, rng)
+    # The mean area of each replicate.
     drawn = np.zeros(replicates)
     for r in range(readers):
         drawn += of_reader[:, r] * ((of_synthetic @ psi[r]) * of_real).sum(axis=1)
     drawn /= readers * m * n
+    # Percentiles, widened for small samples.
     factor = widening_factor(readers if at_large else min(m, n), level=level) if min(m, n) > 1 else 1.0
     low, high = value + factor * (np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) - value)
     return Interval(
@@ -46,5 +49,5 @@ def mean_area(
 
 
 def _counts(units: int, replicates: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """How often each unit is drawn, (replicates, units)."""
+    """Draw how often each unit is selected, (replicates, units)."""
     return rng.multinomial(units, np.full(units, 1 / units), size=replicates).astype(np.float64)

@@ -1,7 +1,7 @@
-"""Do readers know when they know? The share correct among the readings of each confidence, with its exact interval.
+"""Calibration of confidence: the share of correct readings at each confidence, with its exact interval.
 
-A calibrated reader is at 50 % where he guesses, and higher with each step. The interval takes readings as independent:
-over several readers of the same cases it is somewhat too narrow.
+A calibrated reader has an accuracy of 50 % when guessing, and a higher one at each step of confidence. The interval
+treats readings as independent: over several readers of the same cases it is somewhat too narrow.
 """
 
 import numpy as np
@@ -13,6 +13,6 @@ CONFIDENCES = range(1, 6)
 
 
 def calibration(correct: ArrayLike, confidence: ArrayLike, *, level: float = LEVEL) -> dict[int, Proportion]:
-    """By confidence 1 to 5, from readings (N,)."""
-    right, sure = np.asarray(correct, dtype=bool), np.asarray(confidence)
-    return {k: proportion(int(right[sure == k].sum()), int((sure == k).sum()), level=level) for k in CONFIDENCES}
+    """Return the share correct by confidence, 1 to 5, from readings (N,)."""
+    is_correct, x = np.asarray(correct, dtype=bool), np.asarray(confidence)
+    return {k: proportion(int(is_correct[x == k].sum()), int((x == k).sum()), level=level) for k in CONFIDENCES}

@@ -1,12 +1,13 @@
-"""Are readers less sure of synthetic patches than of real ones? The paper's second finding, on an ordinal scale.
+"""Confidence on synthetic and on real patches: the paper's second finding, on an ordinal scale.
 
-Always told, and free of a model: how often a synthetic patch got more confidence than a real one of the same reader, a
-tie counting half (1/2: as sure of both), averaged over readers, with DeLong's interval for these readers (`roc`).
+Always reported, and without a model: how often a synthetic patch got more confidence than a real one from the same
+reader, a tie counting half (1/2: equal confidence in both), averaged over readers, with DeLong's interval for these
+readers (`roc`).
 
-Where there are `MIN_CLUSTERS` readers or more, also the proportional odds ratio of more confidence on synthetic
-patches, by generalized estimating equations with the reader as cluster (Heagerty & Zeger 1996, JASA 91, 1024; Mancl &
-DeRouen 2001, Biometrics 57, 126, for few clusters): below 1 where readers are less sure of synthetic ones. Its standard
-error rests on differences between readers; fewer clusters make it too small, which is why it is not given then.
+With `MIN_CLUSTERS` readers or more, also the proportional odds ratio of higher confidence on synthetic patches, by
+generalized estimating equations with the reader as cluster (Heagerty & Zeger 1996, JASA 91, 1024; Mancl & DeRouen 2001,
+Biometrics 57, 126, for few clusters): below 1 if readers are less confident on synthetic patches. Its standard error
+rests on differences between readers and is too small with fewer clusters, so it is not reported then.
 """
 
 import warnings
@@ -33,32 +34,32 @@ class Confidence:
     """Readings at each confidence, 1 to 5."""
     counts_synthetic: list[int]
     synthetic_above_real: Interval | None
-    """Chance that a synthetic patch got more confidence than a real one; None without both, or with gaps."""
+    """Probability of more confidence on a synthetic than on a real patch; None without a complete case of each kind."""
     odds_ratio: Interval | None
-    """Of more confidence on synthetic patches (ordinal GEE); None where readers are few, or the model did not fit."""
+    """Of higher confidence on synthetic patches (ordinal GEE); None with few readers, or if the fit failed."""
     p: float | None
     note: str
-    """Which model this is, and why."""
+    """Which model was used, and why."""
 
 
 def confidence(values: ArrayLike, synthetic: ArrayLike, *, level: float = LEVEL) -> Confidence:
-    """From confidences (R, C), 1 to 5 with NaN where absent, and what the cases (C,) are."""
+    """Compare confidences (R, C), 1 to 5 or NaN if missing, on synthetic and on real cases (C,)."""
     x, truth = np.asarray(values, dtype=np.float64), np.asarray(synthetic, dtype=bool)
-    whole = ~np.isnan(x).any(axis=0)
-    psi = np.mean([mann_whitney_kernel(row[whole], truth[whole]) for row in x], axis=0)
+    complete = ~np.isnan(x).any(axis=0)
+    psi = np.mean([mann_whitney_kernel(row[complete], truth[complete]) for row in x], axis=0)
     odds, p, note = (
         None,
         None,
-        f"fewer than {MIN_CLUSTERS} readers: no model across readers, a comparison within each",
+        f"fewer than {MIN_CLUSTERS} readers: no model across readers, only a comparison within each reader",
     )
     if len(x) >= MIN_CLUSTERS:
         odds, p, note = _odds_ratio(x, truth, level=level)
-    real, made = x[:, ~truth], x[:, truth]
+    real, fake = x[:, ~truth], x[:, truth]
     return Confidence(
         mean_real=None if np.isnan(real).all() else float(np.nanmean(real)),
-        mean_synthetic=None if np.isnan(made).all() else float(np.nanmean(made)),
+        mean_synthetic=None if np.isnan(fake).all() else float(np.nanmean(fake)),
         counts_real=[int((real == k).sum()) for k in range(1, 6)],
-        counts_synthetic=[int((made == k).sum()) for k in range(1, 6)],
+        counts_synthetic=[int((fake == k).sum()) for k in range(1, 6)],
         synthetic_above_real=area_from_kernel(psi, level=level),
         odds_ratio=odds,
         p=p,
@@ -81,9 +82,9 @@ def _odds_ratio(
     reader, case = np.nonzero(~np.isnan(x))
     answers, kind = x[reader, case], truth[case].astype(np.float64)
     if len(np.unique(answers)) < 2 or len(np.unique(kind)) < 2:
-        return None, None, "no ordinal model: all answers alike, or one kind of patch"
+        return None, None, "no ordinal model: all answers are alike, or all patches are of one kind"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what it warns of shows in `converged` and in the error
+        warnings.simplefilter("ignore")  # `converged` and the standard error show the problem
         try:
             fit = OrdinalGEE(answers, kind[:, None], reader, cov_struct=Independence()).fit(cov_type="bias_reduced")
         except (np.linalg.LinAlgError, ValueError):
@@ -95,5 +96,5 @@ def _odds_ratio(
     reach = float(stats.t.ppf((1 + level) / 2, df)) * error
     low, value, high = (float(v) for v in np.exp(slope + np.array([-reach, 0.0, reach])))
     p = float(2 * stats.t.sf(abs(slope) / error, df))
-    note = "ordinal GEE, the reader as cluster, standard error mended for few clusters"
+    note = "ordinal GEE with the reader as cluster, standard error corrected for few clusters"
     return Interval(value=value, low=low, high=high, level=level), p, note

@@ -1,21 +1,23 @@
-"""Readers crossed with cases: how far a mean over both varies, and an interval for it.
+"""Readers crossed with cases: the variance of a mean over both, and its interval.
 
-All readers read the same cases, so readings are not independent: some readers are better, some cases easier. For an
-estimate θ = mean over readers of Σ_c w_c y_rc, whose weights sum to 1 over a stratum of cases (or to ±1, for a
-difference), with e = y less its stratum's mean, clustered on readers, on cases, and on neither (Cameron, Gelbach &
-Miller 2011, J Bus Econ Stat 29, 238; in a complete design the mean squares of a two-way analysis of variance):
+All readers read the same cases, so readings are not independent: some readers are better, some cases easier. Consider
+an estimate θ = mean over readers of Σ_c w_c y_rc, whose weights sum to 1 over a stratum of cases (or to ±1, for a
+difference). With e = y minus its stratum's mean, the variances clustered on readers, on cases and on neither are
+(Cameron, Gelbach & Miller 2011, J Bus Econ Stat 29, 238; in a complete design, the mean squares of a two-way analysis
+of variance):
 
     V_R = R/(R-1) Σ_r (Σ_c w_c e_rc / R_c)²,   V_C = C/(C-S) Σ_c (Σ_r w_c e_rc / R_c)²,   V_0 = Σ_rc (w_c e_rc / R_c)²
 
-with R_c readers of a case, and S strata. Other readers and other cases would give θ with the variance
+with R_c readers of a case, and S strata. With other readers and other cases, θ has the variance
 
     V = V_0 + max(V_R - V_0, 0) + max(V_C - V_0, 0)
 
-and the same readers with other cases, V_C. Degrees of freedom are Satterthwaite's, C - S for the same readers.
+and with the same readers and other cases, V_C. The degrees of freedom are Satterthwaite's, or C - S for the same
+readers.
 
-The interval of a proportion is exact for the number of independent readings that would vary as much (Korn & Graubard
-1998, Surv Methodol 24, 193): n* = θ(1-θ)/V, never more than the readings, times (t_{n-1}/t_df)² for the degrees of
-freedom. It stays within 0 and 1, and with one reader it is that of Clopper and Pearson.
+The interval of a proportion is exact for the number of independent readings with the same variance (Korn & Graubard
+1998, Surv Methodol 24, 193): n* = θ(1-θ)/V, at most the number of readings, times (t_{n-1}/t_df)² for the degrees of
+freedom. It stays within 0 and 1; with one reader it is that of Clopper and Pearson.
 """
 
 from dataclasses import dataclass
@@ -35,14 +37,14 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Variation:
-    """Variances of the estimate; arrays where there are several matrices."""
+    """Variances of the estimate; arrays if there are several matrices."""
 
     estimate: Array
     same_readers: Array
-    """Of the same readers with other cases."""
+    """Variance for the same readers with other cases."""
     same_readers_df: Array
     all: Array
-    """Of other readers with other cases."""
+    """Variance for other readers with other cases."""
     all_df: Array
 
 
@@ -57,34 +59,37 @@ class Pooled:
     level: float
     readings: int
     effective: float
-    """Independent readings that would vary as much."""
+    """Number of independent readings with the same variance."""
     equivalence: Equivalence | None
-    """None where no margin was given."""
+    """None if no margin was given."""
 
 
 def variation(y: ArrayLike, *, strata: ArrayLike, weights: ArrayLike | None = None) -> Variation:
-    """The variances of Σ_c w_c · (mean over readers of y) for readings y (…, R, C), NaN where absent.
+    """Return the variances of Σ_c w_c · (mean over readers of y) for readings y (…, R, C), NaN if missing.
 
     Args:
         y: one matrix, or many of the same design.
-        strata: (C,) what kind of case each is (real or synthetic, or whose generator); kinds are not random.
-        weights: (C,) of the cases; all alike where not given.
+        strata: (C,) the kind of each case (real or synthetic, or its generator); kinds are not random.
+        weights: (C,) of the cases; equal by default.
     """
+    # Weights of the readings.
     y = np.asarray(y, dtype=np.float64)
-    there = ~np.isnan(y)
-    values = np.where(there, y, 0.0)
-    readers_of_case = np.maximum(there.sum(axis=-2, keepdims=True), 1)
-    cases = there.any(axis=-2)
+    is_read = ~np.isnan(y)
+    values = np.where(is_read, y, 0.0)
+    readers_of_case = np.maximum(is_read.sum(axis=-2, keepdims=True), 1)
+    cases = is_read.any(axis=-2)
     w = cases / cases.sum(axis=-1, keepdims=True) if weights is None else np.asarray(weights, dtype=np.float64)
-    share = w[..., None, :] / readers_of_case * there
+    share = w[..., None, :] / readers_of_case * is_read
+    # Deviations from the mean of each stratum.
     names, kind = np.unique(np.asarray(strata), return_inverse=True)
     e = values.copy()
     for s in range(len(names)):
-        here = kind == s
-        n = np.maximum(there[..., here].sum(axis=(-2, -1), keepdims=True), 1)
-        e[..., here] -= values[..., here].sum(axis=(-2, -1), keepdims=True) / n
+        stratum = kind == s
+        n = np.maximum(is_read[..., stratum].sum(axis=(-2, -1), keepdims=True), 1)
+        e[..., stratum] -= values[..., stratum].sum(axis=(-2, -1), keepdims=True) / n
     e = e * share
-    readers = np.maximum(there.any(axis=-1).sum(axis=-1), 1)
+    # Variances clustered on readers, on cases and on neither.
+    readers = np.maximum(is_read.any(axis=-1).sum(axis=-1), 1)
     columns = cases.sum(axis=-1)
     case_df = np.maximum(columns - len(names), 1)
     by_reader = readers / np.maximum(readers - 1, 1) * (e.sum(axis=-1) ** 2).sum(axis=-1)
@@ -105,14 +110,14 @@ def variation(y: ArrayLike, *, strata: ArrayLike, weights: ArrayLike | None = No
 
 
 def effective_number(p: ArrayLike, variance: ArrayLike, df: ArrayLike, *, n: ArrayLike, level: float = LEVEL) -> Array:
-    """How many independent readings a proportion p of this variance is worth: n* of Korn and Graubard."""
+    """Return the number of independent readings with the same variance of a proportion p: n* of Korn and Graubard."""
     p, variance, n = np.asarray(p), np.asarray(variance), np.asarray(n, dtype=np.float64)
     spread = p * (1 - p)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.where(variance * n > spread, spread / variance, n)
+        effective = np.where(variance * n > spread, spread / variance, n)
     tail = (1 + level) / 2
     ratio = stats.t.ppf(tail, np.maximum(n - 1, 1)) / stats.t.ppf(tail, np.asarray(df))
-    return np.asarray(found * np.minimum(ratio, 1.0) ** 2)
+    return np.asarray(effective * np.minimum(ratio, 1.0) ** 2)
 
 
 def pooled(
@@ -124,25 +129,25 @@ def pooled(
     A single reader has only the exact binomial interval.
 
     Args:
-        y: 1 or 0, NaN where absent; at least one reading.
-        strata: (C,) what kind of case each is.
-        margin: of equivalence to 1/2; no verdict where not given.
-        alpha: of the verdict.
+        y: 1 or 0, NaN if missing; at least one reading.
+        strata: (C,) the kind of each case.
+        margin: of equivalence to 1/2; without it there is no verdict.
+        alpha: of the equivalence test.
         level: of the interval.
     """
     y = np.asarray(y, dtype=np.float64)
     n = int((~np.isnan(y)).sum())
-    found = variation(y, strata=strata)
+    v = variation(y, strata=strata)
     scopes: dict[Scope, tuple[Array, Array]] = {
-        "these readers": (found.same_readers, found.same_readers_df),
-        "readers at large": (found.all, found.all_df),
+        "these readers": (v.same_readers, v.same_readers_df),
+        "readers at large": (v.all, v.all_df),
     }
     if len(y) == 1:
-        scopes = {"one reader": (np.asarray(0.0), np.asarray(float(n)))}  # no variance of its own: the binomial's
+        scopes = {"one reader": (np.asarray(0.0), np.asarray(float(n)))}  # the binomial variance
     elif len(y) >= MIN_READERS_AT_LARGE:
         scopes = dict(reversed(scopes.items()))
     return [
-        _pooled(scope, found.estimate, *variance_and_df, n=n, margin=margin, alpha=alpha, level=level)
+        _pooled(scope, v.estimate, *variance_and_df, n=n, margin=margin, alpha=alpha, level=level)
         for scope, variance_and_df in scopes.items()
     ]
 

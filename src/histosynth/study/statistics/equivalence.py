@@ -1,13 +1,13 @@
-"""Is an accuracy as good as guessing? Two one-sided tests (TOST; Schuirmann 1987) around 1/2, exact and binomial.
+"""Equivalence of an accuracy to guessing: two one-sided tests (TOST; Schuirmann 1987) around 1/2, exact and binomial.
 
-Not to find a difference is no proof of equality. Equivalence is shown by rejecting both that the accuracy is too low
-and that it is too high, by the margin δ declared before anyone read:
+A missing difference does not prove equality. Equivalence is shown by rejecting both that the accuracy is too low and
+that it is too high, by the margin δ declared before anyone read:
 
     p_low  = P(X ≥ k | n, 1/2 - δ),     p_high = P(X ≤ k | n, 1/2 + δ),     p = max(p_low, p_high)
 
-which holds at α exactly where the 1 - 2α interval of Clopper and Pearson lies within 1/2 ± δ. 52 of 100 with δ = 0.10
-gives p = 0.064: not shown, though 52% is no different from 50%. Both tails are of the beta distribution, so that k and
-n may be effective numbers (`crossed`).
+which is at most α exactly if the 1 - 2α interval of Clopper and Pearson lies within 1/2 ± δ. For 52 of 100 with
+δ = 0.10, p = 0.064: equivalence is not shown, although 52% does not differ significantly from 50%. Both tails are those
+of the beta distribution, so k and n may be effective numbers (`crossed`).
 """
 
 from dataclasses import dataclass
@@ -24,38 +24,38 @@ Conclusion = Literal["equivalent", "not shown", "different"]
 
 @dataclass(frozen=True, kw_only=True)
 class Equivalence:
-    """The verdict on an accuracy, and what it rests on.
+    """The verdict on an accuracy, with its p-values and interval.
 
-    `equivalent`: within 1/2 ± margin at level alpha. `different`: not so, and guessing itself is rejected at alpha (two
-    sides). `not shown`: neither; more readings might tell.
+    `equivalent`: within 1/2 ± margin at level alpha. `different`: not equivalent, and guessing itself is rejected at
+    alpha (two-sided). `not shown`: neither; more readings might decide.
     """
 
     conclusion: Conclusion
     p: float
-    """Of the two one-sided tests, the larger."""
+    """The larger p-value of the two one-sided tests."""
     p_guessing: float
-    """Two-sided, against an accuracy of exactly 1/2."""
+    """Two-sided p-value against an accuracy of exactly 1/2."""
     low: float
-    """Interval at 1 - 2 alpha: equivalent where it lies within 1/2 ± margin."""
+    """Interval at 1 - 2 alpha: equivalent if it lies within 1/2 ± margin."""
     high: float
     margin: float
     alpha: float
 
 
 def tost(count: ArrayLike, n: ArrayLike, *, margin: float) -> NDArray[np.float64]:
-    """The p-value of equivalence to 1/2, element by element; 1 where n is 0."""
+    """Return the p-value of equivalence to 1/2, element by element; 1 where n is 0."""
     k, m = np.asarray(count, dtype=np.float64), np.asarray(n, dtype=np.float64)
     return np.maximum(_at_least(k, m, 0.5 - margin), _at_most(k, m, 0.5 + margin))
 
 
 def equivalence(count: float, n: float, *, margin: float, alpha: float) -> Equivalence:
-    """The verdict on `count` correct of `n` independent readings.
+    """Return the verdict on `count` correct of `n` independent readings.
 
     Args:
-        count: correct readings; a fraction where effective.
-        n: readings; a fraction where effective.
-        margin: how far from 1/2 still counts as guessing, as declared.
-        alpha: the level of each test, as declared.
+        count: correct readings; may be a fraction if effective.
+        n: readings; may be a fraction if effective.
+        margin: the distance from 1/2 that still counts as guessing, as declared.
+        alpha: the significance level of each test, as declared.
     """
     k, m = np.asarray(count, dtype=np.float64), np.asarray(n, dtype=np.float64)
     p = float(tost(k, m, margin=margin))
@@ -74,10 +74,10 @@ def equivalence(count: float, n: float, *, margin: float, alpha: float) -> Equiv
 
 
 def _at_least(k: NDArray[np.float64], n: NDArray[np.float64], p: float) -> NDArray[np.float64]:
-    """P(X ≥ k)."""
+    """Return P(X ≥ k)."""
     return np.where(k > 0, betainc(np.maximum(k, 1e-300), n - k + 1, p), 1.0)
 
 
 def _at_most(k: NDArray[np.float64], n: NDArray[np.float64], p: float) -> NDArray[np.float64]:
-    """P(X ≤ k)."""
+    """Return P(X ≤ k)."""
     return np.where(k < n, 1 - betainc(k + 1, np.maximum(n - k, 1e-300), p), 1.0)

@@ -1,18 +1,19 @@
-"""Does one generator fool readers more than another? What pairs, and what does not.
+"""Comparison of two generators: whose patches do readers recognize more often? Paired and unpaired tests.
 
-McNemar's test needs pairs: two answers that differ in the generator alone. Synthetic patches of two generators are
-different images, and the real patches are the same for both, so the readings of a study do not pair by themselves; to
-pair the first of one with the first of the other would be arbitrary, and another order would give another p. They do
-pair where the samples were made from the same seed for the same label: the same starting noise. Then, reader by reader
-(two readers of one pair are not independent), with b pairs recognized of the first generator only and c of the second,
+McNemar's test needs pairs: two answers that differ only in the generator. Synthetic patches of two generators are
+different images, and the real patches are the same for both, so the readings of a study are not paired by themselves.
+Pairing the first patch of one with the first of the other would be arbitrary: another order would give another p.
+Samples are paired if they were made from the same seed for the same label, that is, from the same starting noise. Then,
+for each reader separately (two readers of one pair are not independent), with b pairs of which only the first
+generator's patch was recognized, and c of which only the second's,
 
     p = min(1, 2 P(X ≤ min(b, c) | b + c, 1/2))          (McNemar 1947, exact)
 
-Without pairs, what is compared is the share recognized as synthetic, of each generator. Each reader by Fisher's exact
-test; all readers by the difference of the shares and its variance over readers and cases (`crossed`), for every reader
-reads both, and cases are of one generator. Where all answers are alike that variance is none; it is never taken for
-less than that of as many independent readings with one more of each answer (Agresti & Caffo 2000, Am Stat 54, 280).
-Several comparisons are judged together (Holm 1979, Scand J Stat 6, 65).
+Without pairs, the shares recognized as synthetic are compared. For each reader, Fisher's exact test is used. For all
+readers, it is the difference of the shares and its variance over readers and cases (`crossed`), since every reader
+reads both generators and each case comes from one. If all answers are alike, that variance is 0; it is replaced by at
+least the variance of as many independent readings with one more of each answer (Agresti & Caffo 2000, Am Stat 54, 280).
+Several comparisons are adjusted together (Holm 1979, Scand J Stat 6, 65).
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ from histosynth.study.statistics.proportion import LEVEL
 
 @dataclass(frozen=True, kw_only=True)
 class McNemar:
-    """The exact test on pairs; `first_only` is b, `second_only` c."""
+    """The exact test on pairs; `first_only` is b, `second_only` is c."""
 
     pairs: int
     first_only: int
@@ -40,7 +41,7 @@ class McNemar:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """The share of synthetic patches recognized, first generator less second, over all readers."""
+    """The share of synthetic patches recognized, first generator minus second, over all readers."""
 
     scope: Scope
     difference: Interval
@@ -48,7 +49,7 @@ class Difference:
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
-    """The exact test of what was recognized (N,) of the first and of the second patch of N pairs, by one reader."""
+    """Return McNemar's exact test of what one reader recognized (N,) of the first and second patches of N pairs."""
     a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     first_only, second_only = int((a & ~b).sum()), int((~a & b).sum())
     fewer, discordant = min(first_only, second_only), first_only + second_only
@@ -57,7 +58,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
 
 
 def fisher(first: ArrayLike, second: ArrayLike) -> float:
-    """Fisher's exact p for what one reader recognized (N,) of one generator and (M,) of another."""
+    """Return Fisher's exact p for what one reader recognized (N,) of one generator and (M,) of another."""
     a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     table = [[int(a.sum()), int((~a).sum())], [int(b.sum()), int((~b).sum())]]
     return float(stats.fisher_exact(table).pvalue)
@@ -71,11 +72,11 @@ def difference(recognized: ArrayLike, is_first: ArrayLike, *, level: float = LEV
     """
     y, first = np.asarray(recognized, dtype=np.float64), np.asarray(is_first, dtype=bool)
     weights = np.where(first, 1 / first.sum(), -1 / (~first).sum())
-    found = variation(y, strata=first, weights=weights)
+    v = variation(y, strata=first, weights=weights)
     at_large = len(y) >= MIN_READERS_AT_LARGE
-    variance, df = (found.all, found.all_df) if at_large else (found.same_readers, found.same_readers_df)
+    variance, df = (v.all, v.all_df) if at_large else (v.same_readers, v.same_readers_df)
     least = sum(_least_variance(y[:, kind]) for kind in (first, ~first))
-    value, error = float(found.estimate), float(np.sqrt(max(float(variance), least)))
+    value, error = float(v.estimate), float(np.sqrt(max(float(variance), least)))
     reach = float(stats.t.ppf((1 + level) / 2, df)) * error
     p = float(2 * stats.t.sf(abs(value) / error, df))
     scope: Scope = "one reader" if len(y) == 1 else "readers at large" if at_large else "these readers"
@@ -90,10 +91,10 @@ def _least_variance(y: NDArray[np.float64]) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values of several comparisons, adjusted so that any false one among them has its level."""
+    """Return the p-values adjusted by Holm's method, which controls the family-wise error rate."""
     values: NDArray[np.float64] = np.asarray(p, dtype=np.float64)
     order = np.argsort(values)
-    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    step_down = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
     adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(stepped, 1.0)
+    adjusted[order] = np.minimum(step_down, 1.0)
     return [float(x) for x in adjusted]

@@ -1,11 +1,11 @@
-"""Did readers get better on the way? Logistic regression of correct readings on the place in the session.
+"""Learning: logistic regression of correct readings on the position in the session.
 
-With the place 0 for a reader's first case and 1 for the last, and an intercept for each reader,
+With position 0 for a reader's first case and 1 for the last, and an intercept for each reader, the model
 
-    logit P(correct) = a_r + b · place
+    logit P(correct) = a_r + b · position
 
-by maximum likelihood (Newton's steps); interval b ± z √(I⁻¹)_bb from the information I. b > 0: they got better. Each
-reader has an order of their own, so a case being easy does not favor a place.
+is fitted by maximum likelihood (Newton's method); the interval b ± z √(I⁻¹)_bb comes from the information I. With b >
+0, readers got better. Each reader has a different order, so easy cases do not favor a position.
 """
 
 import numpy as np
@@ -19,20 +19,23 @@ from histosynth.study.statistics.proportion import LEVEL
 _STEPS = 50
 
 
-def learning(correct: ArrayLike, place: ArrayLike, reader: ArrayLike, *, level: float = LEVEL) -> Interval | None:
-    """The slope b of readings (N,), with places in 0 … 1.
+def learning(correct: ArrayLike, position: ArrayLike, reader: ArrayLike, *, level: float = LEVEL) -> Interval | None:
+    """Return the slope b of readings (N,), with positions in 0 … 1.
 
-    None where there is none to tell: all readers always right or always wrong, places all alike, or a place from which
-    on all is right. Readers who are always right or always wrong say nothing of it and are left out.
+    None if it is undefined: all readers always right or always wrong, equal positions, or a position from which on all
+    readings are right. Readers who are always right or always wrong carry no information and are left out.
     """
-    y, x = np.asarray(correct, dtype=np.float64), np.asarray(place, dtype=np.float64)
-    who = np.unique(np.asarray(reader), return_inverse=True)[1]
-    share = np.bincount(who, weights=y) / np.bincount(who)
-    tells = (share[who] > 0) & (share[who] < 1)
-    y, x, who = y[tells], x[tells], np.unique(who[tells], return_inverse=True)[1]
+    y, x = np.asarray(correct, dtype=np.float64), np.asarray(position, dtype=np.float64)
+    # Leave out readers without information.
+    index = np.unique(np.asarray(reader), return_inverse=True)[1]
+    share = np.bincount(index, weights=y) / np.bincount(index)
+    informative = (share[index] > 0) & (share[index] < 1)
+    y, x = y[informative], x[informative]
+    index = np.unique(index[informative], return_inverse=True)[1]
     if not len(y) or np.ptp(x) == 0:
         return None
-    design = np.column_stack([np.eye(who.max() + 1)[who], x])
+    # Newton's method.
+    design = np.column_stack([np.eye(index.max() + 1)[index], x])
     beta = np.zeros(design.shape[1])
     for _ in range(_STEPS):
         p = expit(design @ beta)

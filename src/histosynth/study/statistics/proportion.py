@@ -1,11 +1,11 @@
 """Exact interval of a proportion (Clopper & Pearson 1934, Biometrika 26, 404).
 
-The limits are the p that make the found count k of n just improbable, each with half of 1 - level:
+The limits are the values of p at which a count as extreme as k of n has the probability (1 - level)/2 = α/2:
 
     low = B(α/2; k, n - k + 1),     high = B(1 - α/2; k + 1, n - k),     B the quantile of the beta distribution
 
-so the interval covers at least at its level, whatever n. k and n may be fractions, as effective numbers are
-(`crossed.Effective`): the beta distribution is the binomial's continuation.
+so the coverage of the interval is at least its level for every n. k and n may be fractions, such as effective numbers
+(`crossed.effective_number`): the beta distribution continues the binomial one.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Proportion:
-    """A count of n with its exact interval; without a value where n is 0."""
+    """A count of n with its exact interval; the value is None if n is 0."""
 
     count: int
     n: int
@@ -30,7 +30,7 @@ class Proportion:
 
 
 def exact_limits(count: ArrayLike, n: ArrayLike, *, level: float = LEVEL) -> tuple[NDArray[np.float64], ...]:
-    """Clopper-Pearson limits (low, high) of counts out of n, element by element; 0 to 1 where n is 0."""
+    """Return Clopper-Pearson limits (low, high) of counts out of n, element by element; 0 to 1 where n is 0."""
     k, m = np.asarray(count, dtype=np.float64), np.asarray(n, dtype=np.float64)
     tail = (1 - level) / 2
     with np.errstate(invalid="ignore"):
@@ -40,6 +40,6 @@ def exact_limits(count: ArrayLike, n: ArrayLike, *, level: float = LEVEL) -> tup
 
 
 def proportion(count: int, n: int, *, level: float = LEVEL) -> Proportion:
-    """The proportion `count` / `n` with its exact interval."""
+    """Return the proportion `count` / `n` with its exact interval."""
     low, high = exact_limits(count, n, level=level)
     return Proportion(count=count, n=n, value=count / n if n else None, low=float(low), high=float(high), level=level)

@@ -1,11 +1,11 @@
-"""How well real and synthetic are told apart, and which is said more readily (Green & Swets 1966).
+"""Signal detection: sensitivity to the difference (d') and preference for one answer (criterion; Green & Swets 1966).
 
 With H the share of synthetic patches called synthetic, F that of real ones, and z the normal quantile:
 
     d' = z(H) - z(F),     c = -(z(H) + z(F)) / 2
 
-d' is 0 for a guesser and 1 is easy enough to notice; c is above 0 for one who says "real" more readily. Shares of 0 and
-1 have no quantile, so half a reading is added to each cell, always (log-linear correction; Hautus 1995, Behav Res
+d' is 0 for guessing, and at 1 the difference is easily noticed; c is above 0 if a reader prefers "real". Shares of 0
+and 1 have no quantile, so half a reading is always added to each cell (log-linear correction; Hautus 1995, Behav Res
 Methods 27, 46). The interval is normal (Gourevitch & Galanter 1967, Psychometrika 32, 25):
 
     var d' = H(1-H) / (n_s φ(z(H))²) + F(1-F) / (n_r φ(z(F))²),     var c = var d' / 4
@@ -28,12 +28,12 @@ class Signal:
     sensitivity: Proportion
     specificity: Proportion
     d_prime: Interval | None
-    """None where no real or no synthetic patch was read."""
+    """None if no real or no synthetic patch was read."""
     criterion: Interval | None
 
 
 def signal(said_synthetic: ArrayLike, synthetic: ArrayLike, *, level: float = LEVEL) -> Signal:
-    """From what was said (N,) and what is true (N,)."""
+    """Compute the measures from the answers (N,) and the truth (N,)."""
     said, truth = np.asarray(said_synthetic, dtype=bool), np.asarray(synthetic, dtype=bool)
     n_synthetic, n_real = int(truth.sum()), int((~truth).sum())
     hits, false_alarms = int((said & truth).sum()), int((said & ~truth).sum())
@@ -52,7 +52,7 @@ def signal(said_synthetic: ArrayLike, synthetic: ArrayLike, *, level: float = LE
 
 
 def d_prime_and_criterion(hits: int, n_synthetic: int, false_alarms: int, n_real: int) -> tuple[float, float, float]:
-    """d', the criterion c, and the standard error of d'."""
+    """Return d', the criterion c, and the standard error of d'."""
     H, F = (hits + 0.5) / (n_synthetic + 1), (false_alarms + 0.5) / (n_real + 1)
     z_H, z_F = norm.ppf([H, F])
     variance = H * (1 - H) / (n_synthetic * norm.pdf(z_H) ** 2) + F * (1 - F) / (n_real * norm.pdf(z_F) ** 2)

@@ -1,7 +1,7 @@
-"""Time for a case: skewed, and with breaks in it, so told by the median.
+"""Time per case, summarized by the median because times are skewed and include breaks.
 
-Its interval is from order statistics (Hahn & Meeker 1991, 5.2): the j-th smallest of n lies at or below the median with
-the chance P(X ≥ j | n, 1/2), whatever the distribution.
+The interval comes from order statistics (Hahn & Meeker 1991, 5.2): the j-th smallest of n lies at or below the median
+with the probability P(X ≥ j | n, 1/2), for any distribution.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from histosynth.study.statistics.proportion import LEVEL
 
 @dataclass(frozen=True, kw_only=True)
 class Times:
-    """Seconds a case: the median with its interval, the middle half, and all together."""
+    """Seconds per case: the median with its interval, the quartiles, and the total."""
 
     median: Interval | None
     lower_quartile: float | None
@@ -25,14 +25,14 @@ class Times:
 
 
 def times(seconds: ArrayLike, *, level: float = LEVEL) -> Times:
-    """Of seconds (N,). Fewer than six have no interval at 95 %: theirs is from the least to the most, and says so."""
+    """Summarize seconds (N,). Fewer than six have no 95 % interval: theirs is the range, as its note states."""
     x = np.sort(np.asarray(seconds, dtype=np.float64))
     if not len(x):
         return Times(median=None, lower_quartile=None, upper_quartile=None, total=0.0)
     rank = int(binom.ppf((1 - level) / 2, len(x), 0.5))  # the largest j with P(X < j) within the tail
     low, high = (x[rank - 1], x[len(x) - rank]) if rank else (x[0], x[-1])
     q1, q3 = np.quantile(x, [0.25, 0.75])
-    note = None if rank else "too few for this level: from the least to the most"
+    note = None if rank else "too few times for an interval at this level: minimum to maximum"
     return Times(
         median=Interval(value=float(np.median(x)), low=float(low), high=float(high), level=level, note=note),
         lower_quartile=float(q1),
