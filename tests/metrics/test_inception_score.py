@@ -7,26 +7,26 @@ from histosynth.metrics.inception_score import adm_splits, even_splits, inceptio
 WHOLE = [slice(None)]
 
 
-def test_certain_and_evenly_spread_classes_have_the_highest_score():
+def test_certain_and_evenly_distributed_classes_have_the_highest_score():
     logits = np.repeat(np.eye(7) * 200, 30, axis=0)
     assert inception_score(logits, splits=WHOLE).mean == pytest.approx(7)
 
 
-def test_images_that_are_all_alike_score_one():
+def test_identical_images_have_a_score_of_one():
     logits = np.tile(np.random.default_rng(0).normal(size=5), (50, 1))
     assert inception_score(logits, splits=even_splits(50)).mean == pytest.approx(1)
 
 
 def test_two_images_by_hand():
-    """p = (3/4, 1/4) and (1/4, 3/4): the mean is even, IS = exp(log 2 - H(3/4))."""
+    """p = (3/4, 1/4) and (1/4, 3/4): the mean is uniform, IS = exp(log 2 - H(3/4))."""
     p = np.array([[0.75, 0.25], [0.25, 0.75]])
     entropy = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
-    found = inception_score(np.log(p), splits=WHOLE)
-    assert found.mean == pytest.approx(np.exp(np.log(2) - entropy))
-    assert found.deviation == 0
+    score = inception_score(np.log(p), splits=WHOLE)
+    assert score.mean == pytest.approx(np.exp(np.log(2) - entropy))
+    assert score.deviation == 0
 
 
-def test_logits_shifted_by_a_constant_are_the_same_probabilities():
+def test_a_constant_added_to_logits_changes_nothing():
     logits = np.random.default_rng(1).normal(size=(60, 4)) * 3
     one, two = (inception_score(x, splits=even_splits(60, count=3)) for x in (logits, logits + 1000))
     assert one.mean == pytest.approx(two.mean)
@@ -43,23 +43,23 @@ def test_agrees_with_torch_fidelity(n):
     assert ours.deviation == pytest.approx(theirs["inception_score_std"], rel=1e-6)
 
 
-def test_adm_takes_5000_and_a_last_smaller_split():
+def test_adm_splits_hold_5000_images_and_the_last_the_rest():
     assert adm_splits(12_000) == [slice(0, 5000), slice(5000, 10_000), slice(10_000, 12_000)]
     logits = np.random.default_rng(3).normal(size=(25, 6))
     parts = [inception_score(logits[s], splits=WHOLE).mean for s in (slice(0, 10), slice(10, 20), slice(20, 25))]
-    found = inception_score(logits, splits=adm_splits(25, size=10))
-    assert found.mean == pytest.approx(np.mean(parts))
-    assert found.deviation == pytest.approx(np.std(parts))
-    assert found.splits == 3
+    score = inception_score(logits, splits=adm_splits(25, size=10))
+    assert score.mean == pytest.approx(np.mean(parts))
+    assert score.deviation == pytest.approx(np.std(parts))
+    assert score.splits == 3
 
 
-def test_images_in_the_order_of_their_labels_need_a_shuffle():
+def test_images_sorted_by_label_must_be_shuffled():
     logits = np.repeat(np.eye(10) * 50, 40, axis=0)
     assert inception_score(logits, splits=even_splits(400)).mean == pytest.approx(1)  # each split sees one class
     assert inception_score(logits, splits=even_splits(400), rng=np.random.default_rng(0)).mean > 8
 
 
-def test_what_has_no_score_is_refused():
+def test_input_without_a_score_is_rejected():
     with pytest.raises(HistosynthError, match="do not fill 10 splits"):
         even_splits(9)
     with pytest.raises(HistosynthError, match="not finite"):

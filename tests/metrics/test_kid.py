@@ -8,7 +8,7 @@ from histosynth.metrics.uncertainty import Units, patient_units
 
 
 def naive(x: np.ndarray, y: np.ndarray) -> float:
-    """The definition, one pair at a time."""
+    """Return the distance by its definition, one pair at a time."""
 
     def k(a: np.ndarray, b: np.ndarray) -> float:
         return float((a @ b / len(a) + 1) ** 3)
@@ -34,15 +34,15 @@ def test_value_and_jackknife_agree_with_the_definition(grouped, monkeypatch):
     x, y = rng.normal(size=(16, 3)) + 0.5, rng.normal(size=(12, 3))
     of = np.array([0, 1, 2, 3, 4, 4, 4, 2, 0, 0, 0, 3, 1, 2, 2, 4])
     units = Units(index=of, count=5, kind="patients") if grouped else None
-    found = kid_interval(x, y, real_units=units, level=0.9)
-    assert found.value == pytest.approx(naive(x, y))
+    interval = kid_interval(x, y, real_units=units, level=0.9)
+    assert interval.value == pytest.approx(naive(x, y))
     groups = of if grouped else np.arange(16)
     without_x = [naive(x[groups != g], y) for g in np.unique(groups)]
     without_y = [naive(x, np.delete(y, j, axis=0)) for j in range(12)]
     variance = sum((len(w) - 1) * np.var(w) for w in (without_x, without_y))
-    assert (found.high - found.low) / 2 >= 1.645 * np.sqrt(variance)
-    assert (found.high - found.low) / 2 <= 2.2 * np.sqrt(variance)  # Student's, of 4 to 26 degrees of freedom
-    assert (found.high + found.low) / 2 == pytest.approx(found.value)
+    assert (interval.high - interval.low) / 2 >= 1.645 * np.sqrt(variance)
+    assert (interval.high - interval.low) / 2 <= 2.2 * np.sqrt(variance)  # Student's, of 4 to 26 degrees of freedom
+    assert (interval.high + interval.low) / 2 == pytest.approx(interval.value)
 
 
 def test_subsets_agree_with_torch_fidelity():
@@ -64,36 +64,36 @@ def test_subsets_agree_with_torch_fidelity():
     assert ours.deviation == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-6)
 
 
-def test_subsets_of_everything_are_the_whole():
+def test_subsets_of_all_images_give_the_distance_of_all_images():
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(40, 5)).astype(np.float32), rng.normal(size=(40, 5)).astype(np.float32) + 1
-    found = kid_of_subsets(x, y, rng=rng, subsets=3, size=40)
-    assert found.mean == pytest.approx(kid_interval(x, y).value, rel=1e-6)
-    assert found.deviation == pytest.approx(0, abs=1e-9)
+    subsets = kid_of_subsets(x, y, rng=rng, subsets=3, size=40)
+    assert subsets.mean == pytest.approx(kid_interval(x, y).value, rel=1e-6)
+    assert subsets.deviation == pytest.approx(0, abs=1e-9)
 
 
 def expected_kernel(a: np.ndarray, b: np.ndarray) -> float:
-    """E (xᵀy / D + 1)³ for independent x ~ N(a, 1) and y ~ N(b, 1), from the first three moments of t = xᵀy."""
+    """Return E (xᵀy / D + 1)³ for independent x ~ N(a, 1) and y ~ N(b, 1), from the first three moments of t = xᵀy."""
     d, ab, aa, bb = len(a), a @ b, a @ a, b @ b
     second, third = ab**2 + aa + bb + d, ab**3 + 3 * ab * aa + 3 * ab * (bb + d + 2)
     return float(1 + 3 * ab / d + 3 * second / d**2 + third / d**3)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.4])
-def test_the_interval_covers_the_truth(shift):
-    """95 % intervals over 300 repetitions; at equal distributions the jackknife is conservative."""
+def test_the_interval_covers_the_true_distance(shift):
+    """95 % intervals over 300 repetitions; for equal distributions the jackknife is conservative."""
     rng = np.random.default_rng(3)
     a, b, values, covered = np.zeros(16), np.full(16, shift), [], 0
     truth = expected_kernel(a, a) + expected_kernel(b, b) - 2 * expected_kernel(a, b)
     for _ in range(300):
-        found = kid_interval(rng.normal(size=(60, 16)), rng.normal(shift, 1, size=(80, 16)))
-        values.append(found.value)
-        covered += found.low <= truth <= found.high
+        interval = kid_interval(rng.normal(size=(60, 16)), rng.normal(shift, 1, size=(80, 16)))
+        values.append(interval.value)
+        covered += interval.low <= truth <= interval.high
     assert np.mean(values) == pytest.approx(truth, abs=4 * np.std(values) / np.sqrt(300))  # unbiased
     assert covered >= 0.92 * 300
 
 
-def test_patients_who_differ_widen_the_interval():
+def test_differences_between_patients_widen_the_interval():
     rng = np.random.default_rng(4)
     of = np.repeat(np.arange(8), 25)
     x, y = rng.normal(size=(200, 6)) + rng.normal(size=(8, 6))[of], rng.normal(size=(200, 6))
@@ -103,13 +103,13 @@ def test_patients_who_differ_widen_the_interval():
     assert by_patient.high - by_patient.low > 2 * (by_image.high - by_image.low)
 
 
-def test_images_all_alike_have_an_interval_of_no_width():
-    found = kid_interval(np.ones((5, 2)), np.ones((6, 2)))
-    assert found.value == pytest.approx(0, abs=1e-12)
-    assert found.high - found.low < 1e-12
+def test_identical_images_have_an_interval_without_width():
+    interval = kid_interval(np.ones((5, 2)), np.ones((6, 2)))
+    assert interval.value == pytest.approx(0, abs=1e-12)
+    assert interval.high - interval.low < 1e-12
 
 
-def test_too_few_images_are_refused():
+def test_too_few_images_are_rejected():
     with pytest.raises(HistosynthError, match="1000 or more real images, found 30"):
         kid_of_subsets(np.zeros((30, 2)), np.zeros((30, 2)), rng=np.random.default_rng(0))
     with pytest.raises(HistosynthError, match="3 or more synthetic images, found 2"):

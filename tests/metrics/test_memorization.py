@@ -21,7 +21,7 @@ def normal(seed: int, n: int, d: int = 6, *, shift: float = 0.0) -> np.ndarray:
 
 
 def naive_authenticity(fake: np.ndarray, train: np.ndarray) -> float:
-    """Alaa et al. 2022, one patch at a time."""
+    """Return the authenticity by its definition (Alaa et al. 2022), one patch at a time."""
     authentic = 0
     for x in fake:
         to_train = np.linalg.norm(train - x, axis=1)
@@ -46,7 +46,7 @@ def test_authenticity_on_a_line():
     assert authenticity([[0.4], [-1.5], [18.0], [20.0]], train) == 0.5
 
 
-def test_nearest_agrees_with_all_distances_whatever_the_block(monkeypatch):
+def test_nearest_neighbors_agree_with_all_distances_for_any_block_size(monkeypatch):
     a, b = normal(0, 50, 7, shift=100), normal(1, 90, 7, shift=100)
     expected = cdist(a, b)
     for block in (1, 4000, 1 << 26):
@@ -58,7 +58,7 @@ def test_nearest_agrees_with_all_distances_whatever_the_block(monkeypatch):
     assert np.array_equal(nearest_neighbors(b, b, others=True)[0], own.argmin(axis=1))
 
 
-def test_a_copy_is_at_distance_zero_far_from_the_origin_too():
+def test_a_copy_has_distance_zero_even_far_from_the_origin():
     x = normal(0, 200, 1280, shift=1e3)
     rows, distances = nearest_neighbors(x[::-1], x)
     assert np.array_equal(rows, np.arange(200)[::-1])
@@ -67,30 +67,30 @@ def test_a_copy_is_at_distance_zero_far_from_the_origin_too():
 
 def test_one_cell_is_the_mann_whitney_test():
     train, held_out, fake = normal(0, 200), normal(1, 60), normal(2, 45) * np.float32(0.8)
-    found = data_copying(fake, held_out, train, cells=1)
+    result = data_copying(fake, held_out, train, cells=1)
     d_fake, d_held_out = cdist(fake, train).min(axis=1), cdist(held_out, train).min(axis=1)
     expected = mannwhitneyu(d_fake, d_held_out, alternative="less", method="asymptotic", use_continuity=False)
-    assert found.p == pytest.approx(expected.pvalue)
-    assert found.nearer == pytest.approx(1 - expected.statistic / (60 * 45))
-    assert found.c_t == found.z
+    assert result.p == pytest.approx(expected.pvalue)
+    assert result.nearer == pytest.approx(1 - expected.statistic / (60 * 45))
+    assert result.c_t == result.z
 
 
 def test_cells_are_weighted_by_the_held_out_patches():
-    """Two clusters far apart, so that k-means must find them: copies in one, new patches in the other, 30 to 90."""
+    """Two distant clusters, which k-means must find: copies in one, new patches in the other, 30 to 90."""
     train = np.concatenate([normal(0, 100), normal(1, 100, shift=50)])
     held_out = np.concatenate([normal(2, 30), normal(3, 90, shift=50)])
     fake = np.concatenate([train[:40] + np.float32(1e-3), normal(4, 40, shift=50)])
-    found = data_copying(fake, held_out, train, cells=2)
+    result = data_copying(fake, held_out, train, cells=2)
     each = [data_copying(fake[a], held_out[b], train[c], cells=1) for a, b, c in (
         (slice(40), slice(30), slice(100)), (slice(40, 80), slice(30, 120), slice(100, 200)))]  # fmt: skip
-    assert found.c_t == pytest.approx(0.25 * each[0].c_t + 0.75 * each[1].c_t)
-    assert found.z == pytest.approx(found.c_t / np.sqrt(0.25**2 + 0.75**2))
+    assert result.c_t == pytest.approx(0.25 * each[0].c_t + 0.75 * each[1].c_t)
+    assert result.z == pytest.approx(result.c_t / np.sqrt(0.25**2 + 0.75**2))
     assert each[0].nearer == 1.0
     sparse = data_copying(fake[: 40 + 19], held_out, train, cells=2)  # 19 synthetic ones do not make a cell
     assert (sparse.cells, sparse.cells_left_out, sparse.nearer) == (1, 1, 1.0)
 
 
-def test_c_t_is_zero_on_average_where_nothing_is_copied_and_its_sign_tells_copies_from_underfit():
+def test_c_t_is_zero_on_average_without_copying_and_its_sign_separates_copying_from_underfitting():
     train, held_out = normal(0, 600), normal(1, 400)
     z = [data_copying(normal(seed, 300), held_out, normal(100 + seed, 400), cells=3).z for seed in range(2, 32)]
     assert abs(np.mean(z)) < 0.6
@@ -111,15 +111,15 @@ def test_k_means_finds_separate_clusters_and_no_more_cells_than_points():
 
 
 def patients_of_one_style(seed: int, count: int, each: int) -> tuple[np.ndarray, list[str]]:
-    """Patches scatter about their patient, and patients much more about each other."""
+    """Return patches that scatter around their patient, and patients that scatter much more around each other."""
     rng = np.random.default_rng(seed)
     styles = rng.normal(0, 3, (count, 6)).repeat(each, axis=0)
     names = [f"P{seed}-{k}" for k in range(count) for _ in range(each)]
     return (styles + rng.normal(size=styles.shape)).astype(np.float32), names
 
 
-def test_controls_tell_new_patches_of_training_patients_from_copies():
-    """An ideal generator, that knows the patients and copies nothing, is far below 0; the control says as much."""
+def test_controls_separate_new_patches_of_training_patients_from_copies():
+    """An ideal generator, which knows the patients and copies nothing, is far below 0, and so is the control."""
     train, names = patients_of_one_style(0, 12, 60)
     held_out, _ = patients_of_one_style(1, 5, 60)
     ideal = train[np.random.default_rng(2).permutation(720)[:180]]
@@ -139,12 +139,12 @@ def test_controls_tell_new_patches_of_training_patients_from_copies():
     assert copying.copying.nearer == 1.0 > by_patch.copying.nearer
 
 
-def test_what_cannot_be_measured_says_why():
+def test_a_note_states_why_a_measure_is_missing():
     train, none = normal(0, 40), np.empty((0, 6), np.float32)
-    found = measure_closeness(normal(1, 30), none, train)
-    assert found.copying is None
-    assert found.authenticity is not None
-    assert found.note == "C_T not measured: needs 20 synthetic and held-out patches, found 30 and 0"
+    result = measure_closeness(normal(1, 30), none, train)
+    assert result.copying is None
+    assert result.authenticity is not None
+    assert result.note == "C_T not measured: needs 20 synthetic and held-out patches, found 30 and 0"
     assert measure_closeness(none, none, train).note == "not measured: 0 patches against 40 training patches"
     apart = measure_closeness(
         np.repeat(normal(2, 1), 30, axis=0), normal(3, 30, shift=90), np.concatenate([train, train + 90])
@@ -154,8 +154,8 @@ def test_what_cannot_be_measured_says_why():
         "not measured: there are 40 training patches, and every patient has more than half of them"
     )
     for unnamed in ([None] * 40, []):
-        nobody = measure_controls(none, train, patients=unnamed, n=10)[0]
-        assert (nobody.n, nobody.note) == (
+        unknown = measure_controls(none, train, patients=unnamed, n=10)[0]
+        assert (unknown.n, unknown.note) == (
             0,
             "not measured: there are 40 training patches, and their patients are unknown",
         )

@@ -31,42 +31,44 @@ def sides() -> Callable[[np.ndarray], dict[str, Patches]]:
     return lambda fake: {"train": train, "held_out": side("held", tissue(1, 30)), "fake": side("fake", fake)}
 
 
-def test_a_model_that_copies(sides):
+def test_an_audit_of_a_model_that_copies(sides):
     blank = np.full((2, 64, 64, 3), 240, np.uint8)
-    found = audit_memorization(**sides(np.concatenate([tissue(0, 20)[:, ::-1], tissue(2, 20), blank])))
-    assert [(c.fake_id, c.train_id, c.symmetry) for c in sorted(found.copies, key=lambda c: c.fake_row)] == [
+    audit = audit_memorization(**sides(np.concatenate([tissue(0, 20)[:, ::-1], tissue(2, 20), blank])))
+    assert [(c.fake_id, c.train_id, c.symmetry) for c in sorted(audit.copies, key=lambda c: c.fake_row)] == [
         (f"fake-{i}", f"train-{i}", 6) for i in range(20)
     ]
-    assert found.closest == found.copies[:12]
-    assert (found.n_train, found.n_held_out, found.n_fake) == (60, 30, 42)
-    assert (found.plain_train, found.plain_fake) == (0, 2)
-    assert found.threshold.n == 30
-    assert found.left_out_patients.n % 10 == 0 < found.left_out_patients.n
+    assert audit.closest == audit.copies[:12]
+    assert (audit.n_train, audit.n_held_out, audit.n_fake) == (60, 30, 42)
+    assert (audit.plain_train, audit.plain_fake) == (0, 2)
+    assert audit.threshold.n == 30
+    assert audit.left_out_patients.n % 10 == 0 < audit.left_out_patients.n
 
 
-def test_a_model_that_does_not(sides):
-    found = audit_memorization(**sides(tissue(2, 30)))
-    assert found.copies == ()
-    assert len(found.closest) == 12
-    assert found.closest[0].similarity == max(pair.similarity for pair in found.closest) < found.threshold.value
+def test_an_audit_of_a_model_that_does_not_copy(sides):
+    audit = audit_memorization(**sides(tissue(2, 30)))
+    assert audit.copies == ()
+    assert len(audit.closest) == 12
+    assert audit.closest[0].similarity == max(pair.similarity for pair in audit.closest) < audit.threshold.value
     exact = audit_memorization(**sides(tissue(0, 30)))
     assert exact.synthetic.authenticity == 0.0
-    assert found.synthetic.authenticity is not None
-    assert found.left_out_patches.authenticity == pytest.approx(found.synthetic.authenticity, abs=0.25)
+    assert audit.synthetic.authenticity is not None
+    assert audit.left_out_patches.authenticity == pytest.approx(audit.synthetic.authenticity, abs=0.25)
 
 
-def test_the_record_is_plain_and_says_what_was_not_measured(sides):
-    given = sides(tissue(0, 30))
-    found = audit_memorization(train=given["train"], held_out=side("held", tissue(1, 0)), fake=given["fake"]).to_dict()
-    assert json.loads(json.dumps(found)) == found
-    assert found["synthetic"]["note"] == "C_T not measured: needs 20 synthetic and held-out patches, found 30 and 0"
-    assert found["threshold"] == {"value": 0.85, "quantile": None, "n": 0, "reached": 0}
-    assert found["copies"][0]["symmetry_name"] == "unchanged"
+def test_the_record_holds_plain_values_and_states_what_was_not_measured(sides):
+    patches = sides(tissue(0, 30))
+    record = audit_memorization(
+        train=patches["train"], held_out=side("held", tissue(1, 0)), fake=patches["fake"]
+    ).to_dict()
+    assert json.loads(json.dumps(record)) == record
+    assert record["synthetic"]["note"] == "C_T not measured: needs 20 synthetic and held-out patches, found 30 and 0"
+    assert record["threshold"] == {"value": 0.85, "quantile": None, "n": 0, "reached": 0}
+    assert record["copies"][0]["symmetry_name"] == "unchanged"
 
 
-def test_nothing_to_compare_is_the_users_to_mend(sides):
-    given = sides(tissue(0, 30))
+def test_missing_patches_are_an_error_with_a_remedy(sides):
+    patches = sides(tissue(0, 30))
     with pytest.raises(HistosynthError, match=r"no training patches.*the model was trained on"):
-        audit_memorization(train=side("train", tissue(0, 0)), held_out=given["held_out"], fake=given["fake"])
+        audit_memorization(train=side("train", tissue(0, 0)), held_out=patches["held_out"], fake=patches["fake"])
     with pytest.raises(HistosynthError, match=r"no synthetic patches.*histosynth sample"):
         audit_memorization(**sides(tissue(0, 0)))

@@ -39,13 +39,13 @@ SIDE_UM = 96.0
 
 
 def stained(hematoxylin: np.ndarray, eosin: np.ndarray) -> np.ndarray:
-    """The image of two maps of concentration, stained as the target is."""
+    """Return the image of two concentration maps, in the stains of the target."""
     concentrations = np.stack([hematoxylin, eosin], axis=-1) * np.array(TARGET.max_concentrations)
     return to_rgb((concentrations @ np.array(TARGET.stains)).astype(np.float32))
 
 
 def ellipses(*shapes: tuple[float, float, float, float], mpp: float, halo_um: float = 0.0) -> np.ndarray:
-    """A patch of 96 um with ellipses: x, y, major and minor radius, all in um."""
+    """Return a patch of 96 um with ellipses: x, y, major and minor radius, all in um."""
     n = round(SIDE_UM / mpp)
     fine = max(2, round(mpp / 0.125))  # points a pixel side, averaged
     y, x = (np.mgrid[: fine * n, : fine * n] + 0.5) * (mpp / fine)
@@ -72,7 +72,7 @@ def test_ellipses_are_measured_in_microns_at_every_scale(mpp):
     assert table["hematoxylin"] == pytest.approx(NUCLEAR[0], rel=0.25)
 
 
-def test_shapes_are_those_of_scikit_image():
+def test_shapes_agree_with_scikit_image():
     rng = np.random.default_rng(0)
     blobs = ndimage.gaussian_filter(rng.standard_normal((600, 500)), 12)
     labels = ndimage.label(blobs > 0.01)[0].astype(np.int32)
@@ -100,7 +100,7 @@ def test_a_clear_ring_is_a_halo():
     assert np.abs(plain).max() < 0.15
 
 
-def test_touching_nuclei_are_told_apart():
+def test_touching_nuclei_are_separated():
     pairs = [(30.0, 30.0, 4.0, 4.0), (37.4, 30.0, 4.0, 4.0), (60.0, 60.0, 4.5, 4.5), (60.0, 68.4, 4.5, 4.5)]
     nuclei = find_nuclei(ellipses(*pairs, mpp=0.5), mpp=0.5)
     centers = [nuclei.labels[round(y / nuclei.pitch_um), round(x / nuclei.pitch_um)] for x, y, *_ in pairs]
@@ -120,7 +120,7 @@ PEN = {"green": (20, 120, 60), "blue": (30, 60, 160), "black": (12, 12, 14), "re
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (64, 64), (128, 128)])
 @pytest.mark.parametrize("color", [(255, 255, 255), (0, 0, 0), (128, 128, 128), (210, 150, 190), *PEN.values()])
-def test_one_color_has_no_nuclei(shape, color):
+def test_a_single_color_has_no_nuclei(shape, color):
     nuclei = find_nuclei(np.full((*shape, 3), color, np.uint8), mpp=1.0)
     assert len(nuclei) == 0
     assert len(measure_nuclei(nuclei)) == 0
@@ -128,19 +128,19 @@ def test_one_color_has_no_nuclei(shape, color):
 
 
 @pytest.mark.parametrize("base", [(242, 240, 243), (225, 165, 200), (170, 100, 150)])
-def test_noise_of_a_scanner_has_no_nuclei(base):
+def test_scanner_noise_has_no_nuclei(base):
     noise = np.random.default_rng(0).normal(0, 4, (128, 128, 3))
     assert len(find_nuclei(np.clip(base + noise, 0, 255).astype(np.uint8), mpp=1.0)) == 0
 
 
 @pytest.mark.parametrize("color", PEN.values())
-def test_a_stroke_on_glass_is_no_nucleus(color):
+def test_a_stroke_on_glass_is_not_a_nucleus(color):
     image = np.full((128, 128, 3), 245, np.uint8)
     image[:, 40:80] = color
     assert len(find_nuclei(image, mpp=1.0)) == 0
 
 
-def test_red_blood_cells_are_no_nuclei():
+def test_red_blood_cells_are_not_nuclei():
     n = round(SIDE_UM / 0.5)
     y, x = np.mgrid[:n, :n] * 0.5
     cells = np.hypot((x + 6) % 12 - 6, (y + 6) % 12 - 6) < 3.2
@@ -170,8 +170,8 @@ def test_a_scale_must_be_positive():
 
 @cache
 def phantoms() -> dict[str, tuple[Morphology, float]]:
-    """Genotype -> its morphology at 1 um/px, and F1 by center."""
-    found = {}
+    """Return genotype -> its morphology at 1 um/px, and F1 by center."""
+    results = {}
     for genotype in GENOTYPES:
         phantom = draw_phantom(genotype, width_px=1280, height_px=1280, mpp=0.25, rng=np.random.default_rng(3))
         image = np.asarray(Image.fromarray(phantom.image[320:960, 320:960]).resize((160, 160), Image.Resampling.BOX))
@@ -181,8 +181,8 @@ def phantoms() -> dict[str, tuple[Morphology, float]]:
         inside = ((xy > 0) & (xy < 640)).all(axis=1)
         hits = np.count_nonzero(np.unique(nuclei.labels[tuple((xy[inside] / 2).astype(int).T[::-1])]))
         f1 = 2 * hits / (len(nuclei) + inside.sum())
-        found[genotype] = measure_images(image[None], mpp=[1.0], fit=fit), f1
-    return found
+        results[genotype] = measure_images(image[None], mpp=[1.0], fit=fit), f1
+    return results
 
 
 @pytest.mark.parametrize(("genotype", "least"), [("IDHmut-codel", 0.9), ("IDHmut-non-codel", 0.88), ("IDHwt", 0.7)])
@@ -190,8 +190,8 @@ def test_drawn_nuclei_are_found(genotype, least):
     assert phantoms()[genotype][1] > least
 
 
-def test_genotypes_differ_as_they_were_drawn():
-    """Round with halos; elongated in a felt; crowded, dark and of every size."""
+def test_genotypes_differ_as_drawn():
+    """Round with halos; elongated in fibrillary tissue; crowded, dark and of all sizes."""
     codel, felt, crowded = (phantoms()[genotype][0] for genotype in GENOTYPES)
     median = {k: [float(np.median(m.values(k))) for m in (codel, felt, crowded)] for k in MORPHOLOGY_FEATURES}
     assert median["halo"][0] > 0.4 > 0.2 > max(median["halo"][1:])
@@ -218,29 +218,29 @@ numbers = st.lists(st.integers(-50, 50), min_size=1, max_size=12)
 @given(a=numbers, b=numbers)
 @settings(max_examples=60)
 def test_distance_is_the_area_between_the_distribution_functions(a, b):
-    found = compare_morphology(morphology(area_um2=a), morphology(area_um2=b))["area_um2"]
+    difference = compare_morphology(morphology(area_um2=a), morphology(area_um2=b))["area_um2"]
     steps = np.arange(-50, 50)  # both functions are constant from one integer to the next
     area = sum(abs(np.mean(np.array(a) <= x) - np.mean(np.array(b) <= x)) for x in steps)
-    assert found.distance == pytest.approx(area, abs=1e-9)
-    assert found.medians == (np.median(a), np.median(b))
-    assert found.n == (len(a), len(b))
+    assert difference.distance == pytest.approx(area, abs=1e-9)
+    assert difference.medians == (np.median(a), np.median(b))
+    assert difference.n == (len(a), len(b))
     if np.std(b) > 0:
-        assert found.distance_sd == pytest.approx(area / np.std(b), abs=1e-9)
+        assert difference.distance_sd == pytest.approx(area / np.std(b), abs=1e-9)
     else:
-        assert found.distance_sd is None
+        assert difference.distance_sd is None
 
 
-def test_a_set_without_nuclei_gives_no_figure():
+def test_a_set_without_nuclei_has_no_result():
     blank = measure_images(np.full((2, 32, 32, 3), 255, np.uint8), mpp=[1.0, None], fit=TARGET)
-    found = compare_morphology(blank, morphology(area_um2=[30.0, 40.0], halo=[0.1, np.nan]))
-    assert found["area_um2"].distance is None
-    assert found["area_um2"].n == (0, 2)
-    assert found["halo"].n == (0, 1)
-    assert found["density_per_mm2"].distance == 1000.0
+    differences = compare_morphology(blank, morphology(area_um2=[30.0, 40.0], halo=[0.1, np.nan]))
+    assert differences["area_um2"].distance is None
+    assert differences["area_um2"].n == (0, 2)
+    assert differences["halo"].n == (0, 1)
+    assert differences["density_per_mm2"].distance == 1000.0
     assert blank.assumed_mpp == 1
 
 
-def test_a_store_is_measured_alike_by_any_number_of_processes(tmp_path):
+def test_the_number_of_processes_does_not_change_results(tmp_path):
     image = ellipses((25.0, 25.0, 4.0, 4.0), (45.0, 25.0, 8.0, 4.0), mpp=0.5)
     images = [np.roll(image, shift, axis=(0, 1)) for shift in range(0, 140, 4)]
     patches = [
@@ -260,7 +260,7 @@ def test_a_store_is_measured_alike_by_any_number_of_processes(tmp_path):
     assert np.bincount(alone.patch, minlength=len(images))[0] == 2
 
 
-def test_stains_of_a_set_are_those_of_its_pooled_tissue():
+def test_pooled_stains_are_those_of_all_tissue_pixels():
     tissue = draw_phantom("IDHwt", width_px=600, height_px=600, mpp=0.5, rng=np.random.default_rng(0)).image
     glass = np.full((64, 64, 3), 255, np.uint8)
     pooled = tissue_pixels(np.concatenate([tissue.reshape(-1, 3), glass.reshape(-1, 3)]))
@@ -272,8 +272,8 @@ def test_stains_of_a_set_are_those_of_its_pooled_tissue():
 
 @pytest.mark.real
 @pytest.mark.parametrize(("scale", "least"), [(1.0, 0.8), (0.25, 0.8)])
-def test_outlines_of_people_are_found(shared_data, scale, least):
-    """A tile that no constant was tuned on, as scanned (40x) and at the scale of the paper preset."""
+def test_nuclei_outlined_by_people_are_found(shared_data, scale, least):
+    """A tile that was not used to tune any constant, as scanned (40x) and at the scale of the paper preset."""
     folder = shared_data / "glioma_cpm15"
     with (folder / "labels.csv").open() as file:
         assert {row["file"]: row["magnification"] for row in csv.DictReader(file)}["image12.png"] == "40x"

@@ -1,4 +1,4 @@
-"""The quick Fréchet distance is the Fréchet distance, of the patches it says."""
+"""The quick Fréchet distance is the Fréchet distance to the patches drawn."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from histosynth.store.store import Store, write_manifest
 
 
 class Colors:
-    """Mean and spread of each channel."""
+    """Mean and standard deviation of each channel."""
 
     name = title = "colors"
     dimension = 6
@@ -25,7 +25,7 @@ class Colors:
         return np.concatenate([pixels.mean(1), pixels.std(1)], axis=1)
 
 
-def test_it_is_the_distance_to_the_patches_drawn(tmp_path: Path) -> None:
+def test_the_quick_distance_is_the_distance_to_the_patches_drawn(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (60, 4, 4, 3)).astype(np.uint8)
     rows = [

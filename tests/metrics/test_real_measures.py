@@ -1,4 +1,4 @@
-"""The measures on features of real tissue: equal to torch-fidelity's, and in the order that the tissue demands."""
+"""Measures on features of real tissue: equal to those of torch-fidelity, and in the expected order."""
 
 import csv
 
@@ -17,17 +17,17 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture(scope="module")
 def tissue(shared_data):
-    """Features (20, 1280) of osteosarcoma tiles by class."""
+    """Return the features (20, 1280) of osteosarcoma tiles by class."""
     folder, extract = shared_data / "osteosarcoma_10x", EfficientNetLite0("cpu")
-    found: dict[str, list[np.ndarray]] = {}
+    tiles: dict[str, list[np.ndarray]] = {}
     with (folder / "labels.csv").open() as table:
         for row in csv.DictReader(table):
             image = Image.open(folder / "images" / row["file"]).convert("RGB").resize((224, 224))
-            found.setdefault(row["class"], []).append(np.asarray(image))
-    return {label: extract(np.stack(images)) for label, images in found.items()}
+            tiles.setdefault(row["class"], []).append(np.asarray(image))
+    return {label: extract(np.stack(images)) for label, images in tiles.items()}
 
 
-def test_kernel_distance_and_precision_are_torch_fidelitys(tissue):
+def test_kid_precision_and_recall_agree_with_torch_fidelity(tissue):
     kid = pytest.importorskip("torch_fidelity.metric_kid")
     prc = pytest.importorskip("torch_fidelity.metric_prc")
     import torch
@@ -44,7 +44,7 @@ def test_kernel_distance_and_precision_are_torch_fidelitys(tissue):
     )
 
 
-def test_other_tissue_is_farther_than_the_same(tissue):
+def test_other_tissue_is_farther_than_the_same_tissue(tissue):
     rng = np.random.default_rng(0)
     halves = {label: [Statistics.of(half) for half in np.split(rng.permutation(x), 2)] for label, x in tissue.items()}
     for label, (first, second) in halves.items():

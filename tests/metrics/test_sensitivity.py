@@ -1,7 +1,7 @@
-"""Each measure moves the right way when patches are spoiled in known ways: drawn tissue here, real tissue at the end.
+"""Each measure changes in the expected direction when patches are degraded in known ways: drawn, then real tissue.
 
-Half of the patches stand for training ones, the other half for those of an ideal generator. A measure has moved where
-it lies outside what other halvings of the unspoiled patches give. `benchmarks/metrics/sensitivity.py` does the same at
+One half of the patches serves as training patches, the other as those of an ideal generator. A measure has changed if
+it is outside the range of other halvings of the unchanged patches. `benchmarks/metrics/sensitivity.py` does the same at
 length.
 """
 
@@ -12,7 +12,6 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from histosynth.stain.spread import stain_distance
 from PIL import Image
 from scipy import ndimage
 
@@ -26,6 +25,7 @@ from histosynth.metrics.morphology import compare_morphology, fit_pooled_stains,
 from histosynth.metrics.statistics import Statistics
 from histosynth.slides.phantom import GENOTYPES, draw_phantom
 from histosynth.stain import tissue_pixels
+from histosynth.stain.distance import stain_distance
 from histosynth.stain.optical_density import to_density, to_rgb
 
 PX, HALVINGS = 64, 5
@@ -33,7 +33,7 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 
 def bank(images: np.ndarray) -> np.ndarray:
-    """Color and texture of (N, H, W, 3): mean and spread of each channel's density, and of its detail at two scales."""
+    """Return color and texture of (N, H, W, 3): mean and spread of the densities, and of their detail at two scales."""
     density = to_density(images)
     fine = density - ndimage.gaussian_filter(density, (0, 1, 1, 0))
     middle = density - fine - ndimage.gaussian_filter(density, (0, 4, 4, 0))
@@ -43,7 +43,7 @@ def bank(images: np.ndarray) -> np.ndarray:
 
 @cache
 def drawn() -> tuple[np.ndarray, np.ndarray]:
-    """Patches (N, 64, 64, 3) from within the tumors of two phantoms, and their labels."""
+    """Return patches (N, 64, 64, 3) from within the tumors of two phantoms, and their labels."""
     images, labels = [], []
     for genotype in (GENOTYPES[0], GENOTYPES[2]):
         slide = draw_phantom(
@@ -61,14 +61,14 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
 
 
 def halves(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the training half and of the stand-in, equally many of each label."""
+    """Return rows of the training half and of the stand-in, equally many per label."""
     rng = np.random.default_rng(seed)
     both = [np.array_split(rng.permutation(np.flatnonzero(labels == k)), 2) for k in np.unique(labels)]
     return np.concatenate([a for a, _ in both]), np.concatenate([b for _, b in both])
 
 
 def measures(train: np.ndarray, fake: np.ndarray) -> dict[str, float]:
-    """Everything that is measured of two sets without labels; features are standardized as the training ones are."""
+    """Measure two sets without labels; features are standardized like the training ones."""
     real = bank(train)
     mean, scale = real.mean(axis=0), real.std(axis=0)
     x, y = (real - mean) / scale, (bank(fake) - mean) / scale
@@ -84,10 +84,10 @@ def measures(train: np.ndarray, fake: np.ndarray) -> dict[str, float]:
     }
 
 
-def ways(found: dict[str, float], floor: list[dict[str, float]]) -> dict[str, str]:
-    """Where each measure lies beside those of the floor."""
-    edges = {m: (min(f[m] for f in floor), max(f[m] for f in floor)) for m in found}
-    return {m: "up" if v > edges[m][1] else "down" if v < edges[m][0] else "still" for m, v in found.items()}
+def directions_of(values: dict[str, float], floor: list[dict[str, float]]) -> dict[str, str]:
+    """Return the position of each measure relative to those of the floor."""
+    edges = {m: (min(f[m] for f in floor), max(f[m] for f in floor)) for m in values}
+    return {m: "up" if v > edges[m][1] else "down" if v < edges[m][0] else "still" for m, v in values.items()}
 
 
 @cache
@@ -125,24 +125,24 @@ NOT_REAL = {"frechet": "up", "kernel": "up", "precision": "down", "density": "do
     ],
     ids=["blur", "JPEG 30", "noise", "color", "few modes"],
 )
-def test_measures_move_the_right_way(change: Change, expected):
+def test_measures_change_in_the_expected_direction(change: Change, expected):
     images, labels = drawn()
     train, fake = (images[rows] for rows in halves(labels, 0))
-    found = ways(measures(train, change(fake)), floor_of_drawn())
-    assert {m: found[m] for m in expected} == expected
+    directions = directions_of(measures(train, change(fake)), floor_of_drawn())
+    assert {m: directions[m] for m in expected} == expected
 
 
-def test_modes_that_are_dropped_leave_precision():
-    """A whole class drawn as the other: every patch is real, and half of the real ones are like none."""
+def test_dropped_modes_do_not_lower_precision():
+    """One class drawn as the other: every patch is real, and half of the real ones have no counterpart."""
     images, labels = drawn()
     train, fake = halves(labels, 0)
     one = fake[labels[fake] == labels[0]]
-    found = ways(measures(images[train], images[one]), floor_of_drawn())
-    assert (found["recall"], found["coverage"], found["frechet"]) == ("down", "down", "up")
-    assert found["precision"] != "down"
+    directions = directions_of(measures(images[train], images[one]), floor_of_drawn())
+    assert (directions["recall"], directions["coverage"], directions["frechet"]) == ("down", "down", "up")
+    assert directions["precision"] != "down"
 
 
-def test_labels_that_are_shuffled_move_what_asks_for_labels_alone():
+def test_shuffled_labels_change_only_measures_of_labels():
     images, labels = drawn()
     train, fake = halves(labels, 0)
     x = bank(images)
@@ -150,26 +150,26 @@ def test_labels_that_are_shuffled_move_what_asks_for_labels_alone():
     teacher = fit_classifier(LabeledFeatures.of(x[train], labels[train], name="training"), rng=np.random.default_rng(0))
     right, shuffled = (
         measure_accuracy(
-            teacher, LabeledFeatures.of(x[fake], given, name="synthetic"), rng=np.random.default_rng(0)
+            teacher, LabeledFeatures.of(x[fake], assigned, name="synthetic"), rng=np.random.default_rng(0)
         ).balanced
-        for given in (labels[fake], wrong)
+        for assigned in (labels[fake], wrong)
     )
     assert right.low > 0.9
     assert shuffled.low < 0.5 < shuffled.high < right.low, "two labels: a guesser has a half"
 
-    def to_own(given: np.ndarray) -> list[bool]:
-        """Whether each label's own training patches are the nearest."""
+    def own_label_nearest(assigned: np.ndarray) -> list[bool]:
+        """Return whether the training patches of the same label are the nearest, for each label."""
         names = np.unique(labels)
-        apart = [[frechet_distance(*(Statistics.of(s) for s in (x[train][labels[train] == real], x[fake][given == k])))
-                  for real in names] for k in names]  # fmt: skip
-        return [int(np.argmin(row)) == i for i, row in enumerate(apart)]
+        real = [Statistics.of(x[train][labels[train] == name]) for name in names]
+        synthetic = [Statistics.of(x[fake][assigned == name]) for name in names]
+        return [int(np.argmin([frechet_distance(r, s) for r in real])) == i for i, s in enumerate(synthetic)]
 
-    assert to_own(labels[fake]) == [True, True]
+    assert own_label_nearest(labels[fake]) == [True, True]
     swapped = np.where(labels[fake] == labels[0], labels[-1], labels[0])
-    assert to_own(swapped) == [False, False]
+    assert own_label_nearest(swapped) == [False, False]
 
 
-def test_copies_are_found_one_by_one_where_no_distance_warns():
+def test_copies_are_found_one_by_one_although_distances_give_no_warning():
     images, labels = drawn()
     train, fake = (images[rows] for rows in halves(labels, 0))
     planted = np.arange(0, len(fake), 10)
@@ -177,34 +177,34 @@ def test_copies_are_found_one_by_one_where_no_distance_warns():
     mirrored[planted] = train[planted, :, ::-1]
     pressed[planted] = [jpeg(image, 75) for image in mirrored[planted]]
 
-    def audited(made: np.ndarray):
+    def audited(synthetic: np.ndarray):
         train_side, fake_side = (
             Patches(ids=[str(i) for i in range(len(x))], images=x.__getitem__, features=bank(x).astype(np.float32))
-            for x in (train, made)
+            for x in (train, synthetic)
         )
         none = Patches(ids=[], images=train.__getitem__, features=np.empty((0, 12), np.float32))
         return audit_memorization(train=train_side, held_out=none, fake=fake_side)
 
-    before, *after = (audited(made) for made in (fake, mirrored, pressed))
+    before, *after = (audited(synthetic) for synthetic in (fake, mirrored, pressed))
     assert not before.copies
-    for found in after:
-        assert {(c.fake_row, c.train_row) for c in found.copies} == {(i, i) for i in planted}
+    for audit in after:
+        assert {(c.fake_row, c.train_row) for c in audit.copies} == {(i, i) for i in planted}
     assert after[0].synthetic.authenticity < before.synthetic.authenticity
-    moved = ways(measures(train, mirrored), floor_of_drawn())
-    assert moved["frechet"] != "up", "distances and shares give no warning"
-    assert "down" not in (moved["precision"], moved["recall"], moved["density"], moved["coverage"])
+    directions = directions_of(measures(train, mirrored), floor_of_drawn())
+    assert directions["frechet"] != "up", "distances and shares give no warning"
+    assert "down" not in (directions["precision"], directions["recall"], directions["density"], directions["coverage"])
 
 
 def test_copies_alone_look_better_than_new_tissue():
-    """Why no distance to training patches can be read without the audit."""
+    """The reason not to interpret a distance to training patches without the audit."""
     images, labels = drawn()
     train, _ = (images[rows] for rows in halves(labels, 0))
-    found = ways(measures(train, train[:, :, ::-1]), floor_of_drawn())
-    assert found["frechet"] == found["kernel"] == "down"
-    assert found["precision"] != "down"
+    directions = directions_of(measures(train, train[:, :, ::-1]), floor_of_drawn())
+    assert directions["frechet"] == directions["kernel"] == "down"
+    assert directions["precision"] != "down"
 
 
-def test_color_tells_the_direction_and_nuclei_tell_blur():
+def test_color_shows_the_direction_of_a_shift_and_nuclei_show_blur():
     images, labels = drawn()
     train, fake = (images[rows] for rows in halves(labels, 0))
     darker = to_rgb(to_density(fake) * np.float32(1.2))
@@ -212,15 +212,17 @@ def test_color_tells_the_direction_and_nuclei_tell_blur():
     assert (shift > 0).all()
     stains = fit_pooled_stains(train)
     real, same, soft = (measure_images(x[:20], mpp=[1.0] * 20, fit=stains) for x in (train, fake, blurred(fake)))
-    floor, found = compare_morphology(same, real), compare_morphology(soft, real)
+    floor, blurred_difference = compare_morphology(same, real), compare_morphology(soft, real)
     for feature in ("hematoxylin", "halo"):
-        assert found[feature].distance_sd > 2 * floor[feature].distance_sd, feature
-        assert found[feature].medians[0] < found[feature].medians[1], f"{feature}: paler, without rims"
+        assert blurred_difference[feature].distance_sd > 2 * floor[feature].distance_sd, feature
+        assert blurred_difference[feature].medians[0] < blurred_difference[feature].medians[1], (
+            f"{feature}: paler, without rims"
+        )
 
 
 @pytest.mark.real
 def test_real_tissue_in_the_features_of_a_network(shared_data):
-    """Six tiles of osteosarcoma, eight crops each: the floor, blur, noise, and another class in the place of one."""
+    """Six tiles of osteosarcoma, eight crops each: the floor, blur, noise, and another class instead of one."""
     from histosynth.metrics.extractors.efficientnet_lite0 import EfficientNetLite0
 
     folder, network, crops = shared_data / "osteosarcoma_10x", EfficientNetLite0("cpu"), {}

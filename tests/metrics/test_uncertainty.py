@@ -11,28 +11,28 @@ def grouped(patients: int, each: int) -> Units:
     return patient_units([f"p{i // each}" for i in range(patients * each)])
 
 
-def test_patients_are_units_and_too_few_of_them_are_not():
+def test_units_are_patients_unless_there_are_too_few():
     units = patient_units(["b", "a", "b", "c", "d", "e"])
     assert (units.kind, units.count, units.note) == ("patients", 5, None)
     assert units.index.tolist() == [1, 0, 1, 2, 3, 4]
     few = patient_units(["b", "a", "b", "c", "d"])
     assert (few.kind, few.count) == ("images", 5)
     assert "only 4 patients" in few.note
-    assert "names" in patient_units(["a", None, "b"]).note
+    assert "patients are not named" in patient_units(["a", None, "b"]).note
 
 
-def test_the_note_reaches_the_interval():
+def test_the_interval_carries_the_note_of_the_units():
     units = patient_units(["a", "b", "a", "b"])
-    found = mean_interval([1.0, 2, 3, 4], units=units, rng=np.random.default_rng(0))
-    assert "only 2 patients" in found.note
+    interval = mean_interval([1.0, 2, 3, 4], units=units, rng=np.random.default_rng(0))
+    assert "only 2 patients" in interval.note
 
 
-def test_a_mean_has_its_textbook_interval():
+def test_the_interval_of_a_mean_agrees_with_student():
     x = np.random.default_rng(1).normal(5, 2, size=400)
-    found = mean_interval(x, units=image_units(400), rng=np.random.default_rng(2), replicates=4000)
+    interval = mean_interval(x, units=image_units(400), rng=np.random.default_rng(2), replicates=4000)
     error = x.std(ddof=1) / 20
-    assert found.value == pytest.approx(x.mean())
-    assert (found.low, found.high) == pytest.approx(
+    assert interval.value == pytest.approx(x.mean())
+    assert (interval.low, interval.high) == pytest.approx(
         (x.mean() - 1.966 * error, x.mean() + 1.966 * error), abs=0.1 * error
     )
 
@@ -45,17 +45,17 @@ def test_the_same_seed_gives_the_same_interval():
 
 
 @pytest.mark.parametrize("patients", [6, 12])
-def test_shares_over_patients_are_covered(patients):
-    """Each patient with his own probability, 15 patches each; 95 % intervals of the mean of those probabilities."""
-    rng, units, hit, by_image = np.random.default_rng(3), grouped(patients, 15), 0, 0
+def test_intervals_of_shares_cover_the_truth_over_patients(patients):
+    """Each patient has a probability of their own, 15 patches each; 95 % intervals of the mean probability."""
+    rng, units, covered, covered_by_image = np.random.default_rng(3), grouped(patients, 15), 0, 0
     for _ in range(300):
         inside = rng.random(patients * 15) < np.repeat(rng.beta(3, 2, size=patients), 15)
-        found = mean_interval(inside, units=units, rng=rng, replicates=200)
-        hit += found.low <= 0.6 <= found.high
+        interval = mean_interval(inside, units=units, rng=rng, replicates=200)
+        covered += interval.low <= 0.6 <= interval.high
         naive = mean_interval(inside, units=image_units(len(inside)), rng=rng, replicates=100)
-        by_image += naive.low <= 0.6 <= naive.high
-    assert 0.89 * 300 <= hit <= 0.99 * 300  # skewed shares of 6 patients cost two points
-    assert by_image < 0.8 * 300  # what forgetting the patients would claim
+        covered_by_image += naive.low <= 0.6 <= naive.high
+    assert 0.89 * 300 <= covered <= 0.99 * 300  # skewed shares of 6 patients cost two points
+    assert covered_by_image < 0.8 * 300  # what forgetting the patients would claim
 
 
 @pytest.mark.parametrize(
@@ -64,34 +64,34 @@ def test_shares_over_patients_are_covered(patients):
     ids=["many images", "few images", "fewer images than features", "patients", "patients, few images"],
 )
 def test_the_frechet_interval_covers_its_expectation(n, d, patients, spread):
-    """The expectation at these numbers, from 150 independent repetitions: 95 % intervals, a little conservative."""
+    """The expectation at these numbers, from 150 independent repetitions: 95 % intervals, slightly conservative."""
     rng, scale = np.random.default_rng(4), np.exp(-np.arange(d) / d)
     units = grouped(patients, n // patients) if patients else image_units(n)
-    found = []
+    intervals = []
     for _ in range(150):
         real = (rng.normal(size=(n, d)) + (spread * rng.normal(size=(units.count, d)))[units.index]) * scale
         fake = (rng.normal(size=(n, d)) * 1.3 + 0.3) * scale
-        found.append(frechet_interval(real, fake, real_units=units, rng=rng, replicates=100))
-    values = np.array([f.value for f in found])
-    covered = np.mean([f.low <= values.mean() <= f.high for f in found])
+        intervals.append(frechet_interval(real, fake, real_units=units, rng=rng, replicates=100))
+    values = np.array([f.value for f in intervals])
+    covered = np.mean([f.low <= values.mean() <= f.high for f in intervals])
     assert 0.9 <= covered <= 1.0
-    width = np.mean([f.high - f.low for f in found]) / 2
+    width = np.mean([f.high - f.low for f in intervals]) / 2
     assert 1.7 * values.std() < width < 3.2 * values.std()  # neither falsely narrow nor without use
 
 
-def test_the_frechet_interval_covers_the_truth_where_images_are_many():
-    """Known Gaussians, 3 features and 2000 images a side, where the bias is a small part of the interval."""
-    rng, hit = np.random.default_rng(5), 0
+def test_the_frechet_interval_covers_the_true_distance_of_many_images():
+    """Known Gaussians, 3 features and 2000 images per side, where the bias is a small part of the interval."""
+    rng, covered = np.random.default_rng(5), 0
     truth = 3 * (0.5**2 + 0.5**2)
     for _ in range(150):
         real, fake = rng.normal(size=(2000, 3)), rng.normal(0.5, 1.5, size=(2000, 3))
-        found = frechet_interval(real, fake, real_units=image_units(2000), rng=rng, replicates=60)
-        hit += found.low <= truth <= found.high
-    assert hit >= 0.89 * 150
+        interval = frechet_interval(real, fake, real_units=image_units(2000), rng=rng, replicates=60)
+        covered += interval.low <= truth <= interval.high
+    assert covered >= 0.89 * 150
 
 
 def test_resampling_images_would_add_distance():
-    """Why the expansion is resampled: a plain bootstrap of the same sets lies wholly above what was measured."""
+    """The reason to resample the expansion: a plain bootstrap of the same sets lies entirely above the distance."""
     rng = np.random.default_rng(6)
     real, fake = rng.normal(size=(80, 40)), rng.normal(size=(80, 40)) * 1.2
     value = frechet_distance(Statistics.of(real), Statistics.of(fake))
@@ -100,11 +100,11 @@ def test_resampling_images_would_add_distance():
         for _ in range(50)
     ]
     assert min(plain) > value
-    found = frechet_interval(real, fake, real_units=image_units(80), rng=rng)
-    assert found.low < value < found.high < min(plain)
+    interval = frechet_interval(real, fake, real_units=image_units(80), rng=rng)
+    assert interval.low < value < interval.high < min(plain)
 
 
-def test_what_has_no_interval_is_refused():
+def test_input_without_an_interval_is_rejected():
     rng = np.random.default_rng(7)
     with pytest.raises(HistosynthError, match="two or more units"):
         mean_interval([1.0], units=image_units(1), rng=rng)
