@@ -218,9 +218,9 @@ def test_the_preview_shows_raw_beside_normalized(raw: Path, tmp_path: Path) -> N
         ({"target": "nowhere.png"}, "stain target 'nowhere.png' is neither an image nor a patch store; check the path"),
         ({"target": "median", "per": "patch"}, "the median target requires fits per slide"),
         ({"method": "none", "target": "median"}, "has no target"),
-        ({"target": "{blank}"}, "cannot be fitted by macenko: fewer pixels with stain than an estimate needs"),
+        ({"target": "{blank}"}, "cannot be fitted by macenko: fewer stained pixels than an estimate needs"),
         ({"device": "gpu0"}, "--device gpu0 cannot be used"),
-        ({"method": "none", "device": "cpu"}, "the torch backend knows Macenko and Vahadane, not NoNormalization"),
+        ({"method": "none", "device": "cpu"}, "the torch backend supports Macenko and Vahadane, not NoNormalization"),
         ({"out": "{raw}"}, "is the store itself; choose another directory"),
     ],
 )

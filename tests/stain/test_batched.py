@@ -1,4 +1,4 @@
-"""The torch backend: what NumPy gives, image by image, whatever else is in the batch."""
+"""The torch backend agrees with NumPy, image by image, independent of the rest of the batch."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ SIDE = 64
 
 
 class Tenths(TwoStains):
-    """Another method of two stains: the mean colors of the tenth that absorbs the most red, and of the least."""
+    """Another two-stain method: the mean colors of the tenths of pixels that absorb the most and the least red."""
 
     def find_stain_vectors(self, stained: np.ndarray) -> np.ndarray:
         order = np.argsort(stained[0] / stained.sum(axis=0))
@@ -32,7 +32,7 @@ class Tenths(TwoStains):
 
 
 def stained(seed: int, *, glass: float = 0.3, first: int = 0) -> np.ndarray:
-    """An image (64, 64, 3) of two stains drawn from the seed, with glass and noise; `first=1`: of eosin alone."""
+    """Draw an image (64, 64, 3) of two random stains, with glass and noise; `first=1`: of eosin alone."""
     rng = np.random.default_rng(seed)
     vectors = np.array(TARGET.stains) + rng.uniform(-0.05, 0.05, (2, 3))
     c = rng.uniform(0, 1.5, (SIDE * SIDE, 2)) * (rng.random((SIDE * SIDE, 1)) > glass)
@@ -47,7 +47,7 @@ def noise(color: tuple[int, int, int], spread: float) -> np.ndarray:
 
 
 def ink() -> np.ndarray:
-    """Half an image of tissue, half under a blue pen of uneven thickness."""
+    """Return an image of tissue, one half of it under blue ink of uneven thickness."""
     image = stained(3, glass=0)
     thickness = np.random.default_rng(1).uniform(0.3, 1.2, (SIDE, SIDE // 2, 1))
     image[:, : SIDE // 2] = 240 * np.exp(-thickness * [2.2, 0.9, 0.5]) - 1
@@ -64,9 +64,9 @@ def one_by_one(images: np.ndarray) -> list[StainFit | str]:
     return [estimate(image) for image in images]
 
 
-def assert_same_fits(found: list[StainFit | str], expected: list[StainFit | str]) -> None:
-    assert len(found) == len(expected)
-    for a, b in zip(found, expected, strict=True):
+def assert_same_fits(actual: list[StainFit | str], expected: list[StainFit | str]) -> None:
+    assert len(actual) == len(expected)
+    for a, b in zip(actual, expected, strict=True):
         if isinstance(a, str) or isinstance(b, str):
             assert a == b
         else:
@@ -87,21 +87,21 @@ OUTCOMES = {
 BATCH = np.stack([stained(1), *OUTCOMES.values(), stained(2), noise((240, 240, 242), 3), noise((120, 60, 130), 1)])
 
 
-def test_fits_and_outcomes_are_those_of_numpy() -> None:
-    found = estimate_macenko(torch.tensor(BATCH))
-    assert found[1:6] == list(OUTCOMES)
-    assert [isinstance(fit, StainFit) for fit in found] == [True, *[False] * 5, True, False, False]
-    assert_same_fits(found, one_by_one(BATCH))
+def test_fits_and_reasons_agree_with_numpy() -> None:
+    fits = estimate_macenko(torch.tensor(BATCH))
+    assert fits[1:6] == list(OUTCOMES)
+    assert [isinstance(fit, StainFit) for fit in fits] == [True, *[False] * 5, True, False, False]
+    assert_same_fits(fits, one_by_one(BATCH))
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 0.97))
 @settings(max_examples=15)
-def test_any_two_stains_and_any_share_of_glass(seed: int, glass: float) -> None:
+def test_fits_agree_for_any_stains_and_share_of_glass(seed: int, glass: float) -> None:
     images = np.stack([stained(seed, glass=glass), stained(seed + 1, glass=0.95)])
     assert_same_fits(estimate_macenko(torch.tensor(images)), one_by_one(images))
 
 
-def test_angles_beyond_a_quarter_turn_from_the_mean_color() -> None:
+def test_diamond_angle_agrees_with_arctan2() -> None:
     vectors = np.random.default_rng(0).normal(size=(1000, 2)).astype(np.float32)
     vectors[0] = 0, -1
     x, y = torch.tensor(vectors.T)
@@ -113,29 +113,29 @@ def test_angles_beyond_a_quarter_turn_from_the_mean_color() -> None:
 
 @given(st.integers(1, 400), st.integers(0, 2**32 - 1))
 @settings(max_examples=30)
-def test_the_largest_are_the_percentile_of_numpy(count: int, seed: int) -> None:
+def test_top_percentile_agrees_with_numpy(count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     values, inside = rng.normal(size=(1, 2, 400)).astype(np.float32), np.zeros((1, 400), bool)
     inside[0, rng.permutation(400)[:count]] = True
-    found = batched._top_percentile(torch.tensor(values), torch.tensor(inside), np.array([float(count)]), percent=1.0)
-    assert found[0] == pytest.approx(np.percentile(values[0].astype(float)[:, inside[0]], 99, axis=1), abs=1e-6)
+    top = batched._top_percentile(torch.tensor(values), torch.tensor(inside), np.array([float(count)]), percent=1.0)
+    assert top[0] == pytest.approx(np.percentile(values[0].astype(float)[:, inside[0]], 99, axis=1), abs=1e-6)
 
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=10)
-def test_any_pixels_and_any_matrix_within_a_level(seed: int) -> None:
+def test_normalized_images_agree_within_a_level(seed: int) -> None:
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (3, 17, 23, 3), dtype=np.uint8)
     fits = [replace(TARGET, max_concentrations=tuple(rng.uniform(0.3, 3, 2))) for _ in images]
-    found = normalize_batch(images, normalizer=MACENKO, fits=fits, device=CPU)
-    for image, fit, original in zip(found, fits, images, strict=True):
+    normalized = normalize_batch(images, normalizer=MACENKO, fits=fits, device=CPU)
+    for image, fit, original in zip(normalized, fits, images, strict=True):
         assert np.abs(image.astype(int) - MACENKO.apply(original, fit)).max() <= 1
     shared = apply(torch.tensor(images), torch.tensor(normalization_matrix(fits[0], TARGET)))
-    assert np.array_equal(shared[0], found[0])
+    assert np.array_equal(shared[0], normalized[0])
 
 
-def test_an_image_is_alone_in_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = np.stack([stained(seed)[:61, :59] for seed in range(5)])  # a side that no vector divides
+def test_results_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.stack([stained(seed)[:61, :59] for seed in range(5)])  # sides that are not multiples of a vector
     together = estimate_macenko(torch.tensor(images))
     fits = [fit for fit in together if isinstance(fit, StainFit)]
     colors = normalize_batch(images, normalizer=MACENKO, fits=fits, device=CPU)
@@ -148,7 +148,7 @@ def test_an_image_is_alone_in_its_batch(monkeypatch: pytest.MonkeyPatch) -> None
     assert estimate_macenko(torch.tensor(BATCH)) == [estimate_macenko(torch.tensor(image[None]))[0] for image in BATCH]
 
 
-def test_strides_do_not_matter() -> None:
+def test_results_do_not_depend_on_strides() -> None:
     images = torch.tensor(BATCH[[0, 6]])
     planar = images.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
     assert not planar.is_contiguous()
@@ -158,7 +158,7 @@ def test_strides_do_not_matter() -> None:
     assert torch.equal(apply(images[:, ::2, 1::3], matrix), apply(images, matrix)[:, ::2, 1::3])
 
 
-def test_a_long_image_goes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_image_is_processed_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.tensor(BATCH[:3])
     matrices = torch.tensor(normalization_matrix(one_by_one(BATCH[:1])[0], TARGET)).expand(3, 3, 3).requires_grad_()
     whole = apply(images, matrices)
@@ -168,37 +168,37 @@ def test_a_long_image_goes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (apply(images, matrices).int() - whole.int()).abs().max() <= 1
 
 
-def test_no_fit_leaves_the_image_and_no_image_is_no_error() -> None:
+def test_images_without_fit_are_unchanged_and_batches_may_be_empty() -> None:
     fits = [fit if isinstance(fit, StainFit) else None for fit in one_by_one(BATCH)]
-    found = normalize_batch(BATCH, normalizer=MACENKO, fits=fits, device=CPU)
-    assert [np.array_equal(a, b) for a, b in zip(found, BATCH, strict=True)] == [fit is None for fit in fits]
+    normalized = normalize_batch(BATCH, normalizer=MACENKO, fits=fits, device=CPU)
+    assert [np.array_equal(a, b) for a, b in zip(normalized, BATCH, strict=True)] == [fit is None for fit in fits]
     assert normalize_batch(BATCH[:0], normalizer=MACENKO, fits=[], device=CPU).shape == (0, SIDE, SIDE, 3)
     assert estimate_batch(BATCH[:0], normalizer=MACENKO, device=CPU) == []
 
 
-def test_another_method_of_two_stains_finds_its_vectors_itself() -> None:
+def test_other_two_stain_methods_are_supported() -> None:
     tenths = Tenths()
-    found = estimate_batch(BATCH[:2], normalizer=tenths, device=CPU)
-    assert found == [tenths.estimate(tissue_pixels(BATCH[0].reshape(-1, 3))), "too-few-pixels"]
+    fits = estimate_batch(BATCH[:2], normalizer=tenths, device=CPU)
+    assert fits == [tenths.estimate(tissue_pixels(BATCH[0].reshape(-1, 3))), "too-few-pixels"]
     assert estimate_batch(BATCH, normalizer=MACENKO, device=CPU) == estimate_macenko(torch.tensor(BATCH))
-    normalized = normalize_batch(BATCH[:1], normalizer=tenths, fits=found[:1], device=CPU)
-    assert np.abs(normalized[0].astype(int) - tenths.apply(BATCH[0], found[0])).max() <= 1
+    normalized = normalize_batch(BATCH[:1], normalizer=tenths, fits=fits[:1], device=CPU)
+    assert np.abs(normalized[0].astype(int) - tenths.apply(BATCH[0], fits[0])).max() <= 1
 
 
-def test_what_knows_no_two_stains_is_refused() -> None:
-    with pytest.raises(HistosynthError, match="knows Macenko and Vahadane, not NoNormalization; leave out --device"):
+def test_other_methods_are_rejected() -> None:
+    with pytest.raises(HistosynthError, match="supports Macenko and Vahadane, not NoNormalization; leave out --device"):
         normalize_batch(BATCH, normalizer=normalizers["none"], fits=[None] * len(BATCH), device=CPU)
     with pytest.raises(HistosynthError, match="leave out --device"):
         estimate_batch(BATCH, normalizer=normalizers["none"], device=CPU)
 
 
-def test_the_numpy_backend_needs_no_torch() -> None:
+def test_numpy_backend_does_not_import_torch() -> None:
     code = "import sys, histosynth.stain; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_a_gpu_finds_the_same_fits_and_colors_within_a_level() -> None:
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_gpu_gives_the_same_fits_and_colors_within_a_level() -> None:
     gpu = torch.device("cuda")
     fits = estimate_batch(BATCH, normalizer=MACENKO, device=gpu)
     assert fits == estimate_batch(BATCH, normalizer=MACENKO, device=CPU)
@@ -208,7 +208,7 @@ def test_a_gpu_finds_the_same_fits_and_colors_within_a_level() -> None:
 
 
 @pytest.mark.real
-def test_real_tiles(shared_data: Path) -> None:
+def test_real_tiles_agree_with_numpy(shared_data: Path) -> None:
     folders = ["glioma_tcga_lgg", "glioma_cpm15", "crc_val_he_7k_sample", "lc25000_768", "osteosarcoma_10x"]
     paths = [path for folder in folders for path in sorted((shared_data / folder / "images").iterdir())[::10]]
     images = np.stack([np.asarray(Image.open(path).convert("RGB"))[:128, :128] for path in paths])
@@ -216,6 +216,6 @@ def test_real_tiles(shared_data: Path) -> None:
     assert_same_fits(estimate_macenko(torch.tensor(images)), expected)
     fits = [fit if isinstance(fit, StainFit) else None for fit in expected]
     assert sum(fit is not None for fit in fits) > 20
-    found = normalize_batch(images, normalizer=MACENKO, fits=fits, device=CPU)
-    for image, original, fit in zip(found, images, fits, strict=True):
+    normalized = normalize_batch(images, normalizer=MACENKO, fits=fits, device=CPU)
+    for image, original, fit in zip(normalized, images, fits, strict=True):
         assert np.abs(image.astype(int) - MACENKO.apply(original, fit)).max() <= 1

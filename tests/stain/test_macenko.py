@@ -14,11 +14,11 @@ from histosynth.stain.normalizer import REASONS
 from histosynth.stain.two_stains import TARGET
 
 MACENKO = Macenko()
-H, E = np.array([0.6511, 0.7012, 0.2905]), np.array([0.2159, 0.8012, 0.5581])  # QuPath's default stains
+H, E = np.array([0.6511, 0.7012, 0.2905]), np.array([0.2159, 0.8012, 0.5581])  # default stains of QuPath
 
 
 def mixture(hematoxylin: np.ndarray, eosin: np.ndarray, *, seed: int = 0, pixels: int = 40_000) -> np.ndarray:
-    """Pixels (N, 3) of nuclei, eosin-only matrix, and all that lies between, with sensor noise."""
+    """Draw pixels (N, 3) of nuclei, of eosin-only matrix and of mixtures, with sensor noise."""
     rng = np.random.default_rng(seed)
     kind = rng.random(pixels)
     c_h = np.where(kind < 0.3, rng.uniform(0.8, 2.0, pixels), np.where(kind < 0.6, 0, rng.uniform(0, 1.5, pixels)))
@@ -32,7 +32,7 @@ def degrees(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def plain_macenko(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The paper step by step in float64, by another way: singular vectors, rotation to the plane's own mean angle."""
+    """Implement the paper differently, in float64: singular vectors, and rotation by the mean angle in the plane."""
     od = -np.log((image.reshape(-1, 3).astype(float) + 1) / 240)
     kept = od[(od >= 0.15).all(axis=1)]
     plane = np.linalg.svd(kept - kept.mean(axis=0), full_matrices=False)[2][:2]
@@ -65,7 +65,7 @@ def test_known_stains_are_recovered_within_two_degrees(hematoxylin: np.ndarray, 
         assert fit.residual < 0.03
 
 
-def test_agrees_with_an_independent_derivation() -> None:
+def test_fit_agrees_with_an_independent_implementation() -> None:
     image = mixture(H, E).reshape(200, 200, 3)
     stains, maxima, normalized = plain_macenko(image)
     fit = MACENKO.estimate(image.reshape(-1, 3))
@@ -76,7 +76,7 @@ def test_agrees_with_an_independent_derivation() -> None:
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=10)
-def test_the_order_of_the_pixels_does_not_matter(seed: int) -> None:
+def test_fit_does_not_depend_on_the_order_of_pixels(seed: int) -> None:
     pixels = mixture(H, E, pixels=4000)
     shuffled = MACENKO.estimate(np.random.default_rng(seed).permutation(pixels))
     fit = MACENKO.estimate(pixels)
@@ -84,7 +84,7 @@ def test_the_order_of_the_pixels_does_not_matter(seed: int) -> None:
     assert shuffled.max_concentrations == pytest.approx(fit.max_concentrations, abs=1e-5)
 
 
-def test_two_stainings_of_one_tissue_become_one() -> None:
+def test_two_stainings_of_the_same_tissue_become_similar() -> None:
     other_h, other_e = np.array([0.75, 0.6, 0.27]), np.array([0.2, 0.9, 0.38])
     pale = mixture(H, E).reshape(200, 200, 3)
     strong = mixture(other_h, other_e).reshape(200, 200, 3)
@@ -93,12 +93,12 @@ def test_two_stainings_of_one_tissue_become_one() -> None:
     assert np.abs(a.astype(float) - b).mean() < before / 3
 
 
-def test_the_target_itself_is_left_as_it_is() -> None:
+def test_image_in_target_colors_is_unchanged() -> None:
     image = mixture(np.array(TARGET.stains[0]), np.array(TARGET.stains[1])).reshape(200, 200, 3)
     assert np.abs(MACENKO.apply(image, TARGET).astype(float) - image).mean() < 1
 
 
-def test_no_fit_leaves_the_image() -> None:
+def test_image_without_fit_is_unchanged() -> None:
     image = mixture(H, E).reshape(200, 200, 3)
     assert MACENKO.apply(image, None) is image
 
@@ -108,17 +108,17 @@ def noisy(color: tuple[int, int, int], *, spread: float) -> np.ndarray:
 
 
 def pen(*density: float) -> np.ndarray:
-    """Tissue seen through the ink of a pen."""
+    """Return tissue below the ink of a pen."""
     light = (mixture(H, E).astype(float) + 1) * np.exp(-np.array(density)) - 1
     return np.clip(light, 0, 255).astype(np.uint8)
 
 
-def mucus_with_a_red_lake() -> np.ndarray:
-    """Hematoxylin alone, and a lake of another red: its color passes for the eosin that is not there."""
+def mucus_with_a_red_pool() -> np.ndarray:
+    """Return hematoxylin alone, and a pool of another red, which is mistaken for eosin."""
     rng = np.random.default_rng(0)
     mucus = rng.normal(0.8, 0.15, (20_000, 1)) * [0.42, 0.78, 0.46] + rng.normal(0, 0.03, (20_000, 3))
-    lake = rng.normal(1.0, 0.1, (1500, 1)) * [0.1, 1.7, 1.1] + rng.normal(0, 0.02, (1500, 3))
-    return np.clip(240 * np.exp(-np.concatenate([mucus, lake])) - 1, 0, 255).astype(np.uint8)
+    pool = rng.normal(1.0, 0.1, (1500, 1)) * [0.1, 1.7, 1.1] + rng.normal(0, 0.02, (1500, 3))
+    return np.clip(240 * np.exp(-np.concatenate([mucus, pool])) - 1, 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -136,17 +136,17 @@ def mucus_with_a_red_lake() -> np.ndarray:
         (mixture(H, H), "one-stain"),
         (pen(0.9, 0.3, 0.5), "foreign-color"),
         (pen(2.1, 1.2, 0.4), "foreign-color"),
-        (mucus_with_a_red_lake(), "erases-tissue"),
+        (mucus_with_a_red_pool(), "erases-tissue"),
     ],
 )
-def test_what_has_no_two_stains_has_a_stated_outcome(pixels: np.ndarray, reason: str) -> None:
+def test_pixels_without_two_stains_give_a_reason(pixels: np.ndarray, reason: str) -> None:
     assert reason in REASONS
     with pytest.raises(StainError, match=f"^{reason}$"):
         MACENKO.estimate(pixels)
 
 
 def real_tiles(shared_data: Path) -> list[tuple[np.ndarray, StainFit]]:
-    """Tiles of four laboratories with their fits; nearly all have one."""
+    """Return tiles of four laboratories with their fits, which nearly all have."""
     folders = ["glioma_tcga_lgg", "glioma_cpm15", "crc_val_he_7k_sample", "lc25000_768"]
     paths = [path for folder in folders for path in sorted((shared_data / folder / "images").iterdir())[::16]]
     tiles = []
@@ -159,7 +159,7 @@ def real_tiles(shared_data: Path) -> list[tuple[np.ndarray, StainFit]]:
 
 
 @pytest.mark.real
-def test_real_tiles_agree_with_an_independent_derivation(shared_data: Path) -> None:
+def test_real_tiles_agree_with_an_independent_implementation(shared_data: Path) -> None:
     for image, fit in real_tiles(shared_data):
         stains, maxima, normalized = plain_macenko(image)
         assert np.array(fit.stains) == pytest.approx(stains, abs=1e-3)
@@ -167,8 +167,8 @@ def test_real_tiles_agree_with_an_independent_derivation(shared_data: Path) -> N
         assert np.abs(MACENKO.apply(image, fit) - normalized).mean() < 0.5
 
 
-def agrees_with_torchstain(image: np.ndarray, fit: StainFit) -> None:
-    """Its vectors to 0.01, its image to 1 of 255: it cuts off where we round."""
+def assert_agrees_with_torchstain(image: np.ndarray, fit: StainFit) -> None:
+    """Assert that vectors agree to 0.01 and images to 1 of 255, since torchstain truncates and we round."""
     normalizer = pytest.importorskip("torchstain.numpy.normalizers.macenko").NumpyMacenkoNormalizer()
     vectors = normalizer._NumpyMacenkoNormalizer__compute_matrices(image, 240, 1, 0.15)[0]
     assert np.array(fit.stains) == pytest.approx(vectors.T, abs=0.01)
@@ -179,19 +179,19 @@ def agrees_with_torchstain(image: np.ndarray, fit: StainFit) -> None:
 def test_phantoms_agree_with_torchstain() -> None:
     for genotype in GENOTYPES:
         image = draw_phantom(genotype, width_px=384, height_px=384, mpp=0.5, rng=np.random.default_rng(0)).image
-        agrees_with_torchstain(image, MACENKO.estimate(image.reshape(-1, 3)))
+        assert_agrees_with_torchstain(image, MACENKO.estimate(image.reshape(-1, 3)))
 
 
 @pytest.mark.real
 def test_real_tiles_agree_with_torchstain(shared_data: Path) -> None:
     for image, fit in real_tiles(shared_data):
-        agrees_with_torchstain(image, fit)
+        assert_agrees_with_torchstain(image, fit)
 
 
 @pytest.mark.real
-def test_regions_of_several_laboratories_come_closer(shared_data: Path) -> None:
+def test_regions_of_several_laboratories_become_similar(shared_data: Path) -> None:
     paths = sorted((shared_data / "glioma_cpm15" / "images").glob("*.png"))
     images = [np.asarray(Image.open(path).convert("RGB"))[:400, :400] for path in paths]
     normalized = [MACENKO.apply(image, MACENKO.estimate(image.reshape(-1, 3)[::3])) for image in images]
-    spread = [np.std([image.mean(axis=(0, 1)) for image in some], axis=0) for some in (images, normalized)]
+    spread = [np.std([image.mean(axis=(0, 1)) for image in group], axis=0) for group in (images, normalized)]
     assert (spread[1] < 0.7 * spread[0]).all()

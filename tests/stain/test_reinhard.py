@@ -17,15 +17,15 @@ STRONG = LabFit(mean=(48.0, 35.0, -22.0), std=(12.0, 6.0, 7.0), pixels=1)
 
 
 def drawn(fit: LabFit, *, seed: int = 0, pixels: int = 40_000) -> np.ndarray:
-    """Pixels (N, 3) whose Lab is normal about a fit, cut off at two standard deviations."""
+    """Draw pixels (N, 3) whose Lab is normal with the moments of a fit, truncated at two standard deviations."""
     offsets = np.clip(np.random.default_rng(seed).normal(size=(pixels, 3)), -2, 2)
     return np.rint(255 * lab2rgb(fit.mean + offsets * fit.std)).astype(np.uint8)
 
 
 def plain_reinhard(image: np.ndarray, source: LabFit, target: LabFit) -> np.ndarray:
-    """The module's map in float64, lightness by interpolation between its bends; 0 to 255, not rounded.
+    """Return the map of the module in float64, with lightness by interpolation; from 0 to 255, not rounded.
 
-    NaN where f(Z) is negative, far beyond any color: skimage puts zero there.
+    NaN where f(Z) is negative, far beyond any color: skimage clips it to zero.
     """
     lab = rgb2lab(image)
     s = np.divide(target.std, source.std)
@@ -46,7 +46,7 @@ def fits(lightness: tuple[float, float]) -> st.SearchStrategy[LabFit]:
     return st.builds(LabFit, mean=mean, std=std, pixels=st.just(1))
 
 
-def test_the_fit_is_mean_and_standard_deviation_in_lab() -> None:
+def test_fit_is_mean_and_standard_deviation_in_lab() -> None:
     pixels = drawn(PALE)
     lab = rgb2lab(pixels)
     fit = REINHARD.estimate(pixels)
@@ -56,7 +56,7 @@ def test_the_fit_is_mean_and_standard_deviation_in_lab() -> None:
 
 
 @pytest.mark.parametrize(("source", "target"), [(PALE, STRONG), (STRONG, TARGET), (PALE, TARGET)])
-def test_the_moments_become_those_of_the_target(source: LabFit, target: LabFit) -> None:
+def test_moments_become_those_of_the_target(source: LabFit, target: LabFit) -> None:
     rng = np.random.default_rng(0)
     lab = np.clip(rng.normal(size=(3, 5000)), -1, 1)
     lab -= lab.mean(axis=1, keepdims=True)
@@ -67,7 +67,7 @@ def test_the_moments_become_those_of_the_target(source: LabFit, target: LabFit) 
     assert lab.std(axis=1, dtype=float) == pytest.approx(target.std, abs=1e-4)
 
 
-def test_two_stainings_of_one_tissue_become_one() -> None:
+def test_two_stainings_of_the_same_tissue_become_similar() -> None:
     pale, strong = drawn(PALE), drawn(STRONG)
     a, b = (REINHARD.apply(pixels, REINHARD.estimate(pixels)).astype(float) for pixels in (pale, strong))
     assert np.abs(a - b).mean() < 1 < np.abs(pale.astype(float) - strong).mean() / 20
@@ -76,16 +76,16 @@ def test_two_stainings_of_one_tissue_become_one() -> None:
 @given(fits((35, 80)), fits((35, 80)), st.integers(0, 2**32 - 1))
 @settings(max_examples=25)
 @pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
-def test_agrees_with_the_exact_formula_to_one_level(source: LabFit, target: LabFit, seed: int) -> None:
+def test_image_agrees_with_the_exact_formula_within_a_level(source: LabFit, target: LabFit, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    found = Reinhard(target).apply(image, source)
+    mapped = Reinhard(target).apply(image, source)
     exact = plain_reinhard(image, source, target)
     assert np.isfinite(exact).mean() > 0.2
-    assert np.nanmax(np.abs(found - exact)) < 1
+    assert np.nanmax(np.abs(mapped - exact)) < 1
 
 
 @given(fits((30, 88)), fits((30, 88)))
-def test_exchanging_the_fits_inverts_the_map_and_keeps_the_order_of_lightness(source: LabFit, target: LabFit) -> None:
+def test_map_is_monotonic_in_lightness_and_inverted_by_exchanging_fits(source: LabFit, target: LabFit) -> None:
     lightness = np.linspace(1, 99, 200)
     lab = np.stack([lightness, 30 * np.sin(lightness), 30 * np.cos(lightness)]).astype(np.float32)
     moved = lab.copy()
@@ -96,39 +96,39 @@ def test_exchanging_the_fits_inverts_the_map_and_keeps_the_order_of_lightness(so
 
 
 @pytest.mark.parametrize("fit", [PALE, STRONG])
-def test_inverse_undoes_apply_to_rounding(fit: LabFit) -> None:
+def test_invert_restores_the_image_up_to_rounding(fit: LabFit) -> None:
     image = drawn(fit).reshape(200, 200, 3)
-    there = REINHARD.apply(image, fit)
-    lossless = (there > 0).all(axis=2) & (there < 255).all(axis=2)
+    normalized = REINHARD.apply(image, fit)
+    lossless = (normalized > 0).all(axis=2) & (normalized < 255).all(axis=2)
     assert lossless.mean() > 0.97
-    error = np.abs(REINHARD.invert(there, fit).astype(int) - image)[lossless]
+    error = np.abs(REINHARD.invert(normalized, fit).astype(int) - image)[lossless]
     assert error.mean() < 0.1
     assert error.max() <= 1
 
 
-def test_glass_stays_as_it_is() -> None:
+def test_glass_is_unchanged() -> None:
     glass = np.random.default_rng(0).integers(241, 256, (4000, 1), dtype=np.uint8).repeat(3, axis=1)
     assert np.array_equal(Reinhard(STRONG).apply(glass, PALE), glass)
     tinted = plain_affine(glass, PALE, STRONG)
-    assert np.abs(tinted - glass).max(axis=1).min() > 15  # what Reinhard's own map makes of it
+    assert np.abs(tinted - glass).max(axis=1).min() > 15  # by the original map of Reinhard
 
 
 def plain_affine(pixels: np.ndarray, source: LabFit, target: LabFit) -> np.ndarray:
     return 255 * lab2rgb((rgb2lab(pixels) - source.mean) * np.divide(target.std, source.std) + target.mean)
 
 
-def test_the_target_itself_is_left_as_it_is() -> None:
+def test_image_in_target_colors_is_unchanged() -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     assert np.array_equal(REINHARD.apply(image, TARGET), image)
 
 
-def test_no_fit_leaves_the_image() -> None:
+def test_image_without_fit_is_unchanged() -> None:
     image = drawn(PALE).reshape(200, 200, 3)
     assert REINHARD.apply(image, None) is image
     assert REINHARD.invert(image, None) is image
 
 
-def test_a_target_is_the_median_of_fits_and_survives_json() -> None:
+def test_target_is_the_median_of_fits_and_is_restored_from_json() -> None:
     target = REINHARD.with_target([PALE, STRONG, TARGET]).target
     assert target.mean == (60.6849, 24.0, -14.0)
     assert target.std == (12.0, 5.6613, 5.916)
@@ -154,14 +154,14 @@ def noisy(color: tuple[int, int, int], *, spread: float) -> np.ndarray:
         (noisy((30, 120, 70), spread=10), "foreign-color"),  # green ink
     ],
 )
-def test_what_cannot_be_fitted_has_a_stated_outcome(pixels: np.ndarray, reason: str) -> None:
+def test_unsuitable_pixels_give_a_reason(pixels: np.ndarray, reason: str) -> None:
     assert reason in REASONS
     with pytest.raises(StainError, match=f"^{reason}$"):
         REINHARD.estimate(pixels)
 
 
 @pytest.mark.parametrize("color", [(90, 70, 150), (220, 140, 180), (200, 110, 120)])
-def test_one_stain_is_enough(color: tuple[int, int, int]) -> None:
+def test_one_stain_is_sufficient(color: tuple[int, int, int]) -> None:
     assert REINHARD.estimate(noisy(color, spread=8)).pixels == 5000
 
 
@@ -173,7 +173,7 @@ def real_tiles(shared_data: Path) -> list[np.ndarray]:
 
 @pytest.mark.real
 @pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
-def test_real_tiles(shared_data: Path) -> None:
+def test_real_tiles_agree_with_the_exact_formula(shared_data: Path) -> None:
     tints = []
     for image in real_tiles(shared_data):
         pixels = image.reshape(-1, 3)
@@ -196,14 +196,14 @@ def test_real_tiles(shared_data: Path) -> None:
 
 
 @pytest.mark.real
-def test_the_target_is_that_of_the_two_stains(shared_data: Path) -> None:
-    macenko, found = normalizers["macenko"], []
+def test_target_agrees_with_that_of_two_stains(shared_data: Path) -> None:
+    macenko, normalized_fits = normalizers["macenko"], []
     for image in real_tiles(shared_data):
         try:
             image = macenko.apply(image, macenko.estimate(tissue_pixels(image.reshape(-1, 3))))
         except StainError:
             continue
-        found.append(REINHARD.estimate(tissue_pixels(image.reshape(-1, 3))))
-    middle = LabFit.median(found)
-    assert middle.mean == pytest.approx(TARGET.mean, abs=5)
-    assert middle.std == pytest.approx(TARGET.std, abs=2)
+        normalized_fits.append(REINHARD.estimate(tissue_pixels(image.reshape(-1, 3))))
+    median = LabFit.median(normalized_fits)
+    assert median.mean == pytest.approx(TARGET.mean, abs=5)
+    assert median.std == pytest.approx(TARGET.std, abs=2)

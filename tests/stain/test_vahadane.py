@@ -15,11 +15,11 @@ from histosynth.stain.two_stains import TARGET
 from histosynth.stain.vahadane import bin_densities, concentrations, factorize, update_stains
 
 VAHADANE = Vahadane()
-H, E = np.array([0.6511, 0.7012, 0.2905]), np.array([0.2159, 0.8012, 0.5581])  # QuPath's default stains
+H, E = np.array([0.6511, 0.7012, 0.2905]), np.array([0.2159, 0.8012, 0.5581])  # default stains of QuPath
 
 
 def mixture(hematoxylin: np.ndarray, eosin: np.ndarray, *, seed: int = 0, pixels: int = 40_000) -> np.ndarray:
-    """Pixels (N, 3) of nuclei, eosin-only matrix, and all that lies between, with sensor noise."""
+    """Draw pixels (N, 3) of nuclei, of eosin-only matrix and of mixtures, with sensor noise."""
     rng = np.random.default_rng(seed)
     kind = rng.random(pixels)
     c_h = np.where(kind < 0.3, rng.uniform(0.8, 2.0, pixels), np.where(kind < 0.6, 0, rng.uniform(0, 1.5, pixels)))
@@ -33,13 +33,13 @@ def noisy(color: tuple[int, int, int], *, spread: float, pixels: int = 5000) -> 
 
 
 def degrees(one: object, other: object) -> np.ndarray:
-    """Angles between the rows of two arrays."""
+    """Return the angles between the rows of two arrays."""
     a, b = (np.array(x) / np.linalg.norm(x, axis=1, keepdims=True) for x in (one, other))
     return np.degrees(np.arccos(np.clip((a * b).sum(axis=1), -1, 1)))
 
 
 def stained(pixels: np.ndarray) -> np.ndarray:
-    """Densities (3, N) of the pixels with stain, in float64."""
+    """Return the densities (3, N) of the stained pixels, in float64."""
     density = to_density(pixels.T).astype(float)
     return density[:, density.min(axis=0) >= 0.15]
 
@@ -50,7 +50,7 @@ def random_stains(rng: np.random.Generator) -> np.ndarray:
 
 
 def cost(density: np.ndarray, stains: np.ndarray, c: np.ndarray, *, penalty: float) -> np.ndarray:
-    """The objective, pixel by pixel."""
+    """Return the objective per pixel."""
     return 0.5 * ((density - stains.T @ c) ** 2).sum(axis=0) + penalty * c.sum(axis=0)
 
 
@@ -71,7 +71,7 @@ def test_known_stains_are_recovered_within_a_degree(hematoxylin: np.ndarray, eos
 
 
 @pytest.mark.parametrize("genotype", GENOTYPES)
-def test_phantoms_hold_few_pixels_of_one_stain_so_that_the_penalty_biases(genotype: str) -> None:
+def test_penalty_biases_phantoms_with_few_pixels_of_one_stain(genotype: str) -> None:
     phantom = draw_phantom(genotype, width_px=512, height_px=512, mpp=0.5, rng=np.random.default_rng(0))
     truth = (phantom.truth.stain.hematoxylin, phantom.truth.stain.eosin)
     pixels = phantom.image.reshape(-1, 3)
@@ -89,13 +89,13 @@ def test_concentrations_without_penalty_are_non_negative_least_squares() -> None
         assert concentrations(density, stains, penalty=0) == pytest.approx(expected, abs=1e-9)
 
 
-def test_concentrations_are_the_cheapest_on_a_grid() -> None:
+def test_concentrations_minimize_the_objective_on_a_grid() -> None:
     stains = np.array([H, E])
     density = np.array([[0.9, 1.2, 0.7], [0.7, 0.7, 0.2], [0.1, 0.7, 0.6], [0.03, 0.05, 0.02]]).T
-    found = concentrations(density, stains, penalty=0.1)
-    assert (found > 0).T.tolist() == [[True, True], [True, False], [False, True], [False, False]]
+    optimal = concentrations(density, stains, penalty=0.1)
+    assert (optimal > 0).T.tolist() == [[True, True], [True, False], [False, True], [False, False]]
     grid = np.stack(np.meshgrid(*[np.linspace(0, 2, 401)] * 2)).reshape(2, -1)
-    for pixel, c in zip(density.T, found.T, strict=True):
+    for pixel, c in zip(density.T, optimal.T, strict=True):
         costs = cost(pixel[:, None], stains, grid, penalty=0.1)
         assert cost(pixel[:, None], stains, c[:, None], penalty=0.1)[0] <= costs.min()
         assert grid[:, costs.argmin()] == pytest.approx(c, abs=0.01)
@@ -103,7 +103,7 @@ def test_concentrations_are_the_cheapest_on_a_grid() -> None:
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.02, 0.1, 0.5]))
 @settings(max_examples=20)
-def test_the_objective_never_rises(seed: int, penalty: float) -> None:
+def test_objective_never_increases(seed: int, penalty: float) -> None:
     rng = np.random.default_rng(seed)
     density, counts = rng.gamma(1.0, 0.5, (3, 200)), rng.integers(1, 9, 200)
     stains, costs = random_stains(rng), []
@@ -118,7 +118,7 @@ def test_the_objective_never_rises(seed: int, penalty: float) -> None:
     assert costs[-1] < costs[0]
 
 
-def test_no_unit_vector_is_better_than_the_better_stain() -> None:
+def test_updated_stain_is_optimal_among_unit_vectors() -> None:
     rng = np.random.default_rng(0)
     density, counts = rng.gamma(1.0, 0.5, (3, 200)), rng.integers(1, 9, 200)
     c = concentrations(density, random_stains(rng), penalty=0.1)
@@ -129,10 +129,10 @@ def test_no_unit_vector_is_better_than_the_better_stain() -> None:
 
 
 @pytest.mark.parametrize("penalty", [0.02, 0.1])
-def test_the_end_is_the_minimum_that_a_general_optimizer_finds(penalty: float) -> None:
+def test_factorization_agrees_with_a_general_optimizer(penalty: float) -> None:
     density = stained(mixture(H, E, pixels=3000))
 
-    def whole(numbers: np.ndarray) -> float:
+    def mean_cost(numbers: np.ndarray) -> float:
         stains = np.abs(numbers.reshape(2, 3))
         stains = stains / np.linalg.norm(stains, axis=1, keepdims=True)
         c = concentrations(density, stains, penalty=penalty)
@@ -140,31 +140,31 @@ def test_the_end_is_the_minimum_that_a_general_optimizer_finds(penalty: float) -
 
     start = np.array([[0.8, 0.5, 0.3], [0.1, 0.9, 0.4]])
     start /= np.linalg.norm(start, axis=1, keepdims=True)
-    found = factorize(density, start, counts=np.ones(density.shape[1], int), penalty=penalty)
-    best = minimize(whole, np.ravel([H, E]), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12})
-    assert whole(found.ravel()) == pytest.approx(best.fun, rel=1e-6)
-    assert degrees(found, np.abs(best.x.reshape(2, 3))).max() < 0.1
+    stains = factorize(density, start, counts=np.ones(density.shape[1], int), penalty=penalty)
+    best = minimize(mean_cost, np.ravel([H, E]), method="Nelder-Mead", options={"xatol": 1e-7, "fatol": 1e-12})
+    assert mean_cost(stains.ravel()) == pytest.approx(best.fun, rel=1e-6)
+    assert degrees(stains, np.abs(best.x.reshape(2, 3))).max() < 0.1
 
 
-def test_condensed_pixels_are_the_pixels() -> None:
+def test_binned_densities_preserve_count_and_sum() -> None:
     density = stained(mixture(H, E))
     means, counts = bin_densities(density.astype(np.float32))
     assert counts.sum() == density.shape[1]
     assert means.shape[1] < density.shape[1] / 10
     assert means @ counts == pytest.approx(density.sum(axis=1), rel=1e-6)
-    every = factorize(density, np.array([H, E]), counts=np.ones(density.shape[1], int), penalty=0.02)
-    assert degrees(factorize(means, np.array([H, E]), counts=counts, penalty=0.02), every).max() < 0.1
+    unbinned = factorize(density, np.array([H, E]), counts=np.ones(density.shape[1], int), penalty=0.02)
+    assert degrees(factorize(means, np.array([H, E]), counts=counts, penalty=0.02), unbinned).max() < 0.1
 
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=10)
-def test_the_order_of_the_pixels_does_not_matter(seed: int) -> None:
+def test_fit_does_not_depend_on_the_order_of_pixels(seed: int) -> None:
     pixels = mixture(H, E, pixels=20_000)
     shuffled = VAHADANE.estimate(np.random.default_rng(seed).permutation(pixels))
     assert degrees(shuffled.stains, VAHADANE.estimate(pixels).stains).max() < 0.02
 
 
-def test_two_stainings_of_one_tissue_become_one() -> None:
+def test_two_stainings_of_the_same_tissue_become_similar() -> None:
     other_h, other_e = np.array([0.75, 0.6, 0.27]), np.array([0.2, 0.9, 0.38])
     pale = mixture(H, E).reshape(200, 200, 3)
     strong = mixture(other_h, other_e).reshape(200, 200, 3)
@@ -191,7 +191,7 @@ def test_two_stainings_of_one_tissue_become_one() -> None:
         (np.concatenate([mixture(H, E), noisy((30, 110, 190), spread=8, pixels=20_000)]), "foreign-color"),
     ],
 )
-def test_what_has_no_two_stains_has_a_stated_outcome(pixels: np.ndarray, reason: str) -> None:
+def test_pixels_without_two_stains_give_a_reason(pixels: np.ndarray, reason: str) -> None:
     assert reason in REASONS
     with pytest.raises(StainError, match=f"^{reason}$"):
         VAHADANE.estimate(pixels)
@@ -200,19 +200,19 @@ def test_what_has_no_two_stains_has_a_stated_outcome(pixels: np.ndarray, reason:
 @pytest.mark.parametrize(
     "start",
     [
-        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],  # the second is in no pixel
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],  # the second is absent from all pixels
         [[0.6, 0.8, 0.0], [0.6, 0.8, 0.0]],
         [[0.8, 0.0, 0.6], [0.6, 0.0, 0.8]],
     ],
 )
-def test_one_stain_alone_is_told(start: list[list[float]]) -> None:
+def test_single_stain_is_detected(start: list[list[float]]) -> None:
     density = np.array([0.8, 0.0, 0.6])[:, None] * np.linspace(0.2, 2, 50)
     with pytest.raises(StainError, match=r"^one-stain$"):
         factorize(density, np.array(start), counts=np.ones(50, int), penalty=0.02)
 
 
 @pytest.mark.real
-def test_real_tiles_have_a_fit_or_a_stated_reason(shared_data: Path) -> None:
+def test_real_tiles_have_a_fit_or_a_reason(shared_data: Path) -> None:
     folders = ["glioma_tcga_lgg", "glioma_cpm15", "crc_val_he_7k_sample", "lc25000_768", "osteosarcoma_10x"]
     paths = [path for folder in folders for path in sorted((shared_data / folder / "images").iterdir())[::4]]
     reasons, angles, residuals = [], [], []
@@ -230,5 +230,5 @@ def test_real_tiles_have_a_fit_or_a_stated_reason(shared_data: Path) -> None:
     assert set(reasons) <= set(REASONS)
     assert len(reasons) < 0.2 * len(paths)
     assert (np.median(angles, axis=0) < 5).all()
-    found, peer = np.array(residuals).T
-    assert found.mean() < peer.mean()
+    ours, peer = np.array(residuals).T
+    assert ours.mean() < peer.mean()

@@ -1,4 +1,4 @@
-"""Stain normalization."""
+"""Stain normalization: Macenko, Vahadane and Reinhard."""
 
 from histosynth.stain.macenko import Macenko
 from histosynth.stain.normalizer import (

@@ -1,16 +1,16 @@
-"""Two-stain normalization of batches on any device: the pixels' share in torch, the few numbers' in NumPy.
+"""Two-stain normalization of batches on any device: pixels are processed in torch, the few fitted numbers in NumPy.
 
-The equations are those of `two_stains` and `macenko`, and so are the code and the thresholds wherever three or six
-numbers decide. What is counted over pixels is counted so that the order of the pixels, the other images of the batch
-and the device cannot change a bit of a fit:
+The equations are those of `two_stains` and `macenko`; decisions on the fitted numbers use their code and thresholds.
+Reductions over pixels are defined so that neither the order of the pixels, nor the other images of the batch, nor the
+device can change a bit of a fit:
 
-- sums are of integers, of densities in steps of 2^-16, so that no sum rounds (and a device without float64 does);
-- projections are single products and sums in float32, never a matrix product, whose order a device may choose;
-- percentiles are selected. Angles are selected by the diamond angle y / (|x| + |y|), which grows with the angle and
-  needs no trigonometry; the selected ones are turned into angles before NumPy's linear interpolation.
+- sums are of integers, densities in steps of 2^-16, so that they are exact (and need no float64 on the device);
+- projections are single products and sums in float32, never a matrix product, whose order depends on the device;
+- percentiles are selected values. Angles are selected by the diamond angle y / (|x| + |y|), which increases with the
+  angle and needs no trigonometry; only selected values are converted to angles, before NumPy's linear interpolation.
 
-An image in the new colors may differ by one level between devices: their exponentials do. On a processor the NumPy
-backend is the faster one (`benchmarks/data/stain_backends.py`); this one is for accelerators.
+Normalized images may differ by one level between devices, since their exponential functions differ. On a CPU the NumPy
+backend is faster (`benchmarks/data/stain_backends.py`); this backend is for accelerators.
 """
 
 import math
@@ -47,16 +47,16 @@ from histosynth.stain.two_stains import (
 Result = TypeVar("Result")
 _CHUNK = 2**22  # pixels at a time: less than half a GB
 _TINY = 1e-30
-_STEPS = 2**16  # of one unit of density; squares of 7e7 pixels still fit 64 bits
+_STEPS = 2**16  # per unit of density; sums of squares of 7e7 pixels still fit into 64 bits
 
 
 def estimate_batch(images: NDArray[np.uint8], *, normalizer: StainNormalizer, device: str) -> list[StainFit | str]:
-    """A fit for each image of (B, H, W, 3), or the reason, one of `REASONS`, that it has none.
+    """Return a fit for each image of (B, H, W, 3), or the reason, one of `REASONS`, for which it has none.
 
-    Macenko computes on the device; another method of two stains, whose way to its vectors is its own, does not.
+    Macenko fits are computed on the device; those of other two-stain methods are not.
 
     Raises:
-        HistosynthError: the normalizer knows no two stains.
+        HistosynthError: the normalizer is not a two-stain method.
     """
     two_stains = _two_stains(normalizer)
     if isinstance(two_stains, Macenko):
@@ -71,16 +71,16 @@ def estimate_batch(images: NDArray[np.uint8], *, normalizer: StainNormalizer, de
 def normalize_batch(
     images: NDArray[np.uint8], *, normalizer: StainNormalizer, fits: Sequence[StainFit | None], device: str
 ) -> NDArray[np.uint8]:
-    """Images (B, H, W, 3) in the colors of the target, within one level of `normalizer.apply`.
+    """Return images (B, H, W, 3) in the colors of the target, within one level of `normalizer.apply`.
 
     Args:
         images: 8-bit pixels.
-        normalizer: one that knows two stains; its target gives the colors.
-        fits: one an image; an image with None is left as it is.
-        device: where to compute, such as `cuda`.
+        normalizer: a two-stain method; its target defines the colors.
+        fits: one per image; images with None remain unchanged.
+        device: device of the computation, such as `cuda`.
 
     Raises:
-        HistosynthError: the normalizer knows no two stains.
+        HistosynthError: the normalizer is not a two-stain method.
     """
     target = _two_stains(normalizer).target
     rows = [k for k, fit in enumerate(fits) if fit is not None]
@@ -93,10 +93,10 @@ def normalize_batch(
 
 
 def require_device(device: str, *, normalizer: StainNormalizer) -> None:
-    """Nothing, if this backend can work there.
+    """Raise if this backend cannot be used.
 
     Raises:
-        HistosynthError: no such device, or a normalizer that knows no two stains.
+        HistosynthError: the device is not available, or the normalizer is not a two-stain method.
     """
     _two_stains(normalizer)
     try:
@@ -109,11 +109,11 @@ def require_device(device: str, *, normalizer: StainNormalizer) -> None:
 
 @torch.inference_mode()
 def apply(images: Tensor, matrices: Tensor) -> Tensor:
-    """`optical_density.apply_matrix` of a batch, to one level.
+    """Return `optical_density.apply_matrix` of a batch, to within one level.
 
     Args:
         images: uint8, (B, H, W, 3), of any strides.
-        matrices: of `two_stains.normalization_matrix`, (3, 3) for all or (B, 3, 3).
+        matrices: of `two_stains.normalization_matrix`, (3, 3) for all images or (B, 3, 3).
 
     Returns:
         uint8, (B, H, W, 3), on the device of the images.
@@ -121,20 +121,22 @@ def apply(images: Tensor, matrices: Tensor) -> Tensor:
     pixels = images.flatten(1, 2)
     mixed = torch.empty_like(pixels, memory_format=torch.contiguous_format)
     matrices = matrices.to(images.device, torch.float32).expand(len(images), 3, 3)
-    together = _images_at_a_time(pixels)
-    for start in range(0, len(pixels), together):
-        some = slice(start, start + together)
-        for block, out in zip(torch.split(pixels[some], _CHUNK, 1), torch.split(mixed[some], _CHUNK, 1), strict=True):
-            light = _project(_density(block), -matrices[some].mT).exp_()
-            out.copy_(light.mul_(I0).sub_(0.5).clamp_(0, 255).mT)  # the 1 of the density, a half to round by cutting
+    count = _images_at_a_time(pixels)
+    for start in range(0, len(pixels), count):
+        rows = slice(start, start + count)
+        for block, out in zip(torch.split(pixels[rows], _CHUNK, 1), torch.split(mixed[rows], _CHUNK, 1), strict=True):
+            light = _project(_density(block), -matrices[rows].mT).exp_()
+            out.copy_(
+                light.mul_(I0).sub_(0.5).clamp_(0, 255).mT
+            )  # minus the 1 of the density, plus 0.5 to round by truncation
     return mixed.view(images.shape)
 
 
 @torch.inference_mode()
 def estimate_macenko(images: Tensor) -> list[StainFit | str]:
-    """What `Macenko().estimate` finds in the tissue of each image of a batch, uint8 (B, H, W, 3), or why it finds none.
+    """Return the fit of `Macenko().estimate` to the tissue of each image of a batch, uint8 (B, H, W, 3), or the reason.
 
-    An image's fit does not depend on what else is in the batch; by construction it is the same to the bit everywhere.
+    The fit of an image does not depend on the rest of the batch and is, by construction, bit-identical on all devices.
     """
     pixels = images.flatten(1, 2)
     chunks = torch.split(pixels, _images_at_a_time(pixels))
@@ -142,12 +144,13 @@ def estimate_macenko(images: Tensor) -> list[StainFit | str]:
 
 
 def _images_at_a_time(pixels: Tensor) -> int:  # (B, N, 3)
-    """One on a processor, whose cache holds no more."""
-    # It also computes what its vectors leave over by other instructions: no image may end within another's vector.
+    """Return the number of images to process together: one on a CPU, whose cache holds no more."""
+    # A CPU also processes the rest of its vectors by other instructions: vectors must not span two images.
     return 1 if pixels.device.type == "cpu" else max(1, _CHUNK // max(pixels.shape[1], 1))
 
 
 def _estimate(pixels: Tensor) -> list[StainFit | str]:  # (B, N, 3)
+    # Moments of all tissue pixels, and of those with stain.
     density = _density(pixels)
     least = density.amin(1)
     tissue, stained = density.amax(1) >= GLASS_DENSITY, least >= BETA
@@ -156,6 +159,7 @@ def _estimate(pixels: Tensor) -> list[StainFit | str]:  # (B, N, 3)
     counts, counts_stained = moments[:, 0, 0], moments_stained[:, 0, 0]
     reasons: dict[int, str] = {}
 
+    # Principal planes, and the extreme angles in them.
     def plane(k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         require_enough_stain(int(counts_stained[k]), black=black[k])
         about_zero = moments_stained[k] / counts_stained[k]
@@ -167,12 +171,13 @@ def _estimate(pixels: Tensor) -> list[StainFit | str]:  # (B, N, 3)
         return [reasons[k] for k in range(len(pixels))]
     rows = list(planes)
     x, y = _project(density[rows], torch.tensor(np.stack([planes[k] for k in rows]))).unbind(1)
-    turn = _diamond_angle(x, y)
+    diamond = _diamond_angle(x, y)
     angles = _top_percentile(
-        torch.stack([-turn, turn], 1), stained[rows], counts_stained[rows], percent=ALPHA, of=_radians
+        torch.stack([-diamond, diamond], 1), stained[rows], counts_stained[rows], percent=ALPHA, of=_radians
     )
     extremes = {k: angle * np.array([-1.0, 1.0]) for k, angle in zip(rows, angles, strict=True)}
 
+    # Stain vectors, and their largest concentrations.
     stains = _try_each(rows, lambda k: order_stains(directions_at(extremes[k], *planes[k])), reasons)
     if stains:
         rows = list(stains)
@@ -180,16 +185,17 @@ def _estimate(pixels: Tensor) -> list[StainFit | str]:  # (B, N, 3)
         largest = _top_percentile(concentrations, tissue[rows], counts[rows], percent=TOP_PERCENT)
         maxima = dict(zip(rows, largest, strict=True))
 
+    # Fits that pass the checks.
     def fit(k: int) -> StainFit:
         across = plane_normal(stains[k])
         squares = float(across @ moments[k, 1:, 1:] @ across)
         residual = math.sqrt(max(squares, 0.0) / (3 * counts[k]))
-        found = validated_fit(stains[k], maxima[k], residual=residual, pixels=int(counts_stained[k]))
+        candidate = validated_fit(stains[k], maxima[k], residual=residual, pixels=int(counts_stained[k]))
         dense = density[k : k + 1, :, density[k].amax(0) > DENSE]
         require_tissue_kept(
-            _project(dense, torch.tensor(normalization_matrix(found, TARGET).T[None])).amax(1)[0].cpu().numpy()
+            _project(dense, torch.tensor(normalization_matrix(candidate, TARGET).T[None])).amax(1)[0].cpu().numpy()
         )
-        return found
+        return candidate
 
     fits = _try_each(stains, fit, reasons)
     return [fits.get(k) or reasons[k] for k in range(len(pixels))]
@@ -202,7 +208,7 @@ def _density(pixels: Tensor) -> Tensor:  # (B, N, 3) -> (B, 3, N)
 
 
 def _moments(density: Tensor, inside: Tensor) -> NDArray[np.float64]:  # (B, 3, N), (B, N) -> (B, 4, 4)
-    """Sums of v v^T over the pixels inside, v = (1, red, green, blue): their number, sums and products, all exact."""
+    """Return the exact sums of v v^T over the pixels inside, v = (1, red, green, blue): count, sums and products."""
     steps = (density * _STEPS).round().to(torch.int64) * inside[:, None]
     rows = [inside.to(torch.int64), *steps.unbind(1)]
     pairs = list(combinations_with_replacement(range(4), 2))
@@ -214,7 +220,7 @@ def _moments(density: Tensor, inside: Tensor) -> NDArray[np.float64]:  # (B, 3, 
 
 
 def _project(density: Tensor, vectors: Tensor) -> Tensor:  # (B, 3, N), (B, V, 3) -> (B, V, N)
-    """Scalar products of every density with some vectors."""
+    """Return the scalar products of all densities with some vectors."""
     weights = vectors.to(density.device, torch.float32)[..., None]
     red, green, blue = (density[:, None, c] * weights[:, :, c] for c in range(3))
     return red.add_(green).add_(blue)
@@ -228,33 +234,33 @@ def _top_percentile(
     percent: float,
     of: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda value: value,
 ) -> NDArray[np.float64]:  # (B, V, N), (B, N), (B,) -> (B, V)
-    """`np.percentile(of(values), 100 - percent)` over the pixels inside, `of` a growing function."""
+    """Return `np.percentile(of(values), 100 - percent)` over the pixels inside; `of` is an increasing function."""
     ranks = percent / 100 * (counts - 1)
     top = values.masked_fill(~inside[:, None], -math.inf).topk(math.ceil(ranks.max()) + 1).values
     around = torch.tensor(np.stack([np.floor(ranks), np.ceil(ranks)], 1), dtype=torch.int64, device=top.device)
-    found = top.gather(2, around[:, None].expand(-1, values.shape[1], -1)).cpu().numpy()
-    upper, lower = np.moveaxis(of(found.astype(np.float64)), 2, 0)
+    neighbors = top.gather(2, around[:, None].expand(-1, values.shape[1], -1)).cpu().numpy()
+    upper, lower = np.moveaxis(of(neighbors.astype(np.float64)), 2, 0)
     between: NDArray[np.float64] = upper + (ranks - np.floor(ranks))[:, None] * (lower - upper)
     return between
 
 
 def _diamond_angle(x: Tensor, y: Tensor) -> Tensor:
-    """The diamond angle of (x, y), between -2 and 2."""
-    turn = y / (x.abs() + y.abs()).clamp_min(_TINY)
-    return torch.where(x < 0, torch.where(y < 0, -2.0, 2.0) - turn, turn)
+    """Return the diamond angle of (x, y), between -2 and 2."""
+    angle = y / (x.abs() + y.abs()).clamp_min(_TINY)
+    return torch.where(x < 0, torch.where(y < 0, -2.0, 2.0) - angle, angle)
 
 
-def _radians(turn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The angle, in radians, of a diamond angle."""
-    size = np.abs(turn)
-    angle: NDArray[np.float64] = np.copysign(np.arctan2(1 - np.abs(size - 1), 1 - size), turn)
+def _radians(diamond: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Convert a diamond angle to radians."""
+    size = np.abs(diamond)
+    angle: NDArray[np.float64] = np.copysign(np.arctan2(1 - np.abs(size - 1), 1 - size), diamond)
     return angle
 
 
 def _try_each(
     rows: Mapping[int, Any] | Sequence[int], compute: Callable[[int], Result], reasons: dict[int, str]
 ) -> dict[int, Result]:
-    """What is computed for each row; of a row that it cannot be computed for, the reason is noted."""
+    """Return the results of the rows that can be computed; add the reasons of the others to `reasons`."""
     results = {}
     for k in rows:
         try:
@@ -267,6 +273,6 @@ def _try_each(
 def _two_stains(normalizer: StainNormalizer) -> TwoStains:
     if not isinstance(normalizer, TwoStains):
         raise HistosynthError(
-            f"the torch backend knows Macenko and Vahadane, not {type(normalizer).__name__}; leave out --device"
+            f"the torch backend supports Macenko and Vahadane, not {type(normalizer).__name__}; leave out --device"
         )
     return normalizer

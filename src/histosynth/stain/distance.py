@@ -1,10 +1,10 @@
-"""How differently slides are stained: the colors of their stains, whatever amount of each stain they show.
+"""Distance between the stains of slides: the colors of the stains, independent of the amount of each stain.
 
-Two slides are as far apart as their stains at the 99th percentile of concentration, in optical density:
+The distance of two slides is that of their stains at the 99th percentile of concentration, in optical density:
 
     d(a, b) = sqrt( 1/2 sum_k || m_k^a s_k^a - m_k^b s_k^b ||^2 ),   k = hematoxylin, eosin.
 
-A slide of many nuclei and one of few, stained alike, are near each other here, though their mean colors differ.
+A slide with many nuclei and one with few, stained alike, have a small distance although their mean colors differ.
 """
 
 from collections.abc import Sequence
@@ -15,23 +15,23 @@ from scipy.spatial.distance import pdist
 
 from histosynth.stain.two_stains import StainFit
 
-_MOST = 2_000
+_MAX_SLIDES = 2_000
 
 
 def stain_distance(a: StainFit, b: StainFit) -> float:
-    """The distance above: 0 where two slides are stained alike; in optical density."""
+    """Return the distance above, in optical density; 0 for two slides of the same stain."""
     return float(np.sqrt(np.mean(np.sum((_colors(a) - _colors(b)) ** 2, axis=1))))
 
 
 def mean_stain_distance(fits: Sequence[StainFit]) -> float | None:
-    """Mean distance between any two slides, of 2,000 evenly taken where there are more; None for fewer than two."""
+    """Return the mean distance over all pairs of slides, of at most 2,000 evenly selected; None for fewer than two."""
     if len(fits) < 2:
         return None
-    some = fits[:: -(-len(fits) // _MOST)]
-    return float(pdist(np.stack([_colors(fit).ravel() for fit in some])).mean() / np.sqrt(2))
+    selected = fits[:: -(-len(fits) // _MAX_SLIDES)]
+    return float(pdist(np.stack([_colors(fit).ravel() for fit in selected])).mean() / np.sqrt(2))
 
 
 def _colors(fit: StainFit) -> NDArray[np.float64]:
-    """Optical densities of the two stains at their strongest, (2, 3)."""
+    """Return the optical densities of the two stains at the 99th percentile of their concentration, (2, 3)."""
     colors: NDArray[np.float64] = np.array(fit.max_concentrations)[:, None] * np.array(fit.stains)
     return colors

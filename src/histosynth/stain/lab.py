@@ -6,16 +6,16 @@ With XYZ the tristimulus values of the pixel's light over those of white:
     L* = 116 f(Y) - 16,   a* = 500 (f(X) - f(Y)),   b* = 200 (f(Y) - f(Z)),
     f(t) = t^(1/3), and below (6/29)^3 the tangent t / (3 (6/29)^2) + 4/29.
 
-Colors are held a channel a row, (3, N), and are meant to come in blocks of `BLOCK`, which stay in the processor's
-cache. Light is a table of the 256 levels, and a level a table of the light in steps of 1/65536, which moves no value by
-more than 0.03 of a level.
+Colors are stored with one row per channel, (3, N), and should be processed in blocks of `BLOCK`, which fit into the
+cache. Light is looked up by the 256 levels, and levels by light in steps of 1/65536, which changes no value by more
+than 0.03 of a level.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 32_768
-"""Pixels to convert at once."""
+"""Number of pixels to convert at once."""
 _WHITE = np.array([0.95047, 1.0, 1.08883])
 _XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 _TO_XYZ = (_XYZ / _WHITE[:, None]).astype(np.float32)
@@ -32,7 +32,7 @@ _LEVEL = _LEVEL.astype(np.uint8)
 
 
 def to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """L*, a* and b* as rows, (3, N), of pixels (N, 3)."""
+    """Return L*, a* and b* as rows, (3, N), of pixels (N, 3)."""
     light = _TO_XYZ @ np.take(_LIGHT, rgb.T)
     root = np.cbrt(light)
     if light.min() < _DARK**3:
@@ -44,7 +44,7 @@ def to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def to_rgb(lab: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The nearest pixels, (N, 3), of L*, a* and b* as rows, (3, N); what sRGB does not hold is clipped a channel."""
+    """Return the nearest pixels (N, 3) of L*, a* and b* as rows, (3, N); colors outside sRGB are clipped by channel."""
     root = _FROM_LAB @ lab
     root += np.float32(4 / 29)  # 16 / 116
     light = root * root

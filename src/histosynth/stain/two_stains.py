@@ -1,12 +1,12 @@
-"""A slide as a mixture of two stains: what Macenko and Vahadane share, once they have found the stain vectors.
+"""A slide as a mixture of two stains: the common part of Macenko and Vahadane, given the stain vectors.
 
 In optical density a pixel is c_H h + c_E e. Concentrations follow by least squares; scaling their 99th percentiles m to
-those of a target and mixing with the target's vectors is linear, so that one 3x3 matrix normalizes an image:
+those of a target and mixing with the vectors of the target is linear, so that one 3x3 matrix normalizes an image:
 
     od' = od @ M,   M = pinv(S) @ diag(m_target / m) @ S_target,   rows of S: h, e.
 
-Inverting it is the same with the two fits exchanged. The least squares may leave a concentration slightly negative
-(noise, glass), as in the customary implementations.
+The inverse is the same with the two fits exchanged. Least squares may give slightly negative concentrations (noise,
+glass), as in other implementations.
 """
 
 from abc import ABC, abstractmethod
@@ -22,40 +22,40 @@ from histosynth.stain.normalizer import StainError
 from histosynth.stain.optical_density import apply_matrix, to_density
 
 BETA = 0.15
-"""Least optical density, in every channel, of a pixel with stain: eosin that lets red through is seen where dense."""
+"""Minimum optical density, in all channels, of a stained pixel; eosin, which transmits red, must be dense to count."""
 MIN_PIXELS = 200
-"""Least number of pixels with stain."""
+"""Minimum number of stained pixels."""
 MIN_ANGLE_DEG = 8.0
-"""Stain vectors nearer than this are one stain: spreading them would spread the compression's color blocks. Nine of
-ten real tiles lie between 12 and 39 degrees, the target at 22."""
+"""Stain vectors closer than this are one stain: separating them would amplify the color blocks of the compression. 90 %
+of real tiles lie between 12 and 39 degrees, the target at 22."""
 MAX_RESIDUAL = 0.16
-"""Largest residual of two stains; ink leaves more. This bound and the next two lie just beyond every one of 265 real
-tiles of six laboratories: residual 0.14, red of hematoxylin 1.7 times its green, red of eosin 0.6 times its green."""
+"""Maximum residual of two stains; ink leaves more. This limit and the next two lie just beyond all of 265 real tiles of
+six laboratories: residual 0.14, red of hematoxylin 1.7 times its green, red of eosin 0.6 times its green."""
 MAX_RED = (1.9, 0.75)
-"""Largest density of red over that of green, of hematoxylin and of eosin: green light is what both absorb."""
+"""Maximum ratio of the densities of red and green, of hematoxylin and of eosin: both stains absorb green light."""
 MAX_ERASED = 0.03
-"""Largest share of densely stained tissue that normalization may turn into glass. It does so where the stains found are
-not there: nine of ten real tiles lose less than 1 %, a lake of mucus or a bone filling the view up to a half."""
+"""Maximum share of densely stained tissue that normalization may turn into glass, which happens if an estimated stain
+is absent: 90 % of real tiles lose less than 1 %, a view filled by a pool of mucus or by bone up to a half."""
 DENSE = 0.5
-"""Denser than this in any channel is certainly tissue."""
+"""Pixels of higher density in any channel are certainly tissue."""
 BLACK_DENSITY = 3.0
-"""Denser than this in every channel is black: about 11 of 255."""
+"""Pixels of higher density in all channels are black: about level 11 of 255."""
 TOP_PERCENT = 1.0
-"""The concentration that this share of the pixels exceeds counts as the largest."""
+"""The concentration exceeded by this percentage of the pixels is used as the largest."""
 
 Vector = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class StainFit:
-    """How a slide is stained, and how well that is known.
+    """Stain of a slide, and the quality of its estimate.
 
     Attributes:
         stains: unit vectors in optical density (red, green, blue), hematoxylin first, then eosin.
         max_concentrations: 99th percentile of the concentration of each.
-        pixels: number of pixels with stain that the estimate rests on.
+        pixels: number of stained pixels of the estimate.
         angle_deg: angle between the stain vectors, in degrees.
-        residual: root mean square of the optical density that the two stains leave unexplained.
+        residual: root mean square of the optical density that the two stains do not explain.
     """
 
     stains: tuple[Vector, Vector]
@@ -65,12 +65,12 @@ class StainFit:
     residual: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers and lists, for JSON."""
+        """Return plain numbers and lists, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """What `to_dict` wrote, also after a way through JSON; other keys are left aside."""
+        """Restore a fit from `to_dict`, also after conversion to JSON and back; other keys are ignored."""
         hematoxylin, eosin = content["stains"]
         first, second = content["max_concentrations"]
         return cls(
@@ -83,7 +83,7 @@ class StainFit:
 
     @classmethod
     def median(cls, fits: Sequence["StainFit"]) -> "StainFit":
-        """The middle of several: medians of each number, the vectors brought back to unit length; pixels add up."""
+        """Return the median of several fits, number by number; vectors are rescaled to unit length, pixels summed."""
         stains = np.median([fit.stains for fit in fits], axis=0)
         stains /= np.linalg.norm(stains, axis=1, keepdims=True)
         return cls(
@@ -102,31 +102,31 @@ TARGET = StainFit(
     angle_deg=22.4,
     residual=0.0,
 )
-"""The usual target: HERef and maxCRef of `normalizeStaining.m`, github.com/mitkovetta/staining-normalization."""
+"""The standard target: HERef and maxCRef of `normalizeStaining.m`, github.com/mitkovetta/staining-normalization."""
 
 
 @dataclass(frozen=True)
 class TwoStains(ABC):
-    """Normalization to a target fit by two stain vectors; a method says how it finds them."""
+    """Normalization to a target fit by two stain vectors; subclasses define how these are estimated."""
 
     target: StainFit = TARGET
 
     @abstractmethod
     def find_stain_vectors(self, stained: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The two stain vectors as rows (2, 3), in any order and of any length.
+        """Return the two stain vectors as rows (2, 3), in any order and of any length.
 
         Args:
-            stained: densities of pixels with stain, one row a channel: (3, N), N at least `MIN_PIXELS`.
+            stained: densities of stained pixels, one row per channel: (3, N), N at least `MIN_PIXELS`.
 
         Raises:
-            StainError: these pixels show no two stains.
+            StainError: the pixels do not show two stains.
         """
 
     def estimate(self, pixels: NDArray[np.uint8]) -> StainFit:
         """Fit the stains of a slide from its pooled tissue pixels.
 
         Args:
-            pixels: (N, 3). Those with stain give the vectors; all of them give the concentrations.
+            pixels: (N, 3). Stained pixels determine the vectors, all pixels the concentrations.
 
         Raises:
             StainError: one of `REASONS`.
@@ -145,31 +145,31 @@ class TwoStains(ABC):
         return fit
 
     def with_target(self, fits: Sequence[StainFit]) -> Self:
-        """This method with the median of these fits for its target."""
+        """Return this method with the median of these fits as its target."""
         return replace(self, target=StainFit.median(fits))
 
     def apply(self, image: NDArray[np.uint8], fit: StainFit | None) -> NDArray[np.uint8]:
-        """The image, (..., 3), in the colors of the target; unchanged where `fit` is None."""
+        """Return the image, (..., 3), in the colors of the target; unchanged if `fit` is None."""
         return image if fit is None else apply_matrix(image, normalization_matrix(fit, self.target))
 
     def invert(self, image: NDArray[np.uint8], fit: StainFit | None) -> NDArray[np.uint8]:
-        """An image in the colors of the target, (..., 3), in those of the slide; what `apply` clipped stays lost."""
+        """Return an image in the target's colors, (..., 3), in those of the slide; clipped values are not recovered."""
         return image if fit is None else apply_matrix(image, normalization_matrix(self.target, fit))
 
 
 @lru_cache(maxsize=64)
 def normalization_matrix(source: StainFit, target: StainFit) -> NDArray[np.float32]:
-    """M of the module's equation, (3, 3), from the colors of one fit to those of another."""
+    """Return the matrix M (3, 3) of the equation above, from the colors of one fit to those of another."""
     scale = np.divide(target.max_concentrations, source.max_concentrations)
     matrix: NDArray[np.float64] = np.linalg.pinv(np.array(source.stains)) @ (scale[:, None] * np.array(target.stains))
     return matrix.astype(np.float32)
 
 
 def require_enough_stain(pixels: int, *, black: int) -> None:
-    """Nothing, if so many pixels with stain, so many of them black, are enough to estimate from.
+    """Raise if this number of stained pixels, of which `black` are black, is too small for an estimate.
 
     Raises:
-        StainError: they are not.
+        StainError: there are too few pixels, or most of them are black.
     """
     if pixels < MIN_PIXELS:
         raise StainError("too-few-pixels")
@@ -178,10 +178,10 @@ def require_enough_stain(pixels: int, *, black: int) -> None:
 
 
 def order_stains(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Stain vectors (2, 3) brought to unit length, hematoxylin first: it absorbs more red than eosin does.
+    """Return the stain vectors (2, 3) with unit length, hematoxylin first, which absorbs more red than eosin.
 
     Raises:
-        StainError: they are one stain.
+        StainError: the two vectors are one stain.
     """
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     stains: NDArray[np.float64] = unit[np.argsort(-unit[:, 0])]
@@ -191,31 +191,31 @@ def order_stains(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def unmixing_matrix(stains: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The matrix (2, 3) that takes a density to the concentrations of two stains, by least squares."""
+    """Return the matrix (2, 3) that converts a density to the concentrations of two stains, by least squares."""
     matrix: NDArray[np.float32] = np.linalg.pinv(stains.T).astype(np.float32)
     return matrix
 
 
 def plane_normal(stains: NDArray[np.float64]) -> NDArray[np.floating]:
-    """The unit vector that two stains leave out: what a density has of it is its residual."""
-    across = np.cross(stains[0], stains[1])
-    unit: NDArray[np.floating] = across / np.linalg.norm(across)
+    """Return the unit vector perpendicular to two stains; the component of a density along it is its residual."""
+    perpendicular = np.cross(stains[0], stains[1])
+    unit: NDArray[np.floating] = perpendicular / np.linalg.norm(perpendicular)
     return unit
 
 
 def validated_fit(
     stains: NDArray[np.float64], maxima: NDArray[np.floating], *, residual: float, pixels: int
 ) -> StainFit:
-    """What was found, as a fit.
+    """Return the estimated stains as a fit if they can be hematoxylin and eosin.
 
     Args:
         stains: unit vectors (2, 3), hematoxylin first.
         maxima: largest concentration of each, (2,).
         residual: root mean square of the density off their plane, over pixels and channels.
-        pixels: number of pixels with stain.
+        pixels: number of stained pixels.
 
     Raises:
-        StainError: it is not what hematoxylin and eosin make.
+        StainError: the estimate cannot be hematoxylin and eosin.
     """
     if maxima.min() <= 0:
         raise StainError("one-stain")
@@ -231,13 +231,13 @@ def validated_fit(
 
 
 def require_tissue_kept(density: NDArray[np.float32]) -> None:
-    """Nothing, if dense tissue is no glass after normalization to the built-in target.
+    """Raise if normalization to the built-in target turns too much dense tissue into glass.
 
     Args:
-        density: in the densest channel after it, of each pixel that was dense before, (N,).
+        density: density after normalization in the densest channel, of all pixels that were dense before, (N,).
 
     Raises:
-        StainError: too much of it is.
+        StainError: too much of it is glass.
     """
     if density.size and np.count_nonzero(density < BETA) > MAX_ERASED * density.size:
         raise StainError("erases-tissue")
@@ -248,5 +248,5 @@ def _angle_deg(stains: NDArray[np.float64]) -> float:
 
 
 def _round(vector: NDArray[np.floating]) -> Any:
-    """As a tuple of six decimals: the last bits depend on the linear algebra library, the image must not."""
+    """Return a tuple of six decimals: the last bits depend on the linear algebra library, the image must not."""
     return tuple(round(float(value), 6) for value in vector)
