@@ -1,1 +1,1 @@
-"""The report: figures, tables and their provenance in one file."""
+"""The report: synthetic against real patches, as a page for people and as JSON for machines."""

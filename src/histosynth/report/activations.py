@@ -1,4 +1,4 @@
-"""What the extractor gave for each patch that enters a comparison, by side and label, in the order of the plan."""
+"""Outputs of the feature extractor for each patch that enters a comparison, by side and label, in the plan's order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,33 +16,33 @@ Outputs = Mapping[str, Features]  # output -> (n, its width)
 
 @dataclass(frozen=True, kw_only=True)
 class Activations:
-    """Outputs of the extractor for the first `plan.n[label]` patches of each side and label that is usable."""
+    """Outputs of the extractor for the first `plan.n[label]` patches of each usable side and label."""
 
     plan: Plan
     outputs: Mapping[SideName, Mapping[str, Outputs]]
 
     def of(self, side: SideName, labels: Sequence[str], *, output: str = FEATURES) -> Features:
-        """One output of these labels of a side, (n, its width), label after label."""
+        """Return one output of these labels of a side, (n, its width), label after label."""
         return Features.concatenate([self.outputs[side][label][output] for label in labels])
 
     def has(self, output: str) -> bool:
-        """Whether the extractor gives this output."""
-        return any(output in given for labels in self.outputs.values() for given in labels.values())
+        """Return True if the extractor gives this output."""
+        return any(output in outputs for labels in self.outputs.values() for outputs in labels.values())
 
     def patients(self, side: SideName, labels: Sequence[str]) -> list[str | None]:
-        """The patient of each row of `of`; None for synthetic patches, and where the store names none."""
+        """Return the patient of each row of `of`: None for synthetic patches, and where the store names none."""
         column = self.plan.sides[side].store.column("patient_id")
         return [column[row] for label in labels for row in self.rows(side, label)]
 
     def labels(self, labels: Sequence[str]) -> list[str]:
-        """The label of each row of `of`."""
+        """Return the label of each row of `of`."""
         return [label for label in labels for _ in range(self.plan.n[label])]
 
     def rows(self, side: SideName, label: str) -> NDArray[np.int64]:
-        """The rows of the store that these are."""
+        """Return the rows of the store that these outputs belong to."""
         return self.plan.sides[side].rows[label][: self.plan.n[label]]
 
     def units(self, side: SideName, labels: Sequence[str]) -> Units:
-        """What is resampled for an interval: patients of a real side, images of the synthetic one."""
+        """Return the units to resample for an interval: patients of a real side, images of the synthetic side."""
         patients = self.patients(side, labels)
         return image_units(len(patients)) if side == "fake" else patient_units(patients)

@@ -1,4 +1,4 @@
-"""From two stores to a report: check, measure, draw, and put the directory in place once it is whole.
+"""Build a report from two stores: check, measure, draw, and put the directory in place once it is complete.
 
 `OUT/report.html` (for people, self-contained), `OUT/report.json` (the same results for machines, with their provenance)
 and `OUT/figures/` (charts as PNG and SVG, patches as PNG).
@@ -41,16 +41,16 @@ def evaluate(
     device: str | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Compare synthetic with real patches and write the report to the directory `out`, over an older report if need be.
+    """Compare synthetic with real patches and write the report to the directory `out`; an older report is replaced.
 
     Args:
-        real: a patch store; its split by patient decides what is held out.
+        real: a patch store; its split by patient defines the held-out side.
         fake: a sample store.
         out: the report's directory: absent, empty, or an older report.
-        settings: the extractor, its weights and cache, k, and the sizes of batch and grid.
-        extractor: an instance to use in place of the one that the settings name.
-        device: where the extractor runs (`None`: a GPU where there is one, else the CPU).
-        progress: show a bar with images a second on standard error.
+        settings: the extractor, its weights and cache, the neighbors k, the sections, and the sizes of batch and grid.
+        extractor: an instance to use instead of the one that the settings name.
+        device: where the extractor runs (None: a GPU if there is one, else the CPU).
+        progress: show a bar with images per second on standard error.
 
     Returns:
         The content of `report.json`.
@@ -58,21 +58,21 @@ def evaluate(
     Raises:
         HistosynthError: the stores cannot be compared, or `out` holds something else.
     """
+    # Check everything that can fail before the long work.
     check_pair(real, fake)
     check_output(out, facts=FACTS, kind=KIND)
     planned = plan(real=real, fake=fake, neighbors=settings.neighbors)
     weights = Path(settings.weights) if settings.weights else None
     extractor = extractor or build_extractor(settings.extractor, device=device, weights=weights)
-    settings = settings.model_copy(update={"extractor": extractor.name})  # what `auto` stood for
-    with replace_directory(
-        out.resolve()
-    ) as directory:  # now, so that a place that cannot be written fails before the long work
+    settings = settings.model_copy(update={"extractor": extractor.name})  # the one that `auto` selected
+    with replace_directory(out.resolve()) as directory:  # opened now, so that a read-only place fails early, too
+        # Measure.
         activations = _activations(planned, extractor, settings=settings, progress=progress)
         results = compare_sides(activations, neighbors=settings.neighbors)
         inputs = SectionInputs(plan=planned, activations=activations, settings=settings, progress=progress)
         sections = build_sections(inputs, names=settings.sections)
         real_hash = real.content_hash()
-        found = record(
+        content = record(
             plan=planned,
             results=results,
             sections=sections,
@@ -82,42 +82,42 @@ def evaluate(
             settings=settings,
             real_hash=real_hash,
         )
+
+        # Write charts, page and record.
         write_charts(directory / "figures", planned, results, shown=settings.grid)
         for section in sections:
-            for name, content in section.charts.items():
-                (directory / "figures" / name).write_bytes(content)
+            for name, chart in section.charts.items():
+                (directory / "figures" / name).write_bytes(chart)
         page = render(
-            found,
+            content,
             plan=planned,
             results=results,
             sections=sections,
             extractor_title=extractor.title,
-            provenance=provenance_tables(found),
+            provenance=provenance_tables(content),
         )
         write_text(directory / PAGE, page)
-        write_json(directory / FACTS, found)
-    return found
+        write_json(directory / FACTS, content)
+    return content
 
 
 def _activations(
     planned: Plan, extractor: FeatureExtractor, *, settings: EvaluateSettings, progress: bool
 ) -> Activations:
-    """What the extractor gives for exactly the patches that enter a comparison, each computed once."""
+    """Return the outputs of the extractor for exactly the patches that enter a comparison, each computed once."""
     cache = cache_directory(settings.cache)
-    wanted = {
+    rows_needed = {
         (name, label): side.rows[label][: planned.n[label]]
         for name, side in planned.sides.items()
         for label in planned.labels
         if planned.usable(name, label)
     }
     outputs: dict[SideName, dict[str, Outputs]] = {name: {} for name in planned.sides}
-    with tqdm(
-        total=sum(map(len, wanted.values())), desc=f"{extractor.name} features", unit="img", disable=not progress
-    ) as bar:
-        for (name, label), rows in wanted.items():
-            store = planned.sides[name].store
+    total = sum(map(len, rows_needed.values()))
+    with tqdm(total=total, desc=f"{extractor.name} features", unit="img", disable=not progress) as bar:
+        for (name, label), rows in rows_needed.items():
             outputs[name][label] = cached_outputs(
-                store,
+                planned.sides[name].store,
                 rows,
                 extractor=extractor,
                 batch=settings.batch,

@@ -1,4 +1,4 @@
-"""The pictures of a report. A PNG that shows synthetic patches carries the mark of `store.png`."""
+"""The charts of the main results. A PNG that shows synthetic patches carries the mark of `store.png`."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -16,9 +16,8 @@ from histosynth.store.png import encode_png
 
 INK, MUTED, ACCENT = "#1d2125", "#8b9096", "#a3265e"
 
-
-# marker, face, edge; each beside the same signs in the page
-_SIGNS = {
+# marker, face, edge: as on the page
+_MARKERS = {
     "train_vs_held_out": ("o", "white", INK),
     "fake_vs_train": ("D", MUTED, MUTED),
     "fake_vs_held_out": ("o", ACCENT, ACCENT),
@@ -26,7 +25,7 @@ _SIGNS = {
 
 
 def write_charts(directory: Path, plan: Plan, results: Results, *, shown: int) -> None:
-    """Write the charts, and as PNG a sheet of the first `shown` patches of each side and label."""
+    """Write the charts, and a contact sheet of the first `shown` patches of each side and label as PNG."""
     directory.mkdir()
     charts = chart_files(distance_chart(results.rows), name="distances")
     if results.matrices:
@@ -42,22 +41,22 @@ def write_charts(directory: Path, plan: Plan, results: Results, *, shown: int) -
 
 
 def distance_chart(rows: Mapping[str, Mapping[str, Comparison]]) -> Figure:
-    """For each set (a row), its three Fréchet distances on one axis."""
+    """Return a chart with one row per set: its three Fréchet distances with their intervals."""
     figure = Figure(figsize=(7, 0.8 + 0.42 * len(rows)), dpi=200, layout="constrained")
     axes = figure.add_subplot()
-    for key, (marker, face, edge) in _SIGNS.items():
-        known = [(c[key].measures["frechet_distance"], y) for y, c in enumerate(rows.values()) if c[key].n]
-        if known:
+    for key, (marker, face, edge) in _MARKERS.items():
+        points = [(c[key].measures["frechet_distance"], y) for y, c in enumerate(rows.values()) if c[key].n]
+        if points:
             axes.hlines(
-                [y for _, y in known],
-                [interval.low for interval, _ in known],
-                [interval.high for interval, _ in known],
+                [y for _, y in points],
+                [interval.low for interval, _ in points],
+                [interval.high for interval, _ in points],
                 color=edge,
                 linewidth=1.4,
             )
             axes.scatter(
-                [interval.value for interval, _ in known],
-                [y for _, y in known],
+                [interval.value for interval, _ in points],
+                [y for _, y in points],
                 marker=marker,
                 facecolor=face,
                 edgecolor=edge,
@@ -74,7 +73,7 @@ def distance_chart(rows: Mapping[str, Mapping[str, Comparison]]) -> Figure:
 
 
 def matrix_chart(matrices: Mapping[str, Matrix]) -> Figure:
-    """The matrices of distances between labels, side by side on one color scale."""
+    """Return the matrices of distances between labels, side by side on one color scale."""
     labels = next(iter(matrices.values())).labels
     side = 1.2 + 0.75 * len(labels)
     figure = Figure(figsize=(side * len(matrices), side), dpi=200, layout="constrained")
@@ -97,11 +96,11 @@ def matrix_chart(matrices: Mapping[str, Matrix]) -> Figure:
 
 
 def chart_files(figure: Figure, *, name: str) -> dict[str, bytes]:
-    """A chart as `name.png` and `name.svg`, their bytes a function of what is drawn: no date, no random names."""
-    found = {}
+    """Return a chart as `name.png` and `name.svg`; the bytes depend only on the chart: no date, no random names."""
+    files = {}
     with rc_context({"svg.hashsalt": "histosynth"}):
-        for kind, left_out in (("png", ["Software"]), ("svg", ["Date", "Creator"])):
+        for kind, omitted in (("png", ["Software"]), ("svg", ["Date", "Creator"])):
             buffer = BytesIO()
-            figure.savefig(buffer, format=kind, metadata=dict.fromkeys(left_out))
-            found[f"{name}.{kind}"] = buffer.getvalue()
-    return found
+            figure.savefig(buffer, format=kind, metadata=dict.fromkeys(omitted))
+            files[f"{name}.{kind}"] = buffer.getvalue()
+    return files

@@ -1,7 +1,7 @@
-"""Every figure of a report, from features alone: per label, overall, and each label against every other.
+"""The main results of a report, from features alone: per label, overall, and each label against every other.
 
-The distance between two sets of real patients (training vs held-out) is measured beside the synthetic ones: it is what
-the measure says of tissue that is real on both sides, and no synthetic figure can be read without it.
+The floor, the same measure between two sets of real patches (training and held-out), is computed too. It shows what a
+measure gives for tissue that is real on both sides; no synthetic result can be interpreted without it.
 """
 
 import zlib
@@ -38,28 +38,28 @@ MEASURES: Mapping[str, str] = {
     "density": "density",
     "coverage": "coverage",
 }
-"""Measures of two sets, in the order of the tables; the second only where the extractor gives spatial features."""
+"""Measures of two sets, in the order of the tables; sFID only where the extractor gives spatial features."""
 DISTANCES = frozenset({"frechet_distance", "spatial_frechet_distance", "kernel_distance"})
-"""Lower is nearer; of the others, higher is better."""
+"""Measures of which lower is nearer; of the others, higher is better."""
 SPATIAL, LOGITS = "spatial", "logits"
 _MIN_KERNEL = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One set against another. The first takes the part of the fake in precision and recall."""
+    """One set against another. In precision and recall, the first has the role of the synthetic set."""
 
-    n: int  # of each side; 0 where there is no figure
-    available: tuple[int, int]
-    measures: Mapping[str, Interval] = field(default_factory=dict)  # those of `MEASURES` that could be taken
+    n: int  # of each side; 0 where there is no result
+    available: tuple[int, int]  # patches in the stores
+    measures: Mapping[str, Interval] = field(default_factory=dict)  # those of `MEASURES` that could be computed
     frechet_infinity: Extrapolation | None = None  # of the overall results, where n is large enough
     rank_deficient: bool = False  # n <= number of features: the distance is biased upward
-    note: str | None = None  # why there is no figure
+    note: str | None = None  # why there is no result
 
     def value(self, measure: str) -> float | None:
-        """The figure itself; None where there is none."""
-        found = self.measures.get(measure)
-        return None if found is None else found.value
+        """Return the value of a measure; None where there is none."""
+        interval = self.measures.get(measure)
+        return None if interval is None else interval.value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +69,13 @@ class Matrix:
     labels: list[str]
     n: int
     frechet_distance: list[list[float | None]]
-    diagonal_lowest: int  # rows whose own label is the nearest
+    diagonal_lowest: int  # rows in which the same label is the nearest
     rows: int  # rows in which that could be decided
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """All of them; the keys are those of `PAIRS`."""
+    """The main results; keys of the inner dictionaries are those of `PAIRS`."""
 
     overall: dict[str, Comparison]
     overall_labels: list[str]
@@ -85,20 +85,20 @@ class Results:
 
     @property
     def rows(self) -> dict[str, dict[str, Comparison]]:
-        """What a table shows: the overall results, then each label where there are several."""
+        """The rows of a table: the overall results, then each label where there are several."""
         return {"Overall": self.overall, **(self.labels if len(self.labels) > 1 else {})}
 
     @property
     def measures(self) -> list[str]:
-        """Those of `MEASURES` that were taken anywhere."""
-        every = [c for row in self.rows.values() for c in row.values()]
-        return [name for name in MEASURES if any(name in c.measures for c in every)]
+        """Those of `MEASURES` that any comparison has."""
+        comparisons = [c for row in self.rows.values() for c in row.values()]
+        return [name for name in MEASURES if any(name in c.measures for c in comparisons)]
 
 
 def compare_sides(activations: Activations, *, neighbors: int) -> Results:
-    """Measure everything that the plan allows."""
+    """Compute all results that the plan allows."""
     plan = activations.plan
-    overall = {key: _compare(activations, plan.pooled, key, neighbors, whole=True) for key in PAIRS}
+    overall = {key: _compare(activations, plan.pooled, key, neighbors, pooled=True) for key in PAIRS}
     return Results(
         overall=overall,
         overall_labels=plan.pooled,
@@ -109,15 +109,15 @@ def compare_sides(activations: Activations, *, neighbors: int) -> Results:
 
 
 def _compare(
-    activations: Activations, labels: Sequence[str], key: str, neighbors: int, *, whole: bool = False
+    activations: Activations, labels: Sequence[str], key: str, neighbors: int, *, pooled: bool = False
 ) -> Comparison:
     plan, (a, b) = activations.plan, PAIRS[key]
-    counted = plan.labels if whole else labels
-    one, two = (sum(len(plan.sides[side].rows[label]) for label in counted) for side in (a, b))
+    counted = plan.labels if pooled else labels
+    count_a, count_b = (sum(len(plan.sides[side].rows[label]) for label in counted) for side in (a, b))
     if not labels or not all(plan.usable(side, label) for side in (a, b) for label in labels):
-        few = min(one, two)
-        return Comparison(n=0, available=(one, two), note=f"too few (n={few})" if few else "none")
-    return _measure(activations, labels, key, (one, two), neighbors, extrapolate=whole and a == "fake")
+        few = min(count_a, count_b)
+        return Comparison(n=0, available=(count_a, count_b), note=f"too few (n={few})" if few else "none")
+    return _measure(activations, labels, key, (count_a, count_b), neighbors, extrapolate=pooled and a == "fake")
 
 
 def _measure(
@@ -129,15 +129,20 @@ def _measure(
     *,
     extrapolate: bool,
 ) -> Comparison:
+    # Features, the units to resample, and a generator whose seed names the comparison.
     a, b = PAIRS[key]
     first, second = activations.of(a, labels), activations.of(b, labels)
     units, real_units = activations.units(a, labels), activations.units(b, labels)
     rng = np.random.default_rng([SEED, zlib.crc32("/".join((key, *labels)).encode())])
+
+    # Each measure with its interval; the order of the measures is that of the draws from `rng`.
     inside = membership(second, first, neighbors=neighbors, density_neighbors=min(5, len(first) - 1))
     measures = {"frechet_distance": frechet_interval(second, first, real_units=real_units, fake_units=units, rng=rng)}
     if activations.has(SPATIAL):
-        x, y = (activations.of(side, labels, output=SPATIAL) for side in (b, a))
-        measures["spatial_frechet_distance"] = frechet_interval(x, y, real_units=real_units, fake_units=units, rng=rng)
+        spatial_real, spatial_fake = (activations.of(side, labels, output=SPATIAL) for side in (b, a))
+        measures["spatial_frechet_distance"] = frechet_interval(
+            spatial_real, spatial_fake, real_units=real_units, fake_units=units, rng=rng
+        )
     if min(len(first), len(second)) >= _MIN_KERNEL:
         measures["kernel_distance"] = kid_interval(second, first, real_units=real_units)
     measures |= {
@@ -146,6 +151,8 @@ def _measure(
         "density": mean_interval(inside.fake_density, units=units, rng=rng),
         "coverage": mean_interval(inside.real_covered, units=real_units, rng=rng),
     }
+
+    # The limit for infinitely many synthetic patches.
     infinity = None
     if extrapolate and len(first) > 2 * first.dimension + 30:  # enough for a line of 15 points
         infinity = frechet_infinity(Statistics.of(second), first, rng=rng)
@@ -190,8 +197,8 @@ def _matrix(rows: Mapping[str, Statistics | None], columns: Mapping[str, Statist
     distances = [[frechet_distance(c, r) if r and c else None for c in columns.values()] for r in rows.values()]
     decided = lowest = 0
     for i, row in enumerate(distances):
-        own, others = row[i], [value for j, value in enumerate(row) if j != i and value is not None]
-        if own is not None and others:
+        same_label, others = row[i], [value for j, value in enumerate(row) if j != i and value is not None]
+        if same_label is not None and others:
             decided += 1
-            lowest += own < min(others)
+            lowest += same_label < min(others)
     return Matrix(labels=list(rows), n=n, frechet_distance=distances, diagonal_lowest=lowest, rows=decided)

@@ -1,4 +1,4 @@
-"""The directory of a report: whole or absent, replaced by a newer one, never written over another thing."""
+"""The directory of a report: complete or absent, replaced by a newer report, never by writing over other files."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from histosynth.errors import HistosynthError
 
 
 def check_output(out: Path, *, facts: str, kind: str) -> None:
-    """See that `out` is absent, empty, or an older one whose file `facts` says that it is of this `kind`.
+    """Check that `out` is absent, empty, or an older output whose file `facts` states this `kind`.
 
     Raises:
         HistosynthError: it is something else, which is never overwritten.
@@ -18,17 +18,17 @@ def check_output(out: Path, *, facts: str, kind: str) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
-        found = json.loads((out / facts).read_text("utf-8"))["kind"]
+        existing = json.loads((out / facts).read_text("utf-8"))["kind"]
     except (OSError, ValueError, KeyError, TypeError):
-        found = None
-    if found != kind:
-        raise HistosynthError(f"--out {out} exists and is no {kind}; give a new or an empty directory")
+        existing = None
+    if existing != kind:
+        raise HistosynthError(f"--out {out} exists and is not a {kind}; give a new or an empty directory")
 
 
 @contextmanager
 def replace_directory(out: Path) -> Iterator[Path]:
-    """A temporary directory beside `out` that takes its place once all in it is written."""
-    temporary, old = (out.with_name(f".{out.name}.{tail}") for tail in ("tmp", "old"))
+    """Yield a temporary directory beside `out` that replaces it once everything in it is written."""
+    temporary, old = (out.with_name(f".{out.name}.{suffix}") for suffix in ("tmp", "old"))
     for leftover in (temporary, old):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)

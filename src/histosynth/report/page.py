@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs neither a network nor a script, for a screen, a phone or paper."""
+"""The page: one HTML file that needs neither network nor scripts, for screen, phone and paper."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from histosynth.store.png import encode_png
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Some patches of one side and label, as PNG, with what each is called."""
+    """Patches of one side and label as PNG, with their names."""
 
     title: str
     synthetic: bool
@@ -27,7 +27,7 @@ class Panel:
 
 
 def render(
-    found: Mapping[str, Any],
+    content: Mapping[str, Any],
     *,
     plan: Plan,
     results: Results,
@@ -35,27 +35,27 @@ def render(
     extractor_title: str,
     provenance: Mapping[str, Any],
 ) -> str:
-    """The whole page as text, from the content of `report.json` and the patches themselves."""
-    rows, grid = results.rows, found["settings"]["grid"]
-    known = [c.measures["frechet_distance"].high for row in rows.values() for c in row.values() if c.n]
-    cells = [v for m in results.matrices.values() for row in m.frechet_distance for v in row if v is not None]
+    """Return the whole page, from the content of `report.json`, the results and the patches themselves."""
+    rows, grid = results.rows, content["settings"]["grid"]
+    upper_bounds = [c.measures["frechet_distance"].high for row in rows.values() for c in row.values() if c.n]
+    distances = [v for m in results.matrices.values() for row in m.frechet_distance for v in row if v is not None]
     return (
         environment(FILTERS)
         .get_template("report/templates/report.html.j2")
         .render(
-            title=", ".join(found["stores"]["fake"]["sources"]),
-            verdict=found["verdict"],
-            cautions=found["cautions"],
+            title=", ".join(content["stores"]["fake"]["sources"]),
+            verdict=content["verdict"],
+            cautions=content["cautions"],
             results=results,
             rows=rows,
             reference="held_out" if any(row["fake_vs_held_out"].n for row in rows.values()) else "train",
-            ticks=axis_ticks(max(known)),
-            heat=(min(cells), max(cells)) if cells else (0.0, 1.0),
+            ticks=axis_ticks(max(upper_bounds)),
+            heat=(min(distances), max(distances)) if distances else (0.0, 1.0),
             sections=sections,
             panels={k: [panel(side, k, shown=grid) for side in plan.sides.values()] for k in plan.labels},
             extractor=extractor_title,
-            neighbors=found["settings"]["neighbors"],
-            shown_px=min(shown_px(found["stores"]["fake"]["patch_px"]), 160),
+            neighbors=content["settings"]["neighbors"],
+            shown_px=min(shown_px(content["stores"]["fake"]["patch_px"]), 160),
             pairs=PAIRS,
             pair_titles=PAIR_TITLES,
             measures=MEASURES,
@@ -67,7 +67,7 @@ def render(
 
 
 def panel(side: Side, label: str, *, shown: int, title: str | None = None) -> Panel:
-    """The first few patches of a side and label, in the order in which they enter the results."""
+    """Return the first few patches of a side and label, in the order in which they enter the results."""
     rows, mark = side.rows[label][:shown], side.store.mark
     names = side.store.column("patch_id")
     return Panel(
@@ -85,14 +85,14 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "format_interval": format_interval,
     "format_result": format_result,
 }
-"""Filters of the templates of reports and comparisons."""
+"""Template filters of reports and comparisons."""
 
 
 def axis_ticks(largest: float) -> list[float]:
-    """Four to six round ticks from 0 to the first at or above `largest`."""
+    """Return four to six round ticks from 0 to the first one at or above `largest`."""
     if largest <= 0:
         return [0.0, 1.0]
-    rough = largest / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough)
+    target = largest / 5
+    power = 10.0 ** math.floor(math.log10(target))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= target)
     return [i * step for i in range(math.ceil(largest / step - 1e-9) + 1)]

@@ -1,4 +1,4 @@
-"""What `report.json` holds: every figure with its n, and all it takes to measure it again. The keys are stable."""
+"""The content of `report.json`: every result with its n, and what is needed to reproduce it. The keys are stable."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,9 +28,9 @@ def record(
     settings: EvaluateSettings,
     real_hash: str,
 ) -> dict[str, Any]:
-    """The content of `report.json`."""
+    """Return the content of `report.json`, checked against its schema."""
     real, fake = plan.sides["train"].store, plan.sides["fake"].store
-    found = {
+    content = {
         "kind": KIND,
         "schema_version": SCHEMA_VERSION,
         "verdict": list(verdict),
@@ -49,8 +49,8 @@ def record(
         "stores": {"real": _store(real, real_hash), "fake": _store(fake, fake.content_hash())},
         "provenance": provenance(),
     }
-    ReportFacts.model_validate(json.loads(json.dumps(found)))
-    return found
+    ReportFacts.model_validate(json.loads(json.dumps(content)))
+    return content
 
 
 def _counts(side: Side) -> dict[str, Any]:
@@ -74,35 +74,35 @@ def _store(store: Store, content_hash: str) -> dict[str, Any]:
 
 
 def provenance_tables(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The provenance as small tables of names and values, for the foot of the page."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return the provenance as small tables of names and values, for the end of the page."""
+    tables: dict[str, dict[str, Any]] = {}
     for key, title in (("real", "Real patches"), ("fake", "Synthetic patches")):
         store = content["stores"][key]
-        found[title] = {
+        tables[title] = {
             "store": store["path"],
             "SHA-256": store["sha256"],
             "patches": f"{store['patches']:,} of {store['patch_px']} px",
             "microns per pixel": f"{store['mpp']:.3g}" if store["mpp"] else "not stated",
             **human_readable(store["manifest"].get("made_with") or store["manifest"].get("settings") or {}),
         }
-    extractor, made = content["extractor"], content["provenance"]
-    found["Measures"] = {
+    extractor, program = content["extractor"], content["provenance"]
+    tables["Measures"] = {
         "extractor": extractor["name"],
         "weights SHA-256": extractor["weights_sha256"],
         "preprocessing": extractor["preprocessing"],
         **human_readable({key: value for key, value in content["settings"].items() if key != "extractor"}),
     }
-    found["Program"] = {
-        "command": " ".join(made["argv"]),
-        "revision": made["git_revision"] or "installed package",
-        "versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
-        "machine": f"{made['platform']}, {made['cpus']} CPUs",
+    tables["Program"] = {
+        "command": " ".join(program["argv"]),
+        "revision": program["git_revision"] or "installed package",
+        "versions": ", ".join(f"{name} {version}" for name, version in program["versions"].items()),
+        "machine": f"{program['platform']}, {program['cpus']} CPUs",
     }
-    return found
+    return tables
 
 
 def human_readable(facts: Mapping[str, Any]) -> dict[str, str]:
-    """Facts of a manifest as people read them."""
+    """Return entries of a manifest as text for people."""
     return {key.replace("_", " "): _plain(value) for key, value in facts.items()}
 
 

@@ -1,7 +1,7 @@
-"""The form of `report.json`, checked whenever one is written; as JSON Schema in `docs/reference/report.schema.json`.
+"""Schema of `report.json`, checked whenever one is written; as JSON Schema in `docs/reference/report.schema.json`.
 
-A key's meaning never changes within a `schema_version`. The keys of sections are there when the section was asked for
-and had something to tell (`evaluate.sections`).
+The meaning of a key never changes within a `schema_version`. The key of a section is present if the section was
+requested (`evaluate.sections`) and applies to the stores.
 """
 
 from typing import Any, Literal
@@ -31,7 +31,7 @@ class LabelCounts(_Table):
 
 
 class SideCounts(_Table):
-    """What a store has of one side."""
+    """Patches of one side, and the patients behind them."""
 
     patches: int
     patients: int
@@ -39,7 +39,7 @@ class SideCounts(_Table):
 
 
 class ExtractorFacts(_Table):
-    """What identifies the features: figures of others cannot be compared."""
+    """Identity of the features: results of different features cannot be compared."""
 
     name: str
     title: str
@@ -49,7 +49,7 @@ class ExtractorFacts(_Table):
 
 
 class StoreFacts(_Table):
-    """What identifies a store, and its manifest without the slides."""
+    """Identity of a store, and its manifest without the slides."""
 
     path: str
     sha256: str

@@ -1,8 +1,8 @@
-"""The three sides that a report compares (real held-out, real train, synthetic), and how many patches of each enter.
+"""The three sides that a report compares (real held-out, real training, synthetic), and how many patches of each enter.
 
-The Fréchet distance, precision and recall all depend on the number of images, so every comparison of a label takes
-equally many from each side: as many as the smallest side has. A side's patches of a label are put in one random order,
-and every comparison takes the first n of it; its image grids show the first few of it: nothing is picked.
+The Fréchet distance, precision and recall all depend on the number of images. Every comparison of a label therefore
+takes the same number from each side: as many as the smallest side has. The patches of a side and label are put in one
+random order. Every comparison takes the first n of it, and the image grids show the first few: none is picked by hand.
 """
 
 import zlib
@@ -32,21 +32,21 @@ class Side:
     rows: Mapping[str, NDArray[np.int64]]  # label -> row numbers in the store
 
     def patients(self, label: str | None = None) -> int:
-        """Number of patients behind the patches of that label (None: of all); 0 where the store names none."""
+        """Return the number of patients of that label (None: of all labels); 0 where the store names none."""
         return len(patients_of(self.store, np.concatenate([r for k, r in self.rows.items() if label in (None, k)])))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is compared with what, and at which n."""
+    """The sides to compare, and the number of patches of each comparison."""
 
     sides: Mapping[SideName, Side]
     labels: list[str]
     n: Mapping[str, int]  # label -> patches of each side that enter; 0 where fewer than two sides have enough
-    min_patches: int  # fewer patches than this give no figure
+    min_patches: int  # with fewer there are no results
 
     def usable(self, side: SideName, label: str) -> bool:
-        """Whether that side has enough patches of the label."""
+        """Return True if that side has enough patches of the label."""
         return len(self.sides[side].rows[label]) >= self.min_patches
 
     @property
@@ -56,16 +56,17 @@ class Plan:
 
     @property
     def pooled(self) -> list[str]:
-        """The labels that every present side has enough of: overall figures pool these, equally mixed on each side."""
+        """The labels of which every present side has enough: overall results pool these, in equal shares per side."""
         return [label for label in self.labels if self.n[label] and all(self.usable(s, label) for s in self.present)]
 
 
 def plan(*, real: Store, fake: Store, neighbors: int) -> Plan:
-    """Sort the patches of both stores into sides and labels, and settle n.
+    """Sort the patches of both stores into sides and labels, and fix n.
 
     Raises:
-        HistosynthError: no label in common, or too few patches for any figure.
+        HistosynthError: no label in common, or too few patches for any result.
     """
+    # Labels: those of both stores, or one group of all patches where a store has none.
     labeled = bool(real.labels) and bool(fake.labels)
     labels = sorted({*real.labels, *fake.labels}) if labeled else [UNLABELED]
     if labeled and not {*real.labels} & {*fake.labels}:
@@ -75,8 +76,10 @@ def plan(*, real: Store, fake: Store, neighbors: int) -> Plan:
         )
     if not len(real.select(split="train")) and not len(real.select(split="held_out")):
         raise HistosynthError(
-            f"no patch of {real.path} is of the split train or held_out; make it with `histosynth patches`"
+            f"no patch of {real.path} is in the split train or held_out; make the store with `histosynth patches`"
         )
+
+    # Sides, and the n of each label: that of the smallest side with enough patches.
     sides: dict[SideName, Side] = {}
     for name in SIDES:
         store = fake if name == "fake" else real
@@ -86,26 +89,27 @@ def plan(*, real: Store, fake: Store, neighbors: int) -> Plan:
     for label in labels:
         enough = [count for side in sides.values() if (count := len(side.rows[label])) >= min_patches]
         n[label] = min(enough) if len(enough) > 1 else 0
+
     if not any(n[k] and len(sides["fake"].rows[k]) >= min_patches for k in labels):
-        found = "; ".join(
+        counts = "; ".join(
             f"{k}: " + ", ".join(f"{len(s.rows[k])} {SIDE_TITLES[s.name]}" for s in sides.values()) for k in labels
         )
         raise HistosynthError(
-            f"too few patches: a figure needs {min_patches} synthetic and {min_patches} real ones of a label "
-            f"(evaluate.neighbors + 1), found {found}; sample more with --per-label"
+            f"too few patches: a result needs {min_patches} synthetic and {min_patches} real patches of a label "
+            f"(evaluate.neighbors + 1); the stores hold {counts}; sample more with --per-label"
         )
     return Plan(sides=sides, labels=labels, n=n, min_patches=min_patches)
 
 
 def side_of(store: Store, name: SideName, *, labels: Sequence[str]) -> Side:
-    """The patches of that side in a store, in the order in which they are compared; `[UNLABELED]` takes all of them."""
+    """Return the patches of that side in a store, in the order of comparison; `[UNLABELED]` takes all of them."""
     split = None if name == "fake" else name
     rows = {k: store.select(split=split, label=k if list(labels) != [UNLABELED] else None) for k in labels}
     return Side(name=name, store=store, rows={k: _shuffled(r, f"{name}/{k}") for k, r in rows.items()})
 
 
 def patients_of(store: Store, rows: NDArray[np.int64]) -> set[str]:
-    """The patients that these rows name."""
+    """Return the patients that these rows name."""
     patients = store.column("patient_id")
     return {patients[row] for row in rows if patients[row] is not None}
 

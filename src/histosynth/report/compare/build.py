@@ -1,6 +1,6 @@
-"""From reports to a comparison: read, check, place side by side, draw, and put the directory in place once it is whole.
+"""Build a comparison from reports: read, check, tabulate, draw, and put the directory in place once it is complete.
 
-`OUT/compare.html` (for people, self-contained), `OUT/compare.json` (the same figures for machines), `OUT/compare.md`
+`OUT/compare.html` (for people, self-contained), `OUT/compare.json` (the same results for machines), `OUT/compare.md`
 (the tables, to paste) and `OUT/figures/` (a chart as PNG and SVG, the patches side by side as PNG).
 """
 
@@ -36,43 +36,47 @@ def compare(*, reports: Sequence[Path], out: Path) -> dict[str, Any]:
         The content of `compare.json`.
 
     Raises:
-        HistosynthError: a report cannot be read, they do not compare, or `out` holds something else.
+        HistosynthError: a report cannot be read, the reports are not comparable, or `out` holds something else.
     """
-    entries = read_reports(reports)
+    # Read and check.
+    models = read_reports(reports)
     check_output(out, facts=FACTS, kind=KIND)
-    found = record(entries)
-    shown, missing = shown_sides(entries, reference=found.reference)
-    found = found.model_copy(
+
+    # Compare.
+    comparison = record(models)
+    shown, missing = shown_sides(models, reference=comparison.reference)
+    comparison = comparison.model_copy(
         update={
-            "verdict": verdict(found, alarmed=alarmed(entries)),
-            "cautions": cautions(entries, pictures=missing),
+            "verdict": verdict(comparison, alarmed=alarmed(models)),
+            "cautions": cautions(models, not_shown=missing),
         }
     )
-    count = entries[0].facts.settings["grid"]
-    content = found.model_dump(mode="json")
+    count = models[0].facts.settings["grid"]
+    content = comparison.model_dump(mode="json")
     ComparisonFacts.model_validate(content)
+
+    # Write charts, tables, page and record.
     with replace_directory(out.resolve()) as directory:
         figures = directory / "figures"
         figures.mkdir()
-        for name, chart in chart_files(intervals_chart(found), name="intervals").items():
+        for name, chart in chart_files(intervals_chart(comparison), name="intervals").items():
             (figures / name).write_bytes(chart)
-        for label in found.labels:
+        for label in comparison.labels:
             if any(len(s.side.rows[label]) for s in shown):
-                (figures / f"patches-{quote(label, safe=' ')}.png").write_bytes(
-                    contact_sheet(shown, label, count=count)
-                )
-        write_text(directory / TABLES, as_text(found))
-        write_text(directory / PAGE, render(found, shown=shown, count=count))
+                sheet = figures / f"patches-{quote(label, safe=' ')}.png"
+                sheet.write_bytes(contact_sheet(shown, label, count=count))
+        write_text(directory / TABLES, as_text(comparison))
+        write_text(directory / PAGE, render(comparison, shown=shown, count=count))
         write_json(directory / FACTS, content)
     return content
 
 
-def as_text(found: ComparisonFacts, *, narrow: bool = False) -> str:
-    """The tables in Markdown, each under its title, and what their signs mean.
+def as_text(comparison: ComparisonFacts, *, narrow: bool = False) -> str:
+    """Return the tables in Markdown, each under its title, and the legend of their symbols.
 
     `narrow` leaves the intervals out of the widest table, for a terminal.
     """
-    *first, last = tables(found)
+    *first, last = tables(comparison)
     parts = [f"{table.title}\n\n{as_markdown(table)}" for table in first]
     parts.append(f"{last.title}\n\n{as_markdown(last, intervals=not narrow)}")
-    return "\n\n".join([*parts, legend(found, place="In brackets")]) + "\n"
+    return "\n\n".join([*parts, legend(comparison, place="In brackets")]) + "\n"

@@ -1,7 +1,7 @@
-"""The patches themselves, model beside model, for each label; and the charts.
+"""The patches of all models side by side, for each label, and the chart of their results.
 
-Patches are those that entered the figures: each side's first few in the order of its report. A store that is gone, or
-holds other patches by now, is not shown, and it is said why.
+The patches are those that entered the results: the first few of each side, in the order of its report. A store that is
+missing, or that now holds other patches, is not shown, and a caution gives the reason.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,19 +31,19 @@ _COLUMNS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class ShownSide:
-    """A side whose patches can be shown, under the title that it has everywhere."""
+    """A side whose patches can be shown, with its title."""
 
     title: str
     side: Side
 
 
-def shown_sides(entries: Sequence[ModelReport], *, reference: SideName) -> tuple[list[ShownSide], list[str]]:
-    """Real patches first, then each model's; and for each that cannot be shown, why."""
-    labels = labels_of(entries)
-    wanted = [(SIDE_TITLES[reference], reference, entries[0].facts.stores["real"])]
-    wanted += [(f"{entry.name}, synthetic", "fake", entry.facts.stores["fake"]) for entry in entries]
+def shown_sides(models: Sequence[ModelReport], *, reference: SideName) -> tuple[list[ShownSide], list[str]]:
+    """Return the sides to show, real patches first, and the reason for each that cannot be shown."""
+    labels = labels_of(models)
+    requested = [(SIDE_TITLES[reference], reference, models[0].facts.stores["real"])]
+    requested += [(f"{model.name}, synthetic", "fake", model.facts.stores["fake"]) for model in models]
     shown, missing = [], []
-    for title, name, facts in wanted:
+    for title, name, facts in requested:
         try:
             shown.append(ShownSide(title=title, side=side_of(_unchanged(facts), name, labels=labels)))
         except HistosynthError as error:
@@ -54,16 +54,19 @@ def shown_sides(entries: Sequence[ModelReport], *, reference: SideName) -> tuple
 def _unchanged(facts: StoreFacts) -> Store:
     store = Store(Path(facts.path))
     if store.content_hash() != facts.sha256:
-        raise HistosynthError(f"{facts.path} holds other patches than those that were measured")
+        raise HistosynthError(f"{facts.path} no longer holds the patches that were measured")
     return store
 
 
 def contact_sheet(shown: Sequence[ShownSide], label: str, *, count: int) -> bytes:
-    """PNG: the first `count` patches of each side, a block each under its title."""
+    """Return a PNG of the first `count` patches of each side, one block per side under its title."""
+    # A white sheet as high as the highest block.
     present = [s for s in shown if len(s.side.rows[label])]
     blocks = [grid(s.side.store.images(s.side.rows[label][:count]), columns=_COLUMNS) for s in present]
     height = max(len(block) for block in blocks)
     image = np.full((_HEAD_PX + height, sum(b.shape[1] + 4 * GAP_PX for b in blocks) - 4 * GAP_PX, 3), 255, np.uint8)
+
+    # Titles and blocks from left to right.
     canvas = Image.fromarray(image)
     draw, x = ImageDraw.Draw(canvas), 0
     for s, block in zip(present, blocks, strict=True):
@@ -76,37 +79,40 @@ def contact_sheet(shown: Sequence[ShownSide], label: str, *, count: int) -> byte
 
 
 def _font(text: str, *, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The largest of a few sizes at which the text is no wider than `width`."""
+    """Return the largest of a few fonts in which the text is no wider than `width`."""
     fonts = [ImageFont.load_default(size) for size in (16, 13, 10, 8)]
     return next((font for font in fonts if font.getlength(text) <= width), fonts[-1])
 
 
-def intervals_chart(found: ComparisonFacts) -> Figure:
-    """Fréchet distance, precision and recall of each model with their intervals; the floor's as a band behind."""
-    rows = {name: row for name, row in found.rows.items() if models_with_results(row, found)}
-    lines = sum(len(models_with_results(row, found)) + 1 for row in rows.values())
+def intervals_chart(comparison: ComparisonFacts) -> Figure:
+    """Return a chart of Fréchet distance, precision and recall per model, with intervals and the floor as a band."""
+    # One group of rows per set, one row per model.
+    rows = {name: row for name, row in comparison.rows.items() if models_with_results(row, comparison)}
+    lines = sum(len(models_with_results(row, comparison)) + 1 for row in rows.values())
     figure = Figure(figsize=(9, 0.9 + 0.26 * lines), dpi=200, layout="constrained")
     axes = figure.subplots(1, len(CHART_MEASURES), sharey=True)
     ticks: dict[int, str] = {}
     y = 0
     for name, row in rows.items():
         ticks[y] = name
-        models = models_with_results(row, found)
-        for index, (model, comparison) in enumerate(models.items(), start=1):
+        models = models_with_results(row, comparison)
+        for index, (model, result) in enumerate(models.items(), start=1):
             ticks[y + index] = model
             for measure, axis in zip(CHART_MEASURES, axes, strict=True):
-                interval = comparison.measures[measure]
+                interval = result.measures[measure]
                 axis.hlines(y + index, interval.low, interval.high, color=ACCENT, linewidth=1.4)
                 axis.scatter([interval.value], [y + index], color=ACCENT, s=22, zorder=3, clip_on=False)
-        if row.floor and found.reference == "held_out":
+        if row.floor and comparison.reference == "held_out":
             for measure, axis in zip(CHART_MEASURES, axes, strict=True):
                 floor = row.floor.measures[measure]
                 span = (y + 0.5, y + len(models) + 0.5)
                 axis.fill_betweenx(span, floor.low, floor.high, color=MUTED, alpha=0.18, linewidth=0)
                 axis.vlines(floor.value, *span, color=INK, linewidth=1)
         y += len(models) + 1
+
+    # Axes and title.
     for measure, axis in zip(CHART_MEASURES, axes, strict=True):
-        axis.set_xlabel(measure_name(measure, extractor=found.extractor.name))
+        axis.set_xlabel(measure_name(measure, extractor=comparison.extractor.name))
         axis.set_xlim(0, None if measure == "frechet_distance" else 1.02)
         axis.spines[["top", "left", "right"]].set_visible(False)
         axis.tick_params(axis="y", length=0)
@@ -116,14 +122,15 @@ def intervals_chart(found: ComparisonFacts) -> Figure:
     for text in axes[0].get_yticklabels():
         text.set_fontweight("bold" if text.get_text() in rows else "normal")
     axes[0].set_ylim(y - 0.5, -0.5)
-    title = f"{found.extractor.title} features, against {SIDES[found.reference]} patients"
-    if found.reference == "held_out":
+    title = f"{comparison.extractor.title} features, against {SIDES[comparison.reference]} patients"
+    if comparison.reference == "held_out":
         title += "; gray: real training patches"
     figure.suptitle(title, fontsize="small", color=INK)
     return figure
 
 
-def models_with_results(row: Row, found: ComparisonFacts) -> Mapping[str, Comparison]:
-    """The models of a row that have figures."""
-    main = {name: pairs[found.reference_pair] for name, pairs in row.models.items() if found.reference_pair in pairs}
-    return {name: comparison for name, comparison in main.items() if comparison.n}
+def models_with_results(row: Row, comparison: ComparisonFacts) -> Mapping[str, Comparison]:
+    """Return the models of a row that have results, each against the reference."""
+    pair = comparison.reference_pair
+    main = {name: pairs[pair] for name, pairs in row.models.items() if pair in pairs}
+    return {name: result for name, result in main.items() if result.n}

@@ -1,10 +1,10 @@
-"""Which model a measure favors, and whether the intervals let one say so.
+"""The best model by each measure, and whether intervals distinguish it from the others.
 
-The best figure of a column may be best by chance. It is told apart only where its interval overlaps that of no other
-model, and the real side has enough patients to resample: where it has not, a note on an interval says so
-(`Interval.note`), and the intervals of precision and density, which hold the real side fixed, say no more than the
-others. Models share the real patients, so their figures rise and fall together: intervals that overlap do not show that
-models are equal.
+The best result of a column may be best by chance. A model is called distinguishable only if its interval overlaps that
+of no other model, and if the real side has enough patients to resample. Where it has not, a note on an interval says so
+(`Interval.note`); the intervals of precision and density, which keep the real side fixed, then prove no more than the
+others. All models share the real patients, so their results rise and fall together: overlapping intervals do not show
+that models are equal.
 """
 
 from collections.abc import Mapping
@@ -17,24 +17,30 @@ from histosynth.report.wording import format_result
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The models with the best figure; several where tables show the same digits for them."""
+    """The models with the best result: several if a table shows the same digits for them."""
 
     models: list[str]
     distinguishable: bool
-    note: str | None = None  # why no intervals could tell them apart, whatever they are
+    note: str | None = None  # why intervals cannot distinguish models, whatever they are
 
 
-def best_of(found: Mapping[str, Interval], *, measure: str, note: str | None = None) -> Best | None:
-    """The best of these models by one measure; None where there are not two. A `note` forbids to tell them apart."""
-    if len(found) < 2:
+def best_of(intervals: Mapping[str, Interval], *, measure: str, note: str | None = None) -> Best | None:
+    """Return the best of these models by one measure.
+
+    Args:
+        intervals: result by model.
+        measure: one of `MEASURES`.
+        note: why models cannot be distinguished; if given, none is.
+
+    Returns:
+        None if there are fewer than two models.
+    """
+    if len(intervals) < 2:
         return None
     lower = measure in DISTANCES
-    top = (min if lower else max)(found, key=lambda name: found[name].value)
-    models = [
-        name
-        for name, interval in found.items()
-        if format_result(interval, measure) == format_result(found[top], measure)
-    ]
-    others = [interval for name, interval in found.items() if name != top]
-    clear = all(found[top].high < x.low if lower else found[top].low > x.high for x in others)
-    return Best(models=models, distinguishable=clear and note is None and models == [top], note=note)
+    top = (min if lower else max)(intervals, key=lambda name: intervals[name].value)
+    text = format_result(intervals[top], measure)
+    models = [name for name, interval in intervals.items() if format_result(interval, measure) == text]
+    others = [interval for name, interval in intervals.items() if name != top]
+    separate = all(intervals[top].high < x.low if lower else intervals[top].low > x.high for x in others)
+    return Best(models=models, distinguishable=separate and note is None and models == [top], note=note)

@@ -1,4 +1,4 @@
-"""What `compare.json` holds, from the reports alone."""
+"""The content of `compare.json`, from the reports alone."""
 
 from collections.abc import Sequence
 
@@ -20,25 +20,28 @@ from histosynth.rundir import provenance
 _REFERENCE_PAIRS: tuple[ReferencePair, ...] = ("fake_vs_held_out", "fake_vs_train")
 
 
-def record(entries: Sequence[ModelReport]) -> ComparisonFacts:
-    """The figures side by side, as yet without verdict and cautions (`words`)."""
-    facts = entries[0].facts
-    labels = labels_of(entries)
-    known = [entry.row(label).get("fake_vs_held_out") for entry in entries for label in (None, *labels)]
-    against: ReferencePair = "fake_vs_held_out" if any(found and found.n for found in known) else "fake_vs_train"
-    scores = {entry.name: entry.facts.inception_score for entry in entries}
+def record(reports: Sequence[ModelReport]) -> ComparisonFacts:
+    """Return the results side by side, still without verdict and cautions (`wording`)."""
+    # The reference: held-out patients where any report has results against them, else training patients.
+    facts = reports[0].facts
+    labels = labels_of(reports)
+    held_out = [report.row(label).get("fake_vs_held_out") for report in reports for label in (None, *labels)]
+    reference_pair: ReferencePair = "fake_vs_held_out" if any(c and c.n for c in held_out) else "fake_vs_train"
+
+    # The record.
+    scores = {report.name: report.facts.inception_score for report in reports}
     return ComparisonFacts(
         kind=KIND,
         schema_version=SCHEMA_VERSION,
         verdict=[],
         cautions=list[Caution](),
-        reference="held_out" if against == "fake_vs_held_out" else "train",
-        models={entry.name: _model(entry) for entry in entries},
-        overall=_row(entries, None, against),
+        reference="held_out" if reference_pair == "fake_vs_held_out" else "train",
+        models={report.name: _model(report) for report in reports},
+        overall=_row(reports, None, reference_pair),
         overall_labels=facts.overall_labels,
-        labels={label: _row(entries, label, against) for label in labels},
+        labels={label: _row(reports, label, reference_pair) for label in labels},
         inception_score=Scores(
-            models={name: found["fake"] for name, found in scores.items() if "fake" in found},
+            models={name: sides["fake"] for name, sides in scores.items() if "fake" in sides},
             real={side: facts.inception_score[side] for side in ("held_out", "train") if side in facts.inception_score},
         ),
         extractor=facts.extractor,
@@ -48,28 +51,28 @@ def record(entries: Sequence[ModelReport]) -> ComparisonFacts:
     )
 
 
-def _model(entry: ModelReport) -> ModelFacts:
-    made = entry.facts.provenance
+def _model(report: ModelReport) -> ModelFacts:
+    program = report.facts.provenance
     return ModelFacts(
-        report=str(entry.path),
-        report_sha256=entry.sha256,
-        samples=entry.facts.stores["fake"],
-        evaluated_with={"version": made["versions"]["histosynth"], "git_revision": made["git_revision"]},
+        report=str(report.path),
+        report_sha256=report.sha256,
+        samples=report.facts.stores["fake"],
+        evaluated_with={"version": program["versions"]["histosynth"], "git_revision": program["git_revision"]},
     )
 
 
-def _row(entries: Sequence[ModelReport], label: str | None, against: ReferencePair) -> Row:
-    models = {e.name: {pair: e.row(label)[pair] for pair in _REFERENCE_PAIRS if pair in e.row(label)} for e in entries}
-    floors = [found for e in entries if (found := e.row(label).get("train_vs_held_out")) and found.n]
-    main = [row[against] for row in models.values() if against in row]
+def _row(reports: Sequence[ModelReport], label: str | None, reference_pair: ReferencePair) -> Row:
+    models = {r.name: {pair: r.row(label)[pair] for pair in _REFERENCE_PAIRS if pair in r.row(label)} for r in reports}
+    floors = [c for r in reports if (c := r.row(label).get("train_vs_held_out")) and c.n]
+    main = [row[reference_pair] for row in models.values() if reference_pair in row]
     note = next((i.note for comparison in main for i in comparison.measures.values() if i.note), None)
     best = {}
     for measure in MEASURES:
-        taken = {
-            name: row[against].measures[measure]
+        intervals = {
+            name: row[reference_pair].measures[measure]
             for name, row in models.items()
-            if against in row and measure in row[against].measures
+            if reference_pair in row and measure in row[reference_pair].measures
         }
-        if top := best_of(taken, measure=measure, note=note):
+        if top := best_of(intervals, measure=measure, note=note):
             best[measure] = top
     return Row(models=models, floor=floors[0] if floors else None, best=best)

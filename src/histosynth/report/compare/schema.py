@@ -1,6 +1,6 @@
-"""The form of `compare.json`, checked whenever one is written; as JSON Schema in `docs/reference/compare.schema.json`.
+"""Schema of `compare.json`, checked whenever one is written; as JSON Schema in `docs/reference/compare.schema.json`.
 
-A key's meaning never changes within a `schema_version`. Figures are those of the reports, digit for digit.
+The meaning of a key never changes within a `schema_version`. Results are those of the reports, digit for digit.
 """
 
 from typing import Any, Literal
@@ -24,7 +24,7 @@ class _Table(BaseModel):
 
 
 class ModelFacts(_Table):
-    """Where the figures of a model come from."""
+    """The report and the samples of a model."""
 
     report: str
     report_sha256: str
@@ -33,10 +33,10 @@ class ModelFacts(_Table):
 
 
 class Row(_Table):
-    """The figures of every model, overall or of a label."""
+    """The results of every model, overall or for a label."""
 
     models: dict[str, dict[ReferencePair, Comparison]]
-    floor: Comparison | None  # training vs held-out patients, both real
+    floor: Comparison | None  # training against held-out patients, both real
     best: dict[str, Best]  # by measure, against the reference
 
 
@@ -54,7 +54,7 @@ class ComparisonFacts(_Table):
     schema_version: Literal[1]
     verdict: list[str]
     cautions: list[Caution]
-    reference: Literal["held_out", "train"]  # the real side that tables and `best` are against
+    reference: Literal["held_out", "train"]  # the real side of the tables and of `best`
     models: dict[str, ModelFacts]
     overall: Row
     overall_labels: list[str]
@@ -67,10 +67,10 @@ class ComparisonFacts(_Table):
 
     @property
     def reference_pair(self) -> ReferencePair:
-        """The comparison that tables are about."""
+        """The pair of sides in the tables."""
         return "fake_vs_held_out" if self.reference == "held_out" else "fake_vs_train"
 
     @property
     def rows(self) -> dict[str, Row]:
-        """What tables show: the overall figures, then each label where there are several."""
+        """The rows of a table: the overall results, then each label where there are several."""
         return {"Overall": self.overall, **(self.labels if len(self.labels) > 1 else {})}

@@ -1,7 +1,7 @@
-"""The tables of a paper, as data: Table 1 with IS, FID and sFID, Table 2 with improved precision and recall, then every
-figure by label. HTML, Markdown and terminal show the same cells.
+"""The tables of a paper, as data: Table 1 with IS, FID and sFID, Table 2 with precision and recall, then all results.
 
-The layout is that of Azadi Moghadam et al. 2023 (arXiv 2209.13167); what is no Inception feature is not called FID.
+HTML, Markdown and terminal show the same cells. The layout is that of Azadi Moghadam et al. 2023 (arXiv 2209.13167).
+Only distances of Inception features are named FID.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,12 +20,12 @@ _SHARES = ("precision", "recall")
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One figure."""
+    """One result."""
 
     text: str
     interval: str = ""
     best: bool = False
-    distinguishable: bool = False  # and its interval overlaps no other model's
+    distinguishable: bool = False  # its interval overlaps that of no other model
     known: bool = True
 
 
@@ -41,50 +41,59 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Lines in groups (overall, each label), one column a measure."""
+    """Lines in groups (overall, each label), with one column per measure."""
 
     title: str
     columns: Sequence[str]
     groups: dict[str, list[Line]] = field(default_factory=dict)
 
 
-def tables(found: ComparisonFacts) -> list[Table]:
-    """Tables 1 and 2, then all measures by label."""
-    features, extractor = f"{found.extractor.title} features", found.extractor.name
-    side = SIDES[found.reference]
-    every = [m for m in MEASURES if any(m in c.measures for c in _comparisons(found))]
-    first = [m for m in ("frechet_distance", "spatial_frechet_distance") if m in every]
-    spoken = bool(found.inception_score.models)
-    made = []
-    if any(c.n for models in found.overall.models.values() for c in models.values()):
-        made = [
+def tables(comparison: ComparisonFacts) -> list[Table]:
+    """Return Tables 1 and 2, then the table of all measures by label."""
+    # Columns: the measures that any model has.
+    features, extractor = f"{comparison.extractor.title} features", comparison.extractor.name
+    side = SIDES[comparison.reference]
+    available = [m for m in MEASURES if any(m in c.measures for c in _comparisons(comparison))]
+    first = [m for m in ("frechet_distance", "spatial_frechet_distance") if m in available]
+    has_scores = bool(comparison.inception_score.models)
+
+    # Tables 1 and 2, if there are overall results.
+    overall = []
+    if any(c.n for models in comparison.overall.models.values() for c in models.values()):
+        overall = [
             Table(
                 title=f"Table 1. Synthetic to {side} patients, {features}",
-                columns=[*(["IS ↑"] if spoken else []), *(_heading(m, extractor) for m in first)],
-                groups={"": _lines(found, found.overall, first, scored=spoken)},
+                columns=[*(["IS ↑"] if has_scores else []), *(_heading(m, extractor) for m in first)],
+                groups={"": _lines(comparison, comparison.overall, first, with_score=has_scores)},
             ),
             Table(
                 title=f"Table 2. Improved precision and recall, {features}",
                 columns=[_heading(m, extractor) for m in _SHARES],
-                groups={"": _lines(found, found.overall, _SHARES)},
+                groups={"": _lines(comparison, comparison.overall, _SHARES)},
             ),
         ]
-    both = found.reference == "held_out"
+
+    # Table 3, which becomes Table 1 without overall results.
+    has_held_out = comparison.reference == "held_out"
     return [
-        *made,
+        *overall,
         Table(
-            title=f"Table {len(made) + 1}. All measures, synthetic to {side} patients, {features}",
+            title=f"Table {len(overall) + 1}. All measures, synthetic to {side} patients, {features}",
             columns=[
-                *(_heading(m, extractor) for m in every),
-                *([f"{measure_name('frechet_distance', extractor=extractor)} to training"] if both else []),
+                *(_heading(m, extractor) for m in available),
+                *([f"{measure_name('frechet_distance', extractor=extractor)} to training"] if has_held_out else []),
             ],
-            groups={name: _lines(found, row, every, training=both) for name, row in found.rows.items()},
+            groups={
+                name: _lines(comparison, row, available, with_training=has_held_out)
+                for name, row in comparison.rows.items()
+            },
         ),
     ]
 
 
 def as_markdown(table: Table, *, intervals: bool = True) -> str:
-    """The table in Markdown, its columns aligned."""
+    """Return the table in Markdown, with aligned columns."""
+    # Text of the cells.
     grouped = list(table.groups) != [""]
     head = [*(["label"] if grouped else []), "model", "n", *table.columns]
     body = [
@@ -97,9 +106,11 @@ def as_markdown(table: Table, *, intervals: bool = True) -> str:
         for group, lines in table.groups.items()
         for line in lines
     ]
+
+    # Escape, then pad each column to its widest cell.
     rows = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in (head, *body)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = 2 if grouped else 1  # names to the left, figures to the right
+    left = 2 if grouped else 1  # names on the left, numbers on the right
     rule = [f"{'-' * (width - 1)}{':' if i >= left else '-'}" for i, width in enumerate(widths)]
     padded = [
         [
@@ -111,11 +122,11 @@ def as_markdown(table: Table, *, intervals: bool = True) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (padded[0], rule, *padded[1:]))
 
 
-def legend(found: ComparisonFacts, *, place: str) -> str:
-    """What the signs of the tables mean; `place` is where the intervals stand."""
-    text = f"Bold: the best figure. {SIGN}: its 95% interval overlaps that of no other model. {place}: the interval."
-    if found.reference == "held_out":
-        text += f" “{FLOOR.capitalize()}”: in the place of synthetic ones, the mark to read the others by."
+def legend(comparison: ComparisonFacts, *, place: str) -> str:
+    """Return the legend of the tables; `place` says where the intervals are."""
+    text = f"Bold: the best result. {SIGN}: its 95% interval overlaps that of no other model. {place}: the interval."
+    if comparison.reference == "held_out":
+        text += f" “{FLOOR.capitalize()}”: in place of synthetic ones, for reference."
     return text
 
 
@@ -128,54 +139,64 @@ def _heading(measure: str, extractor: str) -> str:
     return f"{measure_name(measure, extractor=extractor)} {'↓' if measure in DISTANCES else '↑'}"
 
 
-def _comparisons(found: ComparisonFacts) -> Iterator[Comparison]:
-    for row in (found.overall, *found.labels.values()):
+def _comparisons(comparison: ComparisonFacts) -> Iterator[Comparison]:
+    for row in (comparison.overall, *comparison.labels.values()):
         for models in row.models.values():
             yield from models.values()
 
 
 def _lines(
-    found: ComparisonFacts, row: Row, measures: Sequence[str], *, scored: bool = False, training: bool = False
+    comparison: ComparisonFacts,
+    row: Row,
+    measures: Sequence[str],
+    *,
+    with_score: bool = False,
+    with_training: bool = False,
 ) -> list[Line]:
-    """A line a model, and the floor; with the Inception Score before, and the distance to training behind, if asked."""
-    scores = found.inception_score
+    """Return one line per model, and the floor.
+
+    `with_score` puts the Inception Score first, `with_training` the distance to training patients last.
+    """
+    # Models.
+    scores = comparison.inception_score
     top = max((f"{score.mean:.2f}" for score in scores.models.values()), key=float, default="")
-    made = []
+    lines = []
     for name, pairs in row.models.items():
-        main = pairs.get(found.reference_pair)
-        cells = [_score(scores.models.get(name), top=top)] if scored else []
+        main = pairs.get(comparison.reference_pair)
+        cells = [_score(scores.models.get(name), top=top)] if with_score else []
         for measure in measures:
             best = row.best.get(measure)
-            first = best is not None and name in best.models and len(best.models) < len(row.models)
-            cells.append(
-                _cell(main, measure, best=first, distinguishable=first and best is not None and best.distinguishable)
-            )
-        if training:
+            is_best = best is not None and name in best.models and len(best.models) < len(row.models)
+            distinguishable = is_best and best is not None and best.distinguishable
+            cells.append(_cell(main, measure, best=is_best, distinguishable=distinguishable))
+        if with_training:
             cells.append(_cell(pairs.get("fake_vs_train"), "frechet_distance"))
-        made.append(Line(name=name, n=main.n if main else 0, cells=cells))
-    if row.floor is not None and found.reference == "held_out":
-        cells = [_score(scores.real.get("train"))] if scored else []
+        lines.append(Line(name=name, n=main.n if main else 0, cells=cells))
+
+    # The floor.
+    if row.floor is not None and comparison.reference == "held_out":
+        cells = [_score(scores.real.get("train"))] if with_score else []
         cells += [_cell(row.floor, measure) for measure in measures]
-        if training:
+        if with_training:
             cells.append(Cell(text="–", known=False))
-        made.append(Line(name=FLOOR, n=row.floor.n, cells=cells, floor=True))
-    return made
+        lines.append(Line(name=FLOOR, n=row.floor.n, cells=cells, floor=True))
+    return lines
 
 
-def _score(found: InceptionScore | None, *, top: str = "") -> Cell:
-    if found is None:
+def _score(score: InceptionScore | None, *, top: str = "") -> Cell:
+    if score is None:
         return Cell(text="none", known=False)
-    text = f"{found.mean:.2f}"
-    return Cell(text=text, interval=f"± {found.deviation:.2f}" if found.splits > 1 else "", best=text == top)
+    text = f"{score.mean:.2f}"
+    return Cell(text=text, interval=f"± {score.deviation:.2f}" if score.splits > 1 else "", best=text == top)
 
 
 def _cell(comparison: Comparison | None, measure: str, *, best: bool = False, distinguishable: bool = False) -> Cell:
     if comparison is None or measure not in comparison.measures:
         return Cell(text=(comparison.note if comparison else None) or "none", known=False)
-    found = comparison.measures[measure]
+    interval = comparison.measures[measure]
     return Cell(
-        text=format_result(found, measure),
-        interval=format_interval(found, measure),
+        text=format_result(interval, measure),
+        interval=format_interval(interval, measure),
         best=best,
         distinguishable=distinguishable,
     )

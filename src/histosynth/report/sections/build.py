@@ -1,4 +1,4 @@
-"""The sections of a report, in their order on the page."""
+"""The sections of a report, in the order of the page."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,10 +16,10 @@ BUILDERS: dict[str, Callable[[SectionInputs], Section | None]] = {
     "label_check": label_check_section,
     "feature_map": feature_map_section,
 }
-"""By the name that `evaluate.sections` gives them."""
+"""Section by its name in the setting `evaluate.sections`."""
 
 
 def build_sections(inputs: SectionInputs, *, names: Sequence[str]) -> list[Section]:
-    """The sections of these names that have something to tell."""
-    found = (BUILDERS[name](inputs) for name in BUILDERS if name in names)
-    return [section for section in found if section is not None]
+    """Return the sections of these names, without those that do not apply to the stores."""
+    sections = (BUILDERS[name](inputs) for name in BUILDERS if name in names)
+    return [section for section in sections if section is not None]

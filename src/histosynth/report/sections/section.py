@@ -1,7 +1,7 @@
-"""A section of the report: one question, answered in `report.json`, in a sentence, on the page and in pictures.
+"""A section of the report: one question, answered in `report.json`, in a sentence, on the page and in charts.
 
-The main figures stand in `comparison`; everything else that a report tells is a section of this form, so that building,
-recording and rendering know none of them by name.
+The main results are those of `comparison`. Everything else in a report is a section of this form, so that the modules
+that build, record and render a report need not know any section by name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,27 +16,27 @@ from histosynth.report.sides import Plan
 
 @dataclass(frozen=True, kw_only=True)
 class SectionInputs:
-    """What a section is made from."""
+    """The input of every section."""
 
     plan: Plan
     activations: Activations
     settings: EvaluateSettings
     progress: bool
-    """Show a bar on standard error where it takes long."""
+    """Show a bar on standard error for long work."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """What one question gives to the report."""
+    """One question and its answer."""
 
     key: str
-    """Its key in `report.json`; `templates/<key>.html.j2`, `.css` and `<key>_terms.html.j2` show it on the page."""
+    """Key in `report.json`; `sections/<key>/section.html.j2`, `section.css` and `terms.html.j2` show it on the page."""
     facts: Mapping[str, Any]
-    """What `report.json` holds of it."""
+    """Content of that key in `report.json`."""
     context: Mapping[str, Any]
-    """Names for the template."""
+    """Variables of the template, as `section.context`."""
     sentences: Sequence[str] = ()
-    """Findings for the head of the page."""
+    """Findings, shown at the top of the page."""
     cautions: Sequence[Caution] = ()
     charts: Mapping[str, bytes] = field(default_factory=dict)
-    """Files under `figures/`."""
+    """File name under `figures/` -> content."""

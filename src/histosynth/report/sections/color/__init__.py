@@ -1,1 +1,1 @@
-"""Color: do samples have the colors of real tissue?"""
+"""Color: do synthetic patches have the colors of real tissue?"""

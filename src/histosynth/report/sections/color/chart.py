@@ -1,6 +1,6 @@
-"""The picture of color drift: mean tissue colors edge to edge, and the spread of both stains, side under side.
+"""The chart of color drift: mean tissue colors edge to edge, and the spread of both stains, one side below the other.
 
-Drawn twice from one layout: in the page with boxes (it follows the screen's width and its dark mode), and as a file.
+It is drawn twice from one layout: as HTML on the page (it follows the screen's width and dark mode), and as a file.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ STAINS = ("hematoxylin", "eosin")
 _BANDS = ((0, 6), (1, 5), (2, 4))  # indices of quantiles: 1 to 99, 5 to 95, 25 to 75 %
 _MEDIAN = 3
 _HEIGHTS = (0.06, 0.3, 0.6)  # of the bands, as shares of a lane
-_STRENGTHS = (0.6, 0.28, 0.55)  # of their color, mixed with the paper's
+_STRENGTHS = (0.6, 0.28, 0.55)  # of their color, mixed with that of the background
 _TONES = {"held_out": INK, "train": MUTED, "fake": ACCENT}
 
 
@@ -33,17 +33,20 @@ class Axis:
     low: float
     high: float
     ticks: list[float]
-    scale: list[str]  # colors of glass with so much of the stain, from one end to the other, as CSS
+    scale: list[str]  # CSS colors of the stain at concentrations from `low` to `high`
 
     def at(self, value: float) -> float:
-        """Where a value lies, from 0 (left) to 100 (right)."""
+        """Return the position of a value, from 0 (left) to 100 (right)."""
         return 100 * (value - self.low) / (self.high - self.low)
 
 
 def axes_of(colors: ColorResults) -> dict[str, Axis]:
-    """The axis of each stain."""
-    every = [side for row in colors.rows.values() for side in row.sides.values()]
-    return {stain: _axis([getattr(s, stain) for s in every], colors.stains.stains[k]) for k, stain in enumerate(STAINS)}
+    """Return the axis of each stain."""
+    sides = [side for row in colors.rows.values() for side in row.sides.values()]
+    return {
+        stain: _axis([getattr(side, stain) for side in sides], colors.stains.stains[k])
+        for k, stain in enumerate(STAINS)
+    }
 
 
 def _axis(quantiles: Iterable[list[float]], vector: tuple[float, float, float]) -> Axis:
@@ -56,24 +59,25 @@ def _axis(quantiles: Iterable[list[float]], vector: tuple[float, float, float]) 
 
 
 def css(rgb: Iterable[int]) -> str:
-    """An 8-bit color as CSS and matplotlib write it."""
+    """Return an 8-bit color in the notation of CSS and matplotlib."""
     return "#" + "".join(f"{value:02x}" for value in rgb)
 
 
 def bands(side: SideColors, stain: str) -> list[tuple[float, float]]:
-    """The three bands of quantiles, from the widest."""
+    """Return the three bands of quantiles, the widest first."""
     values = getattr(side, stain)
     return [(values[low], values[high]) for low, high in _BANDS]
 
 
 def median(side: SideColors, stain: str) -> float:
-    """The middle of the concentrations."""
+    """Return the median concentration."""
     value: float = getattr(side, stain)[_MEDIAN]
     return value
 
 
 def color_chart(colors: ColorResults) -> Figure:
-    """The picture, for slides and papers."""
+    """Return the chart, for presentations and papers."""
+    # Lanes from top to bottom: a group per row of the table, a lane per side.
     lanes: list[tuple[float, SideName, SideColors]] = []
     titles: list[tuple[float, str]] = []
     y = 0.0
@@ -81,6 +85,8 @@ def color_chart(colors: ColorResults) -> Figure:
         titles.append((y, title))
         lanes += [(y + i, name, side) for i, (name, side) in enumerate(row.sides.items())]
         y += len(row.sides) + 0.9
+
+    # Left panel: mean colors; the others: one per stain.
     figure = Figure(figsize=(9, 1.1 + 0.3 * y), dpi=200, layout="constrained")
     swatches, *panels = figure.subplots(1, 3, sharey=True, width_ratios=(0.32, 1, 1))
     swatches.set(xlim=(0, 1), ylim=(max(y - 1.2, 0.6), -1.1), title="mean color", xticks=[])
@@ -91,6 +97,8 @@ def color_chart(colors: ColorResults) -> Figure:
         swatches.add_patch(Rectangle((0, y - 0.5), 1, 1, facecolor=css(side.rgb), linewidth=0))
         for axes, stain in zip(panels, STAINS, strict=True):
             _draw_lane(axes, y, bands(side, stain), median(side, stain), color=_TONES[name])
+
+    # Axes.
     for axes, (stain, axis) in zip(panels, axes_of(colors).items(), strict=True):
         axes.set(xlim=(axis.low, axis.high), xticks=axis.ticks, title=stain, xlabel="concentration (OD)")
         axes.grid(axis="x", color="#e4e4e4")

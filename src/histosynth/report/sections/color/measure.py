@@ -1,7 +1,8 @@
-"""Color drift: the colors of synthetic tissue beside those of real tissue, per label and overall.
+"""Color drift: the colors of synthetic tissue compared with those of real tissue, per label and overall.
 
-The same patches enter as in the other figures, and of each every so manieth pixel, so that a side of any size takes the
-same memory. Real training against real held-out patients is the floor: laboratories and patients differ in color too.
+The patches are those of the main results, with every `pixel_step`-th pixel of each, so that a side of any size takes
+the same memory. Real training against real held-out patients is the floor: laboratories and patients differ in color
+too.
 """
 
 import math
@@ -30,11 +31,11 @@ from histosynth.stain.optical_density import to_rgb
 
 PIXELS_PER_SIDE = 2**18
 MIN_PIXELS = 100
-"""Fewer tissue pixels than this give no figure."""
+"""Tissue pixels that a side needs for a result."""
 CLEAR_DRIFT = 2.0
-"""Times the floor from which drift is spoken of."""
+"""Drift is reported above this multiple of the floor."""
 VISIBLE_OD = 0.02
-"""Less is never spoken of, however low the floor: two and a half of 255 gray levels at medium gray."""
+"""Smaller drift is never reported, however low the floor: two and a half of 255 gray levels at medium gray."""
 
 Channels = tuple[float, float, float]  # red, green, blue
 Pixels = Mapping[SideName, Mapping[str, NDArray[np.uint8]]]  # side -> label -> (N, 3)
@@ -46,17 +47,17 @@ class SideColors:
 
     patches: int
     pixels: int  # tissue pixels measured
-    tissue: float  # their share of the pixels looked at
+    tissue: float  # their share of all pixels sampled
     density: Channels  # mean
-    rgb: tuple[int, int, int]  # the color of that density, in 8 bits
+    rgb: tuple[int, int, int]  # the color of that density, 8 bits per channel
     hematoxylin: list[float]  # concentrations at the quantiles
     eosin: list[float]
-    fit: StainFit | None  # the side's own stains; None where they cannot be told
+    fit: StainFit | None  # the stains of this side; None where they cannot be fitted
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColorComparison:
-    """One side against another, all in OD. A positive shift: the first is darker in that channel."""
+    """One side against another, all in OD. A positive shift means that the first is darker in that channel."""
 
     color_distance: float
     mean_shift: Channels
@@ -67,7 +68,7 @@ class ColorComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class ColorRow:
-    """A label, or all together. The keys of `pairs` are those of `PAIRS`; None where a side has no figure."""
+    """One label, or all labels. The keys of `pairs` are those of `PAIRS`; None where a side has no result."""
 
     sides: dict[SideName, SideColors]
     pairs: dict[str, ColorComparison | None]
@@ -75,9 +76,9 @@ class ColorRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ColorResults:
-    """All color figures of a report."""
+    """The color results of a report."""
 
-    pixel_step: int  # every so manieth pixel of a patch was measured
+    pixel_step: int  # every `pixel_step`-th pixel of a patch was measured
     quantiles: tuple[float, ...]
     stains: StainFit  # the vectors of all concentrations, those of the real patches where `stains_fitted`
     stains_fitted: bool
@@ -86,14 +87,17 @@ class ColorResults:
 
     @property
     def rows(self) -> dict[str, ColorRow]:
-        """What a table shows: the overall figures, then each label where there are several."""
+        """The rows of a table: the overall results, then each label where there are several."""
         return {"Overall": self.overall, **(self.labels if len(self.labels) > 1 else {})}
 
 
 def measure_colors(plan: Plan, *, batch: int, advance: Callable[[int], object] = lambda count: None) -> ColorResults:
-    """Colors of exactly the patches that enter the plan's comparisons, decoded `batch` at a time.
+    """Measure the colors of exactly the patches that enter the plan's comparisons.
 
-    `advance` is called with the number of patches done.
+    Args:
+        plan: sides, labels and n.
+        batch: patches to decode at a time.
+        advance: called with the number of patches done.
     """
     step = _pixel_step(plan)
     pixels = {
@@ -113,7 +117,7 @@ def measure_colors(plan: Plan, *, batch: int, advance: Callable[[int], object] =
 
 
 def _pixel_step(plan: Plan) -> int:
-    """The least step that keeps a side within `PIXELS_PER_SIDE` and falls on every column of a patch in turn."""
+    """Return the smallest step that keeps a side within `PIXELS_PER_SIDE` and visits every column of a patch."""
     side_px = plan.sides["fake"].store.patch_px
     step = max(1, math.ceil(sum(plan.n.values()) * side_px**2 / PIXELS_PER_SIDE))
     while math.gcd(step, side_px) > 1:
@@ -124,32 +128,35 @@ def _pixel_step(plan: Plan) -> int:
 def _sample(
     plan: Plan, name: SideName, label: str, step: int, batch: int, advance: Callable[[int], object]
 ) -> NDArray[np.uint8]:
-    """Every `step`-th pixel of each patch of that side and label that enters, (N, 3)."""
+    """Return every `step`-th pixel of each patch of that side and label that enters, (N, 3)."""
     side, n = plan.sides[name], plan.n[label]
-    found = []
+    samples = []
     for start in range(0, n, batch):
         images = side.store.images(side.rows[label][start : min(start + batch, n)])
-        found.append(images.reshape(len(images), -1, 3)[:, ::step].reshape(-1, 3))
+        samples.append(images.reshape(len(images), -1, 3)[:, ::step].reshape(-1, 3))
         advance(len(images))
-    return np.concatenate(found) if found else np.empty((0, 3), np.uint8)
+    return np.concatenate(samples) if samples else np.empty((0, 3), np.uint8)
 
 
 def _row(plan: Plan, pixels: Pixels, labels: list[str], stains: StainFit) -> ColorRow:
+    # Pixels of these labels, of each side that has them all and shows enough tissue.
     pooled = {
         name: np.concatenate([pixels[name][label] for label in labels])
         for name in SIDES
         if labels and all(label in pixels[name] for label in labels)
     }
-    pooled = {name: found for name, found in pooled.items() if len(tissue_pixels(found)) >= MIN_PIXELS}
-    statistics = {name: ColorStatistics.of(found) for name, found in pooled.items()}
-    mixed = {name: concentrations(found, stains=stains) for name, found in pooled.items()}
-    fits = {name: fit_stains(found) for name, found in pooled.items()}
+    pooled = {name: values for name, values in pooled.items() if len(tissue_pixels(values)) >= MIN_PIXELS}
+
+    # Each side by itself, then the pairs.
+    statistics = {name: ColorStatistics.of(values) for name, values in pooled.items()}
+    amounts = {name: concentrations(values, stains=stains) for name, values in pooled.items()}
+    fits = {name: fit_stains(values) for name, values in pooled.items()}
     patches = sum(plan.n[label] for label in labels)
 
     def compare(a: SideName, b: SideName) -> ColorComparison | None:
         if a not in pooled or b not in pooled:
             return None
-        hematoxylin, eosin = concentration_distances(mixed[a], mixed[b])
+        hematoxylin, eosin = concentration_distances(amounts[a], amounts[b])
         first, second = fits[a], fits[b]
         return ColorComparison(
             color_distance=color_distance(statistics[a], statistics[b]),
@@ -160,15 +167,18 @@ def _row(plan: Plan, pixels: Pixels, labels: list[str], stains: StainFit) -> Col
         )
 
     sides = {
-        name: _side(found, mixed=mixed[name], fit=fits[name], patches=patches) for name, found in statistics.items()
+        name: _side(values, amounts=amounts[name], fit=fits[name], patches=patches)
+        for name, values in statistics.items()
     }
     return ColorRow(sides=sides, pairs={key: compare(a, b) for key, (a, b) in PAIRS.items()})
 
 
-def _side(statistics: ColorStatistics, *, mixed: NDArray[np.float32], fit: StainFit | None, patches: int) -> SideColors:
+def _side(
+    statistics: ColorStatistics, *, amounts: NDArray[np.float32], fit: StainFit | None, patches: int
+) -> SideColors:
     mean = statistics.density.mean
     red, green, blue = (int(value) for value in to_rgb(mean.astype(np.float32)))
-    hematoxylin, eosin = concentration_quantiles(mixed).tolist()
+    hematoxylin, eosin = concentration_quantiles(amounts).tolist()
     return SideColors(
         patches=patches,
         pixels=statistics.density.n,
@@ -187,31 +197,32 @@ def _channels(values: NDArray[np.float64]) -> Channels:
 
 
 def drift_sentences(colors: ColorResults) -> list[str]:
-    """A sentence where synthetic colors lie clearly farther from real ones than training from held-out patients.
+    """Return a sentence if synthetic colors differ from real ones clearly more than training from held-out patients.
 
-    Of all patches, or, where those show none, of each label that does.
+    It is about all patches; if these show no drift, there is one sentence per label that does.
     """
-    if said := _drift(colors.overall, of=""):
-        return [said]
-    return [said for label, row in colors.labels.items() if (said := _drift(row, of=f" of {label}"))]
+    if sentence := _drift_sentence(colors.overall, of=""):
+        return [sentence]
+    sentences = (_drift_sentence(row, of=f" of {label}") for label, row in colors.labels.items())
+    return [sentence for sentence in sentences if sentence]
 
 
-def _drift(row: ColorRow, *, of: str) -> str | None:
-    found, learned, floor = (row.pairs[key] for key in ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out"))
-    if not found or not learned or not floor:
+def _drift_sentence(row: ColorRow, *, of: str) -> str | None:
+    held_out, train, floor = (row.pairs[key] for key in ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out"))
+    if not held_out or not train or not floor:
         return None
-    if max(found.color_distance, learned.color_distance) <= max(CLEAR_DRIFT * floor.color_distance, VISIBLE_OD):
+    if max(held_out.color_distance, train.color_distance) <= max(CLEAR_DRIFT * floor.color_distance, VISIBLE_OD):
         return None
-    red, green, blue = (format_shift(value) for value in found.mean_shift)
+    red, green, blue = (format_shift(value) for value in held_out.mean_shift)
     return (
-        f"The colors of the synthetic patches{of} drift: in optical density they lie {found.color_distance:.2f} from "
-        f"those of held-out patients and {learned.color_distance:.2f} from those of training patients, which lie "
-        f"{floor.color_distance:.2f} apart (mean shift from held-out patients {red} in red, {green} in green, "
-        f"{blue} in blue; positive is darker)."
+        f"The colors of the synthetic patches{of} drift: the distance in optical density "
+        f"is {held_out.color_distance:.2f} to held-out patients, {train.color_distance:.2f} to training patients, and "
+        f"{floor.color_distance:.2f} between training and held-out patients (mean shift from held-out patients {red} "
+        f"in red, {green} in green, {blue} in blue; positive is darker)."
     )
 
 
 def format_shift(value: float) -> str:
-    """A shift with its sign and two decimals, zero without: +0.12, −0.03, 0.00."""
+    """Return a shift with its sign and two decimals, zero without a sign: +0.12, −0.03, 0.00."""
     text = f"{value:+.2f}"
     return "0.00" if float(text) == 0 else text.replace("-", "−")

@@ -1,4 +1,4 @@
-"""The section on color: do samples have the colors of real tissue?"""
+"""The section on color: do synthetic patches have the colors of real tissue?"""
 
 from dataclasses import asdict
 
@@ -11,7 +11,7 @@ from histosynth.report.sections.section import Section, SectionInputs
 
 
 def color_section(inputs: SectionInputs) -> Section:
-    """Colors of the same patches as in the main figures."""
+    """Return the section, measured on the patches of the main results."""
     plan = inputs.plan
     total = sum(plan.n[k] for name in plan.sides for k in plan.labels if plan.usable(name, k))
     with tqdm(total=total, desc="colors", unit="img", disable=not inputs.progress) as bar:

@@ -1,1 +1,1 @@
-"""Feature map: where samples lie among real patches."""
+"""Feature map: where do synthetic patches lie among real ones?"""

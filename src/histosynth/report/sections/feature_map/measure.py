@@ -4,8 +4,8 @@ Principal components of the real patches (training and held-out), C the covarian
 
     C = V Λ Vᵀ,      a patch x lies at V₂ᵀ (x - mean),      variance share of axis k = λ_k / tr C
 
-(Jolliffe 2002, chapter 1). The synthetic ones are only placed in it, so they cannot turn the axes toward what is
-peculiar to them; for the same reason, what sets them apart in other directions does not show.
+(Jolliffe 2002, chapter 1). Synthetic patches are projected but do not enter C, so they cannot turn the axes toward
+their own peculiarities. For the same reason, differences in other directions do not show.
 """
 
 from collections.abc import Mapping
@@ -23,33 +23,33 @@ AXES = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """Axes of a map."""
+    """The axes of a map."""
 
     mean: NDArray[np.float64]  # (D,)
-    axes: NDArray[np.float64]  # (2, D), of length 1; the largest entry of each is positive, so that its sign is settled
+    axes: NDArray[np.float64]  # (2, D), of length 1; the largest entry of each is positive, which fixes its sign
     shares: tuple[float, float]  # of the variance that each axis holds
 
     def place(self, features: ArrayLike) -> NDArray[np.float64]:
-        """Coordinates (N, 2) of (N, D) features."""
+        """Return the coordinates (N, 2) of (N, D) features."""
         return (np.asarray(features, dtype=np.float64) - self.mean) @ self.axes.T
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureMap:
-    """Every patch that enters a comparison, placed."""
+    """The coordinates of every patch that enters a comparison."""
 
     shares: tuple[float, float]
     points: Mapping[str, Mapping[SideName, NDArray[np.float64]]]  # label -> side -> (n, 2), in the order of the plan
 
 
 def principal_plane(features: ArrayLike) -> Plane | None:
-    """The plane of most variance of (N, D) features; None where they vary in fewer than two directions."""
+    """Return the plane of most variance of (N, D) features; None if they vary in fewer than two directions."""
     x = np.asarray(features, dtype=np.float64)
     mean = x.mean(axis=0)
     centered, dimension = x - mean, x.shape[1]
     if dimension < AXES:
         return None
-    scatter = centered.T @ centered  # two eigenvectors of it take a fraction of the time of all singular vectors
+    scatter = centered.T @ centered  # two of its eigenvectors take a fraction of the time of all singular vectors
     values, vectors = eigh(scatter, subset_by_index=[dimension - AXES, dimension - 1])
     if values[0] <= 1e-12 * values[1]:
         return None
@@ -60,12 +60,14 @@ def principal_plane(features: ArrayLike) -> Plane | None:
 
 
 def measure_feature_map(activations: Activations) -> FeatureMap | None:
-    """The map of a report; None where the real features vary in fewer than two directions."""
+    """Return the map of a report; None if the real features vary in fewer than two directions."""
     plan = activations.plan
-    there = {label: [side for side in plan.sides if plan.usable(side, label)] for label in plan.labels if plan.n[label]}
-    real = [activations.of(side, [k]).values for k, sides in there.items() for side in sides if side != "fake"]
+    usable = {k: [side for side in plan.sides if plan.usable(side, k)] for k in plan.labels if plan.n[k]}
+    real = [activations.of(side, [k]).values for k, sides in usable.items() for side in sides if side != "fake"]
     plane = principal_plane(np.concatenate(real))
     if plane is None:
         return None
-    points = {k: {side: plane.place(activations.of(side, [k]).values) for side in sides} for k, sides in there.items()}
+    points = {
+        k: {side: plane.place(activations.of(side, [k]).values) for side in sides} for k, sides in usable.items()
+    }
     return FeatureMap(shares=plane.shares, points=points)

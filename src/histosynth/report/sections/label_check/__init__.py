@@ -1,1 +1,1 @@
-"""Labels: do samples show what their label states?"""
+"""Label check: do synthetic patches show their label, and can a classifier learn from them?"""

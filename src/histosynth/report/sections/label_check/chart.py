@@ -1,4 +1,4 @@
-"""The picture of the label check: each balanced accuracy with its interval, and where a guesser would stand."""
+"""The chart of the label check: each balanced accuracy with its interval, beside that of random guessing."""
 
 from collections.abc import Mapping
 
@@ -13,12 +13,12 @@ TITLES: Mapping[str, tuple[str, str]] = {
     "synthetic_on_held_out": ("synthetic", "held-out"),
     "both_on_held_out": ("real and synthetic", "held-out"),
 }
-"""What it was trained on, what it was tested on."""
+"""What the classifier was trained on, and what it was tested on."""
 QUESTIONS: Mapping[str, list[str]] = {
     "Is the label recognized?": ["real_on_synthetic", "real_on_held_out"],
-    "Are synthetic patches of use?": ["synthetic_on_held_out", "real_on_held_out", "both_on_held_out"],
+    "Can a classifier learn from synthetic patches?": ["synthetic_on_held_out", "real_on_held_out", "both_on_held_out"],
 }
-_SIGNS = {  # marker, face, edge; as in the page: round where samples are tested, square where they teach
+_MARKERS = {  # marker, face, edge, as on the page: round without synthetic training patches, square with them
     "real_on_synthetic": ("o", ACCENT, ACCENT),
     "real_on_held_out": ("o", "white", INK),
     "synthetic_on_held_out": ("D", ACCENT, ACCENT),
@@ -27,22 +27,26 @@ _SIGNS = {  # marker, face, edge; as in the page: round where samples are tested
 
 
 def label_chart(check: LabelCheck) -> Figure:
-    """Both questions, row by row, on one axis from 0 to 100 %."""
+    """Return a chart of both questions, row by row, on one axis from 0 to 100 %."""
     rows = [(key, *TITLES[key]) for keys in QUESTIONS.values() for key in keys]
     figure = Figure(figsize=(7, 2.6), dpi=200, layout="constrained")
     axes = figure.add_subplot()
-    places, y = [], 0.0
+
+    # A heading per question, and a row per test below it.
+    positions, y = [], 0.0
     for question, keys in QUESTIONS.items():
-        over_line = {"facecolor": "white", "linewidth": 0, "pad": 1.5}
-        axes.text(0, y, question, fontsize="small", fontweight="bold", color=INK, va="center", bbox=over_line)
+        over_grid = {"facecolor": "white", "linewidth": 0, "pad": 1.5}
+        axes.text(0, y, question, fontsize="small", fontweight="bold", color=INK, va="center", bbox=over_grid)
         for key in keys:
             y += 1
-            places.append(y)
-            marker, face, edge = _SIGNS[key]
-            found = check.accuracy[key].balanced
-            axes.hlines(y, 100 * found.low, 100 * found.high, color=edge, linewidth=1.4)
-            axes.scatter(100 * found.value, y, marker=marker, facecolor=face, edgecolor=edge, zorder=3)
+            positions.append(y)
+            marker, face, edge = _MARKERS[key]
+            interval = check.accuracy[key].balanced
+            axes.hlines(y, 100 * interval.low, 100 * interval.high, color=edge, linewidth=1.4)
+            axes.scatter(100 * interval.value, y, marker=marker, facecolor=face, edgecolor=edge, zorder=3)
         y += 1.2
+
+    # Chance, and the axes.
     chance = 100 * check.chance
     axes.axvline(chance, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
     axes.annotate(
@@ -54,8 +58,8 @@ def label_chart(check: LabelCheck) -> Figure:
         fontsize="small",
         color=MUTED,
     )
-    axes.set_yticks(places, [f"{trained} → {tested}" for _, trained, tested in rows])
-    axes.set(xlim=(0, 100), ylim=(places[-1] + 0.6, -0.6), xlabel="balanced accuracy (%); trained on → tested on")
+    axes.set_yticks(positions, [f"{trained} → {tested}" for _, trained, tested in rows])
+    axes.set(xlim=(0, 100), ylim=(positions[-1] + 0.6, -0.6), xlabel="balanced accuracy (%); trained on → tested on")
     axes.grid(axis="y", color="#e4e4e4")
     axes.set_axisbelow(True)
     axes.spines[["top", "left", "right"]].set_visible(False)

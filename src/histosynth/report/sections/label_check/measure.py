@@ -1,14 +1,14 @@
-"""Is the label of a synthetic patch recognized, and are synthetic patches of use to who trains on them?
+"""Label check: is the label of a synthetic patch recognized, and can a classifier learn from synthetic patches?
 
-One small classifier (`metrics.classifier`) is trained three times, each time on as many patches a label: on real
-training patches, on synthetic ones, and on both together. Four tests of it answer both questions:
+One small classifier (`metrics.classifier`) is trained three times, each time on the same number of patches per label:
+on real training patches, on synthetic patches, and on both together. Four tests answer both questions:
 
-    trained on real       -> synthetic    do they carry their label?
-    trained on real       -> held-out     the ceiling of that, and the use of real patches
-    trained on synthetic  -> held-out     are they of use in the place of real ones ...
-    trained on both       -> held-out     ... and in addition to them?
+    trained on real       -> synthetic    do synthetic patches show their label?
+    trained on real       -> held-out     the ceiling of that test, and the utility of real patches
+    trained on synthetic  -> held-out     can they replace real patches ...
+    trained on both       -> held-out     ... or add to them?
 
-Patches of held-out patients are the test throughout, so no test rewards knowing a patient.
+Utility is always tested on patches of held-out patients, so no test rewards knowing a patient.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,10 +35,10 @@ TESTS: Mapping[str, tuple[str, SideName]] = {
     "synthetic_on_held_out": ("synthetic", "held_out"),
     "both_on_held_out": ("both", "held_out"),
 }
-"""What it is trained on, and the side it is tested on."""
+"""What the classifier is trained on, and the side it is tested on."""
 
-_LACKS: Mapping[SideName, str] = {
-    "held_out": "no patient is held out, so nothing real is left to test on",
+_MISSING: Mapping[SideName, str] = {
+    "held_out": "no patient is held out, so no real patches are left for testing",
     "train": "there are no real training patches to learn the labels from",
 }
 _NAMES: Mapping[SideName, str] = {"train": "real training", "fake": "synthetic", "held_out": "real held-out"}
@@ -46,23 +46,23 @@ _NAMES: Mapping[SideName, str] = {"train": "real training", "fake": "synthetic",
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCheck:
-    """The outcome; where `note` says why nothing could be measured, `accuracy` and `confusion` are empty."""
+    """The results; if `note` gives the reason why there are none, `accuracy` and `confusion` are empty."""
 
-    labels: list[str]  # those that every side has enough of
-    n: int = 0  # patches of each side, so also of each training; of `both` twice as many
+    labels: list[str]  # those of which every side has enough patches
+    n: int = 0  # patches of each side, hence of each training set; `both` has twice as many
     accuracy: dict[str, Accuracy] = field(default_factory=dict)  # by the keys of `TESTS`
-    confusion: list[list[int]] = field(default_factory=list)  # synthetic patches, [label they carry][label recognized]
+    confusion: list[list[int]] = field(default_factory=list)  # synthetic patches, [label][predicted label]
     note: str | None = None
-    caveat: str | None = None  # what limits it, where it was measured
+    caveat: str | None = None  # what limits the results, if there are any
 
     @property
     def chance(self) -> float:
-        """Balanced accuracy of a guesser."""
+        """Balanced accuracy of random guessing."""
         return 1 / len(self.labels)
 
 
 def check_labels(activations: Activations, *, advance: Callable[[], object] = lambda: None) -> LabelCheck:
-    """Train and test on the features of the patches that enter the overall figures; `advance` after each training."""
+    """Train and test on the features of the patches of the overall results; `advance` is called after each training."""
     labels = activations.plan.pooled
     reason = _obstacle(activations.plan)
     if reason is None:
@@ -74,13 +74,13 @@ def check_labels(activations: Activations, *, advance: Callable[[], object] = la
 
 
 def _obstacle(plan: Plan) -> str | None:
-    """Why these stores cannot be asked; None where they can."""
-    for side, lack in _LACKS.items():
+    """Return why these stores cannot be tested; None if they can."""
+    for side, reason in _MISSING.items():
         if side not in plan.present:
-            return lack if not any(map(len, plan.sides[side].rows.values())) else _few(plan, side, plan.labels)
+            return reason if not any(map(len, plan.sides[side].rows.values())) else _few(plan, side, plan.labels)
     if len(plan.pooled) < 2:
-        lacks = [_few(plan, side, few) for side in plan.present if (few := _unusable(plan, side))]
-        return f"two labels with patches on every side are needed; {'; '.join(lacks)}"
+        counts = [_few(plan, side, few) for side in plan.present if (few := _unusable(plan, side))]
+        return f"two labels with patches on every side are needed; {'; '.join(counts)}"
     return None
 
 
@@ -94,6 +94,7 @@ def _few(plan: Plan, side: SideName, labels: list[str]) -> str:
 
 
 def _check(activations: Activations, labels: list[str], advance: Callable[[], object]) -> LabelCheck:
+    # Features with labels and the units of their intervals.
     real, fake, held_out = (
         LabeledFeatures.of(
             activations.of(side, labels),
@@ -103,31 +104,38 @@ def _check(activations: Activations, labels: list[str], advance: Callable[[], ob
         )
         for side, name in _NAMES.items()
     )
+
+    # Three trainings with one penalty grid.
     rng = np.random.default_rng(SEED)
     penalties, caveat = _penalties(real)
     classifiers = {}
     for name, train in (("real", real), ("synthetic", fake), ("both", real + fake)):
         classifiers[name] = fit_classifier(train, rng=rng, penalties=penalties)
         advance()
+
+    # Four tests.
     tests = {"fake": fake, "held_out": held_out}
-    found = {key: measure_accuracy(classifiers[by], tests[on], rng=rng) for key, (by, on) in TESTS.items()}
-    said = classifiers["real"].predict(fake.features)
+    accuracy = {
+        key: measure_accuracy(classifiers[trained_on], tests[side], rng=rng)
+        for key, (trained_on, side) in TESTS.items()
+    }
+    predicted = classifiers["real"].predict(fake.features)
     return LabelCheck(
         labels=labels,
         n=len(fake.labels),
-        accuracy=found,
-        confusion=[[int(np.sum(said[fake.labels == carried] == other)) for other in labels] for carried in labels],
+        accuracy=accuracy,
+        confusion=[[int(np.sum(predicted[fake.labels == label] == other)) for other in labels] for label in labels],
         caveat=caveat,
     )
 
 
 def _penalties(real: LabeledFeatures) -> tuple[tuple[float, ...], str | None]:
-    """What all classifiers choose from: one penalty, and why, where a label has too few patients to choose by."""
+    """Return the penalties that all classifiers choose from: a single one, and why, if a label has too few patients."""
     patients = {label: real.units.index[real.labels == label] for label in np.unique(real.labels).tolist()}
-    few = [label for label, of in patients.items() if len(np.unique(of)) < FOLDS]
+    few = [label for label, indices in patients.items() if len(np.unique(indices)) < FOLDS]
     if not few:
         return PENALTIES, None
     return (DEFAULT_PENALTY,), (
-        f"The penalty of the classifier was fixed, not chosen: fewer than {FOLDS} training {real.units.kind} have "
-        f"{', '.join(few)}"
+        f"The penalty of the classifier was fixed instead of cross-validated: fewer than {FOLDS} training "
+        f"{real.units.kind} have {', '.join(few)}"
     )

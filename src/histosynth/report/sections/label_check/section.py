@@ -1,4 +1,4 @@
-"""The section on labels: do samples show what their label says, and can they stand in for real patches?"""
+"""The section on labels: do synthetic patches show their label, and can they replace real patches in training?"""
 
 from dataclasses import asdict
 
@@ -13,7 +13,7 @@ from histosynth.report.sections.section import Section, SectionInputs
 
 
 def label_check_section(inputs: SectionInputs) -> Section | None:
-    """The classifier on the patches of the overall figures; no section where there is a single label."""
+    """Return the section, measured on the patches of the overall results; None if there is a single label."""
     if len(inputs.plan.labels) < 2:
         return None
     with tqdm(total=3, desc="label classifiers", disable=not inputs.progress) as bar:
@@ -23,39 +23,40 @@ def label_check_section(inputs: SectionInputs) -> Section | None:
         key="label_check",
         facts={**asdict(check), "chance": check.chance if measured else None},
         context={"check": check, "titles": TITLES, "questions": QUESTIONS, "notes": notes(check)},
-        sentences=[verdict(check)] if measured else [],
+        sentences=[recognition_sentence(check)] if measured else [],
         cautions=cautions(check),
         charts=chart_files(label_chart(check), name="label_check") if measured else {},
     )
 
 
-def verdict(check: LabelCheck) -> str:
-    """The finding in a sentence; accuracies are means over labels."""
+def recognition_sentence(check: LabelCheck) -> str:
+    """Return the finding in a sentence; accuracies are means over labels."""
     synthetic, held_out = (check.accuracy[key] for key in ("real_on_synthetic", "real_on_held_out"))
     return (
-        f"A classifier trained on real patches recognizes the label of {_format_accuracy(synthetic)} of the synthetic "
-        f"patches, and of {_format_accuracy(held_out)} of held-out real ones; chance is {check.chance:.0%}."
+        "A classifier trained on real patches recognizes the label of "
+        f"{_format_accuracy(synthetic)} of the synthetic patches and of {_format_accuracy(held_out)} of the real "
+        f"held-out patches; chance is {check.chance:.0%}."
     )
 
 
-def _format_accuracy(found: Accuracy) -> str:
-    balanced = found.balanced
+def _format_accuracy(accuracy: Accuracy) -> str:
+    balanced = accuracy.balanced
     return f"{balanced.value:.0%} ({balanced.level:.0%} interval {balanced.low:.0%} to {balanced.high:.0%})"
 
 
 def cautions(check: LabelCheck) -> list[Caution]:
-    """Where the ceiling is no better than chance, the check is blind."""
+    """Return a caution if the ceiling is no better than chance, where the check detects nothing."""
     if check.note or check.accuracy["real_on_held_out"].balanced.low > check.chance:
         return []
     return [
         Caution(
             "note",
-            "Not even among real patches do these features tell the labels of held-out patients better than chance: "
-            "that a classifier does not recognize the label of synthetic patches says nothing against them.",
+            "These features do not tell the labels of real held-out patients better than chance: if the classifier "
+            "does not recognize the label of synthetic patches, that is no evidence against them.",
         )
     ]
 
 
 def notes(check: LabelCheck) -> list[str]:
-    """What the intervals leave out, each reason once."""
-    return sorted({found.balanced.note for found in check.accuracy.values() if found.balanced.note})
+    """Return what the intervals leave out, each reason once."""
+    return sorted({accuracy.balanced.note for accuracy in check.accuracy.values() if accuracy.balanced.note})

@@ -1,4 +1,4 @@
-"""The picture of an audit: each synthetic patch beside the training patch that it is most like, and what differs."""
+"""The chart of the audit: each synthetic patch beside its most similar training patch, and their difference."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,30 +13,33 @@ _GAIN = 3  # a difference of 85 of 255 is black
 
 
 def pair_images(pairs: Sequence[Copy], *, fake: LoadImages, train: LoadImages) -> NDArray[np.uint8]:
-    """The pictures of each pair, (N, 3, H, W, 3): synthetic, training turned to agree, difference (white: none).
+    """Return three images per pair: synthetic patch, training patch in the same orientation, difference (white: none).
 
     Args:
-        pairs: at least one, such as `Audit.closest`.
-        fake: gives synthetic patches (N, H, W, 3) by their rows.
-        train: gives training patches of the same size.
+        pairs: at least one, such as `MemorizationAudit.closest`.
+        fake: loads synthetic patches (N, H, W, 3) by their rows.
+        train: loads training patches of the same size.
+
+    Returns:
+        (N, 3, H, W, 3).
     """
-    made = fake(np.array([pair.fake_row for pair in pairs]))
-    taken = train(np.array([pair.train_row for pair in pairs]))
-    taken = np.concatenate([apply_symmetry(taken[[i]], pair.symmetry) for i, pair in enumerate(pairs)])
-    return np.stack([made, taken, _difference(made, taken)], axis=1)
+    synthetic = fake(np.array([pair.fake_row for pair in pairs]))
+    training = train(np.array([pair.train_row for pair in pairs]))
+    training = np.concatenate([apply_symmetry(training[[i]], pair.symmetry) for i, pair in enumerate(pairs)])
+    return np.stack([synthetic, training, _difference(synthetic, training)], axis=1)
 
 
 def pair_sheet(pairs: Sequence[Copy], *, fake: LoadImages, train: LoadImages, mark: Mapping[str, str]) -> bytes:
-    """PNG of `pair_images`, one row a pair, in the given order.
+    """Return a PNG of `pair_images`, one row per pair, in the given order.
 
-    `mark` are the texts of the PNG, which shows synthetic patches (`Store.mark`).
+    `mark` holds the texts of the PNG, which shows synthetic patches (`Store.mark`).
     """
     images = pair_images(pairs, fake=fake, train=train)
     return encode_png(grid(images.reshape(-1, *images.shape[2:]), columns=3), mark)
 
 
 def _difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The largest difference of a channel, in gray; a copy that is moved by a pixel leaves outlines."""
-    apart = np.abs(a.astype(np.int16) - b).max(axis=3, keepdims=True)
-    shown: NDArray[np.uint8] = (255 - np.minimum(_GAIN * apart, 255)).astype(np.uint8).repeat(3, axis=3)
-    return shown
+    """Return the largest difference over the channels, in gray; a copy shifted by a pixel leaves outlines."""
+    difference = np.abs(a.astype(np.int16) - b).max(axis=3, keepdims=True)
+    gray: NDArray[np.uint8] = (255 - np.minimum(_GAIN * difference, 255)).astype(np.uint8).repeat(3, axis=3)
+    return gray

@@ -1,1 +1,1 @@
-"""Morphology: do samples have the nuclei of real tissue?"""
+"""Morphology: do synthetic patches have the nuclei of real tissue?"""

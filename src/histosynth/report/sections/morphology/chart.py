@@ -1,4 +1,4 @@
-"""Pictures of the morphology: nuclei outlined on a patch, and the distributions of their features side by side."""
+"""Charts of the morphology: nuclei outlined on a patch, and the distributions of their features on all sides."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -14,21 +14,21 @@ from histosynth.report.sides import SIDE_TITLES, SideName
 from histosynth.store.contact_sheet import shown_px
 from histosynth.store.png import encode_png
 
-_OUTLINE = (0, 229, 196)  # a color that no stain has
+_OUTLINE = (0, 229, 196)  # a color of no stain
 _COLORS: Mapping[SideName, str] = {"held_out": INK, "train": MUTED, "fake": ACCENT}
-_SHOWN = (0.5, 99.5)  # percentiles between which an axis runs: a few merged nuclei would press all others together
+_SHOWN = (0.5, 99.5)  # percentiles at the ends of an axis, so that a few merged nuclei do not compress it
 _MAX_POINTS = 400
 
 
 def draw_nuclei(image: NDArray[np.uint8], nuclei: Nuclei, *, texts: Mapping[str, str] | None = None) -> bytes:
-    """PNG of an (H, W, 3) patch, enlarged by pixel repetition, with a thin line around each of its nuclei.
+    """Return a PNG of an (H, W, 3) patch, enlarged by pixel repetition, with a thin outline of each of its nuclei.
 
-    `texts` are those of the PNG: for a synthetic patch, the mark of its store.
+    `texts` are the texts of the PNG: for a synthetic patch, the mark of its store.
     """
     factor = max(2, shown_px(image.shape[1]) // image.shape[1])
     sheet = image.repeat(factor, axis=0).repeat(factor, axis=1)
     rows, columns = (
-        np.arange(shown) * found // shown for shown, found in zip(sheet.shape[:2], nuclei.labels.shape, strict=True)
+        np.arange(large) * small // large for large, small in zip(sheet.shape[:2], nuclei.labels.shape, strict=True)
     )
     labels = np.pad(nuclei.labels[np.ix_(rows, columns)], 1, mode="edge")
     inner = labels[1:-1, 1:-1]
@@ -38,11 +38,13 @@ def draw_nuclei(image: NDArray[np.uint8], nuclei: Nuclei, *, texts: Mapping[str,
 
 
 def morphology_chart(rows: Mapping[str, Mapping[SideName, Morphology]]) -> bytes:
-    """PNG: a row a label, a column a feature; each side's share of nuclei (or patches) up to a value.
+    """Return a PNG with a row per label and a column per feature: the share of nuclei (or patches) up to a value.
 
-    The area between two curves is the Wasserstein distance of the two sides.
+    The area between two curves is the Wasserstein distance between the two sides.
     """
     figure = Figure(figsize=(1.75 * len(MORPHOLOGY_FEATURES), 0.9 + 1.3 * len(rows)), dpi=160, layout="constrained")
+
+    # A panel per feature and label, with a curve per side.
     panels = figure.subplots(len(rows), len(MORPHOLOGY_FEATURES), squeeze=False, sharex="col", sharey=True)
     for column, (feature, (title, unit)) in enumerate(MORPHOLOGY_FEATURES.items()):
         pooled = np.concatenate([side.values(feature) for sides in rows.values() for side in sides.values()])
@@ -59,12 +61,14 @@ def morphology_chart(rows: Mapping[str, Mapping[SideName, Morphology]]) -> bytes
             axes.set_yticks([0, 0.5, 1])
             axes.grid(color="#e4e4e4", linewidth=0.6)
             if not column:
-                axes.set_ylabel(f"{label}\nshare up to", fontsize="small")
+                axes.set_ylabel(f"{label}\ncumulative share", fontsize="small")
         panels[0, column].set_title(title, fontsize="medium")
         panels[-1, column].set_xlabel(unit, fontsize="x-small")
         if len(pooled):
             low, high = np.percentile(pooled, _SHOWN)
             panels[0, column].set_xlim(low, high if high > low else low + 1)
+
+    # One legend for all panels.
     present = [name for name in _COLORS if any(name in sides for sides in rows.values())]
     lines = [Line2D([], [], color=_COLORS[name], label=SIDE_TITLES[name]) for name in present]
     figure.legend(handles=lines, loc="outside upper center", ncols=3, frameon=False, fontsize="small")
