@@ -28,15 +28,15 @@ def value(cell, measure):
 
 
 def test_the_keys_of_the_record_are_stable(real, fake, report, tmp_path):
-    found = report(real, fake)
-    assert list(found) == [
+    content = report(real, fake)
+    assert list(content) == [
         "kind", "schema_version", "verdict", "cautions", "sides", "overall", "overall_labels", "labels", "matrices",
         "inception_score", "color", "morphology", "memorization", "label_check", "feature_map",
         "extractor", "settings", "stores", "provenance",
     ]  # fmt: skip
-    assert found["kind"] == "report"
-    assert found["schema_version"] == 2
-    for row in (found["overall"], *found["labels"].values()):
+    assert content["kind"] == "report"
+    assert content["schema_version"] == 2
+    for row in (content["overall"], *content["labels"].values()):
         assert tuple(row) == PAIRS
         for cell in row.values():
             assert list(cell) == ["n", "available", "measures", "frechet_infinity", "rank_deficient", "note"]
@@ -44,25 +44,25 @@ def test_the_keys_of_the_record_are_stable(real, fake, report, tmp_path):
             for interval in cell["measures"].values():
                 assert list(interval) == ["value", "low", "high", "level", "note"]
                 assert interval["low"] <= interval["value"] <= interval["high"]
-    assert set(found["stores"]["real"]) >= {"path", "sha256", "patches", "patch_px", "mpp", "sources", "manifest"}
-    assert found["stores"]["real"]["sha256"] == real.content_hash()
-    assert found["settings"]["subsample_seed"] == 0
-    assert found["provenance"]["versions"]["histosynth"]
-    assert json.loads((tmp_path / "report" / "report.json").read_text()) == json.loads(json.dumps(found))
+    assert set(content["stores"]["real"]) >= {"path", "sha256", "patches", "patch_px", "mpp", "sources", "manifest"}
+    assert content["stores"]["real"]["sha256"] == real.content_hash()
+    assert content["settings"]["subsample_seed"] == 0
+    assert content["provenance"]["versions"]["histosynth"]
+    assert json.loads((tmp_path / "report" / "report.json").read_text()) == json.loads(json.dumps(content))
 
 
-def test_figures_are_those_of_the_same_patches_at_equal_n(real, fake, report, extractor):
-    """The smallest side decides: 14 held-out IDHmut, 10 held-out IDHwt; overall both, so each side is mixed equally."""
-    found = report(real, fake)
-    assert {k: c["n"] for k, c in found["labels"]["IDHmut"].items()} == dict.fromkeys(PAIRS, 14)
-    assert {k: c["n"] for k, c in found["labels"]["IDHwt"].items()} == dict.fromkeys(PAIRS, 10)
-    assert {k: c["n"] for k, c in found["overall"].items()} == dict.fromkeys(PAIRS, 24)
-    assert found["labels"]["IDHmut"]["fake_vs_train"]["available"] == (20, 30)
-    assert {m["n"] for m in found["matrices"].values()} == {10}
-    assert extractor.seen == 3 * 24, "each patch that enters a figure is looked at once, and no other"
+def test_results_use_the_same_patches_at_equal_n(real, fake, report, extractor):
+    """The smallest side limits n: 14 held-out IDHmut, 10 held-out IDHwt. Overall results pool both in equal shares."""
+    content = report(real, fake)
+    assert {k: c["n"] for k, c in content["labels"]["IDHmut"].items()} == dict.fromkeys(PAIRS, 14)
+    assert {k: c["n"] for k, c in content["labels"]["IDHwt"].items()} == dict.fromkeys(PAIRS, 10)
+    assert {k: c["n"] for k, c in content["overall"].items()} == dict.fromkeys(PAIRS, 24)
+    assert content["labels"]["IDHmut"]["fake_vs_train"]["available"] == (20, 30)
+    assert {m["n"] for m in content["matrices"].values()} == {10}
+    assert extractor.seen == 3 * 24, "each patch that enters a result is computed once, and no other"
 
 
-def test_figures_agree_with_the_measures_themselves(make, patches, report, extractor):
+def test_results_agree_with_the_metric_functions(make, patches, report, extractor):
     real = make("real", [*patches(9, "IDHwt", split="train", seed=1), *patches(9, "IDHwt", split="held_out", seed=2)])
     fake = make("fake", patches(9, "IDHwt", source="run", seed=3))
     cell = report(real, fake)["overall"]["fake_vs_held_out"]
@@ -73,28 +73,26 @@ def test_figures_agree_with_the_measures_themselves(make, patches, report, extra
     assert (value(cell, "precision"), value(cell, "recall")) == (shares.precision, shares.recall)
 
 
-def test_the_same_patches_have_no_distance(make, real_rows, report):
+def test_identical_patches_have_zero_distance(make, real_rows, report):
     held_out = [p for p in real_rows if p.split == "held_out"]
     copies = [replace(p, source="run", split=None, patient_id=None) for p in held_out]
-    found = report(make("real", real_rows), make("fake", copies))
-    for row in (found["overall"], *found["labels"].values()):
+    content = report(make("real", real_rows), make("fake", copies))
+    for row in (content["overall"], *content["labels"].values()):
         cell = row["fake_vs_held_out"]
         assert value(cell, "frechet_distance") == pytest.approx(0, abs=1e-6)
         assert (value(cell, "precision"), value(cell, "recall")) == (1.0, 1.0)
 
 
-def test_the_matrix_shows_whether_labels_steer(make, real, fake_rows, report):
+def test_the_matrix_shows_whether_labels_steer_the_image(make, real, fake_rows, report):
     right = report(real, make("right", fake_rows), out="one")["matrices"]
     swap = {"IDHmut": "IDHwt", "IDHwt": "IDHmut"}
     wrong = report(real, make("wrong", [replace(p, label=swap[p.label]) for p in fake_rows]), out="two")["matrices"]
     assert [right[key]["diagonal_lowest"] for key in PAIRS] == [2, 2, 2]
-    assert [wrong[key]["diagonal_lowest"] for key in PAIRS] == [0, 0, 2], (
-        "the control does not look at synthetic patches"
-    )
+    assert [wrong[key]["diagonal_lowest"] for key in PAIRS] == [0, 0, 2], "the control does not use synthetic patches"
     assert {m["rows"] for m in (*right.values(), *wrong.values())} == {2}
 
 
-def test_a_second_report_replaces_the_first_and_is_the_same(real, fake, report, tmp_path):
+def test_a_second_report_replaces_the_first_and_is_identical(real, fake, report, tmp_path):
     first = report(real, fake)
     page = (tmp_path / "report" / "report.html").read_bytes()
     (tmp_path / "report" / "figures" / "stale.png").write_bytes(b"old")
@@ -104,7 +102,7 @@ def test_a_second_report_replaces_the_first_and_is_the_same(real, fake, report, 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fake", "real", "report"]
 
 
-def test_what_fails_leaves_the_old_report(real, fake, report, tmp_path, monkeypatch):
+def test_a_failure_keeps_the_old_report(real, fake, report, tmp_path, monkeypatch):
     report(real, fake)
     before = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*"))
 
@@ -117,32 +115,32 @@ def test_what_fails_leaves_the_old_report(real, fake, report, tmp_path, monkeypa
     assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*")) == before
 
 
-class Sources(HTMLParser):
-    """Collects whatever a page would load, or link to."""
+class SourceCollector(HTMLParser):
+    """Collects everything that a page would load or link to."""
 
     def __init__(self):
         super().__init__()
-        self.found, self.tags = [], []
+        self.sources, self.tags = [], []
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
-        self.found += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "poster")]
+        self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "poster")]
 
 
-def test_the_page_stands_alone(real, fake, report, tmp_path):
+def test_the_page_is_self_contained(real, fake, report, tmp_path):
     report(real, fake)
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
-    parser = Sources()
+    parser = SourceCollector()
     parser.feed(page)
-    assert len(parser.found) > 2 * 3 * 4
-    assert all(source.startswith("data:image/png;base64,") for source in parser.found)
+    assert len(parser.sources) > 2 * 3 * 4
+    assert all(source.startswith("data:image/png;base64,") for source in parser.sources)
     assert not {"script", "link", "iframe"} & set(parser.tags)
     assert not re.search(r"https?://|url\(|@import", page)
     for sentence in report(real, fake)["verdict"]:
         assert sentence in page
 
 
-def test_synthetic_pictures_say_so(real, fake, report, tmp_path):
+def test_synthetic_images_carry_the_mark(real, fake, report, tmp_path):
     report(real, fake)
     figures = tmp_path / "report" / "figures"
     names = sorted(p.name for p in figures.iterdir())
@@ -164,14 +162,14 @@ def test_synthetic_pictures_say_so(real, fake, report, tmp_path):
     assert page.count("made by a model") >= 2
 
 
-def test_grids_show_patches_that_enter_the_figures(real, fake, report, tmp_path):
+def test_grids_show_patches_that_enter_the_results(real, fake, report, tmp_path):
     report(real, fake, grid=500)
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
-    panels = page.partition("<h2>The patches</h2>")[2].partition("</section>")[0]
+    panels = page.partition("<h2>Patches</h2>")[2].partition("</section>")[0]
     assert sorted(re.findall(r'title="(run-1-[^"]+)"', panels)) == sorted(fake.column("patch_id"))
 
 
-def test_markup_in_a_label_is_shown_not_obeyed(make, real_rows, fake_rows, report, tmp_path):
+def test_markup_in_a_label_is_escaped(make, real_rows, fake_rows, report, tmp_path):
     rename = {"IDHmut": "<b>a/b & c</b>", "IDHwt": "IDHwt"}
     real = make("real", [replace(p, label=rename[p.label]) for p in real_rows])
     report(real, make("fake", [replace(p, label=rename[p.label]) for p in fake_rows]))
@@ -179,7 +177,7 @@ def test_markup_in_a_label_is_shown_not_obeyed(make, real_rows, fake_rows, repor
     assert (tmp_path / "report" / "figures" / "fake-%3Cb%3Ea%2Fb %26 c%3C%2Fb%3E.png").is_file()
 
 
-# What cannot be compared
+# Stores that cannot be compared
 
 
 def test_swapped_stores(real, fake, report):
@@ -206,22 +204,22 @@ def test_no_label_in_common(make, real, fake_rows, report):
 
 
 def test_no_split(make, real_rows, fake, report):
-    with pytest.raises(HistosynthError, match="split train or held_out"):
+    with pytest.raises(HistosynthError, match="in the split train or held_out"):
         report(make("real", [replace(p, split=None) for p in real_rows]), fake)
 
 
-def test_too_few_for_any_figure(make, real, patches, report):
+def test_too_few_patches_for_any_result(make, real, patches, report):
     fake = make("fake", [*patches(3, "IDHmut", source="run"), *patches(2, "IDHwt", source="run")])
     with pytest.raises(HistosynthError, match=r"needs 4 synthetic and 4 real .*3 synthetic.*--per-label"):
         report(real, fake)
 
 
 @pytest.mark.parametrize("content", [{"notes.txt": "mine"}, {"report.json": "{"}, {"report.json": '{"kind": "other"}'}])
-def test_a_directory_of_something_else_is_left_alone(real, fake, report, tmp_path, content, extractor):
+def test_a_directory_with_other_files_is_not_overwritten(real, fake, report, tmp_path, content, extractor):
     (tmp_path / "report").mkdir()
     for name, text in content.items():
         (tmp_path / "report" / name).write_text(text)
-    with pytest.raises(HistosynthError, match="is no report; give a new or an empty directory"):
+    with pytest.raises(HistosynthError, match="is not a report; give a new or an empty directory"):
         report(real, fake)
     assert {p.name: p.read_text() for p in (tmp_path / "report").iterdir()} == content
     assert extractor.seen == 0, "it must fail before the long work"
@@ -229,67 +227,68 @@ def test_a_directory_of_something_else_is_left_alone(real, fake, report, tmp_pat
 
 def test_out_is_a_file(real, fake, report, tmp_path):
     (tmp_path / "report").write_text("mine")
-    with pytest.raises(HistosynthError, match="is no report"):
+    with pytest.raises(HistosynthError, match="is not a report"):
         report(real, fake)
 
 
-# What can, with care
+# Stores that can be compared, with cautions
 
 
-def texts(found, level):
-    return " | ".join(c["text"] for c in found["cautions"] if c["level"] == level)
+def texts(content, level):
+    return " | ".join(c["text"] for c in content["cautions"] if c["level"] == level)
 
 
 def test_no_held_out_patients(make, real_rows, fake, report, tmp_path):
-    found = report(make("real", [p for p in real_rows if p.split == "train"]), fake)
-    assert found["overall"]["fake_vs_held_out"]["note"] == "none"
-    assert found["overall"]["train_vs_held_out"]["measures"] == {}
-    assert found["overall"]["fake_vs_train"]["n"] == 40
-    assert "holds out no patient" in texts(found, "alarm")
-    assert "real patches of training patients (n = 40 on each side)." in found["verdict"][0]
+    content = report(make("real", [p for p in real_rows if p.split == "train"]), fake)
+    assert content["overall"]["fake_vs_held_out"]["note"] == "none"
+    assert content["overall"]["train_vs_held_out"]["measures"] == {}
+    assert content["overall"]["fake_vs_train"]["n"] == 40
+    assert "holds out no patient" in texts(content, "alarm")
+    assert "real patches of training patients is " in content["verdict"][0]
+    assert "; n = 40 per side)." in content["verdict"][0]
     assert "training to<br>held-out" not in (tmp_path / "report" / "report.html").read_text("utf-8")
 
 
 def test_a_label_with_too_few(make, real_rows, patches, fake, report, tmp_path):
     rows = [p for p in real_rows if (p.label, p.split) != ("IDHwt", "held_out")]
-    found = report(make("real", [*rows, *patches(2, "IDHwt", split="held_out")]), fake)
-    row = found["labels"]["IDHwt"]
+    content = report(make("real", [*rows, *patches(2, "IDHwt", split="held_out")]), fake)
+    row = content["labels"]["IDHwt"]
     assert row["fake_vs_held_out"] == {
         "n": 0, "available": (20, 2), "measures": {}, "frechet_infinity": None, "rank_deficient": False,
         "note": "too few (n=2)",
     }  # fmt: skip
     assert row["fake_vs_train"]["n"] == 20
-    assert found["overall_labels"] == ["IDHmut"]
-    assert "Fewer than 4 patches (real, held-out) of IDHwt (2)" in texts(found, "note")
+    assert content["overall_labels"] == ["IDHmut"]
+    assert "Fewer than 4 patches (real, held-out) of IDHwt (2)" in texts(content, "note")
     assert "too few (n=2)" in (tmp_path / "report" / "report.html").read_text("utf-8")
-    assert found["matrices"]["fake_vs_held_out"]["frechet_distance"][0][1] is None
+    assert content["matrices"]["fake_vs_held_out"]["frechet_distance"][0][1] is None
 
 
 def test_labels_on_one_side_only(make, real, patches, fake_rows, report):
-    found = report(
+    content = report(
         real, make("fake", [*[p for p in fake_rows if p.label == "IDHwt"], *patches(5, None, source="run-1")])
     )
-    assert found["labels"]["IDHmut"]["fake_vs_held_out"]["note"] == "none"
-    assert value(found["labels"]["IDHmut"]["train_vs_held_out"], "frechet_distance") > 0
-    assert found["overall_labels"] == ["IDHwt"]
-    assert "(synthetic) of IDHmut (0)" in texts(found, "note")
-    assert "5 of 25 synthetic patches carry no label" in texts(found, "note")
+    assert content["labels"]["IDHmut"]["fake_vs_held_out"]["note"] == "none"
+    assert value(content["labels"]["IDHmut"]["train_vs_held_out"], "frechet_distance") > 0
+    assert content["overall_labels"] == ["IDHwt"]
+    assert "(synthetic) of IDHmut (0)" in texts(content, "note")
+    assert "5 of 25 synthetic patches carry no label" in texts(content, "note")
 
 
 def test_samples_without_labels(make, real, fake_rows, report):
-    found = report(real, make("fake", [replace(p, label=None) for p in fake_rows]))
-    assert list(found["labels"]) == ["all patches"]
-    assert found["overall"]["fake_vs_held_out"]["n"] == 24
-    assert found["matrices"] == {}
-    assert "The synthetic patches carry no label" in texts(found, "note")
+    content = report(real, make("fake", [replace(p, label=None) for p in fake_rows]))
+    assert list(content["labels"]) == ["all patches"]
+    assert content["overall"]["fake_vs_held_out"]["n"] == 24
+    assert content["matrices"] == {}
+    assert "The synthetic patches carry no label" in texts(content, "note")
 
 
-def test_what_makes_the_figures_dishonest(make, real_rows, fake_rows, report):
+def test_conditions_that_invalidate_results_raise_alarms(make, real_rows, fake_rows, report):
     leaked = [replace(p, patient_id="P1") if i in (0, 60) else p for i, p in enumerate(real_rows)]
     rows = [replace(p, mpp=0.5) for p in fake_rows]
     rows[0] = replace(rows[0], source="run-2")
-    found = report(make("real", leaked), make("fake", rows, train_split="all", made_with={"data_hash": "another"}))
-    alarms = texts(found, "alarm")
+    content = report(make("real", leaked), make("fake", rows, train_split="all", made_with={"data_hash": "another"}))
+    alarms = texts(content, "alarm")
     assert "trained on all patients" in alarms
     assert "trained on another store than real" in alarms
     assert "both in training and held out: 1 (P1)" in alarms
@@ -297,33 +296,33 @@ def test_what_makes_the_figures_dishonest(make, real_rows, fake_rows, report):
     assert "mixes 2 sources: run-1, run-2" in alarms
 
 
-def test_an_honest_evaluation_raises_no_alarm(make, real, fake_rows, report):
+def test_a_valid_evaluation_raises_no_alarm(make, real, fake_rows, report):
     fake = make("fake", fake_rows, train_split="train", made_with={"data_hash": real.content_hash()})
     assert texts(report(real, fake), "alarm") == ""
 
 
 def test_few_images_for_many_features(make, real, patches, fake_rows, report):
-    found = report(
+    content = report(
         real, make("fake", [*patches(5, "IDHmut", source="r"), *[p for p in fake_rows if p.label == "IDHwt"]])
     )
-    assert found["labels"]["IDHmut"]["fake_vs_train"]["rank_deficient"]
-    assert not found["labels"]["IDHwt"]["fake_vs_train"]["rank_deficient"]
-    assert "At n = 5 there are no more images than features (6)" in texts(found, "note")
+    assert content["labels"]["IDHmut"]["fake_vs_train"]["rank_deficient"]
+    assert not content["labels"]["IDHwt"]["fake_vs_train"]["rank_deficient"]
+    assert "At n = 5 there are no more images than features (6)" in texts(content, "note")
 
 
 def test_a_single_held_out_patient(make, real_rows, fake, report):
     rows = [replace(p, patient_id="P9") if p.split == "held_out" else p for p in real_rows]
     notes = texts(report(make("real", rows), fake), "note")
-    assert "One patient is held out (P9)" in notes
+    assert "Only one patient is held out (P9)" in notes
     assert "Intervals were resampled by image, because there is only 1 patient: too narrow." in notes
 
 
-def test_intervals_of_enough_patients_need_no_note(real, fake, report):
-    """Six patients are held out, three of each label."""
+def test_intervals_over_enough_patients_have_no_note(real, fake, report):
+    """Six patients are held out, three per label."""
     assert "Intervals were" not in texts(report(real, fake), "note")
 
 
-def test_provenance_is_for_people(real, fake, report):
+def test_provenance_is_human_readable(real, fake, report):
     content = report(real, fake) | {"settings": {"weights": "", "flag": True, "sections": ["a", "b"], "empty": []}}
     shown = provenance_tables(content)["Measures"]
     assert {key: shown[key] for key in ("weights", "flag", "sections", "empty")} == {
@@ -331,7 +330,7 @@ def test_provenance_is_for_people(real, fake, report):
     }  # fmt: skip
 
 
-# The verb
+# The command
 
 
 def run(monkeypatch, capsys, *arguments):
@@ -344,7 +343,7 @@ def run(monkeypatch, capsys, *arguments):
     return code, *capsys.readouterr()
 
 
-def test_the_verb(make, patches, tmp_path, monkeypatch, capsys):
+def test_the_command(make, patches, tmp_path, monkeypatch, capsys):
     real = make("real", [p for s in ("train", "held_out") for p in patches(4, "IDHwt", split=s)])
     fake = make("fake", patches(5, "IDHwt", source="run"))
     stores = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report")
@@ -352,12 +351,14 @@ def test_the_verb(make, patches, tmp_path, monkeypatch, capsys):
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == f"report   {tmp_path / 'report' / 'report.html'}"
     assert re.search(r"^IDHwt +4 +[\d.]+ +[\d.]+ +[\d.]+ +[01]\.\d\d +[01]\.\d\d$", out, re.MULTILINE)
-    found = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert found["extractor"]["weights_sha256"].startswith("579344248a93e230")
-    assert found["settings"]["grid"] == 2
+    content = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert content["extractor"]["weights_sha256"].startswith("579344248a93e230")
+    assert content["settings"]["grid"] == 2
 
 
-def test_the_verb_names_the_extractor_and_keeps_its_features(make, patches, extractor, tmp_path, monkeypatch, capsys):
+def test_the_command_prints_the_extractor_and_caches_its_features(
+    make, patches, extractor, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setitem(extractors._items, "test", lambda device: extractor)
     real = make("real", [p for s in ("train", "held_out") for p in patches(4, "IDHwt", split=s)])
     fake = make("fake", patches(5, "IDHwt", source="run"))
@@ -369,27 +370,27 @@ def test_the_verb_names_the_extractor_and_keeps_its_features(make, patches, extr
         assert (code, err) == (0, "")
         assert out.splitlines()[0] == "mean-and-contrast features"
         reports.append((json.loads((tmp_path / "report" / "report.json").read_text())["overall"], extractor.seen))
-    figures, seen = zip(*reports, strict=True)
-    assert figures[0] == figures[1] == figures[2]
+    results, seen = zip(*reports, strict=True)
+    assert results[0] == results[1] == results[2]
     assert seen == (12, 12, 24)
 
 
-def test_only_inception_features_are_called_comparable_to_an_fid(real, fake, report, extractor):
-    assert report(real, fake)["verdict"][-1].endswith("features; not comparable to an FID of Inception features.")
+def test_only_inception_features_are_called_comparable_with_an_fid(real, fake, report, extractor):
+    assert report(real, fake)["verdict"][-1].endswith("features; not comparable with an FID of Inception features.")
     extractor.name = "inception"
-    found = report(real, fake, out="other")
-    assert "; comparable to an FID of as many images" in found["verdict"][-1]
-    assert found["settings"]["extractor"] == found["extractor"]["name"] == "inception", "and not `auto`"
+    content = report(real, fake, out="other")
+    assert "; comparable with an FID of the same number of images" in content["verdict"][-1]
+    assert content["settings"]["extractor"] == content["extractor"]["name"] == "inception", "and not `auto`"
 
 
-def test_the_weights_of_an_extractor_that_takes_none(real, fake, tmp_path, monkeypatch, capsys):
+def test_weights_for_an_extractor_that_takes_none(real, fake, tmp_path, monkeypatch, capsys):
     arguments = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report", "--weights", "w.pth")
     code, _, err = run(monkeypatch, capsys, *arguments, "--extractor", "efficientnet-lite0")
     assert code == 2
     assert "--weights w.pth: the extractor efficientnet-lite0 accepts no weights file" in err
 
 
-def test_the_verb_for_machines(real, fake, extractor, tmp_path, monkeypatch, capsys):
+def test_the_command_prints_json(real, fake, extractor, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(extractors._items, "test", lambda device: extractor)
     stores = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report")
     code, out, err = run(monkeypatch, capsys, *stores, "--set", "evaluate.extractor=test", "--json")
@@ -417,12 +418,12 @@ def test_mistakes_on_the_command_line(real, fake, tmp_path, monkeypatch, capsys,
     assert not (tmp_path / "report").exists()
 
 
-def test_the_record_keeps_its_schema(real, fake, report):
-    """Checked when it is written; a key too many or a measure that is no interval does not pass."""
-    found = json.loads(json.dumps(report(real, fake)))
-    assert ReportFacts.model_validate(found).overall["fake_vs_held_out"].n == 24
+def test_the_record_follows_its_schema(real, fake, report):
+    """It is checked when written; an extra key or a measure that is not an interval is rejected."""
+    content = json.loads(json.dumps(report(real, fake)))
+    assert ReportFacts.model_validate(content).overall["fake_vs_held_out"].n == 24
     with pytest.raises(ValidationError, match="Extra inputs"):
-        ReportFacts.model_validate(found | {"other": 1})
-    found["overall"]["fake_vs_train"]["measures"]["precision"] = 0.5
+        ReportFacts.model_validate(content | {"other": 1})
+    content["overall"]["fake_vs_train"]["measures"]["precision"] = 0.5
     with pytest.raises(ValidationError, match="precision"):
-        ReportFacts.model_validate(found)
+        ReportFacts.model_validate(content)

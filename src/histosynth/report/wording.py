@@ -73,8 +73,8 @@ def verdict(results: Results, sections: Sequence[Section], *, extractor: Feature
         )
     middle = [f"{distance}.", _precision_and_recall(main, floor, reference)]
     if main is held_out and train.n:
-        train_distance = train.measures["frechet_distance"].value
-        middle.append(f"The Fréchet distance to real patches of training patients is {format_distance(train_distance)}.")
+        train_distance = format_distance(train.measures["frechet_distance"].value)
+        middle.append(f"The Fréchet distance to real patches of training patients is {train_distance}.")
 
     # Whether the label steers the image.
     matrix = results.matrices.get(f"fake_vs_{'held_out' if main is held_out else 'train'}")

@@ -1,4 +1,4 @@
-"""Color in the report: the figures are those of the measures, and drift is told of when it is there, and only then."""
+"""Color in the report: results are those of the metric functions, and drift is reported only if present."""
 
 import re
 from dataclasses import replace
@@ -21,7 +21,7 @@ PAIRS = ["fake_vs_held_out", "fake_vs_train", "train_vs_held_out"]
 
 
 def tinted(rows: list[Patch], gain: tuple[float, float, float]) -> list[Patch]:
-    """Absorbing that much more in each channel."""
+    """Increase the absorption of each channel by this share."""
     return [replace(p, image=to_rgb(to_density(p.image) * (1 + np.float32(gain)))) for p in rows]
 
 
@@ -34,18 +34,18 @@ def colors(real, fake):
     return measure_colors(planned(real, fake), batch=7)
 
 
-def test_figures_are_those_of_the_patches_that_enter(real, fake, colors):
-    """Small stores: every pixel is measured, of as many patches as the smallest side has."""
+def test_results_are_those_of_the_patches_that_enter(real, fake, colors):
+    """Small stores: every pixel is measured, of the number of patches of the smallest side."""
     assert colors.pixel_step == 1
     chosen = planned(real, fake)
     pixels = {
         name: np.concatenate([side.store.images(side.rows[k][: chosen.n[k]]) for k in chosen.labels])
         for name, side in chosen.sides.items()
     }
-    found = colors.overall.pairs["fake_vs_held_out"]
+    pair = colors.overall.pairs["fake_vs_held_out"]
     fake_statistics, held_out = (ColorStatistics.of(pixels[name]) for name in ("fake", "held_out"))
-    assert found.color_distance == pytest.approx(color_distance(fake_statistics, held_out))
-    assert found.mean_shift == pytest.approx(fake_statistics.density.mean - held_out.density.mean)
+    assert pair.color_distance == pytest.approx(color_distance(fake_statistics, held_out))
+    assert pair.mean_shift == pytest.approx(fake_statistics.density.mean - held_out.density.mean)
     assert colors.stains == common_stains(np.concatenate([pixels["held_out"], pixels["train"]]))[0]
     side = colors.overall.sides["fake"]
     assert (side.patches, side.pixels) == (24, fake_statistics.density.n)
@@ -55,23 +55,23 @@ def test_figures_are_those_of_the_patches_that_enter(real, fake, colors):
     assert side.rgb == tuple(to_rgb(np.float32(side.density)))
 
 
-def test_a_subsample_of_pixels_says_the_same(real, fake, colors, monkeypatch):
+def test_a_subsample_of_pixels_gives_the_same_result(real, fake, colors, monkeypatch):
     monkeypatch.setattr("histosynth.report.sections.color.measure.PIXELS_PER_SIDE", 2_000)
     few = measure_colors(planned(real, fake), batch=100)
-    assert few.pixel_step == 5, "4 would fall on the same columns of 16 px in each line"
+    assert few.pixel_step == 5, "a step of 4 would visit the same columns of 16 px in each row"
     assert few.overall.sides["train"].pixels < colors.overall.sides["train"].pixels / 4
     for key, pair in few.overall.pairs.items():
         assert pair.color_distance == pytest.approx(colors.overall.pairs[key].color_distance, abs=0.03)
 
 
-def test_the_batch_changes_nothing(real, fake, colors):
+def test_the_batch_size_changes_nothing(real, fake, colors):
     assert measure_colors(planned(real, fake), batch=64) == colors
 
 
-def test_every_patch_is_counted_once_by_the_bar(real, fake):
-    seen = []
-    measure_colors(planned(real, fake), batch=5, advance=seen.append)
-    assert sum(seen) == 3 * 24
+def test_the_progress_bar_counts_every_patch_once(real, fake):
+    counts = []
+    measure_colors(planned(real, fake), batch=5, advance=counts.append)
+    assert sum(counts) == 3 * 24
     plan = planned(real, fake)
     inputs = SectionInputs(
         plan=plan,
@@ -82,69 +82,69 @@ def test_every_patch_is_counted_once_by_the_bar(real, fake):
     assert color_section(inputs).context["colors"] == measure_colors(plan, batch=5)
 
 
-def test_copies_have_no_distance(make, real_rows):
+def test_copies_have_zero_distance(make, real_rows):
     copies = [replace(p, source="run", split=None, patient_id=None) for p in real_rows if p.split == "held_out"]
-    found = measure_colors(planned(make("real", real_rows), make("fake", copies)), batch=64)
-    for row in (found.overall, *found.labels.values()):
+    colors = measure_colors(planned(make("real", real_rows), make("fake", copies)), batch=64)
+    for row in (colors.overall, *colors.labels.values()):
         pair = row.pairs["fake_vs_held_out"]
         assert (pair.color_distance, *pair.mean_shift) == pytest.approx((0, 0, 0, 0), abs=1e-6)
         assert (pair.hematoxylin_distance, pair.eosin_distance) == pytest.approx((0, 0), abs=1e-6)
-    assert drift_sentences(found) == []
+    assert drift_sentences(colors) == []
 
 
-def test_drift_is_told_with_its_numbers(make, real, fake_rows, report, tmp_path):
-    found = report(real, make("tinted", tinted(fake_rows, (0.1, 0.5, 0.6)), train_split="train"))
-    pair, floor = (found["color"]["overall"]["pairs"][key] for key in ("fake_vs_held_out", "train_vs_held_out"))
+def test_drift_is_reported_with_its_numbers(make, real, fake_rows, report, tmp_path):
+    content = report(real, make("tinted", tinted(fake_rows, (0.1, 0.5, 0.6)), train_split="train"))
+    pair, floor = (content["color"]["overall"]["pairs"][key] for key in ("fake_vs_held_out", "train_vs_held_out"))
     assert pair["color_distance"] > 2 * floor["color_distance"]
-    (said,) = [sentence for sentence in found["verdict"] if "drift" in sentence]
-    assert f"{pair['color_distance']:.2f} from those of held-out patients" in said
-    assert f"which lie {floor['color_distance']:.2f} apart" in said
+    (sentence,) = [sentence for sentence in content["verdict"] if "drift" in sentence]
+    assert f"is {pair['color_distance']:.2f} to held-out patients" in sentence
+    assert f"and {floor['color_distance']:.2f} between training and held-out patients" in sentence
     assert all(value > 0 for value in pair["mean_shift"])
-    assert f"{format_shift(pair['mean_shift'][2])} in blue; positive is darker" in said
-    assert said in (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert f"{format_shift(pair['mean_shift'][2])} in blue; positive is darker" in sentence
+    assert sentence in (tmp_path / "report" / "report.html").read_text("utf-8")
 
 
-def test_drift_of_one_label_is_told_where_the_whole_hides_it(make, patches, fake_rows):
-    """One label lighter, the other darker: together hardly a shift, and a floor that is wide for other reasons."""
-    still = [*patches(30, "IDHmut", split="train", seed=1), *patches(30, "IDHmut", split="held_out", seed=1)]
+def test_drift_of_one_label_is_reported_if_the_overall_result_hides_it(make, patches, fake_rows):
+    """One label drifts. The other does not, and its floor is high, which hides the drift in the overall result."""
+    narrow = [*patches(30, "IDHmut", split="train", seed=1), *patches(30, "IDHmut", split="held_out", seed=1)]
     wide = patches(30, "IDHwt", split="held_out", seed=2)
-    real = make("real", [*still, *wide, *tinted([replace(p, split="train") for p in wide], (0.8, 0.8, 0.8))])
-    of_still = [replace(p, source="run", split=None, patient_id=None) for p in still[:30]]
-    of_wide = [replace(p, source="run", split=None, patient_id=None) for p in wide]
-    fake = make("fake", [*tinted(of_still, (0.3, 0.3, 0.3)), *of_wide])
-    (said,) = drift_sentences(measure_colors(planned(real, fake), batch=64))
-    assert "synthetic patches of IDHmut drift" in said
+    real = make("real", [*narrow, *wide, *tinted([replace(p, split="train") for p in wide], (0.8, 0.8, 0.8))])
+    copies_of_narrow = [replace(p, source="run", split=None, patient_id=None) for p in narrow[:30]]
+    copies_of_wide = [replace(p, source="run", split=None, patient_id=None) for p in wide]
+    fake = make("fake", [*tinted(copies_of_narrow, (0.3, 0.3, 0.3)), *copies_of_wide])
+    (sentence,) = drift_sentences(measure_colors(planned(real, fake), batch=64))
+    assert "synthetic patches of IDHmut drift" in sentence
 
 
-def test_real_colors_are_no_drift(real, fake, report):
+def test_real_colors_do_not_drift(real, fake, report):
     assert not any("drift" in sentence for sentence in report(real, fake)["verdict"])
 
 
-def test_without_held_out_patients_training_is_the_measure(make, real_rows, fake, report, tmp_path):
-    found = report(make("real", [p for p in real_rows if p.split == "train"]), fake)["color"]["overall"]
-    assert list(found["sides"]) == ["train", "fake"]
-    assert [found["pairs"][key] is None for key in PAIRS] == [True, False, True]
+def test_without_held_out_patients_training_is_the_reference(make, real_rows, fake, report, tmp_path):
+    content = report(make("real", [p for p in real_rows if p.split == "train"]), fake)["color"]["overall"]
+    assert list(content["sides"]) == ["train", "fake"]
+    assert [content["pairs"][key] is None for key in PAIRS] == [True, False, True]
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
-    assert "synthetic to training patients. Hematoxylin" in page
+    assert "distances are from synthetic to training patients. Hematoxylin" in page
     assert "<th>to held-out</th>" not in page
 
 
-def test_glass_has_no_color(make, real, fake_rows, report, tmp_path):
+def test_glass_has_no_color_results(make, real, fake_rows, report, tmp_path):
     glass = [replace(p, image=np.full_like(p.image, 245)) if p.label == "IDHwt" else p for p in fake_rows]
-    found = report(real, make("glass", glass))["color"]
-    assert "fake" not in found["labels"]["IDHwt"]["sides"]
-    assert found["labels"]["IDHwt"]["pairs"]["fake_vs_train"] is None
-    assert found["overall"]["sides"]["fake"]["tissue"] < 0.7
+    content = report(real, make("glass", glass))["color"]
+    assert "fake" not in content["labels"]["IDHwt"]["sides"]
+    assert content["labels"]["IDHwt"]["pairs"]["fake_vs_train"] is None
+    assert content["overall"]["sides"]["fake"]["tissue"] < 0.7
     assert re.search(r"<th>IDHwt</th>\s*<td class=\"none\">none</td>", (tmp_path / "report/report.html").read_text())
 
 
 def test_the_keys_are_stable(real, fake, report):
-    found = report(real, fake)["color"]
-    assert list(found) == ["pixel_step", "quantiles", "stains", "stains_fitted", "overall", "labels"]
-    for row in (found["overall"], *found["labels"].values()):
+    content = report(real, fake)["color"]
+    assert list(content) == ["pixel_step", "quantiles", "stains", "stains_fitted", "overall", "labels"]
+    for row in (content["overall"], *content["labels"].values()):
         assert list(row["sides"]) == ["held_out", "train", "fake"]
         assert list(row["pairs"]) == PAIRS
-    assert list(found["overall"]["pairs"]["fake_vs_train"]) == [
+    assert list(content["overall"]["pairs"]["fake_vs_train"]) == [
         "color_distance", "mean_shift", "hematoxylin_distance", "eosin_distance", "stain_distance",
     ]  # fmt: skip
 
@@ -154,9 +154,9 @@ def test_every_band_lies_on_its_axis(colors):
     for row in colors.rows.values():
         for side in row.sides.values():
             for stain in ("hematoxylin", "eosin"):
-                places = [axes[stain].at(value) for value in getattr(side, stain)]
-                assert places == sorted(places)
-                assert 0 <= places[0] <= places[-1] <= 100 + 1e-9
+                positions = [axes[stain].at(value) for value in getattr(side, stain)]
+                assert positions == sorted(positions)
+                assert 0 <= positions[0] <= positions[-1] <= 100 + 1e-9
     assert all(axis.low <= tick <= axis.high for axis in axes.values() for tick in axis.ticks)
 
 

@@ -1,4 +1,4 @@
-"""Copies in the report: planted ones are found, told first, and end the command with 3; without them all is calm."""
+"""Copies in the report: planted ones are detected, reported first, and end the command with exit code 3."""
 
 import json
 import sys
@@ -12,14 +12,14 @@ from histosynth import cli
 from histosynth.cli.evaluate import COPIES_FOUND
 from histosynth.metrics.copies import apply_symmetry
 from histosynth.report import build
-from histosynth.report.sections.memorization import section as memorization_section
+from histosynth.report.sections.memorization import measure
 from histosynth.store.part import Patch
 
 PX = 32
 
 
 def textured(count: int, seed: int, *, source="real", split=None, label="IDHwt") -> list[Patch]:
-    """Blurred noise: no two alike, none plain."""
+    """Blurred noise: no two alike, none uniform."""
     noise = gaussian_filter(np.random.default_rng(seed).normal(size=(count, PX, PX, 3)), (0, 2, 2, 0))
     images = (150 + 400 * noise).clip(0, 255).astype(np.uint8)
     return [
@@ -29,7 +29,7 @@ def textured(count: int, seed: int, *, source="real", split=None, label="IDHwt")
     ]  # fmt: skip
 
 
-TRAIN, HELD_OUT, MADE = (
+TRAIN, HELD_OUT, SYNTHETIC = (
     textured(60, 1, split="train"),
     textured(40, 2, split="held_out"),
     textured(30, 3, source="run"),
@@ -37,15 +37,15 @@ TRAIN, HELD_OUT, MADE = (
 
 
 def planted() -> list[Patch]:
-    """The fourth is training patch 9, mirrored and with noise."""
+    """Return samples of which the fourth is training patch 9, mirrored and with noise."""
     image = apply_symmetry(TRAIN[9].image[None], 4)[0] + np.random.default_rng(0).normal(0, 3, (PX, PX, 3))
-    copy = replace(MADE[3], image=image.clip(0, 255).astype(np.uint8))
-    return [*MADE[:3], copy, *MADE[4:]]
+    copy = replace(SYNTHETIC[3], image=image.clip(0, 255).astype(np.uint8))
+    return [*SYNTHETIC[:3], copy, *SYNTHETIC[4:]]
 
 
 @pytest.fixture
 def audited(make, report):
-    """`audited(fake)`: the report on the section alone."""
+    """`audited(fake)`: the report with this section alone."""
 
     def build(fake, real=(*TRAIN, *HELD_OUT), **manifest):
         stores = make("real", [*real]), make("fake", fake, **manifest)
@@ -54,14 +54,14 @@ def audited(make, report):
     return build
 
 
-def test_a_planted_copy_is_named_first(audited, tmp_path):
-    found = audited(planted())
-    (pair,) = found["memorization"]["copies"]
+def test_a_planted_copy_is_reported_first(audited, tmp_path):
+    content = audited(planted())
+    (pair,) = content["memorization"]["copies"]
     assert (pair["fake_id"], pair["train_id"]) == ("run-3-3", "real-1-9")
     assert (pair["fake_row"], pair["train_row"], pair["symmetry_name"]) == (3, 9, "mirrored")
-    assert found["memorization"]["closest"][0] == pair
-    assert found["cautions"][0]["level"] == "alarm"
-    assert found["cautions"][0]["text"].startswith("1 near copy of training patches")
+    assert content["memorization"]["closest"][0] == pair
+    assert content["cautions"][0]["level"] == "alarm"
+    assert content["cautions"][0]["text"].startswith("1 near copy of training patches")
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
     section = page[page.index("<h2>Copies of training patches</h2>") :]
     first = section[section.index("<p") : section.index("</p>")]
@@ -70,49 +70,49 @@ def test_a_planted_copy_is_named_first(audited, tmp_path):
     assert (tmp_path / "report" / "figures" / "copies.png").exists()
 
 
-def test_without_copies_one_calm_sentence(audited):
-    found = audited(MADE)
-    assert found["memorization"]["copies"] == []
-    assert not [c for c in found["cautions"] if c["level"] == "alarm"]
-    (said,) = [sentence for sentence in found["verdict"] if "near copy" in sentence]
-    assert said.startswith("No synthetic patch is a near copy of a training patch: of 30 compared with 60")
-    assert f"{found['memorization']['closest'][0]['similarity']:.2f}" in said
+def test_without_copies_one_sentence_says_so(audited):
+    content = audited(SYNTHETIC)
+    assert content["memorization"]["copies"] == []
+    assert not [c for c in content["cautions"] if c["level"] == "alarm"]
+    (said,) = [sentence for sentence in content["verdict"] if "near copy" in sentence]
+    assert said.startswith("No synthetic patch is a near copy of a training patch: 30 were compared with 60")
+    assert f"{content['memorization']['closest'][0]['similarity']:.2f}" in said
 
 
-def test_the_keys_are_stable_and_the_controls_stand_beside(audited, tmp_path):
-    facts = audited(MADE)["memorization"]
+def test_the_keys_are_stable_and_the_page_shows_the_controls(audited, tmp_path):
+    facts = audited(SYNTHETIC)["memorization"]
     assert list(facts) == [
         "n_train", "n_held_out", "n_fake", "synthetic", "left_out_patients", "left_out_patches", "plain_train",
         "plain_fake", "threshold", "copies", "closest", "train_in_store", "held_out_in_store", "fake_in_store",
     ]  # fmt: skip
-    assert (facts["synthetic"]["n"], facts["synthetic"]["n_train"]) == (30, 30), "as many as enter the main figures"
+    assert (facts["synthetic"]["n"], facts["synthetic"]["n_train"]) == (30, 30), "as many as enter the main results"
     assert facts["left_out_patients"]["n"] > 0
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
-    rows = [page.index(f"<th>{name}") for name in ("Synthetic patches", "Real, of patients", "Real, patches")]
+    rows = [page.index(f"<th>{name}") for name in ("Synthetic patches", "Real, patients", "Real, patches")]
     assert rows == sorted(rows)
 
 
-def test_a_model_of_all_patients_may_copy_held_out_ones(audited):
-    copy = replace(MADE[0], image=HELD_OUT[5].image)
-    assert audited([copy, *MADE[1:]], train_split="all")["memorization"]["copies"][0]["train_id"] == "real-2-5"
+def test_a_model_trained_on_all_patients_may_copy_held_out_patches(audited):
+    copy = replace(SYNTHETIC[0], image=HELD_OUT[5].image)
+    assert audited([copy, *SYNTHETIC[1:]], train_split="all")["memorization"]["copies"][0]["train_id"] == "real-2-5"
 
 
-def test_a_held_out_patch_is_no_copy_of_training(audited):
-    copy = replace(MADE[0], image=HELD_OUT[5].image)
-    assert audited([copy, *MADE[1:]], train_split="train")["memorization"]["copies"] == []
+def test_a_held_out_patch_is_not_a_copy_of_a_training_patch(audited):
+    copy = replace(SYNTHETIC[0], image=HELD_OUT[5].image)
+    assert audited([copy, *SYNTHETIC[1:]], train_split="train")["memorization"]["copies"] == []
 
 
-def test_too_many_are_drawn_from_and_it_is_told(audited, monkeypatch, tmp_path):
-    monkeypatch.setattr(memorization_section, "MAX_TRAIN", 50)
-    monkeypatch.setattr(memorization_section, "MAX_PAIRS", 1_000)
-    found = audited(planted())
-    facts = found["memorization"]
+def test_above_the_limits_patches_are_drawn_at_random_with_a_caution(audited, monkeypatch, tmp_path):
+    monkeypatch.setattr(measure, "MAX_TRAIN", 50)
+    monkeypatch.setattr(measure, "MAX_PAIRS", 1_000)
+    content = audited(planted())
+    facts = content["memorization"]
     assert [facts[f"n_{side}"] for side in ("train", "held_out", "fake")] == [50, 20, 20]
     assert [facts[f"{side}_in_store"] for side in ("train", "held_out", "fake")] == [60, 40, 30]
-    assert any("among 50 of 60 training patches" in c["text"] for c in found["cautions"])
-    made, ids = planted(), [patch.patch_id for patch in TRAIN]
+    assert any("among 50 of 60 training patches" in c["text"] for c in content["cautions"])
+    samples, ids = planted(), [patch.patch_id for patch in TRAIN]
     for pair in facts["closest"]:
-        assert made[pair["fake_row"]].patch_id == pair["fake_id"]
+        assert samples[pair["fake_row"]].patch_id == pair["fake_id"]
         assert ids[pair["train_row"]] == pair["train_id"]
     assert "20 of 30 (drawn at random)" in (tmp_path / "report" / "report.html").read_text("utf-8")
 
@@ -121,27 +121,29 @@ def test_without_held_out_patients_the_threshold_is_its_lower_bound(audited, tmp
     facts = audited(planted(), real=TRAIN)["memorization"]
     assert len(facts["copies"]) == 1
     assert facts["threshold"] == {"value": 0.85, "quantile": None, "n": 0, "reached": 0}
-    assert "No held-out patch could set the threshold" in (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert "Without held-out patches to calibrate it, the threshold is its lower bound" in (
+        tmp_path / "report" / "report.html"
+    ).read_text("utf-8")
 
 
-def test_without_training_patches_the_report_says_that_nothing_was_looked_for(audited):
-    found = audited(MADE, real=HELD_OUT)
-    assert list(found["memorization"]) == ["note"]
-    assert any("was not looked into" in c["text"] for c in found["cautions"])
+def test_without_training_patches_the_report_says_that_copies_were_not_searched_for(audited):
+    content = audited(SYNTHETIC, real=HELD_OUT)
+    assert list(content["memorization"]) == ["note"]
+    assert any("copies of them were not searched for" in c["text"] for c in content["cautions"])
 
 
-def test_plain_patches_are_not_compared(audited):
-    flat = [replace(p, image=np.full((PX, PX, 3), 200, np.uint8)) for p in MADE]
-    found = audited(flat)
-    assert found["memorization"]["plain_fake"] == 30
-    assert any("could be compared" in sentence for sentence in found["verdict"])
+def test_uniform_patches_are_not_compared(audited):
+    flat = [replace(p, image=np.full((PX, PX, 3), 200, np.uint8)) for p in SYNTHETIC]
+    content = audited(flat)
+    assert content["memorization"]["plain_fake"] == 30
+    assert any("could be compared" in sentence for sentence in content["verdict"])
 
 
-@pytest.mark.parametrize(("made", "code"), [(planted, COPIES_FOUND), (lambda: MADE, 0)])
-def test_the_command_ends_with_3_once_all_is_printed(
-    make, extractor, tmp_path, monkeypatch, capsys, made, code
+@pytest.mark.parametrize(("samples", "code"), [(planted, COPIES_FOUND), (lambda: SYNTHETIC, 0)])
+def test_the_command_exits_with_3_after_printing_everything(
+    make, extractor, tmp_path, monkeypatch, capsys, samples, code
 ):  # fmt: skip
-    real, fake = make("real", [*TRAIN, *HELD_OUT]), make("fake", made())
+    real, fake = make("real", [*TRAIN, *HELD_OUT]), make("fake", samples())
     monkeypatch.setattr(build, "build_extractor", lambda *_, **__: extractor)
     words = ["evaluate", "--real", real.path, "--fake", fake.path, "--out", tmp_path / "report", "--quiet", "--json"]
     words += ["--cache", "off", "--set", 'evaluate.sections=["memorization"]']
@@ -151,7 +153,7 @@ def test_the_command_ends_with_3_once_all_is_printed(
         cli.main()
     except SystemExit as stopped:
         ended = stopped.code
-    assert ended == code == (3 if made is planted else 0)
+    assert ended == code == (3 if samples is planted else 0)
     printed = json.loads(capsys.readouterr().out)
     assert len(printed["memorization"]["copies"]) == (1 if code else 0)
     assert (tmp_path / "report" / "report.html").exists()

@@ -1,4 +1,4 @@
-"""Nuclei in the report: phantoms of another genotype differ as they are drawn, and what cannot be measured is said."""
+"""Nuclei in the report: phantoms of another genotype differ as designed, and the report says what is not measured."""
 
 import re
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from histosynth.metrics.morphology import MORPHOLOGY_FEATURES, Difference, compare_morphology, measure_store
-from histosynth.report.sections.morphology import measure as nuclei
+from histosynth.report.sections.morphology import measure
 from histosynth.report.sections.morphology.measure import (
     NucleiResults,
     NucleiRow,
@@ -26,13 +26,13 @@ PX = 40
 
 @pytest.fixture(scope="module")
 def tumors():
-    """Genotype -> patches (N, 40, 40, 3) at 1 um per pixel from the middle of a drawn tumor."""
-    found = {}
+    """Genotype -> patches (N, 40, 40, 3) at 1 um per pixel from the center of a phantom tumor."""
+    patches = {}
     for genotype in ("IDHmut-codel", "IDHwt"):
         image = draw_phantom(genotype, width_px=576, height_px=576, mpp=1.0, rng=np.random.default_rng(3)).image
         middle = image[128:448, 128:448]
-        found[genotype] = middle.reshape(8, PX, 8, PX, 3).swapaxes(1, 2).reshape(-1, PX, PX, 3)
-    return found
+        patches[genotype] = middle.reshape(8, PX, 8, PX, 3).swapaxes(1, 2).reshape(-1, PX, PX, 3)
+    return patches
 
 
 def rows(images, *, source="real", split=None, label="tumor", mpp=1.0):
@@ -43,39 +43,41 @@ def rows(images, *, source="real", split=None, label="tumor", mpp=1.0):
     ]  # fmt: skip
 
 
-def stores(make, real, fake, **given):
-    """Train and held-out patches by turns from `real`."""
+def stores(make, real, fake, **options):
+    """Make a real store with alternating training and held-out patches of `real`, and a sample store."""
     return (
-        make("real", [*rows(real[::2], split="train", **given), *rows(real[1::2], split="held_out", **given)]),
-        make("fake", rows(fake, source="run", **given), train_split="train"),
+        make("real", [*rows(real[::2], split="train", **options), *rows(real[1::2], split="held_out", **options)]),
+        make("fake", rows(fake, source="run", **options), train_split="train"),
     )
 
 
 @pytest.mark.parametrize(("real", "fake"), [("IDHmut-codel", "IDHwt"), ("IDHwt", "IDHmut-codel")])
-def test_another_genotype_shows_in_crowding(make, report, tumors, tmp_path, monkeypatch, real, fake):
-    monkeypatch.setattr(nuclei, "MAX_NAMED", len(MORPHOLOGY_FEATURES))
-    found = report(*stores(make, tumors[real], tumors[fake]), sections=("morphology",))
-    overall = found["morphology"]["overall"]["pairs"]
+def test_another_genotype_differs_in_crowding(make, report, tumors, tmp_path, monkeypatch, real, fake):
+    monkeypatch.setattr(measure, "MAX_NAMED", len(MORPHOLOGY_FEATURES))
+    content = report(*stores(make, tumors[real], tumors[fake]), sections=("morphology",))
+    overall = content["morphology"]["overall"]["pairs"]
     density, nearest = (overall["fake_vs_held_out"][k] for k in ("density_per_mm2", "nearest_um"))
     crowded = fake == "IDHwt"
     assert (density["medians"][0] > density["medians"][1]) == crowded
     assert (nearest["medians"][0] < nearest["medians"][1]) == crowded
     assert density["distance_sd"] > 3 * overall["train_vs_held_out"]["density_per_mm2"]["distance_sd"]
-    (said,) = [sentence for sentence in found["verdict"] if sentence.startswith("Nuclei")]
+    (sentence,) = [sentence for sentence in content["verdict"] if sentence.startswith("Nuclei")]
     medians = [f"{median:,.0f}" for median in density["medians"]]
-    assert f"{'more crowded' if crowded else 'sparser'} (median {medians[0]} against {medians[1]} a mm²)" in said
+    assert (
+        f"{'more crowded' if crowded else 'sparser'} (median {medians[0]} instead of {medians[1]} per mm²)" in sentence
+    )
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
-    assert said in page
+    assert sentence in page
     assert re.search(rf"<td>{medians[1]}</td><td>{medians[0]}</td>", page)
     assert (tmp_path / "report" / "figures" / "morphology.png").stat().st_size > 10_000
 
 
-def test_figures_are_those_of_the_measure_and_the_same_genotype_is_no_finding(make, report, tumors, monkeypatch):
-    monkeypatch.setattr(nuclei, "MAX_PATCHES", 32)
-    real, fake = stores(make, tumors["IDHwt"], tumors["IDHwt"][::2])  # its patches are those of training
-    found = report(real, fake, sections=("morphology",))
-    assert not [sentence for sentence in found["verdict"] if sentence.startswith("Nuclei")]
-    facts = found["morphology"]
+def test_results_are_those_of_the_metric_and_the_same_genotype_is_not_reported(make, report, tumors, monkeypatch):
+    monkeypatch.setattr(measure, "MAX_PATCHES", 32)
+    real, fake = stores(make, tumors["IDHwt"], tumors["IDHwt"][::2])  # its patches are the training patches
+    content = report(real, fake, sections=("morphology",))
+    assert not [sentence for sentence in content["verdict"] if sentence.startswith("Nuclei")]
+    facts = content["morphology"]
     fit = StainFit(**facts["stains"])
     sides = [measure_store(real, real.select(split=split), fit=fit) for split in ("train", "held_out")]
     expected = compare_morphology(*sides)
@@ -94,19 +96,19 @@ def test_the_keys_are_stable(make, report, tumors):
     assert list(facts["overall"]["pairs"]["fake_vs_train"]["halo"]) == ["distance", "distance_sd", "medians", "n"]
 
 
-def test_small_patches_without_nuclei_give_no_figure_and_say_so(real, fake, report, tmp_path):
-    """Noise of 16 px: there is nothing to find."""
+def test_small_patches_without_nuclei_have_no_result(real, fake, report, tmp_path):
+    """Noise of 16 px has no nuclei."""
     facts = report(real, fake, sections=("morphology",))["morphology"]
     assert facts["overall"]["pairs"] == dict.fromkeys(PAIRS)
     assert facts["overall"]["sides"]["fake"]["patches"] == 24
-    assert "Fewer than 100 whole nuclei on a side: no figure." in (tmp_path / "report/report.html").read_text("utf-8")
+    assert "Fewer than 100 whole nuclei on a side: no result." in (tmp_path / "report/report.html").read_text("utf-8")
     assert not (tmp_path / "report" / "figures" / "morphology.png").exists()
 
 
-def test_without_held_out_patients_training_is_the_measure(make, report, tumors, tmp_path):
+def test_without_held_out_patients_training_is_the_reference(make, report, tumors, tmp_path):
     real = make("real", rows(tumors["IDHwt"], split="train"))
-    found = report(real, make("fake", rows(tumors["IDHmut-codel"], source="run")), sections=("morphology",))
-    pairs = found["morphology"]["overall"]["pairs"]
+    content = report(real, make("fake", rows(tumors["IDHmut-codel"], source="run")), sections=("morphology",))
+    pairs = content["morphology"]["overall"]["pairs"]
     assert [pairs[key] is None for key in PAIRS] == [True, False, True]
     assert "<th>training</th><th>synthetic</th>" in (tmp_path / "report" / "report.html").read_text("utf-8")
 
@@ -120,11 +122,11 @@ def test_without_held_out_patients_training_is_the_measure(make, report, tumors,
         (1.0, 1.0, None, ""),
     ],
 )
-def test_scales_that_limit_the_figures_are_told(make, report, patches, real_mpp, fake_mpp, level, words):
+def test_scales_that_limit_the_results_raise_cautions(make, report, patches, real_mpp, fake_mpp, level, words):
     real = [*patches(8, "IDHwt", split="train", mpp=real_mpp), *patches(8, "IDHwt", split="held_out", mpp=real_mpp)]
     fake = make("fake", patches(8, "IDHwt", source="run", mpp=fake_mpp))
-    told = report(make("real", real), fake, sections=("morphology",))["cautions"]
-    about = [c for c in told if "nuclei" in c["text"]]
+    cautions = report(make("real", real), fake, sections=("morphology",))["cautions"]
+    about = [c for c in cautions if "nuclei" in c["text"]]
     assert [c["level"] for c in about] == ([level] if level else [])
     assert all(words in c["text"] for c in about)
 
@@ -134,47 +136,49 @@ def difference(sd: float, medians=(31.0, 45.0), distance=14.0) -> Difference:
 
 
 def row(patches: int, **sds: tuple[float, float]) -> NucleiRow:
-    """Each feature's distance to held-out patients, and the floor."""
-    found, floor = ({name: difference(pair[i]) for name, pair in sds.items()} for i in (0, 1))
+    """Return a row from each feature's distance to held-out patients and its floor."""
+    synthetic, floor = ({name: difference(pair[i]) for name, pair in sds.items()} for i in (0, 1))
     count = SideCount(patches=patches, nuclei=900, assumed_mpp=0)
     return NucleiRow(
         sides=dict.fromkeys(("held_out", "train", "fake"), count),
-        pairs={"fake_vs_held_out": found, "fake_vs_train": None, "train_vs_held_out": floor},
+        pairs={"fake_vs_held_out": synthetic, "fake_vs_train": None, "train_vs_held_out": floor},
     )
 
 
-def test_only_what_clearly_exceeds_the_floor_is_striking():
+def test_only_differences_clearly_above_the_floor_are_reported():
     features = {"halo": (0.5, 0.2), "area_um2": (0.6, 0.1), "solidity": (0.3, 0.2), "eccentricity": (0.15, 0.0)}
-    assert clear_differences(row(400, **features)) == ["area_um2", "halo"], "the clearest first; below 0.2 sd nothing"
-    assert clear_differences(row(12, **features)) == ["area_um2"], "twelve patches differ by 0.58 by chance"
+    assert clear_differences(row(400, **features)) == ["area_um2", "halo"], "the clearest first; nothing below 0.2 SD"
+    assert clear_differences(row(12, **features)) == ["area_um2"], "twelve patches may differ by 0.58 by chance"
 
 
-def test_the_sentence_says_how_nuclei_differ():
-    def said(**sds: tuple[float, float]) -> list[str]:
-        found = row(400, **sds)
+def test_the_sentence_describes_the_difference():
+    def sentences(**sds: tuple[float, float]) -> list[str]:
+        content = row(400, **sds)
         return difference_sentences(
-            NucleiResults(mpp=1.0, max_patches=1, min_nuclei=1, stains=TARGET, overall=found, labels={})
+            NucleiResults(mpp=1.0, max_patches=1, min_nuclei=1, stains=TARGET, overall=content, labels={})
         )
 
-    assert said(area_um2=(0.1, 0.2)) == []
-    (sentence,) = said(area_um2=(0.6, 0.1))
-    assert "they are smaller (median 31.0 against 45.0 um²)" in sentence
-    assert sentence.endswith("differs by 0.60 standard deviations, real patients among themselves by 0.10.")
-    (four,) = said(area_um2=(0.6, 0.1), halo=(0.5, 0.1), solidity=(0.9, 0.1), nearest_um=(0.4, 0.1))
-    assert re.search(r"they are more irregular.*, smaller .* and in fainter halos .*, and differ in 1 more", four)
-
-
-def test_a_difference_of_spread_alone_is_not_called_smaller():
-    found = row(400, area_um2=(0.6, 0.1))
-    spread = {"area_um2": difference(0.6, medians=(44.0, 45.0))}
-    found = replace(found, pairs={**found.pairs, "fake_vs_held_out": spread})
-    (sentence,) = difference_sentences(
-        NucleiResults(mpp=1.0, max_patches=1, min_nuclei=1, stains=TARGET, overall=found, labels={})
+    assert sentences(area_um2=(0.1, 0.2)) == []
+    (sentence,) = sentences(area_um2=(0.6, 0.1))
+    assert "they are smaller (median 31.0 instead of 45.0 um²)" in sentence
+    assert sentence.endswith("is 0.60 standard deviations; between real training and held-out patients it is 0.10.")
+    (four,) = sentences(area_um2=(0.6, 0.1), halo=(0.5, 0.1), solidity=(0.9, 0.1), nearest_um=(0.4, 0.1))
+    assert re.search(
+        r"they are more irregular.*, smaller .* and in fainter halos .*, and differ in 1 more feature", four
     )
-    assert "spread otherwise in area" in sentence
 
 
-def test_large_patches_are_measured_in_fewer(make, report, tumors, monkeypatch):
-    monkeypatch.setattr(nuclei, "MAX_MM2", 5.1 * 0.040**2)
+def test_a_difference_in_spread_alone_is_not_called_smaller():
+    overall = row(400, area_um2=(0.6, 0.1))
+    spread = {"area_um2": difference(0.6, medians=(44.0, 45.0))}
+    overall = replace(overall, pairs={**overall.pairs, "fake_vs_held_out": spread})
+    (sentence,) = difference_sentences(
+        NucleiResults(mpp=1.0, max_patches=1, min_nuclei=1, stains=TARGET, overall=overall, labels={})
+    )
+    assert "of different spread in area" in sentence
+
+
+def test_fewer_large_patches_are_measured(make, report, tumors, monkeypatch):
+    monkeypatch.setattr(measure, "MAX_MM2", 5.1 * 0.040**2)
     facts = report(*stores(make, tumors["IDHwt"], tumors["IDHwt"]), sections=("morphology",))["morphology"]
     assert facts["max_patches"] == facts["overall"]["sides"]["train"]["patches"] == 5

@@ -14,7 +14,7 @@ def opened(data: bytes) -> tuple[np.ndarray, dict]:
         return np.asarray(image.convert("RGB")), image.info
 
 
-def test_a_line_one_pixel_thin_runs_inside_the_nucleus_and_changes_nothing_else():
+def test_the_outline_is_one_pixel_wide_and_inside_the_nucleus():
     image = np.random.default_rng(0).integers(0, 200, (40, 40, 3)).astype(np.uint8)
     labels = np.zeros((80, 80), np.int32)
     labels[20:40, 30:50], labels[40:60, 30:50] = 1, 2  # two that touch
@@ -39,18 +39,18 @@ def morphology(n: int, seed: int) -> Morphology:
     return Morphology(nuclei=table, patch=np.zeros(n, np.int64), density_per_mm2=rng.random(min(n, 3)), assumed_mpp=0)
 
 
-def test_the_chart_shows_the_sides_there_are():
+def test_the_chart_shows_the_sides_that_are_present():
     real = {"held_out": morphology(50, 0), "train": morphology(900, 1)}
-    without, _ = opened(morphology_chart({"IDHwt": real}))
-    given, _ = opened(morphology_chart({"IDHwt": {**real, "fake": morphology(50, 2)}}))
+    without_fake, _ = opened(morphology_chart({"IDHwt": real}))
+    with_fake, _ = opened(morphology_chart({"IDHwt": {**real, "fake": morphology(50, 2)}}))
     accent = np.array([int(ACCENT[i : i + 2], 16) for i in (1, 3, 5)])
-    assert not (without == accent).all(axis=2).any()
-    drawn = np.flatnonzero((given == accent).all(axis=2).any(axis=0))
-    width = given.shape[1] / len(MORPHOLOGY_FEATURES)
+    assert not (without_fake == accent).all(axis=2).any()
+    drawn = np.flatnonzero((with_fake == accent).all(axis=2).any(axis=0))
+    width = with_fake.shape[1] / len(MORPHOLOGY_FEATURES)
     assert {int(x // width) for x in drawn} == set(range(len(MORPHOLOGY_FEATURES)))  # a curve in every panel
 
 
-def test_sides_without_nuclei_are_a_chart_without_curves():
+def test_sides_without_nuclei_give_a_chart_without_curves():
     empty = Morphology(nuclei=np.empty(0, NUCLEUS_DTYPE), patch=np.empty(0, np.int64), density_per_mm2=np.zeros(4),
                        assumed_mpp=0)  # fmt: skip
     sheet, _ = opened(morphology_chart({"IDHmut": {"fake": empty}, "IDHwt": {}}))

@@ -67,7 +67,5 @@ def measure_feature_map(activations: Activations) -> FeatureMap | None:
     plane = principal_plane(np.concatenate(real))
     if plane is None:
         return None
-    points = {
-        k: {side: plane.place(activations.of(side, [k]).values) for side in sides} for k, sides in usable.items()
-    }
+    points = {k: {side: plane.place(activations.of(side, [k]).values) for side in sides} for k, sides in usable.items()}
     return FeatureMap(shares=plane.shares, points=points)

@@ -205,10 +205,11 @@ def _difference_sentence(row: NucleiRow, *, of: str) -> str | None:
     scaled = not any(side.assumed_mpp for side in row.sides.values())
     described = [_describe_difference(feature, synthetic[feature], scaled=scaled) for feature in features[:MAX_NAMED]]
     more = len(features) - len(described)
+    others = f", and differ in {more} more {'feature' if more == 1 else 'features'}" if more else ""
     first = features[0]
     return (
         f"Nuclei in the synthetic patches{of} differ from those of held-out patients: they are "
-        f"{_join_words(described)}{f', and differ in {more} more features' if more else ''}. The first difference is "
+        f"{_join_words(described)}{others}. The first difference is "
         f"{synthetic[first].distance_sd:.2f} standard deviations; between real training and held-out patients it is "
         f"{floor[first].distance_sd:.2f}."
     )
