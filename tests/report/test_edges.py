@@ -87,7 +87,10 @@ def test_mixed_patch_sizes_within_a_store(make, real, patches, fake_rows, report
 
 def test_a_sample_store_as_real_store(make, fake, fake_rows, report, extractor):
     other = make("other", [replace(p, source="run-2") for p in fake_rows])
-    with pytest.raises(HistosynthError, match=r"--real .*other holds 40 synthetic patches among 40; pass a store made by `histosynth patches`"):
+    with pytest.raises(
+        HistosynthError,
+        match=r"--real .*other holds 40 synthetic patches among 40; pass a store made by `histosynth patches`",
+    ):
         report(other, fake)
     assert extractor.seen == 0
 
