@@ -1,17 +1,18 @@
-"""Do the intervals of a reader study cover the truth as often as they say? Simulated readers of known skill.
+"""Coverage of the intervals of a reader study, measured with simulated readers of known skill.
 
-Reader r sees in case c the quantity x = (d + u_r) [synthetic] + v_c + ε, where u_r (standard deviation 0.25) is the
-reader's skill beside the average one, v_c what all readers see in the case (half of the variance), and ε what one
-reader sees at one time; the variance of x within a kind is 1. Above the reader's threshold, d/2 + b_r, b_r of standard
-deviation 0.3, "synthetic" is said; the distance from it makes the confidence. So what a figure should be is known in
-closed form, for these readers and for readers at large. 50 real and 50 synthetic cases; intervals at 95%, equivalence
-within ±10 points at alpha 0.05, and its size measured where it is false: at an accuracy of exactly 60%.
+In case c, reader r perceives x = (d + u_r) [synthetic] + v_c + ε. Here u_r (standard deviation 0.25) is the difference
+of the reader's skill from the average, v_c is common to all readers of the case (half of the variance), and ε is
+specific to one reading; the variance of x within real or synthetic cases is 1. Above the reader's threshold, d/2 + b_r
+with b_r of standard deviation 0.3, the answer is "synthetic"; the distance from the threshold gives the confidence. The
+true values of all results are therefore known in closed form, for these readers and for readers at large. There are 50
+real and 50 synthetic cases, and intervals at 95%. Equivalence is tested within ±10 points at alpha 0.05; its size is
+measured where it is false, at an accuracy of exactly 60%.
 
     .venv/bin/python benchmarks/study/study_coverage.py [--simulations 1000] [--seed 0] [--quick]
 
-Two minutes of processor time; `--quick` takes six seconds and shows that it runs. The last line is JSON: `low` and
-`high` are the lowest and highest coverage of all intervals, `ratio` is the lowest over the nominal one; `size` the
-highest rate at which equivalence was declared falsely.
+Takes two minutes of processor time; `--quick` takes six seconds and only shows that the script runs. The last line is
+JSON: `low` and `high` are the lowest and highest coverage of all intervals, `ratio` is the lowest over the nominal
+coverage, and `size` is the highest rate at which equivalence was declared falsely.
 """
 
 import argparse
@@ -50,85 +51,85 @@ NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
 
 @dataclass(frozen=True)
 class Readers:
-    """Their skill and threshold."""
+    """The skills and thresholds of readers."""
 
     skill: Array
     threshold: Array
 
     @classmethod
-    def drawn(cls, number: int, d: float, rng: np.random.Generator) -> "Readers":
-        """Readers at random."""
+    def draw(cls, number: int, d: float, rng: np.random.Generator) -> "Readers":
+        """Draw readers at random."""
         skill = d + rng.normal(0, SKILL_SD, number)
         return cls(skill, d / 2 + rng.normal(0, THRESHOLD_SD, number))
 
     def scores(self, synthetic: NDArray[np.bool_], rng: np.random.Generator, case: Array | None = None) -> Array:
-        """Signed confidence (R, C)."""
+        """Simulate signed confidence (R, C)."""
         common = rng.normal(0, CASE_SHARE**0.5, len(synthetic)) if case is None else case
         own = rng.normal(0, (1 - CASE_SHARE) ** 0.5, (len(self.skill), len(synthetic)))
         x = self.skill[:, None] * synthetic + common + own - self.threshold[:, None]
         return np.where(x > 0, 1.0, -1.0) * (1 + np.digitize(np.abs(x), CUTS))
 
-    def levels(self) -> tuple[Array, Array]:
-        """The chance of each of the ten scores, (R, 10), of real and of synthetic cases."""
+    def score_probabilities(self) -> tuple[Array, Array]:
+        """Return the probability of each of the ten scores, (R, 10), for real and for synthetic cases."""
         edges = np.concatenate([[-np.inf], -CUTS[::-1], [0], CUTS, [np.inf]])
         real = np.diff(norm.cdf(edges + self.threshold[:, None]), axis=1)
         return real, np.diff(norm.cdf(edges + (self.threshold - self.skill)[:, None]), axis=1)
 
     @property
     def sensitivity(self) -> Array:
-        """Of each, (R,)."""
+        """The sensitivity of each reader, (R,)."""
         return norm.sf(self.threshold - self.skill)
 
     @property
     def accuracy(self) -> Array:
-        """Of each, (R,)."""
+        """The accuracy of each reader, (R,)."""
         return (self.sensitivity + norm.cdf(self.threshold)) / 2
 
     @property
     def area(self) -> Array:
-        """Of each, (R,), under the curve of the ten scores."""
-        real, synthetic = self.levels()
+        """The area under the ROC curve of the ten scores, per reader, (R,)."""
+        real, synthetic = self.score_probabilities()
         below = np.cumsum(real, axis=1) - real
         return (synthetic * (below + real / 2)).sum(axis=1)
 
 
-def at_large(of: Callable[[Readers], Array], d: float) -> float:
-    """The mean over all readers there might be."""
+def at_large(measure: Callable[[Readers], Array], d: float) -> float:
+    """Return the mean of a measure over the population of readers."""
     u, b = np.meshgrid(NODES, NODES)
     every = Readers(d + SKILL_SD * u.ravel(), d / 2 + THRESHOLD_SD * b.ravel())
     w = np.outer(WEIGHTS, WEIGHTS).ravel()
-    return float(of(every) @ w / w.sum())
+    return float(measure(every) @ w / w.sum())
 
 
-def covers(found: Interval | Pooled | Proportion | None, truth: float) -> bool | None:
-    return None if found is None else found.low <= truth <= found.high
+def covers(interval: Interval | Pooled | Proportion | None, truth: float) -> bool | None:
+    return None if interval is None else interval.low <= truth <= interval.high
 
 
 def one_study(d: float, rng: np.random.Generator) -> Iterator[tuple[str, bool | None]]:
-    """Which interval of one simulated study covered."""
+    """Simulate one study and yield whether each interval covers the truth."""
     strata = SYNTHETIC
     for number in (1, 2, 5, 10):
-        readers = Readers.drawn(number, d, rng)
+        readers = Readers.draw(number, d, rng)
         score = readers.scores(SYNTHETIC, rng)
-        said = score > 0
-        correct = (said == SYNTHETIC).astype(float)
-        found = {p.scope: p for p in pooled(correct, strata=strata)}
+        said_synthetic = score > 0
+        correct = (said_synthetic == SYNTHETIC).astype(float)
+        accuracy = {p.scope: p for p in pooled(correct, strata=strata)}
         psi = np.stack([mann_whitney_kernel(row, SYNTHETIC) for row in score])
         if number == 1:
-            yield "accuracy, one reader", covers(found["one reader"], readers.accuracy[0])
-            own = signal(said[0], SYNTHETIC)
+            yield "accuracy, one reader", covers(accuracy["one reader"], readers.accuracy[0])
+            own = signal(said_synthetic[0], SYNTHETIC)
             yield "sensitivity, one reader", covers(own.sensitivity, readers.sensitivity[0])
             yield "d', one reader", covers(own.d_prime, readers.skill[0])
             yield "criterion, one reader", covers(own.criterion, (readers.threshold - readers.skill / 2)[0])
             yield "area, one reader (DeLong)", covers(area_from_kernel(psi[0]), readers.area[0])
-            place = rng.permutation(CASES) / (CASES - 1)
-            yield "learning (none), one reader", covers(learning(correct[0], place, np.zeros(CASES)), 0.0)
+            position = rng.permutation(CASES) / (CASES - 1)
+            yield "learning (none), one reader", covers(learning(correct[0], position, np.zeros(CASES)), 0.0)
             yield "median time, one reader", covers(times(rng.lognormal(2, 0.6, CASES)).median, np.exp(2))
             continue
-        yield f"accuracy, these {number} readers", covers(found["these readers"], readers.accuracy.mean())
+        yield f"accuracy, these {number} readers", covers(accuracy["these readers"], readers.accuracy.mean())
         if number >= 5:
             truth = at_large_known("accuracy", d)
-            yield f"accuracy, readers at large ({number} read)", covers(found["readers at large"], truth)
+            yield f"accuracy, readers at large ({number} read)", covers(accuracy["readers at large"], truth)
             mean = bootstrap.mean_area(psi, rng=rng)
             yield f"area, readers at large ({number} read, bootstrap)", covers(mean, at_large_known("area", d))
             yield f"area, readers at large ({number} read)", covers(area_at_large(psi), at_large_known("area", d))
@@ -141,15 +142,15 @@ def one_study(d: float, rng: np.random.Generator) -> Iterator[tuple[str, bool | 
             yield f"area, these {number} readers (bootstrap)", covers(mean, readers.area.mean())
             yield (
                 "confidence, these 2 readers",
-                covers(confidence(np.abs(score), SYNTHETIC).synthetic_above_real, sure_above(readers)),
+                covers(confidence(np.abs(score), SYNTHETIC).synthetic_above_real, confidence_above(readers)),
             )
-        apart = difference(said[:, SYNTHETIC].astype(float), np.arange(CASES // 2) % 2 == 0)
-        yield f"two like generators, {number} readers", covers(apart.difference, 0.0)
+        generators = difference(said_synthetic[:, SYNTHETIC].astype(float), np.arange(CASES // 2) % 2 == 0)
+        yield f"two like generators, {number} readers", covers(generators.difference, 0.0)
 
 
-def sure_above(readers: Readers) -> float:
-    """The chance that a synthetic case gets more confidence than a real one, a tie half, mean over readers."""
-    real, synthetic = (levels[:, 5:] + levels[:, 4::-1] for levels in readers.levels())
+def confidence_above(readers: Readers) -> float:
+    """Return the probability of more confidence on a synthetic than on a real case, a tie half, mean over readers."""
+    real, synthetic = (levels[:, 5:] + levels[:, 4::-1] for levels in readers.score_probabilities())
     below = np.cumsum(real, axis=1) - real
     return float((synthetic * (below + real / 2)).sum(axis=1).mean())
 
@@ -164,9 +165,9 @@ def at_large_known(name: str, d: float) -> float:
 
 
 def agreements(d: float, simulations: int, seed: int) -> Iterator[tuple[str, bool | None]]:
-    """Of three given readers with other cases: alpha between them, kappa of one with herself over 40 cases."""
+    """Yield coverage for three fixed readers: of alpha between them, and of kappa of one of them over 40 repeats."""
     rng = np.random.default_rng([seed, 1])
-    readers = Readers.drawn(3, d, rng)
+    readers = Readers.draw(3, d, rng)
     many = np.arange(200_000) % 2 == 1
     case = rng.normal(0, CASE_SHARE**0.5, len(many))
     first, second = readers.scores(many, rng, case) > 0, readers.scores(many, rng, case) > 0
@@ -175,43 +176,43 @@ def agreements(d: float, simulations: int, seed: int) -> Iterator[tuple[str, boo
     assert alpha is not None
     assert kappa is not None
     for _ in range(simulations):
-        said = (readers.scores(SYNTHETIC, rng) > 0).astype(float)
+        said_synthetic = (readers.scores(SYNTHETIC, rng) > 0).astype(float)
         yield (
             "Krippendorff's alpha, 3 readers",
-            covers(agreement(said, categories=2, measure="alpha", rng=rng, replicates=400), alpha),
+            covers(agreement(said_synthetic, categories=2, measure="alpha", rng=rng, replicates=400), alpha),
         )
-        some, case = SYNTHETIC[:40], rng.normal(0, CASE_SHARE**0.5, 40)
-        a, b = (readers.scores(some, rng, case)[0] > 0 for _ in range(2))
+        repeated, case = SYNTHETIC[:40], rng.normal(0, CASE_SHARE**0.5, 40)
+        a, b = (readers.scores(repeated, rng, case)[0] > 0 for _ in range(2))
         yield "Cohen's kappa, 40 repeats", covers(cohen_kappa(a, b), kappa.value)
 
 
 def false_equivalence(simulations: int, seed: int) -> dict[str, float]:
-    """How often equivalence is declared at an accuracy of exactly 1/2 + margin."""
+    """Return how often equivalence is declared at an accuracy of exactly 1/2 + margin."""
     rng = np.random.default_rng([seed, 2])
     d = brentq(lambda d: at_large(lambda readers: readers.accuracy, d) - 0.5 - MARGIN, 0.1, 2)
-    found: dict[str, list[bool]] = {}
+    declared: dict[str, list[bool]] = {}
     for _ in range(simulations):
         k = int(rng.binomial(CASES, 0.5 + MARGIN))
         verdict = equivalence(k, CASES, margin=MARGIN, alpha=ALPHA)
-        found.setdefault("one reader", []).append(verdict.conclusion == "equivalent")
+        declared.setdefault("one reader", []).append(verdict.conclusion == "equivalent")
         for number in (2, 5, 10):
-            readers = Readers.drawn(number, d, rng)
-            if number == 2:  # these readers: their own mean accuracy is what must be at the margin
+            readers = Readers.draw(number, d, rng)
+            if number == 2:  # for these readers, their own mean accuracy must be at the margin
                 shift = brentq(lambda s, r=readers: Readers(r.skill + s, r.threshold).accuracy.mean() - 0.6, -3, 5)
                 readers = Readers(readers.skill + shift, readers.threshold)
             correct = ((readers.scores(SYNTHETIC, rng) > 0) == SYNTHETIC).astype(float)
             first = pooled(correct, strata=SYNTHETIC, margin=MARGIN, alpha=ALPHA)[0]
             assert first.equivalence is not None
             scope = f"{first.scope} ({number} read)"
-            found.setdefault(scope, []).append(first.equivalence.conclusion == "equivalent")
-    return {name: float(np.mean(values)) for name, values in found.items()}
+            declared.setdefault(scope, []).append(first.equivalence.conclusion == "equivalent")
+    return {name: float(np.mean(values)) for name, values in declared.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="40 simulations: shows that it runs, nothing else")
+    parser.add_argument("--quick", action="store_true", help="40 simulations: only shows that the script runs")
     options = parser.parse_args()
     simulations = 40 if options.quick else options.simulations
     table: dict[str, dict[str, list[bool | None]]] = {}
@@ -229,7 +230,7 @@ def main() -> None:
         every += shares
         print(f"| {figure} | {' | '.join(f'{share:.1%}' for share in shares)} |")
     undefined = sum(c is None for row in table.values() for cells in row.values() for c in cells)
-    print(f"\nundefined, and left out: {undefined}")
+    print(f"\nundefined and left out: {undefined}")
     sizes = false_equivalence(simulations, options.seed)
     print(f"\nEquivalence declared at an accuracy of exactly {0.5 + MARGIN:.0%} (alpha {ALPHA:g})\n")
     print("| scope | rate |\n| --- | --- |")

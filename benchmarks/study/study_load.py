@@ -1,19 +1,20 @@
-"""Fifty readers at once against one server of the reader study: no answer lost, none doubled, and how long each takes.
+"""Load test of the reader study: fifty readers at once on one server, no answer lost or stored twice, and latencies.
 
-Makes a study of 200 cases and 50 readers, starts `histosynth study serve` as a process of its own, and lets 50 clients
-read it to the end over HTTP as fast as they can: open the link, consent, and for each case fetch the page and its
-picture, then send the answer, again and again until the server says that it is stored. In the end every answer that was
-acknowledged must be in the database, as it was given, and nothing else: 10,000 in all.
+The script makes a study of 200 cases and 50 readers, starts `histosynth study serve` as a separate process, and lets 50
+clients read the study to the end over HTTP as fast as they can. Each client opens its link, consents, and for each case
+fetches the page and its picture and sends the answer, again and again until the server confirms that it is stored. At
+the end, the database must contain exactly the acknowledged answers, as they were given: 10,000 in all.
 
-Then the same with the server killed (SIGKILL) and started again ten times in the middle. One answer in twenty is sent
-twice at once, as by a double click.
+The second run is the same, but the server is killed (SIGKILL) and restarted ten times in the middle. One answer in
+twenty is sent twice at once, as by a double click.
 
-Latencies are of a POST of an answer, from sending it to the reply; clients and server share the machine. In these two
-runs nobody pauses between cases, so the server is as busy as it can be, and each waits for all others. In the third, 50
-readers of 20 cases look at each for some seconds (4 on average, exponential), which is still quick for a pathologist.
+Latencies are those of the POST of an answer, from sending it to the reply; clients and server share the machine. In the
+first two runs, nobody pauses between cases, so the server is as busy as possible, and each client waits for all others.
+In the third run, 50 readers of 20 cases look at each case for some seconds (4 on average, exponential), which is still
+quick for a pathologist.
 
-Needs the extra `study` (and httpx). Takes six minutes on two cores with nothing else to do; `--quick` (10 readers, 20
-cases, 3 kills) some seconds; `--only NAME` makes one of the runs. The last line is JSON.
+Needs the extra `study` (and httpx). Takes six minutes on two otherwise idle cores; `--quick` (10 readers, 20 cases,
+3 kills) takes some seconds; `--only NAME` makes one run. The last line is JSON.
 """
 
 import argparse
@@ -41,13 +42,13 @@ from histosynth.store.store import write_manifest
 from histosynth.study.design.create import create
 
 PX = 128
-TWICE = 0.05
+DOUBLE_CLICK_SHARE = 0.05
 REQUEST_TIMEOUT_S = 10.0
 
 
 @dataclass
 class Server:
-    """The server process, which can be killed and started again at the same port."""
+    """The server process, which can be killed and restarted on the same port."""
 
     study: Path
     port: int
@@ -55,18 +56,18 @@ class Server:
     kills: int = 0
 
     def start(self) -> None:
-        """Start it; `ready` waits for it."""
+        """Start the server; `ready` waits for it."""
         command = [sys.executable, "-m", "histosynth", "study", "serve", str(self.study), "--port", str(self.port)]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     def kill(self) -> None:
-        """End it as a power cut would: no time to say goodbye."""
+        """Kill the server, as a power failure would, without a shutdown."""
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     async def ready(self) -> None:
-        """Wait until it answers."""
+        """Wait until the server accepts connections."""
         for _ in range(600):
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -75,12 +76,12 @@ class Server:
             else:
                 writer.close()
                 return
-        raise RuntimeError("the server does not start")
+        raise RuntimeError("the server did not start")
 
 
 @dataclass
-class Figures:
-    """What the clients saw."""
+class Measurements:
+    """The acknowledged answers and latencies of the clients."""
 
     acknowledged: dict[str, tuple[str, int]] = field(default_factory=dict)
     post_s: list[float] = field(default_factory=list)
@@ -97,7 +98,7 @@ def free_port() -> int:
 
 
 def make_study(root: Path, *, readers: int, cases: int) -> tuple[Path, list[str]]:
-    """A study of noise: the server does not look at pictures."""
+    """Make a study with pictures of noise, since the server does not look at them."""
     rng = np.random.default_rng(0)
     stores = {}
     for source in ("real", "model"):
@@ -112,14 +113,14 @@ def make_study(root: Path, *, readers: int, cases: int) -> tuple[Path, list[str]
         write_manifest(root / source, {})
         stores[source] = root / source
     settings = StudySettings(cases=cases, readers=readers)
-    made = create(stores["real"], [(None, stores["model"])], out=root / "study", settings=settings, progress=False)
-    return made.study, [link.rpartition("/")[2] for link in made.links.values()]
+    created = create(stores["real"], [(None, stores["model"])], out=root / "study", settings=settings, progress=False)
+    return created.study, [link.rpartition("/")[2] for link in created.links.values()]
 
 
 async def request_with_retries(
     http: httpx.AsyncClient, method: str, path: str, **more: object
 ) -> tuple[httpx.Response, float]:
-    """Ask until somebody answers, as the page's script does; the reply, and how long it alone took."""
+    """Retry until the server replies, as the page's script does; return the reply and the latency of the last try."""
     wait = 0.05
     while True:
         began = time.perf_counter()
@@ -133,8 +134,8 @@ async def request_with_retries(
         wait = min(2 * wait, 1.0)
 
 
-async def read(port: int, token: str, seen: Figures, *, pause_s: float) -> None:
-    """One reader, from the link to the last case."""
+async def read(port: int, token: str, measured: Measurements, *, pause_s: float) -> None:
+    """Read as one reader, from the link to the last case."""
     hidden = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}", headers={"Sec-Fetch-Site": "same-origin"}, timeout=REQUEST_TIMEOUT_S
@@ -146,18 +147,18 @@ async def read(port: int, token: str, seen: Figures, *, pause_s: float) -> None:
         )
         while True:
             page, _ = await request_with_retries(http, "GET", "/case")
-            if page.status_code == 303:  # to the thanks
+            if page.status_code == 303:  # to /thanks
                 return
             fields = dict(hidden.findall(page.text))
-            shown = fields["presentation"]
-            _, took = await request_with_retries(http, "GET", f"/picture/{shown}")
-            seen.picture_s.append(took)
+            presentation = fields["presentation"]
+            _, took = await request_with_retries(http, "GET", f"/picture/{presentation}")
+            measured.picture_s.append(took)
             await asyncio.sleep(pause_s and random.expovariate(1 / pause_s))
             said, confidence = random.choice(["real", "synthetic"]), random.randint(1, 5)
             form = fields | {"said": said, "confidence": str(confidence), "visible_ms": "1000"}
             began = time.perf_counter()
-            clicks = 2 if random.random() < TWICE else 1
-            seen.doubled_posts += clicks - 1
+            clicks = 2 if random.random() < DOUBLE_CLICK_SHARE else 1
+            measured.doubled_posts += clicks - 1
             replies = await asyncio.gather(
                 *(
                     request_with_retries(http, "POST", "/answer", data=form, headers={"Accept": "application/json"})
@@ -166,15 +167,15 @@ async def read(port: int, token: str, seen: Figures, *, pause_s: float) -> None:
             )
             for reply, took in replies:
                 assert reply.status_code == 200, (reply.status_code, reply.text)
-                assert reply.json()["saved"] == shown
-                seen.post_s.append(took)
-            seen.until_stored_s.append(time.perf_counter() - began)
-            seen.acknowledged[shown] = (said, confidence)
+                assert reply.json()["saved"] == presentation
+                measured.post_s.append(took)
+            measured.until_stored_s.append(time.perf_counter() - began)
+            measured.acknowledged[presentation] = (said, confidence)
 
 
-async def kill_now_and_then(server: Server, seen: Figures, *, planned: int, kills: int) -> None:
+async def kill_repeatedly(server: Server, measured: Measurements, *, planned: int, kills: int) -> None:
     for number in range(1, kills + 1):
-        while len(seen.acknowledged) < planned * number // (kills + 1):
+        while len(measured.acknowledged) < planned * number // (kills + 1):
             await asyncio.sleep(0.02)
         server.kill()
         server.kills += 1
@@ -182,16 +183,16 @@ async def kill_now_and_then(server: Server, seen: Figures, *, planned: int, kill
 
 
 async def run(*, readers: int, cases: int, kills: int = 0, pause_s: float = 0) -> dict[str, object]:
-    """One study, read to the end; its figures."""
+    """Read one study to the end and return the measurements."""
     with tempfile.TemporaryDirectory() as directory:
         study, tokens = make_study(Path(directory), readers=readers, cases=cases)
-        server, seen = Server(study, free_port()), Figures()
+        server, measured = Server(study, free_port()), Measurements()
         server.start()
         try:
             await server.ready()
             began = time.perf_counter()
-            killer = asyncio.create_task(kill_now_and_then(server, seen, planned=readers * cases, kills=kills))
-            await asyncio.gather(*(read(server.port, token, seen, pause_s=pause_s) for token in tokens))
+            killer = asyncio.create_task(kill_repeatedly(server, measured, planned=readers * cases, kills=kills))
+            await asyncio.gather(*(read(server.port, token, measured, pause_s=pause_s) for token in tokens))
             wall = time.perf_counter() - began
             await killer
         finally:
@@ -201,25 +202,25 @@ async def run(*, readers: int, cases: int, kills: int = 0, pause_s: float = 0) -
         whole = file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         finished = file.execute("SELECT count(*) FROM reader WHERE finished_at IS NOT NULL").fetchone()[0]
         file.close()
-    kept = {shown: (said, confidence) for shown, said, confidence in stored}
+    by_presentation = {presentation: (said, confidence) for presentation, said, confidence in stored}
     return {
         "readers": readers,
         "planned": readers * cases,
-        "acknowledged": len(seen.acknowledged),
+        "acknowledged": len(measured.acknowledged),
         "stored": len(stored),
-        "lost": sum(kept.get(shown) != answer for shown, answer in seen.acknowledged.items()),
-        "doubled": len(stored) - len(kept),
-        "never_given": len(kept.keys() - seen.acknowledged.keys()),
+        "lost": sum(by_presentation.get(p) != answer for p, answer in measured.acknowledged.items()),
+        "doubled": len(stored) - len(by_presentation),
+        "never_given": len(by_presentation.keys() - measured.acknowledged.keys()),
         "finished": finished,
         "database_whole": whole,
         "kills": server.kills,
-        "sent_twice": seen.doubled_posts,
+        "sent_twice": measured.doubled_posts,
         "load_average": os.getloadavg()[1],
         "wall_s": round(wall, 1),
         "answers_per_s": round(len(stored) / wall, 1),
-        "post_ms": percentiles(seen.post_s),
-        "until_stored_ms": percentiles(seen.until_stored_s),
-        "picture_ms": percentiles(seen.picture_s),
+        "post_ms": percentiles(measured.post_s),
+        "until_stored_ms": percentiles(measured.until_stored_s),
+        "picture_ms": percentiles(measured.picture_s),
     }
 
 
@@ -231,24 +232,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="10 readers, 20 cases, 3 kills")
     parser.add_argument("--only", choices=["undisturbed", "killed", "paced"], help="one run")
-    given = parser.parse_args()
-    readers, cases, kills, paced, pause_s = (10, 20, 3, 6, 0.5) if given.quick else (50, 200, 10, 20, 4.0)
+    options = parser.parse_args()
+    readers, cases, kills, paced, pause_s = (10, 20, 3, 6, 0.5) if options.quick else (50, 200, 10, 20, 4.0)
     runs = {
         "undisturbed": {"cases": cases},
         "killed": {"cases": cases, "kills": kills},
         "paced": {"cases": paced, "pause_s": pause_s},
     }
-    figures = {}
-    for name, options in runs.items():
-        if given.only in (None, name):
-            figures[name] = asyncio.run(run(readers=readers, **options))
-            print(name, json.dumps(figures[name], indent=2), flush=True)
-    good = all(
-        f["stored"] == f["acknowledged"] == f["planned"] and not f["lost"] and not f["doubled"] and f["database_whole"]
-        for f in figures.values()
+    results = {}
+    for name, settings in runs.items():
+        if options.only in (None, name):
+            results[name] = asyncio.run(run(readers=readers, **settings))
+            print(name, json.dumps(results[name], indent=2), flush=True)
+    passed = all(
+        r["stored"] == r["acknowledged"] == r["planned"] and not r["lost"] and not r["doubled"] and r["database_whole"]
+        for r in results.values()
     )
-    print(json.dumps({"name": "study_load", "none_lost_none_doubled": good, **figures}))
-    sys.exit(not good)
+    print(json.dumps({"name": "study_load", "none_lost_none_doubled": passed, **results}))
+    sys.exit(not passed)
 
 
 if __name__ == "__main__":

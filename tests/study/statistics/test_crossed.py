@@ -78,7 +78,7 @@ def test_the_effective_number_never_exceeds_the_readings(p: float, variance: flo
 
 @pytest.mark.parametrize("readers", [1, 2, 6])
 def test_intervals_cover_the_truth(readers: int) -> None:
-    """A small run of `benchmarks/study/study_coverage.py`: 300 studies; a deviation of 3 % is five errors of chance."""
+    """A short run of `benchmarks/study/study_coverage.py`: 300 studies, with a standard error of 1.3 points."""
     rng = np.random.default_rng(7)
     reader_sd = 0.3 if readers > 1 else 0.0  # a single reader does not vary
     studies = simulate(300, readers=readers, cases=60, accuracy=0.5, reader_sd=reader_sd, case_sd=0.7, rng=rng)

@@ -54,7 +54,7 @@ def area(scores: ArrayLike, synthetic: ArrayLike, *, level: float = LEVEL) -> In
 
 
 def area_from_kernel(psi: Array, *, level: float = LEVEL) -> Interval | None:
-    """Return the area with DeLong's interval from ψ (m, n) of one reader, or its mean over readers of the same cases."""
+    """Return the area with DeLong's interval from ψ (m, n) of one reader, or a mean over readers of the same cases."""
     m, n = psi.shape
     if not (m and n):
         return None
