@@ -110,8 +110,8 @@ def _equivalence(pooled: Pooled) -> Equivalence:
 def _discrimination(report: StudyReport) -> Iterator[str]:
     if report.sensitivity and report.specificity:
         yield (
-            f"Readers called {percent(report.sensitivity[0].value)} of the synthetic patches synthetic, and "
-            f"{percent(1 - report.specificity[0].value)} of the real ones."
+            f"Readers called {percent(report.sensitivity[0].value)} of the synthetic patches and "
+            f"{percent(1 - report.specificity[0].value)} of the real patches synthetic."
         )
     if report.area:
         at_large = report.area.at_large if report.pooled[0].scope == "readers at large" else None
