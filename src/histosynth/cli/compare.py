@@ -1,4 +1,4 @@
-"""`histosynth compare`: which model is nearer to real tissue, and can it be told?"""
+"""`histosynth compare`: put models side by side, and say which of them intervals distinguish."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from histosynth.cli.options import json_option, print_result
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The comparison; an older one is replaced.")
 @json_option
 def command(reports: tuple[Path, ...], out: Path, as_json: bool) -> None:
-    """Put the models of two or more reports side by side: IS, FID and sFID; precision and recall; each by genotype.
+    """Put the models of two or more reports side by side: IS, FID and sFID; precision and recall; all results by label.
 
-    Reports compare where the same extractor, real patches and number of patches were used; others are refused, with
-    what to measure again. The best figure is marked, and said to be better only where intervals do not overlap.
+    Reports are comparable if they used the same extractor, real patches and number of patches; others are rejected,
+    with what to measure again. The best result is marked. A model is called better only if intervals do not overlap.
 
     \b
       histosynth compare reports/unet reports/progan --out reports/both
@@ -23,7 +23,8 @@ def command(reports: tuple[Path, ...], out: Path, as_json: bool) -> None:
     from histosynth.report.compare.build import PAGE, as_text, compare
     from histosynth.report.compare.schema import ComparisonFacts
 
-    found = compare(reports=reports, out=out)
-    said = [*found["verdict"], *(f"! {caution['text']}" for caution in found["cautions"])]
-    text = "\n".join([as_text(ComparisonFacts.model_validate(found), narrow=True), *said])
-    print_result(found, f"{text}\n\ncomparison   {out / PAGE}", as_json=as_json)
+    comparison = compare(reports=reports, out=out)
+    tables = as_text(ComparisonFacts.model_validate(comparison), narrow=True)
+    cautions = [f"! {caution['text']}" for caution in comparison["cautions"]]
+    text = "\n".join([tables, *comparison["verdict"], *cautions])
+    print_result(comparison, f"{text}\n\ncomparison   {out / PAGE}", as_json=as_json)

@@ -1,4 +1,4 @@
-"""`histosynth evaluate`: how far are the synthetic patches from real ones?"""
+"""`histosynth evaluate`: measure synthetic against real patches, and write a report."""
 
 import sys
 from pathlib import Path
@@ -10,18 +10,18 @@ from histosynth.cli.options import device_option, json_option, print_result, qui
 from histosynth.config import load_settings
 
 COPIES_FOUND = 3
-"""Exit code where synthetic patches are near copies of training patches; 2 stays for mistakes."""
+"""Exit code if synthetic patches are near copies of training patches; mistakes exit with 2."""
 _COLUMNS = ("n", "FD held-out", "FD train", "FD real-real", "precision", "recall")
 _PAIRS = ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out")
 
 
 @click.command()
-@click.option("--real", required=True, type=click.Path(path_type=Path), help="Patch store of real patches.")
-@click.option("--fake", required=True, type=click.Path(path_type=Path), help="Sample store.")
+@click.option("--real", required=True, type=click.Path(path_type=Path), help="Patch store with real patches.")
+@click.option("--fake", required=True, type=click.Path(path_type=Path), help="Sample store with synthetic patches.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The report; an older one is replaced.")
 @click.option("--extractor", help="Feature extractor: inception, dinov2, timm:MODEL … Overrides evaluate.extractor.")
-@click.option("--weights", help="File of its weights. Overrides evaluate.weights.")
-@click.option("--cache", help="Directory that keeps features, or off. Overrides evaluate.cache.")
+@click.option("--weights", help="Weights file of the extractor. Overrides evaluate.weights.")
+@click.option("--cache", help="Directory in which features are cached, or off. Overrides evaluate.cache.")
 @settings_options
 @device_option
 @quiet_option
@@ -41,16 +41,18 @@ def command(
 ) -> None:
     """Measure synthetic against real patches, per label and overall, and write a report.
 
-    Held-out patients are the test; training patients and the distance between real patients stand beside it. All sides
-    of a comparison have equally many patches. Ends with exit code 3, the report written and everything printed, where
-    synthetic patches are near copies of training patches.
+    The main results compare synthetic patches with those of held-out patients. Those of training patients, and the
+    distance between both real sides, are reported too. All sides of a comparison have the same number of patches.
+
+    If synthetic patches are near copies of training patches, the exit code is 3, after the report is written and
+    everything is printed.
 
     \b
       histosynth evaluate --real stores/lgg --fake samples/lgg --out reports/lgg
     """
     settings = load_settings(config, overrides=overrides).evaluate
-    given = {"extractor": extractor, "weights": weights, "cache": cache}
-    settings = settings.model_copy(update={key: value for key, value in given.items() if value is not None})
+    options = {"extractor": extractor, "weights": weights, "cache": cache}
+    settings = settings.model_copy(update={key: value for key, value in options.items() if value is not None})
     from histosynth.report.build import PAGE, evaluate
     from histosynth.store.store import Store
 
@@ -71,7 +73,7 @@ def command(
 
 
 def _table(report: dict[str, Any]) -> str:
-    """The figures against held-out patients (against training patients where none is held out)."""
+    """Return the results against held-out patients, or against training patients if none is held out."""
     rows = {"overall": report["overall"], **report["labels"]}
     width = max(map(len, rows))
     lines = [" " * width + "".join(f"{title:>14}" for title in _COLUMNS)]
