@@ -1,17 +1,17 @@
-"""Where the colors of samples go astray, and which setting to blame: the color shift that users report, on real tissue.
+"""Color shift of samples on real tissue, as reported by users, and the settings that cause it.
 
-It takes the runs that `objectives.py` left (equal network, patches and images seen; only the process differs) and
-samples them again with one thing changed at a time: steps, clipping, guidance, averaged or last weights. Four more runs
-of constant learning rate are stopped on the way, to see color over training. All figures are against the patches
-trained on: the distance of all tissue pixels in optical density, and the shift of its mean (+ is darker than real).
-What real patches differ by is measured alike, between two halves of the training patches.
+The script uses the runs of `objectives.py` (equal network, patches and images seen; only the process differs) and
+samples them with one setting changed at a time: steps, clipping, guidance, averaged or last weights. Four more runs
+with a constant learning rate are stopped at several stages to show color during training. All results are relative to
+the training patches: the distance of all tissue pixels in optical density, and the shift of the mean (+ is darker than
+real). The same distance between two halves of the training patches is the baseline for real patches.
 
     .venv/bin/python benchmarks/model/color_shift.py --data DIR [--runs DIR] [--out DIR] [--stages [N …]] [--quick]
 
-The data as for `osteosarcoma.py`. A quarter of an hour on two cores; what is done is not done again; `--quick` trains
-runs of its own and shows that it works. The last line is JSON: `ratio` is the color distance of EDM's samples over that
-of uniformly weighted noise prediction's (linear schedule) with the settings of the first row; `low` and `high` are
-those of single labels.
+DIR is described in `osteosarcoma.py`. The script takes a quarter of an hour on two cores; a rerun skips finished parts.
+`--quick` trains its own runs and only shows that the script runs. The last line is JSON: `ratio` is the color distance
+of EDM samples divided by that of uniformly weighted noise prediction (linear schedule) with the settings of the first
+row; `low` and `high` are the extremes over labels.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from judge import Judge
-from small_budget import each, make_store, verb
+from small_budget import make_store, run_verb, set_options
+from training_reference import TrainingReference
 
 from histosynth.metrics.color import ColorStatistics, color_distance
 from histosynth.store.store import Store
@@ -40,8 +40,8 @@ CHANGES = {
     "dpmpp_2m_sde, 20 steps": ("sampler=dpmpp_2m_sde", "steps=20"),
     "ddim, 50 steps": ("sampler=ddim",),
 }
-CLOSELY = ("uniform", "EDM")
-"""Runs of which every change is tried; of the others the first only."""
+ALL_CHANGES = ("uniform", "EDM")
+"""Runs for which every change is measured; for the others, only the first."""
 STAGED = {
     "noise, linear": ("process=ddpm", "weighting=uniform"),
     "v, linear": ("process=ddpm", "weighting=uniform", "prediction=v"),
@@ -63,50 +63,60 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/color_shift"))
     parser.add_argument("--per-label", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=2, help="stores sampled at a time, one thread each")
-    parser.add_argument("--stages", type=int, nargs="*", default=STAGES, help="images seen where training is stopped")
-    parser.add_argument("--quick", action="store_true", help="under a minute: shows that it runs, nothing else")
+    parser.add_argument(
+        "--stages", type=int, nargs="*", default=STAGES, help="images seen at which training is stopped"
+    )
+    parser.add_argument("--quick", action="store_true", help="under a minute; only shows that the script runs")
     options = parser.parse_args()
-    out, stages, changes, closely = options.out, tuple(options.stages), CHANGES, CLOSELY
+    out, stages, changes, detailed = options.out, tuple(options.stages), CHANGES, ALL_CHANGES
     if options.quick:
         out, stages, options.per_label = Path(f"{out}-quick"), (16,), 3
-        options.runs, closely = out / "runs", ("uniform",)
+        options.runs, detailed = out / "runs", ("uniform",)
         changes = {"ddpm, 50 steps": ("steps=2",), "not clipped": ("steps=2", "clip=none")}
+    # Patches, runs, and the reference
     config, store = make_store(options.data, out, quick=options.quick)
     if options.quick:
-        for name, like in (("uniform", "noise, linear"), ("EDM", "EDM")):
-            sets = each([*(f"diffusion.{setting}" for setting in STAGED[like]), "train.images=16"])
-            verb("train", str(store), "--out", str(options.runs / f"{name}-0" / "run"), "--config", str(config), *sets)
-    judge = Judge(Store(store), patches=64 if options.quick else 2000)
+        for name, staged_name in (("uniform", "noise, linear"), ("EDM", "EDM")):
+            sets = set_options([*(f"diffusion.{setting}" for setting in STAGED[staged_name]), "train.images=16"])
+            run_verb(
+                "train", str(store), "--out", str(options.runs / f"{name}-0" / "run"), "--config", str(config), *sets
+            )
+    reference = TrainingReference(Store(store), patches=64 if options.quick else 2000)
 
-    def color(weights: Path, name: str, sampling: tuple[str, ...] = ()) -> Store:
-        sets = each(f"sample.{setting}" for setting in ("sampler=ddpm", "steps=50", *sampling))
-        verb("sample", str(weights), "--out", str(out / name), "--per-label", str(options.per_label), "--quiet", *sets)
+    def sample(weights: Path, name: str, sampling: tuple[str, ...] = ()) -> Store:
+        sets = set_options(f"sample.{setting}" for setting in ("sampler=ddpm", "steps=50", *sampling))
+        run_verb(
+            "sample", str(weights), "--out", str(out / name), "--per-label", str(options.per_label), "--quiet", *sets
+        )
         return Store(out / name)
 
+    # Samples of every run and change, of the last weights, and of each stage
     runs = {name: options.runs / f"{name}-0" / "run" for name in RUNS}
     runs = {name: run for name, run in runs.items() if run.exists()}
-    tasks = [(r, c) for r in runs for i, c in enumerate(changes) if i == 0 or r in closely]
+    tasks = [(r, c) for r in runs for i, c in enumerate(changes) if i == 0 or r in detailed]
     with ThreadPoolExecutor(options.jobs) as pool:
-        made = pool.map(lambda t: color(runs[t[0]], "-".join(t).replace(" ", "_"), changes[t[1]]), tasks)
-        stores = dict(zip(tasks, made, strict=True))
-        last = list(pool.map(lambda r: color(_last(runs[r], out / f"{r}-last"), f"{r}-last_weights"), closely))
+        samples = pool.map(lambda t: sample(runs[t[0]], "-".join(t).replace(" ", "_"), changes[t[1]]), tasks)
+        stores = dict(zip(tasks, samples, strict=True))
+        last = list(pool.map(lambda r: sample(_last(runs[r], out / f"{r}-last"), f"{r}-last_weights"), detailed))
         staged = dict(
-            zip(STAGED, pool.map(lambda n: _staged(n, store, config, out, stages, color), STAGED), strict=True)
+            zip(STAGED, pool.map(lambda n: _staged(n, store, config, out, stages, sample), STAGED), strict=True)
         )
+    # Tables
     halves = np.array_split(np.random.default_rng(1).permutation(Store(store).select(split="train"))[:2000], 2)
     first, second = (ColorStatistics.of(Store(store).images(np.sort(half))) for half in halves)
     print(f"two halves of the training patches: {color_distance(first, second):.3f}; n = {len(stores[tasks[0]])}")
     print(f"| | {' | '.join(runs)} |\n| --- |{' --- |' * len(runs)}")
     for change in changes:
-        print(f"| {change} | {' | '.join(_cell(judge, stores.get((run, change))) for run in runs)} |")
-    cells = dict(zip(closely, last, strict=True))
-    print(f"| last weights, not averaged | {' | '.join(_cell(judge, cells.get(run)) for run in runs)} |")
+        print(f"| {change} | {' | '.join(_cell(reference, stores.get((run, change))) for run in runs)} |")
+    cells = dict(zip(detailed, last, strict=True))
+    print(f"| last weights, not averaged | {' | '.join(_cell(reference, cells.get(run)) for run in runs)} |")
     if stages:
         print(f"\n| images seen | {' | '.join(map(str, stages))} |\n| --- |{' --- |' * len(stages)}")
-    for name, found in staged.items() if stages else ():
-        print(f"| {name} | {' | '.join(_cell(judge, samples) for samples in found)} |")
+    for name, stage_stores in staged.items() if stages else ():
+        print(f"| {name} | {' | '.join(_cell(reference, store) for store in stage_stores)} |")
+    # Result
     base = next(iter(changes))
-    distances = {name: _by_label(judge, stores[name, base]) for name in ("EDM", "uniform")}
+    distances = {name: _by_label(reference, stores[name, base]) for name in ("EDM", "uniform")}
     ratios = [a / b for a, b in zip(distances["EDM"], distances["uniform"], strict=True)]
     result = {
         "name": "color_shift",
@@ -119,7 +129,7 @@ def main() -> None:
 
 
 def _last(run: Path, folder: Path) -> Path:
-    """A weights file of the last weights of a run, which otherwise are only there to resume."""
+    """Write a weights file with the last weights of a run, which the run stores only in its training state."""
     path, newest = folder / "last.safetensors", newest_state(run / "state")
     if newest is None:
         raise SystemExit(f"{run} has no state")
@@ -129,32 +139,32 @@ def _last(run: Path, folder: Path) -> Path:
 
 
 def _staged(
-    name: str, store: Path, config: Path, out: Path, stages: tuple[int, ...], color: Callable[..., Store]
+    name: str, store: Path, config: Path, out: Path, stages: tuple[int, ...], sample: Callable[..., Store]
 ) -> list[Store]:
-    """Samples at each stage of a training of constant learning rate."""
-    run, found = out / f"{name.replace(', ', '-').replace(' ', '_')}-run", []
+    """Sample at each stage of training with a constant learning rate."""
+    run, stores = out / f"{name.replace(', ', '-').replace(' ', '_')}-run", []
     for images in stages:
         samples = out / f"{run.name}-{images}"
         if not (samples / "manifest.json").exists():
             settings = [f"diffusion.{setting}" for setting in STAGED[name]]
             settings += [f"train.images={images}", "train.lr_decay=none", "train.lr=5e-4"]
-            verb("train", str(store), "--out", str(run), "--config", str(config), *each(settings))
-            color(run, samples.name)
-        found.append(Store(samples))
-    return found
+            run_verb("train", str(store), "--out", str(run), "--config", str(config), *set_options(settings))
+            sample(run, samples.name)
+        stores.append(Store(samples))
+    return stores
 
 
-def _cell(judge: Judge, samples: Store | None) -> str:
+def _cell(reference: TrainingReference, samples: Store | None) -> str:
     if samples is None:
         return ""
-    distance, shift = judge.color(samples)
+    distance, shift = reference.color(samples)
     return f"{distance:.3f} ({shift.mean():+.3f})"
 
 
-def _by_label(judge: Judge, samples: Store) -> list[float]:
-    """The color distance of all samples, and of each label's."""
+def _by_label(reference: TrainingReference, samples: Store) -> list[float]:
+    """Compute the color distance of all samples, and of those of each label."""
     parts = [range(len(samples)), *(samples.select(label=label) for label in samples.labels)]
-    return [color_distance(judge.colors, ColorStatistics.of(samples.images(part))) for part in parts]
+    return [color_distance(reference.colors, ColorStatistics.of(samples.images(part))) for part in parts]
 
 
 if __name__ == "__main__":

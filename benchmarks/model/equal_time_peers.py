@@ -1,17 +1,18 @@
-"""A peer's diffusion model for a budget of processor time: the other half of `quality_at_equal_time.py`, its caller.
+"""Train a peer's diffusion model for a budget of processor time; called by `quality_at_equal_time.py`.
 
     equal_time_peers.py PEER --patches NPZ --seconds S --out NPZ --per-label N [--lr LR] [--seed 0]
 
-- `diffusers`: its `UNet2DModel` with classes under the recipe of its unconditional training example: 1,000 linear
-  steps, noise predicted, AdamW (0.95, 0.999, weight decay 1e-6), batch 16, 500 steps of warm-up, half a cosine down,
-  EMA of power 3/4, horizontal flips; samples by its `DDPMScheduler`.
-- `denoising-diffusion-pytorch`: the class-conditional `Unet` and `GaussianDiffusion` of its
-  `classifier_free_guidance` module, README values: cosine schedule, noise predicted, labels dropped half the time; Adam
-  (0.9, 0.99), batch 32, EMA 0.995 every ten steps and horizontal flips as its `Trainer` has them; samples by its own
-  DDIM with eta 1.
+- `diffusers`: its `UNet2DModel` with classes and the settings of its unconditional training example: 1,000 linear
+  steps, noise prediction, AdamW (0.95, 0.999, weight decay 1e-6), batch 16, 500 steps of warm-up, cosine decay to zero,
+  EMA of power 3/4, horizontal flips; sampling by its `DDPMScheduler`.
+- `denoising-diffusion-pytorch`: the class-conditional `Unet` and `GaussianDiffusion` of its `classifier_free_guidance`
+  module with the values of its README: cosine schedule, noise prediction, labels dropped with probability 0.5; Adam
+  (0.9, 0.99), batch 32, EMA 0.995 every ten steps and horizontal flips as in its `Trainer`; sampling by its own DDIM
+  with eta 1.
 
-Both are smaller than their defaults, so that they get somewhere in half an hour of one core, and compute in bf16 as
-ours does. `--lr` is the recipe's unless given. All processor time of the process counts, that of its start, too.
+Both networks are smaller than their defaults, so that half an hour on one core suffices for useful training. They
+compute in bf16, as histosynth does. By default, `--lr` is that of the peer. The budget is the processor time of the
+whole process, including its start.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 LABELS, SIDE, STEPS, AT_ONCE = 3, 32, 25, 50
-UNGUIDED = 1 + 1e-9  # at 1 itself denoising-diffusion-pytorch 2.3.4 ends in a ValueError
+UNGUIDED = 1 + 1e-9  # at exactly 1, denoising-diffusion-pytorch 2.3.4 raises a ValueError
 Loss = Callable[[Tensor, Tensor], Tensor]
 Sample = Callable[[Tensor], Tensor]
 
@@ -69,8 +70,8 @@ def diffusers(x: Tensor, labels: Tensor, options: argparse.Namespace) -> dict[st
     def loss(image: Tensor, label: Tensor) -> Tensor:
         t = torch.randint(0, 1000, (len(image),))
         noise = torch.randn_like(image)
-        found = net(process.add_noise(image * 2 - 1, noise, t), t, class_labels=label).sample
-        return F.mse_loss(found.float(), noise)
+        predicted = net(process.add_noise(image * 2 - 1, noise, t), t, class_labels=label).sample
+        return F.mse_loss(predicted.float(), noise)
 
     seen = 0
     for step, share in enumerate(budget(options.seconds)):
@@ -104,7 +105,7 @@ def denoising_diffusion_pytorch(x: Tensor, labels: Tensor, options: argparse.Nam
         ema.update()
 
     def sample(label: Tensor) -> Tensor:
-        with contextlib.redirect_stderr(io.StringIO()):  # a bar for every batch
+        with contextlib.redirect_stderr(io.StringIO()):  # hides one progress bar per batch
             return ema.ema_model.sample(label, cond_scale=UNGUIDED)
 
     return finish(ema.ema_model, sample, options, seen=seen)
@@ -114,7 +115,7 @@ PEERS = {"diffusers": diffusers, "denoising-diffusion-pytorch": denoising_diffus
 
 
 def budget(seconds: float) -> Iterator[float]:
-    """The share of the processor time that is used up, until it is."""
+    """Yield the share of the processor time that is used, until it is exhausted."""
     while (share := time.process_time() / seconds) < 1:
         yield share
 
@@ -122,7 +123,7 @@ def budget(seconds: float) -> Iterator[float]:
 def update(
     module: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, x: Tensor, labels: Tensor, *, batch: int, lr: float
 ) -> int:
-    """One step on random images, half of them mirrored; how many."""
+    """Take one step on random images, half of them mirrored, and return their number."""
     rows = torch.randint(0, len(x), (batch,))
     image = torch.where(torch.rand(batch, 1, 1, 1) < 0.5, x[rows].flip(3), x[rows])
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -138,16 +139,16 @@ def update(
 
 @torch.inference_mode()
 def finish(module: nn.Module, sample: Sample, options: argparse.Namespace, *, seen: int) -> dict[str, float]:
-    """Write `images` (N, 32, 32, 3) uint8 and `labels`; what was done."""
+    """Write `images` (N, 32, 32, 3) uint8 and `labels`, and return the record of the training."""
     trained = time.process_time()
     module.eval()
     labels = torch.arange(options.per_label * LABELS) % LABELS
-    made: list[NDArray[np.uint8]] = []
+    samples: list[NDArray[np.uint8]] = []
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for part in labels.split(AT_ONCE):
             images = sample(part).float().clamp(0, 1)
-            made.append((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
-    np.savez(options.out, images=np.concatenate(made), labels=labels.numpy())
+            samples.append((images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy())
+    np.savez(options.out, images=np.concatenate(samples), labels=labels.numpy())
     return {
         "images": seen,
         "cpu_seconds": round(trained, 1),

@@ -1,17 +1,17 @@
-"""Does an image come back from its noise? The probability flow by Heun's rule beside what is usual, at equal cost.
+"""Round-trip error of inversion: the probability flow by Heun's method compared with DDIM inversion, at equal cost.
 
-Held-out phantom patches are inverted under their own label and sampled back: the error is what an edit that changes
-nothing would change. Beside `diffusion.inversion`: DDIM inversion (the denoiser asked at the clean end of each step),
-and the same with its step solved for its end by 1 or 3 fixed-point iterations, each sampled back by DDIM at its own
-steps. Evaluations of the network are counted on the way up.
+Held-out phantom patches are inverted with their own label and sampled back. The error is the change that an edit
+without effect would cause. `diffusion.inversion` is compared with DDIM inversion (the denoiser is evaluated at the
+clean end of each step), and with DDIM inversion whose steps are solved for their end by 1 or 3 fixed-point iterations;
+both are sampled back by DDIM with the same number of steps. Evaluations of the network are counted from image to noise.
 
-Needs nothing: without --run and --store it makes the model of `histosynth demo` itself (5 minutes); then half a minute
-on one core. `--quick` takes less than one.
+No data are required: without --run and --store, the script trains the model of `histosynth demo` (5 minutes). It then
+takes half a minute on one core. `--quick` takes less than a minute in total.
 
     .venv/bin/python benchmarks/model/inversion.py [--run RUN --store STORE] [--quick]
 
-The last line is JSON: `ratio` is the error of DDIM inversion over ours at 40 evaluations, median over patches, `low`
-and `high` the quartiles.
+The last line is JSON: `ratio` is the error of DDIM inversion divided by ours at 40 evaluations, median over patches;
+`low` and `high` are the quartiles.
 """
 
 import argparse
@@ -35,29 +35,29 @@ EVALUATIONS = (24, 40)
 
 
 class Patches:
-    """Some patches with their labels, and a model."""
+    """Patches with their labels, and a model."""
 
     def __init__(self, denoiser: Denoiser, image: Tensor, label: Tensor) -> None:
         self.denoiser, self.image, self.label, self.schedule = denoiser, image, label, denoiser.schedule
 
     def denoise(self, x: Tensor, t: Tensor) -> Prediction:
-        """A `Denoise`."""
+        """Denoise the patches under their own labels; a `Denoise`."""
         return self.denoiser.predict(x, t.expand(len(x)), self.label)
 
     def heun(self, evaluations: int) -> Tensor:
-        """There and back as the package does it."""
+        """Invert and sample back with the package."""
         steps = evaluations // 2
         latent = invert(self.denoise, self.schedule, image=self.image, steps=steps)
         return regenerate(self.denoise, self.schedule, latent=latent, steps=steps)
 
     def ddim(self, evaluations: int, *, iterations: int = 0) -> Tensor:
-        """There and back by DDIM, each step up solved by so many iterations."""
+        """Invert and sample back by DDIM, with `iterations` fixed-point iterations per step of the inversion."""
         steps = evaluations // (iterations + 1)
         times = self.schedule.times(steps)
         alpha, sigma = self.schedule.alpha(times), self.schedule.sigma(times)
         x = alpha[-2] * self.image
         clean = self.denoise(x, times[-2]).clean
-        for i in range(steps - 1, 0, -1):  # from times[i] up to times[i - 1]
+        for i in range(steps - 1, 0, -1):  # from times[i] to the noisier times[i - 1]
 
             def up(clean: Tensor, x: Tensor = x, i: int = i) -> Tensor:
                 return alpha[i - 1] * clean + sigma[i - 1] / sigma[i] * (x - alpha[i] * clean)
@@ -75,13 +75,13 @@ class Patches:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_options(parser)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        run, path = run_and_store(given, Path(temporary))
+        run, path = run_and_store(options, Path(temporary))
         denoiser, origin = load_denoiser(find_weights(run))
         store = Store(path)
         rng = np.random.default_rng(0)
-        count = 1 if given.quick else 2
+        count = 1 if options.quick else 2
         rows = [rng.permutation(store.select(split="held_out", label=label))[:count] for label in origin.labels]
         images = store.images(np.concatenate(rows))
     patches = Patches(denoiser, to_tensor(images), torch.arange(len(rows)).repeat_interleave(count))
@@ -100,8 +100,8 @@ def main() -> None:
                 errors[name, n] = np.sqrt((difference**2).mean(axis=(1, 2, 3)))
             cells = [f"{np.median(errors[name, n]):.2f} ({errors[name, n].max():.2f})" for n in EVALUATIONS]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    least = images[0].size ** -0.5  # one gray level in one value; a model that is hardly trained may leave no error
-    ratios = errors["DDIM", 40] / np.maximum(errors["Heun (ours)", 40], least)
+    smallest = images[0].size ** -0.5  # one gray level in one value; a barely trained model may have no error
+    ratios = errors["DDIM", 40] / np.maximum(errors["Heun (ours)", 40], smallest)
     low, ratio, high = np.quantile(ratios, [0.25, 0.5, 0.75])
     print(json.dumps({"name": "inversion", "ratio": ratio, "low": low, "high": high, "unit": "x less error"}))
 

@@ -1,15 +1,15 @@
-"""What a small budget gives on real tissue: the whole way on osteosarcoma tiles, held-out case and all.
+"""Results of a small budget on real tissue: all steps on osteosarcoma tiles, with a held-out case.
 
     python benchmarks/model/osteosarcoma.py --data DIR [--out DIR] [--quick]
 
-DIR holds `images/*.jpg` (60 H&E tiles of 1024 x 1024 px at 10x, three classes) and `labels.csv` (file, class, case):
-the tiles that the GitHub repository atlan-antillia/EfficientNet-Osteosarcoma has under projects/Osteosarcoma/test, from
-Leavey et al. 2019 (TCIA, doi:10.7937/tcia.2019.bvhjhdas, CC BY 3.0).
+DIR contains `images/*.jpg` (60 H&E tiles of 1024 x 1024 px at 10x, three classes) and `labels.csv` (file, class, case).
+These are the tiles under projects/Osteosarcoma/test of the GitHub repository atlan-antillia/EfficientNet-Osteosarcoma,
+from Leavey et al. 2019 (TCIA, doi:10.7937/tcia.2019.bvhjhdas, CC BY 3.0).
 
-64-px patches at 1 um/px, Case-4 held out, a small U-Net under EDM preconditioning. It runs the verbs that a user would
-type, so it resumes when called again. The last line is JSON: `ratio` is the Fréchet distance (EfficientNet-Lite0) of
-synthetic patches to the held-out case over that of the training cases to it; 1 would be as close as real patches are.
-`low` and `high` are the least and the largest ratio of the three classes, each at its own n.
+The script uses 64-px patches at 1 um/px, Case-4 held out, and a small U-Net with EDM preconditioning. It runs the
+commands that a user would type; rerun it to resume. The last line is JSON: `ratio` is the Fréchet distance
+(EfficientNet-Lite0) of synthetic patches to the held-out case divided by that of the training cases; 1 would be as
+close as real patches. `low` and `high` are the extremes over the three classes, each with its own n.
 """
 
 import argparse
@@ -28,10 +28,10 @@ region_mpp = 1.0
 patch_px = 64
 cap = 256
 min_tissue = 0.5
-quality = false                   # every place with tissue: the README's figures are of these
-stain = "none"                    # one laboratory; and the classes are told apart by color too
+quality = false                   # every region with tissue, as for the results in the README
+stain = "none"                    # one laboratory; the classes also differ in color
 held_out_patients = ["Case-4"]
-one_label_per_patient = false       # the classes are of tiles: a case has several
+one_label_per_patient = false     # the classes are those of tiles: a case has several
 
 [model]
 channels = 48
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/osteosarcoma"))
     parser.add_argument("--per-label", type=int, default=300)
-    parser.add_argument("--quick", action="store_true", help="under a minute: shows that it runs, nothing else")
+    parser.add_argument("--quick", action="store_true", help="under a minute; only shows that the script runs")
     options = parser.parse_args()
     out: Path = options.out.with_name(options.out.name + "-quick") if options.quick else options.out
     out.mkdir(parents=True, exist_ok=True)
@@ -115,12 +115,14 @@ def main() -> None:
 
 
 def run(*words: str) -> dict[str, object]:
-    """Run a verb, progress on the terminal; its result."""
+    """Run a command with its progress on the terminal, and return its result."""
     print("$ histosynth", *words, file=sys.stderr)
-    ended = subprocess.run([sys.executable, "-m", "histosynth", *words, "--json"], stdout=subprocess.PIPE, check=False)
-    if ended.returncode not in (0, COPIES_FOUND):
-        sys.exit(ended.returncode)
-    result: dict[str, object] = json.loads(ended.stdout)
+    process = subprocess.run(
+        [sys.executable, "-m", "histosynth", *words, "--json"], stdout=subprocess.PIPE, check=False
+    )
+    if process.returncode not in (0, COPIES_FOUND):
+        sys.exit(process.returncode)
+    result: dict[str, object] = json.loads(process.stdout)
     return result
 
 

@@ -1,12 +1,14 @@
-"""Does the progressive GAN learn? The preset `progan-demo` on phantom tissue, from its first level to its last.
+"""Training of the progressive GAN: the preset `progan-demo` on phantom tissue, from its first level to its last.
 
-Draws the cohort of `histosynth demo`, cuts its 32-px patches, trains, and on the way measures the Fréchet distance of
-300 samples to 300 training patches (EfficientNet-Lite0 features). Then 100 samples a genotype are evaluated: their
-distance to held-out patients, and the share of each genotype that a classifier trained on real patches recognizes.
+The script draws the cohort of `histosynth demo`, extracts its 32-px patches and trains. During training, it measures
+the Fréchet distance of 300 samples to 300 training patches (EfficientNet-Lite0 features). Then 100 samples per genotype
+are evaluated: their distance to held-out patients, and the share of each genotype that a classifier trained on real
+patches recognizes.
 
     .venv/bin/python benchmarks/model/progan_phantoms.py [--run RUN --store STORE] [--out DIR] [--quick]
 
-Some 25 minutes of one core; `--quick` is under a minute and shows that it runs. The last line is JSON.
+The script takes about 25 minutes on one core; `--quick` takes less than a minute and only shows that the script runs.
+The last line is JSON.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from phantom_model import add_options, run_and_store
-from small_budget import verb
+from small_budget import run_verb
 
 from histosynth.training.log import read_stats
 
@@ -27,11 +29,12 @@ QUICK = ("train.frechet_every=64", "train.frechet_images=12", "gan.stable_images
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
-    parser.add_argument("--out", type=Path, help="keep everything here")
+    parser.add_argument("--out", type=Path, help="directory in which all results are kept")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         out = options.out or Path(folder)
         out.mkdir(parents=True, exist_ok=True)
+        # Train, and print the distances during training
         run, store = run_and_store(options, out, preset="progan-demo", sets=QUICK if options.quick else SETS)
         stats = read_stats(run)
         for line in (line for line in stats if "frechet" in line):
@@ -39,19 +42,22 @@ def main() -> None:
                 f"{line['images']:>7} images  {line['px']:>3} px, alpha {line['alpha']:.2f}  "
                 f"Fréchet distance {line['frechet']:7.1f}  diversity {line['diversity']:.2f}"
             )
-        verb("sample", str(run), "--out", str(out / "samples"), "--per-label", str(4 if options.quick else PER_LABEL))
+        # Evaluate samples
+        run_verb(
+            "sample", str(run), "--out", str(out / "samples"), "--per-label", str(4 if options.quick else PER_LABEL)
+        )
         sides = ["--real", str(store), "--fake", str(out / "samples"), "--out", str(out / "report")]
-        verb("evaluate", *sides, "--config", "progan-demo", "--set", 'evaluate.sections=["label_check"]')
+        run_verb("evaluate", *sides, "--config", "progan-demo", "--set", 'evaluate.sections=["label_check"]')
         report = json.loads((out / "report" / "report.json").read_text())
-        found = [line["frechet"] for line in stats if "frechet" in line]
+        distances = [line["frechet"] for line in stats if "frechet" in line]
         check = report["label_check"]
         rows = zip(check["labels"], check["confusion"], strict=False)
         recognized = {label: round(row[i] / sum(row), 3) for i, (label, row) in enumerate(rows)}
         held_out = report["overall"]["fake_vs_held_out"]["measures"]["frechet_distance"]["value"]
         result = {
             "name": "progan_phantoms",
-            "frechet_first": round(found[0], 1),
-            "frechet_last": round(found[-1], 1),
+            "frechet_first": round(distances[0], 1),
+            "frechet_last": round(distances[-1], 1),
             "held_out": round(held_out, 1),
             "floor": round(report["overall"]["train_vs_held_out"]["measures"]["frechet_distance"]["value"], 1),
             "recognized": recognized,

@@ -1,20 +1,20 @@
-"""What makes the better patches in the same time: our diffusion model, those of two peers, or our progressive GAN.
+"""Quality of patches for equal processor time: our diffusion model, those of two peers, and our progressive GAN.
 
-Each trains a class-conditional model on the same 32-px patches of osteosarcoma, Case-4 held out (`small_budget.py`),
-until the same processor time is used up: 30 minutes, one thread each. All that a process does counts, its start, too;
-and processor time counts, not the clock's, so that a busy machine slows all alike. The peers train as their recipes say
-(`equal_time_peers.py`). Ours first measure on short runs how many images fit into the budget: by its end the learning
-rate falls to zero, and the GAN has grown for six tenths of it. All compute in bf16. Each makes equally many patches,
-which `histosynth evaluate` measures by EfficientNet-Lite0, beside real patches as the floor; `histosynth compare` puts
-the reports side by side.
+Each contender trains a class-conditional model on the same 32-px patches of osteosarcoma, Case-4 held out
+(`small_budget.py`), for the same processor time: 30 minutes on one thread each. The time of the whole process counts,
+including its start; it is processor time rather than wall time, so that other work on the machine affects all alike.
+The peers train with their published settings (`equal_time_peers.py`). For ours, short runs first measure how many
+images fit into the budget, at whose end the learning rate reaches zero; the GAN grows during six tenths of the budget.
+All compute in bf16. All generate equal numbers of patches, which `histosynth evaluate` measures with
+EfficientNet-Lite0, with real patches as the floor; `histosynth compare` compares the reports.
 
     .venv/bin/python benchmarks/model/quality_at_equal_time.py --data DIR [--out DIR] [--minutes 30] [--only NAME …]
         [--per-label 150] [--jobs 2] [--figure PNG] [--rates] [--quick]
 
-DIR as for `osteosarcoma.py`. `--only` with one of the names of `TRIED` or `GANS` measures what was tried of ours. What
-is done is not done again, so `--only histosynth progan` after all four writes the paper's comparison alone; `--quick`
-shows that it runs. The last line is JSON: `ratio` is the Fréchet distance to the held-out case of our diffusion model
-over that of the best peer; `low` and `high` are the least and the largest over the three classes.
+DIR is described in `osteosarcoma.py`. `--only` with a name from `TRIED` or `GANS` measures other settings of ours. A
+rerun skips finished parts, so `--only histosynth progan` after all four only writes the comparison of the paper.
+`--quick` only shows that the script runs. The last line is JSON: `ratio` is the Fréchet distance to the held-out case
+of our diffusion model divided by that of the best peer; `low` and `high` are the extremes over the three classes.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from small_budget import EDM, command, each, figures, make_store, verb
+from small_budget import EDM, make_store, report_results, run_python, run_verb, set_options
 
 from histosynth.store.contact_sheet import contact_sheet
 from histosynth.store.part import Patch, part_path, write_part
@@ -37,7 +37,7 @@ from histosynth.store.store import Store, write_manifest
 
 OURS, GAN = "histosynth", "progan"
 PEERS = {"diffusers": 4e-4, "denoising-diffusion-pytorch": 4e-4}
-"""And their learning rate: some thousand steps are few, and their recipes' 1e-4 and 8e-5 are for many."""
+"""Peers and their learning rates: their published 1e-4 and 8e-5 are for many more than some thousand steps."""
 CHOSEN = (
     *EDM, "diffusion.log_sigma_mean=-1.6", "train.batch=16", "train.lr=2e-3", "train.precision=auto",
     "train.ema_halflife=6000", "train.checkpoint_every=50000",
@@ -56,7 +56,7 @@ TRIED: Mapping[str, tuple[str, ...]] = {
     "stem of 4 px": ("model.stem=4", "model.attention_px=[8]", "model.channel_mult=[2, 3]"),
     "fp32": ("train.precision=fp32",),
 }
-"""What became the choice came one by one: each of the first six is one step from another."""
+"""Settings tried on the path to the chosen ones; each of the first six differs from another in one step."""
 GAN_SETTINGS = """
 [model]
 kind = "progan"
@@ -79,27 +79,29 @@ GANS: Mapping[str, tuple[str, ...]] = {
     GAN: (),
     "progan, wgan_gp": ("gan.loss=wgan_gp", "gan.r1_gamma=10.0", "gan.lr=1e-3"),
 }
-"""As chosen, and with the loss and learning rate of Karras et al. 2018."""
+"""The chosen GAN, and one with the loss and learning rate of Karras et al. 2018."""
 LEVEL_SHARE = 0.1
-"""Of all images: on which each level of the GAN trains, and over which the next is faded in."""
+"""Share of all images for which each level of the GAN trains, and over which the next level is faded in."""
 COLUMNS = ("images", "held-out", "train", "precision", "recall", "color", "nuclei")
 PROBES = {OURS: (400, 2000), GAN: (2000, 8000)}
-"""Images of the short runs."""
+"""Numbers of images of the short runs."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/equal-time"))
-    parser.add_argument("--minutes", type=float, default=30, help="of processor time, each")
+    parser.add_argument("--minutes", type=float, default=30, help="processor time of each contender")
     parser.add_argument(
         "--only", nargs="+", default=[OURS, *PEERS, GAN], choices=[OURS, *PEERS, *GANS, *TRIED], metavar="NAME"
     )
     parser.add_argument("--per-label", type=int, default=150)
     parser.add_argument("--jobs", type=int, default=2, help="contenders at a time, one thread each")
-    parser.add_argument("--figure", type=Path, help="a picture of patches of each")
-    parser.add_argument("--rates", action="store_true", help="only how fast ours trains as chosen, and as was tried")
-    parser.add_argument("--quick", action="store_true", help="under a minute: shows that it runs, nothing else")
+    parser.add_argument("--figure", type=Path, help="path of a contact sheet with patches of each contender")
+    parser.add_argument(
+        "--rates", action="store_true", help="only measure the training speed of ours, with chosen and tried settings"
+    )
+    parser.add_argument("--quick", action="store_true", help="under a minute; only shows that the script runs")
     options = parser.parse_args()
     if options.quick:
         options.out, options.minutes, options.per_label = Path(f"{options.out}-quick"), 0.15, 4
@@ -109,19 +111,21 @@ def main() -> None:
         _rates(config, store, options.out, probes=(16, 32) if options.quick else (320, 960))
         return
     with ThreadPoolExecutor(options.jobs) as pool:
-        found = list(pool.map(lambda name: _measured(name, config=config, store=store, options=options), options.only))
-    rows = dict(zip(options.only, found, strict=True))
+        results = list(pool.map(lambda name: _measure(name, config=config, store=store, options=options), options.only))
+    # Table, contact sheet and comparison
+    rows = dict(zip(options.only, results, strict=True))
     print(f"| | {' | '.join(COLUMNS)} |\n| --- |{' --- |' * len(COLUMNS)}")
     for name, row in rows.items():
         print(f"| {name} | {' | '.join(_cell(row[column]) for column in COLUMNS)} |")
-    first = found[0]
-    print(f"real training patches to the held-out case: {first['floor']:.1f}; n = {first['n']:.0f} a side")
+    first = results[0]
+    print(f"real training patches to the held-out case: {first['floor']:.1f}; n = {first['n']:.0f} per side")
     if options.figure:
         _draw({name: Store(options.out / name / "samples") for name in rows}, options.figure)
     if len(rows) > 1:
         reports = [str(options.out / name / "report") for name in rows]
         shutil.rmtree(options.out / "compare", ignore_errors=True)
-        verb("compare", *reports, "--out", str(options.out / "compare"))
+        run_verb("compare", *reports, "--out", str(options.out / "compare"))
+    # Result
     if OURS in rows and (peers := [name for name in rows if name in PEERS]):
         best = min(peers, key=lambda name: rows[name]["held-out"])
         ratios = [rows[OURS][label] / rows[best][label] for label in Store(store).labels]
@@ -138,25 +142,25 @@ def main() -> None:
     print(json.dumps(result, ensure_ascii=False))
 
 
-def _measured(name: str, *, config: Path, store: Path, options: argparse.Namespace) -> dict[str, float]:
-    """Train, sample and evaluate one contender, or what of it is missing; its figures."""
+def _measure(name: str, *, config: Path, store: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Train, sample and evaluate one contender, except for finished parts, and return its results."""
     folder: Path = options.out / name
     folder.mkdir(exist_ok=True)
-    told, report = folder / "trained.json", folder / "report" / "report.json"
+    training, report = folder / "trained.json", folder / "report" / "report.json"
     seconds, per_label = 60 * options.minutes, options.per_label
-    if not told.exists():
+    if not training.exists():
         train = _train_peer if name in PEERS else _train_ours
-        told.write_text(json.dumps(train(name, folder, config, store, seconds=seconds, per_label=per_label)))
+        training.write_text(json.dumps(train(name, folder, config, store, seconds=seconds, per_label=per_label)))
     if not report.exists():
-        sections = each(['evaluate.sections=["color", "morphology"]'])
+        sections = set_options(['evaluate.sections=["color", "morphology"]'])
         sides = ["--real", str(store), "--fake", str(folder / "samples"), "--out", str(report.parent)]
-        verb("evaluate", *sides, "--config", str(config), *sections)
+        run_verb("evaluate", *sides, "--config", str(config), *sections)
     record = json.loads(report.read_text())
     labels = {
         label: cells["fake_vs_held_out"]["measures"]["frechet_distance"]["value"]
         for label, cells in record["labels"].items()
     }
-    return {**json.loads(told.read_text()), **figures(record), **labels}
+    return {**json.loads(training.read_text()), **report_results(record), **labels}
 
 
 def _train_ours(
@@ -167,10 +171,10 @@ def _train_ours(
         config.write_text(GAN_SETTINGS)
     images = 16
     if seconds > 60:
-        start, of_image = _costs(name, config, store, folder, probes=PROBES[GAN if name in GANS else OURS])
-        images = int((seconds - start) / of_image)
+        start, per_image = _costs(name, config, store, folder, probes=PROBES[GAN if name in GANS else OURS])
+        images = int((seconds - start) / per_image)
     trained = _train(name, images, config, store, folder / "run")
-    sampled = verb("sample", str(folder / "run"), "--out", str(folder / "samples"), "--per-label", str(per_label))
+    sampled = run_verb("sample", str(folder / "run"), "--out", str(folder / "samples"), "--per-label", str(per_label))
     return {
         "images": trained["images"],
         "cpu_seconds": trained["cpu_seconds"],
@@ -179,38 +183,51 @@ def _train_ours(
 
 
 def _train(name: str, images: int, config: Path, store: Path, out: Path) -> dict[str, Any]:
-    grown = [f"gan.{part}_images={max(round(LEVEL_SHARE * images), 1)}" for part in ("stable", "fade")]
-    own = [*grown, *GANS[name]] if name in GANS else [*CHOSEN, *TRIED.get(name, ())]
-    sets = [f"train.images={images}", *own]
-    return verb("train", str(store), "--out", str(out), "--config", str(config), *each(sets))
+    growth = [f"gan.{part}_images={max(round(LEVEL_SHARE * images), 1)}" for part in ("stable", "fade")]
+    model = [*growth, *GANS[name]] if name in GANS else [*CHOSEN, *TRIED.get(name, ())]
+    sets = [f"train.images={images}", *model]
+    return run_verb("train", str(store), "--out", str(out), "--config", str(config), *set_options(sets))
 
 
 def _costs(name: str, config: Path, store: Path, folder: Path, *, probes: tuple[int, int]) -> tuple[float, float]:
-    """Seconds of processor time to start, and for an image."""
+    """Measure the seconds of processor time for the start and per image."""
     few, many = (_train(name, images, config, store, folder / f"probe-{images}")["cpu_seconds"] for images in probes)
-    of_image = (many - few) / (probes[1] - probes[0])
-    return few - probes[0] * of_image, of_image
+    per_image = (many - few) / (probes[1] - probes[0])
+    return few - probes[0] * per_image, per_image
 
 
 def _rates(config: Path, store: Path, out: Path, *, probes: tuple[int, int]) -> None:
-    found = {}
+    rates = {}
     for name in (OURS, *TRIED):
         shutil.rmtree(out / "rates", ignore_errors=True)
-        found[name] = round(1 / _costs(name, config, store, out / "rates", probes=probes)[1], 1)
-        print(f"{name:<24} {found[name]:5.1f} images a second of processor time", flush=True)
-    print(json.dumps({"name": "quality_at_equal_time", "images_per_cpu_second": found}))
+        rates[name] = round(1 / _costs(name, config, store, out / "rates", probes=probes)[1], 1)
+        print(f"{name:<24} {rates[name]:5.1f} images per second of processor time", flush=True)
+    print(json.dumps({"name": "quality_at_equal_time", "images_per_cpu_second": rates}))
 
 
 def _train_peer(
     name: str, folder: Path, config: Path, store: Path, *, seconds: float, per_label: int
 ) -> dict[str, Any]:
-    """Train it on the patches of the store, and make a store of its samples."""
-    real, given, made = Store(store), folder / "patches.npz", folder / "samples.npz"
+    """Train a peer on the patches of the store, and write a store of its samples."""
+    # Train in another process
+    real, patches_file, samples_file = Store(store), folder / "patches.npz", folder / "samples.npz"
     rows, names, labels = real.select(split="train"), real.labels, real.column("label")
-    np.savez(given, images=real.images(rows), labels=np.array([names.index(labels[row]) for row in rows]))
-    words = ["--patches", given, "--out", made, "--seconds", seconds, "--per-label", per_label, "--lr", PEERS[name]]
-    trained = command(str(Path(__file__).with_name("equal_time_peers.py")), name, *map(str, words))
-    samples, mpp = np.load(made), real.column("mpp")[0]
+    np.savez(patches_file, images=real.images(rows), labels=np.array([names.index(labels[row]) for row in rows]))
+    words = [
+        "--patches",
+        patches_file,
+        "--out",
+        samples_file,
+        "--seconds",
+        seconds,
+        "--per-label",
+        per_label,
+        "--lr",
+        PEERS[name],
+    ]
+    trained = run_python(str(Path(__file__).with_name("equal_time_peers.py")), name, *map(str, words))
+    # Write its samples as a store
+    samples, mpp = np.load(samples_file), real.column("mpp")[0]
     patches = [
         Patch(
             patch_id=f"{name}_{number}",
@@ -231,7 +248,7 @@ def _train_peer(
 
 
 def _draw(samples: Mapping[str, Store], path: Path) -> None:
-    """The first patches of each class that each made."""
+    """Draw the first patches of each class from each contender."""
     groups = {
         f"{name} (synthetic): {label}": store.images(store.select(label=label)[:14])
         for label in next(iter(samples.values())).labels

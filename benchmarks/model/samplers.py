@@ -1,15 +1,16 @@
-"""Quality for the network's evaluations: Fréchet distance of every sampler at 5 to 250 of them, one model, equal seeds.
+"""Quality by sampler and number of network evaluations: Fréchet distance at 5 to 250 of them, one model, equal seeds.
 
-A model trained on real tissue makes the same seeds with each sampler. Features are EfficientNet-Lite0's, against the
-patches that it was trained on, for that is what a sampler can be held to; color is the distance of all tissue pixels to
-theirs, in optical density. An evaluation is one pass of the network for an image: Heun's rule costs two a step.
+A model trained on real tissue generates the same seeds with each sampler. Features of EfficientNet-Lite0 are compared
+with those of the training patches, the target of a sampler. Color is the distance of all tissue pixels to those of the
+training patches, in optical density. An evaluation is one pass of the network per image; Heun's method uses two per
+step.
 
     .venv/bin/python benchmarks/model/samplers.py --data DIR [--run RUN] [--out DIR] [--per-label 80] [--quick]
 
-DIR as for `osteosarcoma.py`. Without `--run` the model is trained first (`small_budget.py`). A quarter of an hour on
-two cores; what is done is not done again; `--quick` shows that it runs. The last line is JSON: `ratio` is the distance
-of the default sampler at its 20 evaluations over that of `ddpm` at 250; `low` and `high` are those of either half of
-the seeds.
+DIR is described in `osteosarcoma.py`. Without `--run`, the model is trained first (`small_budget.py`). The script takes
+a quarter of an hour on two cores; a rerun skips finished parts. `--quick` only shows that the script runs. The last
+line is JSON: `ratio` is the distance of the default sampler at 20 evaluations divided by that of `ddpm` at 250; `low`
+and `high` are the values of the two halves of the seeds.
 """
 
 import argparse
@@ -17,15 +18,15 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from judge import Judge
-from small_budget import EDM, each, make_store, verb
+from small_budget import EDM, make_store, run_verb, set_options
+from training_reference import TrainingReference
 
 from histosynth.store.store import Store
 
 EVALUATIONS = (5, 10, 20, 50, 100, 250)
 SAMPLERS = ("ddim", "dpmpp_2m", "heun", "ddpm", "dpmpp_2m_sde")
 LIMITS = {"heun": 20, "dpmpp_2m_sde": 20, "ddim": 50, "dpmpp_2m": 50}
-"""Most evaluations of these, whose error has long been smaller than the spread of the figure; of others all."""
+"""Maximum evaluations of samplers whose error is far below the spread of the result; others are measured at all."""
 REFERENCE, DEFAULT = ("ddpm", 250), ("dpmpp_2m", 20)
 IMAGES = 16_000
 
@@ -33,35 +34,46 @@ IMAGES = 16_000
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--run", type=Path, help="a run on the store of `small_budget.py`; none given: one is trained")
+    parser.add_argument("--run", type=Path, help="a run on the store of `small_budget.py`; by default one is trained")
     parser.add_argument("--out", type=Path, default=Path("runs/samplers"))
     parser.add_argument("--per-label", type=int, default=80)
     parser.add_argument("--jobs", type=int, default=2, help="stores sampled at a time, one thread each")
-    parser.add_argument("--quick", action="store_true", help="under a minute: shows that it runs, nothing else")
+    parser.add_argument("--quick", action="store_true", help="under a minute; only shows that the script runs")
     options = parser.parse_args()
     out, images, counts, reference = options.out, IMAGES, EVALUATIONS, REFERENCE
     if options.quick:
         out, images, counts, options.per_label = Path(f"{out}-quick"), 32, (5, 20), 4
         reference = ("ddpm", 20)
+    # Model
     config, store = make_store(options.data, out, quick=options.quick)
     run = options.run or out / "run"
     if not options.run:
-        verb("train", str(store), "--out", str(run), "--config", str(config), *each([*EDM, f"train.images={images}"]))
+        run_verb(
+            "train",
+            str(store),
+            "--out",
+            str(run),
+            "--config",
+            str(config),
+            *set_options([*EDM, f"train.images={images}"]),
+        )
+    # Samples
     tasks = [(name, n) for n in sorted(counts, reverse=True) for name in SAMPLERS if n <= LIMITS.get(name, n)]
 
-    def sampled(task: tuple[str, int]) -> Store:
+    def sample(task: tuple[str, int]) -> Store:
         name, evaluations = task
         steps = (evaluations + 1) // 2 if name == "heun" else evaluations
         path = out / f"{run.name}-{name}-{evaluations}"
         sampler = ["--sampler", name, "--steps", str(steps), "--per-label", str(options.per_label)]
-        verb("sample", str(run), "--out", str(path), *sampler, "--quiet")
+        run_verb("sample", str(run), "--out", str(path), *sampler, "--quiet")
         return Store(path)
 
     with ThreadPoolExecutor(options.jobs) as pool:
-        stores = dict(zip(tasks, pool.map(sampled, tasks), strict=True))
-    judge = Judge(Store(store), patches=64 if options.quick else 2000)
-    frechet = {task: judge.frechet(samples) for task, samples in stores.items()}
-    color = {task: judge.color(samples)[0] for task, samples in stores.items()}
+        stores = dict(zip(tasks, pool.map(sample, tasks), strict=True))
+    # Table and result
+    real = TrainingReference(Store(store), patches=64 if options.quick else 2000)
+    frechet = {task: real.frechet(samples) for task, samples in stores.items()}
+    color = {task: real.color(samples)[0] for task, samples in stores.items()}
     print(f"n = {len(next(iter(stores.values())))}; Fréchet distance (color distance in optical density)")
     print(f"| sampler | {' | '.join(map(str, counts))} |\n| --- |{' --- |' * len(counts)}")
     for name in SAMPLERS:

@@ -1,7 +1,7 @@
-"""What the experiments on a small budget share: osteosarcoma patches of 32 px, a network for minutes, and the verbs.
+"""Shared parts of the small-budget experiments: 32-px osteosarcoma patches, a network for minutes, and the commands.
 
-The patches show 64 microns at 2 um/px, in three classes, with Case-4 held out; they come from the tiles that
-`osteosarcoma.py` names. Budgets are counted in images, so that a busy machine changes no figure.
+The patches show 64 microns at 2 um/px, in three classes, with Case-4 held out; they come from the tiles described in
+`osteosarcoma.py`. Budgets are counted in images, so that other work on the machine changes no result.
 """
 
 import json
@@ -22,10 +22,10 @@ region_px = 64
 region_mpp = 1.0
 patch_px = 32
 cap = 256
-quality = false                   # every place with tissue
-stain = "none"                    # one laboratory; and the classes are told apart by color too
+quality = false                   # every region with tissue
+stain = "none"                    # one laboratory; the classes also differ in color
 held_out_patients = ["Case-4"]
-one_label_per_patient = false       # the classes are of tiles: a case has several
+one_label_per_patient = false     # the classes are those of tiles: a case has several
 
 [model]
 channels = 48
@@ -49,55 +49,56 @@ extractor = "efficientnet-lite0"
 """
 
 EDM = ("diffusion.process=edm", "diffusion.sigma_data=0.4")
-"""The default process, told the standard deviation of these patches."""
+"""The default process with the standard deviation of these patches."""
 
 
 def make_store(data: Path, out: Path, *, quick: bool = False) -> tuple[Path, Path]:
-    """The store of patches and the settings file, made where they are not there yet."""
+    """Make the settings file and the store of patches, unless they exist, and return their paths."""
     out.mkdir(parents=True, exist_ok=True)
     config, store = out / "settings.toml", out / "store"
     config.write_text(SETTINGS)
     few = ["--set", "patches.cap=6"] if quick else []
     labels = ["--labels", str(data / "labels.csv"), "--mpp", "1.0"]
-    verb("patches", str(data / "images"), *labels, "--out", str(store), "--config", str(config), *few)
+    run_verb("patches", str(data / "images"), *labels, "--out", str(store), "--config", str(config), *few)
     return config, store
 
 
-def each(settings: Iterable[str]) -> list[str]:
-    """`--set` before each."""
+def set_options(settings: Iterable[str]) -> list[str]:
+    """Return the settings as words of the command line, each after `--set`."""
     return [word for setting in settings for word in ("--set", setting)]
 
 
-def verb(*words: str) -> dict[str, Any]:
-    """Run a verb on one thread, with its progress on the terminal; its result."""
+def run_verb(*words: str) -> dict[str, Any]:
+    """Run a command of histosynth on one thread with its progress on the terminal, and return its result."""
     print("$ histosynth", *words, file=sys.stderr, flush=True)
-    return command("-m", "histosynth", *words, "--json")
+    return run_python("-m", "histosynth", *words, "--json")
 
 
-def command(*words: str) -> dict[str, Any]:
-    """Run Python on one thread; the JSON that it printed, and the seconds of processor time that it took.
+def run_python(*words: str) -> dict[str, Any]:
+    """Run Python on one thread, and return the JSON that it printed with its seconds of processor time.
 
     Raises:
-        SystemExit: it failed.
+        SystemExit: the process failed.
     """
-    ran = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert ran.stdout is not None
-    printed = ran.stdout.read()
-    _, status, used = os.wait4(ran.pid, 0)
-    ran.returncode = os.waitstatus_to_exitcode(status)
-    if ran.returncode not in (0, COPIES_FOUND):
-        sys.exit(ran.returncode)
-    found: dict[str, Any] = json.loads(printed)
-    return {"cpu_seconds": round(used.ru_utime + used.ru_stime, 1), **found}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, env=environment)
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, COPIES_FOUND):
+        sys.exit(process.returncode)
+    result: dict[str, Any] = json.loads(printed)
+    return {"cpu_seconds": round(used.ru_utime + used.ru_stime, 1), **result}
 
 
-def figures(report: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a report that tables here show."""
+def report_results(report: Mapping[str, Any]) -> dict[str, float]:
+    """Return the results of a report that the tables show."""
     overall = report["overall"]
     held_out = {key: interval["value"] for key, interval in overall["fake_vs_held_out"]["measures"].items()}
     color = report["color"]["overall"]["pairs"]["fake_vs_train"]
     nuclei = (report["morphology"]["overall"]["pairs"]["fake_vs_held_out"] or {}).values()
-    apart = [feature["distance_sd"] for feature in nuclei if feature["distance_sd"] is not None]
+    distances = [feature["distance_sd"] for feature in nuclei if feature["distance_sd"] is not None]
     return {
         "held-out": held_out["frechet_distance"],
         "train": overall["fake_vs_train"]["measures"]["frechet_distance"]["value"],
@@ -106,6 +107,6 @@ def figures(report: Mapping[str, Any]) -> dict[str, float]:
         "recall": held_out["recall"],
         "color": color["color_distance"],
         "stain": math.nan if color["stain_distance"] is None else color["stain_distance"],
-        "nuclei": statistics.mean(apart) if apart else math.nan,
+        "nuclei": statistics.mean(distances) if distances else math.nan,
         "n": overall["fake_vs_held_out"]["n"],
     }

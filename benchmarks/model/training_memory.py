@@ -1,8 +1,8 @@
-"""Does training that runs for days grow? Memory over 5,000 steps of a toy model, checkpoints and previews included.
+"""Memory growth during training: 5,000 steps of a toy model, including checkpoints and previews.
 
-Prints resident memory every 500 steps, and by how much it grew from step 1,000 on (before that, caches fill). Needs
-nothing but a CPU; some minutes on two cores. `--quick` takes a tenth of the steps, which caches still fill. The last
-line is JSON.
+The script prints resident memory every 500 steps and its growth from step 1,000 on (before that, caches fill). It needs
+only a CPU and takes some minutes on two cores. `--quick` takes a tenth of the steps, during which caches still fill.
+The last line is JSON.
 
     .venv/bin/python benchmarks/model/training_memory.py [--quick]
 """
@@ -25,7 +25,7 @@ STEPS, BATCH, PX = 5_000, 4, 8
 
 
 def make_store(directory: Path) -> Path:
-    """Noise of two brightnesses."""
+    """Write a store of noise with two levels of brightness."""
     directory.mkdir()
     rng = np.random.default_rng(0)
     rows = [
@@ -41,9 +41,9 @@ def make_store(directory: Path) -> Path:
 
 
 def main() -> None:
-    """Train, and look at the memory on the way."""
+    """Train while measuring memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the steps: shows that it runs, nothing else")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the steps; only shows that the script runs")
     steps = STEPS // 10 if parser.parse_args().quick else STEPS
     every = steps // 10
     settings = load_settings(
@@ -55,23 +55,25 @@ def main() -> None:
             "sample.steps=2", "train.precision=fp32",
         ],
     )  # fmt: skip
-    process, honest, memory = psutil.Process(), DiffusionTask.step, dict[int, float]()
+    # Train with a step that records memory
+    process, original_step, memory = psutil.Process(), DiffusionTask.step, dict[int, float]()
 
     def step(self: DiffusionTask, seen: int) -> dict[str, float]:
         if seen // BATCH % every == 0:
             memory[seen // BATCH] = process.memory_info().rss / 2**20
-        return honest(self, seen)
+        return original_step(self, seen)
 
     DiffusionTask.step = step  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:
         store = make_store(Path(folder) / "store")
         result = train(store, out=Path(folder) / "run", settings=settings, device="cpu", progress=False)
     memory[steps] = process.memory_info().rss / 2**20
-    for taken, size in memory.items():
-        print(f"{taken:>6} steps  {size:7.1f} MiB")
+    # Report
+    for step_count, size in memory.items():
+        print(f"{step_count:>6} steps  {size:7.1f} MiB")
     growth = memory[steps] - memory[2 * every]
     print(f"growth from step {2 * every} to {steps}: {growth:+.1f} MiB")
-    print(f"{result.images_per_second:.0f} images a second")
+    print(f"{result.images_per_second:.0f} images per second")
     facts = {"mib": memory, "growth_mib": growth, "images_per_second": result.images_per_second}
     print(json.dumps({"name": "training_memory", **facts}))
 

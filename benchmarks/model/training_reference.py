@@ -1,4 +1,4 @@
-"""Two figures of samples against the patches that their model was trained on: Fréchet distance, and color drift."""
+"""Fréchet distance and color drift of samples relative to the training patches of their model."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ from histosynth.metrics.statistics import Statistics
 from histosynth.store.store import Store
 
 
-class Judge:
-    """Holds what it needs of the training patches of a store: `patches` of them, drawn at random."""
+class TrainingReference:
+    """Features and colors of a random sample of the training patches of a store; `patches` is its size."""
 
     def __init__(self, store: Store, *, patches: int = 2000) -> None:
         rows = np.array(store.select(split="train"))
@@ -24,20 +24,20 @@ class Judge:
         self.colors = ColorStatistics.of(store.images(rows))
 
     def features_of(self, store: Store, rows: NDArray[np.int64]) -> Features:
-        """Features of these rows, from the user's cache where they are there."""
+        """Compute features of these rows, or read them from the user's cache."""
         with tqdm(total=len(rows), unit="img", desc=f"features of {store.path.name}") as bar:
             cache = cache_directory("auto")
             return cached_outputs(store, rows, extractor=self.extractor, batch=32, progress=bar, cache=cache)[FEATURES]
 
     def frechet(self, samples: Store) -> tuple[float, float, float]:
-        """Fréchet distance of all samples, and of either half of the seeds, whose n is half as large."""
+        """Compute the Fréchet distance of all samples, and of each half of the seeds, where n is half as large."""
         features = self.features_of(samples, np.arange(len(samples)))
-        whole, *halves = (
+        overall, *halves = (
             frechet_distance(self.features, Statistics.of(part)) for part in (features, features[::2], features[1::2])
         )
-        return whole, *halves
+        return overall, *halves
 
     def color(self, samples: Store) -> tuple[float, NDArray[np.float64]]:
-        """Color distance, and the shift of the mean (red, green, blue), in optical density."""
-        found = ColorStatistics.of(samples.images(range(len(samples))))
-        return color_distance(self.colors, found), mean_shift(found, self.colors)
+        """Compute the color distance and the shift of the mean (red, green, blue), in optical density."""
+        colors = ColorStatistics.of(samples.images(range(len(samples))))
+        return color_distance(self.colors, colors), mean_shift(colors, self.colors)
