@@ -1,4 +1,4 @@
-"""Draw the picture of docs/how-to/stain.md: phantom slides of several stainings, raw and normalized. A minute.
+"""Draw the figure of docs/how-to/stain.md: phantom slides of several stainings, raw and normalized, in a minute.
 
 .venv/bin/python docs/figures/stain.py
 """
@@ -17,7 +17,7 @@ OUT = Path(__file__).with_name("stain.png")
 
 
 def main() -> None:
-    """Draw, cut, normalize, and keep the preview with fewer colors."""
+    """Draw phantoms, extract and normalize patches, and save the preview with fewer colors."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         cohort = draw_cohort(folder / "cohort", patients_per_genotype=2, size_px=1024)
