@@ -1,4 +1,4 @@
-"""A tiny store and tiny settings, so that a run takes a second."""
+"""A tiny store and tiny settings, for runs of about one second."""
 
 import multiprocessing
 import socket
@@ -23,7 +23,7 @@ TINY = [
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
-    """Tiny networks lose by threads, most of all beside other processes."""
+    """Use one thread: tiny networks are slower with several, above all beside other processes."""
     torch.set_num_threads(1)
 
 
@@ -34,7 +34,7 @@ def tiny_settings() -> Settings:
 
 @pytest.fixture
 def make_store(tmp_path: Path) -> Callable[..., Path]:
-    """Make a store of 8-px patches: label `dark` or `light` by patient; patient P3 and P4 are held out."""
+    """Make a store of 8-px patches, labeled `dark` or `light` by patient; patients P3 and P4 are held out."""
 
     def make(name: str = "store", *, seed: int = 0, labels: tuple[str | None, ...] = ("dark", "light")) -> Path:
         directory, rng = tmp_path / name, np.random.default_rng(seed)
@@ -71,9 +71,9 @@ sys.exit(main())
 
 
 class Launcher:
-    """Starts `histosynth` as processes, with the variables that `torchrun` gives them but without its agent.
+    """Starts `histosynth` as several processes, with the environment of `torchrun` but without its agent.
 
-    They are forked from a server that has imported everything, which takes seconds, once.
+    They are forked from a server that has imported everything once, because importing takes seconds.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -90,11 +90,11 @@ class Launcher:
             return int(free.getsockname()[1])
 
     def start(self, words: Sequence[object], *, processes: int = 1) -> list[BaseProcess]:
-        """Start a command and return."""
+        """Start a command without waiting for it."""
         return self.start_code(_COMMAND.format(argv=["histosynth", *map(str, words)]), processes=processes)
 
     def start_code(self, what: str, *, processes: int) -> list[BaseProcess]:
-        """Start Python code and return."""
+        """Start Python code without waiting for it."""
         shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(self.free_port())}
         first = len(self.started)
         for rank in map(str, range(processes)):
@@ -111,14 +111,14 @@ class Launcher:
         return self.started[first:]
 
     def finish(self, started: Sequence[BaseProcess]) -> list[tuple[int | None, str, str]]:
-        """Exit code, output and errors of each."""
-        for one in started:
-            one.join(240)
-        files = [self._files(self.started.index(one)) for one in started]
+        """Wait for the processes; return exit code, output and errors of each."""
+        for process in started:
+            process.join(240)
+        files = [self._files(self.started.index(process)) for process in started]
         return [(p.exitcode, out.read_text(), err.read_text()) for p, (out, err) in zip(started, files, strict=True)]
 
     def run(self, words: Sequence[object], *, processes: int = 1) -> str:
-        """Run them to the end; the output of the first."""
+        """Run a command to its end; return the output of the first process."""
         ended = self.finish(self.start(words, processes=processes))
         assert all(code == 0 for code, _, _ in ended), ended
         return ended[0][1]
@@ -129,16 +129,17 @@ class Launcher:
 
 @pytest.fixture
 def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    made = Launcher(tmp_path_factory.mktemp("output"))
-    yield made
-    for one in made.started:
-        one.kill()
-        one.join()
+    launcher = Launcher(tmp_path_factory.mktemp("output"))
+    yield launcher
+    for process in launcher.started:
+        process.kill()
+        process.join()
 
 
 @pytest.fixture
 def training(make_store: Callable[..., Path], tiny_settings: Settings, tmp_path: Path) -> Callable[..., list[object]]:
-    """The words that train a run of that name, with some settings changed."""
+    """Return a function: the arguments that train a run of a name, with some settings changed."""
+
     store = make_store()
 
     def words(name: str, *overrides: str) -> list[object]:

@@ -22,7 +22,7 @@ def weights(tmp_path: Path, tiny_settings: Settings) -> Path:
     return tmp_path / "weights" / "ema-7.safetensors"
 
 
-def test_one_file_is_enough(weights: Path, tiny_settings: Settings) -> None:
+def test_a_weights_file_is_self_contained(weights: Path, tiny_settings: Settings) -> None:
     denoiser, origin = load_denoiser(weights)
     assert (origin.settings, origin.labels, origin.mpp, origin.images) == (tiny_settings, ["dark", "light"], 0.5, 7)
     for name, value in load_file(weights).items():
@@ -31,7 +31,7 @@ def test_one_file_is_enough(weights: Path, tiny_settings: Settings) -> None:
     assert not list(weights.parent.glob(".*"))
 
 
-def test_weights_that_do_not_fit_their_settings_are_one_line(weights: Path, tmp_path: Path) -> None:
+def test_weights_that_do_not_match_their_settings_give_one_line(weights: Path, tmp_path: Path) -> None:
     import safetensors
 
     with safetensors.safe_open(weights, framework="pt") as file:
@@ -45,13 +45,13 @@ def test_weights_that_do_not_fit_their_settings_are_one_line(weights: Path, tmp_
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\xff" * 100])
-def test_a_file_that_is_no_safetensors(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_safetensors_is_rejected(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.safetensors").write_bytes(content)
     with pytest.raises(HistosynthError, match="not a readable safetensors"):
         read_origin(tmp_path / "x.safetensors")
 
 
-def test_weights_of_another_program_and_a_run_without_any(tmp_path: Path) -> None:
+def test_weights_of_another_program_and_a_run_without_weights_are_rejected(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(HistosynthError, match="not written by `histosynth train`"):
         read_origin(tmp_path / "other.safetensors")

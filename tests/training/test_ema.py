@@ -7,17 +7,18 @@ from torch import nn
 from histosynth.training.ema import EMA
 
 
-def test_a_step_in_the_weights_is_followed_with_the_stated_half_life() -> None:
+def test_the_average_follows_a_step_in_the_weights_with_its_half_life() -> None:
     module = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(module.weight)
     ema = EMA(module, halflife=1000)
     nn.init.ones_(module.weight)
-    for step in range(100):  # 1000 images: one half-life, long after the ramp
+    for step in range(100):  # 1000 images: one half-life, well after the ramp
         ema.update(module, images=1_000_000 + 10 * step, batch=10)
     assert ema.weights["weight"].item() == pytest.approx(0.5, abs=1e-5)
 
 
-def test_early_in_training_a_tenth_of_the_images_is_the_half_life() -> None:
+def test_early_in_training_the_half_life_is_a_tenth_of_the_images() -> None:
+
     module = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(module.weight)
     ema = EMA(module, halflife=10**9)

@@ -1,4 +1,4 @@
-"""Memory, compilers, budgets, trackers, checkups: what may change on the way, and what may not."""
+"""Memory, compilation, budgets, trackers and periodic metrics: what they may change in training, and what not."""
 
 import json
 import sys
@@ -38,76 +38,77 @@ def make_task(make_store: MakeStore, tiny_settings: Settings) -> Callable[..., D
 MakeTask = Callable[..., DiffusionTask]
 
 
-def test_what_is_drawn_for_an_image_depends_on_its_position_alone(make_task: MakeTask) -> None:
+def test_the_random_variables_of_an_image_depend_only_on_its_position(make_task: MakeTask) -> None:
     overrides = ("train.stain_jitter=0.1", "train.label_drop=0.5")
-    one, wide = make_task(*overrides), make_task(*overrides, "train.batch=24")
-    parts = [one._draw(seen) for seen in (0, 8, 16)]
-    whole = wide._draw(0)
+    small, large = make_task(*overrides), make_task(*overrides, "train.batch=24")
+    parts = [small._draw(seen) for seen in (0, 8, 16)]
+    batch = large._draw(0)
     assert all(
-        torch.equal(torch.cat(pieces), all_) for pieces, all_ in zip(zip(*parts, strict=True), whole, strict=True)
+        torch.equal(torch.cat(pieces), all_) for pieces, all_ in zip(zip(*parts, strict=True), batch, strict=True)
     )
-    assert len(set(whole.t.tolist())) > 15
-    assert 4 < (whole.label == 2).sum() < 20
+    assert len(set(batch.t.tolist())) > 15
+    assert 4 < (batch.label == 2).sum() < 20
 
 
-def test_the_gradient_is_that_of_the_mean_loss_however_it_is_cut(make_task: MakeTask) -> None:
+def test_the_gradient_of_the_mean_loss_does_not_depend_on_the_microbatch(make_task: MakeTask) -> None:
     gradients = []
     for microbatch in (0, 3, 1):
         task = make_task(f"train.microbatch={microbatch}")
         for step in range(3):
             task.step(8 * step)
         gradients.append({name: p.grad for name, p in task.model.named_parameters()})
-    for cut in gradients[1:]:
+    for accumulated in gradients[1:]:
         for name, value in gradients[0].items():
-            if "qkv.bias" not in name:  # of keys it has no effect: rounding alone
-                torch.testing.assert_close(cut[name], value, rtol=1e-4, atol=1e-6, msg=name)
+            if "qkv.bias" not in name:  # the bias of the keys has no effect: its gradient is rounding
+                torch.testing.assert_close(accumulated[name], value, rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_memory_that_runs_out_halves_the_microbatch_and_changes_nothing_else(
+def test_out_of_memory_halves_the_microbatch_and_changes_nothing_else(
     make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest, sizes = DiffusionTask.losses, []
+    true_losses, sizes = DiffusionTask.losses, []
 
     def losses(self: DiffusionTask, images: Images) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         sizes.append(len(images.x))
         if len(images.x) > 2:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return honest(self, images)
+        return true_losses(self, images)
 
     plain = make_task("train.microbatch=2")
     expected = [plain.step(8 * n) for n in range(3)]
     monkeypatch.setattr(DiffusionTask, "losses", losses)
     short = make_task()
-    with pytest.warns(UserWarning, match=r"memory ran out: \d images a forward pass from here on") as told:
-        found = [short.step(8 * n) for n in range(3)]
-    assert [str(one.message)[16] for one in told] == ["4", "2"]
+    with pytest.warns(UserWarning, match=r"out of memory: from now on \d images per forward pass") as caught:
+        logged = [short.step(8 * n) for n in range(3)]
+    assert [str(one.message)[27] for one in caught] == ["4", "2"]
     assert sizes == [8, 4] + 3 * [2, 2, 2, 2]
-    assert found == expected
+    assert logged == expected
     weights = short.emas[0].weights
     assert all(torch.equal(weights[name], value) for name, value in plain.emas[0].weights.items())
 
 
-def test_one_image_that_does_not_fit_is_one_line(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_image_too_large_for_memory_gives_one_line(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
     def losses(self: DiffusionTask, images: Images) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")
 
     monkeypatch.setattr(DiffusionTask, "losses", losses)
     with (
-        pytest.warns(UserWarning, match="memory ran out"),
+        pytest.warns(UserWarning, match="out of memory: from now on"),
         pytest.raises(HistosynthError, match=r"on a single image; set model\.checkpoint=true"),
     ):
         make_task().step(0)
 
 
-def test_a_compiler_that_fails_is_told_and_training_is_the_same(
+def test_failed_compilation_gives_a_warning_and_training_is_the_same(
     make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> object:
+    def fail(*_: object, **__: object) -> object:
         raise RuntimeError("no C++ compiler\nwas found")
 
-    monkeypatch.setattr("torch.compile", refuse)
-    monkeypatch.setattr("torch.nn.Module.compile", refuse)
-    with pytest.warns(UserWarning, match=r"cannot compile here \(no C\+\+ compiler was found\); training goes on"):
+    monkeypatch.setattr("torch.compile", fail)
+    monkeypatch.setattr("torch.nn.Module.compile", fail)
+    message = r"train\.compile failed \(no C\+\+ compiler was found\); training continues"
+    with pytest.warns(UserWarning, match=message):
         compiled = make_task("train.compile=true")
     plain = make_task()
     assert [compiled.step(8 * n) for n in range(2)] == [plain.step(8 * n) for n in range(2)]
@@ -118,18 +119,18 @@ def test_fp16_needs_a_gpu() -> None:
         launch("cpu", precision="fp16")
 
 
-def test_a_process_that_has_no_gpu_of_its_own_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_without_its_own_gpu_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    with pytest.raises(HistosynthError, match="process 1 of this machine has no GPU: there are 1"):
+    with pytest.raises(HistosynthError, match="process 1 of this machine has no GPU: the machine has only 1"):
         launch(None)
-    with pytest.raises(HistosynthError, match="leave --device out"):
+    with pytest.raises(HistosynthError, match="omit --device"):
         launch("cuda:0")
 
 
-def test_epochs_and_hours_end_a_run(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+def test_limits_of_epochs_and_hours_end_a_run(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
     store = make_store()  # 18 patches to train on
     epochs = load_settings(tiny_settings, overrides=["train.epochs=2.5"])
     result = train(store, out=tmp_path / "epochs", settings=epochs, device="cpu", progress=False)
@@ -143,7 +144,7 @@ def test_epochs_and_hours_end_a_run(make_store: MakeStore, tiny_settings: Settin
     assert (result.resumed_at, result.images) == (8, 96)
 
 
-def test_trackers_are_accelerates(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+def test_trackers_of_accelerate_get_the_log(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     train(make_store(), out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
@@ -158,25 +159,25 @@ def test_trackers_are_accelerates(make_store: MakeStore, tiny_settings: Settings
             train(tmp_path / "store", out=tmp_path / "other", settings=settings, device="cpu", progress=False)
 
 
-def test_the_best_weights_by_a_checkup_are_kept(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
-    """The second of three looks is the best, and a resumed run remembers it."""
+def test_the_best_weights_by_a_metric_are_kept(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+    """The second of three measurements is the best, and a resumed run keeps it."""
     store, run, distances = make_store(), tmp_path / "run", iter([3.0, 1.0, 2.0, 1.5])
-    shown: list[dict[str, tuple[int, ...]]] = []
+    shapes: list[dict[str, tuple[int, ...]]] = []
 
     def measure(images: Mapping[str, np.ndarray]) -> float:
-        shown.append({name: group.shape for name, group in images.items()})
+        shapes.append({name: group.shape for name, group in images.items()})
         return next(distances)
 
     metric = PeriodicMetric(name="frechet", every=32, per_label=40, measure=measure)
     train(store, out=run, settings=tiny_settings, device="cpu", progress=False, metrics=[metric])
     longer = load_settings(tiny_settings, overrides=["train.images=128"])
     train(store, out=run, settings=longer, device="cpu", progress=False, metrics=[metric])
-    assert shown == 4 * [{"dark": (40, 8, 8, 3), "light": (40, 8, 8, 3)}]
+    assert shapes == 4 * [{"dark": (40, 8, 8, 3), "light": (40, 8, 8, 3)}]
     assert [line["frechet"] for line in read_stats(run) if "frechet" in line] == [3.0, 1.0, 2.0, 1.5]
     assert [p.name for p in (run / "weights").glob("best-*")] == ["best-0000000064.safetensors"]
 
 
-def test_watch_tells_how_a_run_is_doing(
+def test_watch_shows_the_progress_of_a_run(
     make_store: MakeStore,
     tiny_settings: Settings,
     tmp_path: Path,
@@ -186,20 +187,20 @@ def test_watch_tells_how_a_run_is_doing(
     run = tmp_path / "run"
     train(make_store(), out=run, settings=tiny_settings, device="cpu", progress=False)
 
-    def watched(*words: str) -> str:
+    def watch(*words: str) -> str:
         monkeypatch.setattr(sys, "argv", ["histosynth", "watch", str(run), *words])
         main()
         return capsys.readouterr().out
 
-    told, stats = json.loads(watched("--once", "--json")), read_stats(run)
-    assert (told["status"], told["images"], told["total_images"], told["seconds_left"]) == ("finished", 96, 96, 0.0)
-    assert told["losses"] == pytest.approx([line["loss"] for line in stats])
-    assert told["checkpoint"].endswith("state-000000000096.pt")
-    text = watched()
+    facts, stats = json.loads(watch("--once", "--json")), read_stats(run)
+    assert (facts["status"], facts["images"], facts["total_images"], facts["seconds_left"]) == ("finished", 96, 96, 0.0)
+    assert facts["losses"] == pytest.approx([line["loss"] for line in stats])
+    assert facts["checkpoint"].endswith("state-000000000096.pt")
+    text = watch()
     assert "96 of 96 images (100.0 %)" in text
     highest = max(range(12), key=lambda n: stats[n]["loss"])
     assert text.split("loss")[1].split()[1][highest] == "█"
 
     manifest = json.loads((run / "manifest.json").read_text())
     (run / "manifest.json").write_text(json.dumps({**manifest, "status": "running", "total_images": 192}))
-    assert json.loads(watched("--once", "--json"))["seconds_left"] == pytest.approx(96 / stats[-1]["images_per_second"])
+    assert json.loads(watch("--once", "--json"))["seconds_left"] == pytest.approx(96 / stats[-1]["images_per_second"])

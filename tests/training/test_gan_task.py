@@ -1,4 +1,4 @@
-"""A GAN in training: it grows, resumes to the bit across growth, stops at NaN, and is the same however it is cut."""
+"""A GAN in training: growth, resuming to the bit across growth, NaN, microbatches and processes."""
 
 import json
 import signal
@@ -32,7 +32,7 @@ from histosynth.training.periodic_metric import PeriodicMetric
 from histosynth.training.run import Run
 
 MakeStore = Callable[..., Path]
-# 4 px for 24 images, faded to 8 px by 48: of twelve steps of eight, three are of 4 px and three of a fade.
+# 4 px for 24 images, faded to 8 px by 48: of twelve steps of eight images, three are at 4 px and three in the fade.
 TINY = [
     "model.kind=progan", "gan.latent=8", "gan.width=8", "gan.stable_images=24", "gan.fade_images=24", "gan.lr=0.01",
     "gan.ema_halflife=40", "train.images=96", "train.batch=8", "train.checkpoint_every=32", "train.samples_every=96",
@@ -67,7 +67,7 @@ def same(a: Path, b: Path) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_run_leaves_what_the_house_says(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+def test_a_run_writes_the_documented_files(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
     run = tmp_path / "run"
     result = train(make_store(), out=run, settings=tiny_settings, device="cpu", progress=False)
     manifest, stats = json.loads((run / "manifest.json").read_text()), read_stats(run)
@@ -88,7 +88,7 @@ def test_a_run_leaves_what_the_house_says(make_store: MakeStore, tiny_settings: 
 
 @pytest.mark.parametrize("loss", ["wgan_gp", "r1"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_two_runs_are_equal_and_a_seed_makes_another(make_task: MakeTask, loss: str, precision: str) -> None:
+def test_equal_seeds_give_equal_runs_and_another_seed_another(make_task: MakeTask, loss: str, precision: str) -> None:
     runs = []
     for seed in (3, 3, 4):
         task = make_task(f"train.seed={seed}", f"gan.loss={loss}", f"train.precision={precision}")
@@ -97,28 +97,28 @@ def test_two_runs_are_equal_and_a_seed_makes_another(make_task: MakeTask, loss: 
     assert runs[0] != runs[2]
 
 
-def test_a_run_goes_on_to_the_bit_before_in_and_after_a_growth_step(
+def test_a_run_resumes_to_the_bit_before_in_and_after_a_growth_step(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
 ) -> None:
-    store, steps, whole = make_store(), tmp_path / "steps", tmp_path / "whole"
-    train(store, out=whole, settings=tiny_settings, device="cpu", progress=False)
+    store, steps, uninterrupted = make_store(), tmp_path / "steps", tmp_path / "uninterrupted"
+    train(store, out=uninterrupted, settings=tiny_settings, device="cpu", progress=False)
     for images in (8, 24, 32, 48, 72, 96):
         settings = load_settings(tiny_settings, overrides=[f"train.images={images}"])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "training ends after")
             result = train(store, out=steps, settings=settings, device="cpu", progress=False)
     assert result.resumed_at == 72
-    assert same(steps, whole)
-    pick = ("loss", "loss_generator", "score_real", "diversity", "px", "alpha")
-    logged = [[[line[key] for key in pick] for line in read_stats(run)] for run in (steps, whole)]
+    assert same(steps, uninterrupted)
+    keys = ("loss", "loss_generator", "score_real", "diversity", "px", "alpha")
+    logged = [[[line[key] for key in keys] for line in read_stats(run)] for run in (steps, uninterrupted)]
     assert logged[0] == logged[1]
 
 
 @pytest.mark.slow
-def test_kill_9_across_a_growth_step_then_the_same_command_gives_the_same_weights(
+def test_a_run_killed_across_a_growth_step_resumes_to_the_same_weights(
     make_store: MakeStore, tiny_settings: Settings, launcher: Any, tmp_path: Path
 ) -> None:
-    """The kill comes while it trains; the state it goes on from is of 4 px, what it goes on to of 8."""
+    """The kill comes during training; the run resumes from a state at 4 px and grows to 8 px."""
     store = make_store()
 
     def words(name: str, *overrides: str) -> list[object]:
@@ -135,25 +135,40 @@ def test_kill_9_across_a_growth_step_then_the_same_command_gives_the_same_weight
         time.sleep(0.005)
     started[0].kill()
     assert {code for code, _, _ in launcher.finish(started)} == {-signal.SIGKILL}
-    for later in sorted(states.glob("state-*.pt"))[1:]:  # as if the kill had come at once
+    for later in sorted(states.glob("state-*.pt"))[1:]:  # as if the kill had come immediately
         later.unlink()
     assert [path.name for path in states.glob("state-*.pt")] == ["state-000000000016.pt"]
-    told = json.loads(launcher.run([*words("killed"), "--json"]))
-    assert (told["resumed_at"], told["images"]) == (16, 96)
+    result = json.loads(launcher.run([*words("killed"), "--json"]))
+    assert (result["resumed_at"], result["images"]) == (16, 96)
     assert same(tmp_path / "killed", tmp_path / "whole")
 
 
-def test_adams_moments_begin_anew_with_each_level(make_task: MakeTask) -> None:
+def test_adams_moments_are_reset_at_each_level(make_task: MakeTask) -> None:
     task, steps = make_task(), []
     for n in range(7):
         task.step(8 * n)
         for optimizer in task.optimizers.values():
-            steps.append({int(kept["step"]) for kept in optimizer.state.values()})
-    assert steps == [{1}, {1}, {2}, {2}, {3}, {3}, {1}, {1}, {2}, {2}, {3}, {3}, {4, 3}, {4, 3}]  # past colors stay
+            steps.append({int(moments["step"]) for moments in optimizer.state.values()})
+    assert steps == [
+        {1},
+        {1},
+        {2},
+        {2},
+        {3},
+        {3},
+        {1},
+        {1},
+        {2},
+        {2},
+        {3},
+        {3},
+        {4, 3},
+        {4, 3},
+    ]  # old color layers keep their moments
 
 
-def test_the_step_that_begins_a_level_shows_what_the_one_before_would(make_task: MakeTask) -> None:
-    """At alpha = 0 fakes and reals of 8 px are those of 4 px enlarged; so previews before and after agree."""
+def test_previews_before_and_after_the_start_of_a_level_agree(make_task: MakeTask) -> None:
+    """At alpha = 0, fakes and reals at 8 px are those at 4 px enlarged."""
     task = make_task()
     for n in range(3):
         task.step(8 * n)
@@ -165,18 +180,18 @@ def test_the_step_that_begins_a_level_shows_what_the_one_before_would(make_task:
 
 
 def test_neither_microbatch_nor_batch_position_changes_what_is_learned(make_task: MakeTask) -> None:
-    """Groups of four are whole in each microbatch, so nothing but rounding differs."""
-    one, cut = make_task(), make_task("train.microbatch=4")
+    """Each microbatch contains complete groups of four, so only rounding differs."""
+    one, split = make_task(), make_task("train.microbatch=4")
     for n in range(8):
-        told, other = one.step(8 * n), cut.step(8 * n)
-        assert other["loss"] == pytest.approx(told["loss"], rel=2e-4, abs=1e-5)
-        assert other["diversity"] == pytest.approx(told["diversity"], rel=1e-3)
+        logged, other = one.step(8 * n), split.step(8 * n)
+        assert other["loss"] == pytest.approx(logged["loss"], rel=2e-4, abs=1e-5)
+        assert other["diversity"] == pytest.approx(logged["diversity"], rel=1e-3)
     for name, weight in one.emas[0].weights.items():
-        torch.testing.assert_close(cut.emas[0].weights[name], weight, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(split.emas[0].weights[name], weight, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(
+def test_two_processes_train_and_sample_like_one(
     make_store: MakeStore, tiny_settings: Settings, launcher: Any, tmp_path: Path
 ) -> None:
     config, store = tmp_path / "tiny.toml", make_store()
@@ -195,69 +210,72 @@ def test_two_processes_learn_what_one_does(
     assert parts == {path.name: path.read_bytes() for path in (tmp_path / "by two").iterdir()}
 
 
-def test_it_learns_the_two_shades(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
-    """Patches of about 60 and of about 190: after some seconds its own are as dark and as light."""
+def test_it_learns_two_shades_of_gray(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+    """Training patches are about 60 and about 190; after a few seconds of training, so are the fakes."""
     more = ["train.images=2400", "gan.stable_images=600", "gan.fade_images=600", "gan.ema_halflife=300"]
     settings = load_settings(tiny_settings, overrides=[*more, "gan.width=16", "gan.lr=3e-3"])
-    shown: list[dict[str, float]] = []
+    means: list[dict[str, float]] = []
     metric = PeriodicMetric(
         name="frechet", every=2400, per_label=40,
-        measure=lambda made: shown.append({k: float(v.mean()) for k, v in made.items()}) or 0.0,  # type: ignore[func-returns-value]
+        measure=lambda fakes: means.append({k: float(v.mean()) for k, v in fakes.items()}) or 0.0,  # type: ignore[func-returns-value]
     )  # fmt: skip
     train(make_store(), out=tmp_path / "run", settings=settings, device="cpu", progress=False, metrics=[metric])
-    assert shown[-1]["dark"] == pytest.approx(60, abs=25)
-    assert shown[-1]["light"] == pytest.approx(190, abs=25)
+    assert means[-1]["dark"] == pytest.approx(60, abs=25)
+    assert means[-1]["light"] == pytest.approx(190, abs=25)
 
 
 @pytest.mark.parametrize("bad", [[2, 5], range(8)])
-def test_a_diverging_loss_names_step_and_patches_and_keeps_the_checkpoint(
+def test_a_diverged_loss_names_step_and_patches_and_keeps_the_checkpoint(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bad: list[int]
 ) -> None:
     calls = iter(range(1000))
 
     def spoiled(*args: Any, **named: Any) -> DiscriminatorLoss:
-        found = discriminator_loss(*args, **named)
+        losses = discriminator_loss(*args, **named)
         if next(calls) < 5:
-            return found
-        return found._replace(loss=found.loss * torch.ones(8).index_fill(0, torch.tensor(list(bad)), float("nan")))
+            return losses
+        return losses._replace(loss=losses.loss * torch.ones(8).index_fill(0, torch.tensor(list(bad)), float("nan")))
 
     monkeypatch.setattr("histosynth.training.gan_task.discriminator_loss", spoiled)
-    message = rf"discriminator: the loss is nan and its gradient nan after 40 images, on {len(bad)} of 8 patches of .*"
+    message = (
+        r"discriminator: training diverged after 40 images: the loss is nan and the norm of its gradient nan, on "
+        rf"{len(bad)} of 8 patches of .*"
+    )
     with pytest.raises(HistosynthError, match=message + r"lower gan\.lr.*; the last checkpoint is in .*0032\.pt"):
         train(make_store(), out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["images"] == 32
 
 
-def test_a_label_whose_fakes_are_all_alike_raises_an_alarm_once(
-    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    honest, task = Generator.forward, make_task()
+def test_a_label_whose_fakes_collapse_gives_one_warning(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, task = Generator.forward, make_task()
 
     def collapsed(self: Generator, z: Tensor, label: Tensor, **named: Any) -> Tensor:
-        return honest(self, torch.where(label[:, None] == 1, 1.0, z), label, **named)
+        return forward(self, torch.where(label[:, None] == 1, 1.0, z), label, **named)
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert all(task.step(8 * n)["diversity"] > 0.5 for n in range(150))
     monkeypatch.setattr(Generator, "forward", collapsed)
 
-    def until_it_is_seen() -> None:
+    def train_until_detected() -> None:
         assert any(task.step(8 * n)["diversity"] < 0.2 for n in range(150, 1200))
 
-    message = r"fakes of light differ 0\.\d\d times as much .* the generator may have collapsed"
-    with pytest.warns(UserWarning, match=message) as told:
-        until_it_is_seen()
-    assert len(told) == 1
+    message = r"the diversity of fakes of light is 0\.\d\d times that of .* the generator may have collapsed"
+    with pytest.warns(UserWarning, match=message) as caught:
+        train_until_detected()
+    assert len(caught) == 1
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["train.batch=6"], "train.batch: 6 images on each process; a progan compares images in groups of 4"),
-        (["train.microbatch=3"], "train.microbatch: 3 images on each process"),
+        (["train.batch=6"], "train.batch: 6 images per process; a progan compares images in groups of 4"),
+        (["train.microbatch=3"], "train.microbatch: 3 images per process"),
     ],
 )
-def test_a_batch_that_cuts_a_group_is_refused(make_task: MakeTask, overrides: list[str], message: str) -> None:
+def test_a_batch_that_is_not_a_multiple_of_the_group_is_rejected(
+    make_task: MakeTask, overrides: list[str], message: str
+) -> None:
     with pytest.raises(HistosynthError, match=message):
         make_task(*overrides)
 
@@ -265,46 +283,48 @@ def test_a_batch_that_cuts_a_group_is_refused(make_task: MakeTask, overrides: li
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"distributed_type": DistributedType.FSDP}, "does not train under FSDP"),
-        ({"scaler": object()}, "does not train in fp16"),
+        ({"distributed_type": DistributedType.FSDP}, "cannot be trained under FSDP"),
+        ({"scaler": object()}, "cannot be trained in fp16"),
     ],
 )
-def test_what_it_lacks_is_refused(make_task: MakeTask, changed: dict[str, object], message: str) -> None:
-    given = {"device": torch.device("cpu"), "num_processes": 1, "process_index": 0, "scaler": None}
-    given |= {"distributed_type": DistributedType.NO} | changed
+def test_fsdp_and_fp16_are_rejected(make_task: MakeTask, changed: dict[str, object], message: str) -> None:
+    accelerator = {"device": torch.device("cpu"), "num_processes": 1, "process_index": 0, "scaler": None}
+    accelerator |= {"distributed_type": DistributedType.NO} | changed
     task = make_task()
     with pytest.raises(HistosynthError, match=message):
-        GanTask(task.data, settings=task.settings, accelerator=SimpleNamespace(**given))
+        GanTask(task.data, settings=task.settings, accelerator=SimpleNamespace(**accelerator))
 
 
-def test_memory_that_runs_out_is_one_line(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_gives_one_line(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
     def short(*_: Any, **__: Any) -> DiscriminatorLoss:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     monkeypatch.setattr("histosynth.training.gan_task.discriminator_loss", short)
-    with pytest.raises(HistosynthError, match=r"memory ran out after 0 images .*; set train\.microbatch below 8"):
+    message = r"out of memory after 0 images .*; set train\.microbatch to a multiple of 4 below 8"
+    with pytest.raises(HistosynthError, match=message):
         make_task().step(0)
 
 
-def test_a_run_too_short_to_grow_up_says_so(make_task: MakeTask) -> None:
-    with pytest.warns(UserWarning, match="ends after 40 images at 8 px, which .* 8; it is full-grown after 48"):
+def test_a_run_too_short_for_full_growth_gives_a_warning(make_task: MakeTask) -> None:
+    message = "ends after 40 images at 8 px, and samples are enlarged to 8 px; full size is reached after 48 images"
+    with pytest.warns(UserWarning, match=message):
         make_task("train.images=40")
 
 
-def test_another_kind_of_model_cannot_go_on_with_a_run(
+def test_another_kind_of_model_cannot_resume_a_run(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
 ) -> None:
     store = make_store()
     train(store, out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
     wider = load_settings(tiny_settings, overrides=["gan.width=16"])
-    with pytest.raises(HistosynthError, match=r"begun with gan\.width = 8, not 16"):
+    with pytest.raises(HistosynthError, match=r"started with gan\.width = 8, not 16"):
         train(store, out=tmp_path / "run", settings=wider, device="cpu", progress=False)
     unet = load_settings(None, overrides=["train.seed=3", "model.channel_mult=[1]"])
-    with pytest.raises(HistosynthError, match=r"begun with model\.kind = progan, not unet"):
+    with pytest.raises(HistosynthError, match=r"started with model\.kind = progan, not unet"):
         Run(tmp_path / "run", settings=unet, facts={"data_hash": Store(store).content_hash()}, total=8)
 
 
-def test_watch_and_info_show_what_a_gan_is_about(
+def test_watch_and_info_show_the_values_of_a_gan(
     make_store: MakeStore,
     tiny_settings: Settings,
     tmp_path: Path,
@@ -320,7 +340,7 @@ def test_watch_and_info_show_what_a_gan_is_about(
     text, last = capsys.readouterr().out, read_stats(run)[-1]
     assert "growth      8 px, alpha 1.00" in text
     assert f"scores      real {last['score_real']:.3f}, fake {last['score_fake']:.3f}, penalty" in text
-    assert f"diversity   {last['diversity']:.2f} of that of real patches" in text
+    assert f"diversity   {last['diversity']:.2f} of the diversity of real patches" in text
     facts = describe(find_weights(run))
     assert facts["of"] == "generator"
     assert set(facts["settings"]) == {"model", "gan", "train"}

@@ -1,4 +1,4 @@
-"""Several processes, by gloo on the CPU: they learn and sample what one does, and hand a run over to each other."""
+"""Several processes, with gloo on the CPU: they train and sample like one process, and resume each other's runs."""
 
 import json
 import signal
@@ -17,9 +17,9 @@ from histosynth.store.store import Store
 from histosynth.training.log import read_stats
 
 Training = Callable[..., list[object]]
-TOLERANCE = 2e-6  # of weights of about 0.1 after 12 steps; 1.0e-6 was measured
-# No convolution before a norm of one channel a group: its bias has no effect, a gradient of rounding errors alone, and
-# Adam takes whole steps along them. The same holds for the bias of attention's keys, left out below.
+TOLERANCE = 2e-6  # for weights of about 0.1 after 12 steps; 1.0e-6 was measured
+# No convolution before a norm with one channel per group: its bias has no effect, so its gradient consists of rounding
+# errors, along which Adam takes full steps. The same holds for the bias of the attention keys, excluded below.
 WIDER = ["model.channels=24", "train.precision=fp32"]
 
 
@@ -33,10 +33,10 @@ def largest_difference(a: Path, b: Path, *, without: str = "nothing") -> float:
 
 
 @pytest.mark.slow
-def test_two_learn_and_sample_what_one_does(training: Training, launcher: Any, tmp_path: Path) -> None:
-    """Twelve steps of eight images: four a process, or eight in one pass, or four times two."""
-    told = launcher.run(training("two", *WIDER), processes=2)
-    assert "on 2 processes" in told
+def test_two_processes_train_and_sample_like_one(training: Training, launcher: Any, tmp_path: Path) -> None:
+    """Twelve steps of eight images: four per process, or eight in one pass, or microbatches of at most three."""
+    output = launcher.run(training("two", *WIDER), processes=2)
+    assert "on 2 processes" in output
     launcher.run(training("one", *WIDER))
     launcher.run(training("accumulated", *WIDER, "train.microbatch=3"))
     assert largest_difference(tmp_path / "two", tmp_path / "one", without="qkv.bias") < TOLERANCE
@@ -57,10 +57,8 @@ def test_two_learn_and_sample_what_one_does(training: Training, launcher: Any, t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_twenty_steps_are_seven_a_kill_and_thirteen(
-    training: Training, launcher: Any, tmp_path: Path, processes: int
-) -> None:
-    """To the bit, with accumulation, dropout, and threads that read ahead; the kill comes while it trains on."""
+def test_a_killed_run_resumes_to_the_bit(training: Training, launcher: Any, tmp_path: Path, processes: int) -> None:
+    """Seven and thirteen steps equal twenty, with accumulation, dropout and prefetching; the kill comes in training."""
     twenty = ["train.images=160", "train.checkpoint_every=56", "train.microbatch=3", "model.dropout=0.1"]
     twenty += ["train.cache=off", "train.workers=3"]
     launcher.run(training("whole", *twenty), processes=processes)
@@ -74,7 +72,7 @@ def test_twenty_steps_are_seven_a_kill_and_thirteen(
     for one in started:
         one.kill()
     assert {code for code, _, _ in launcher.finish(started)} == {-signal.SIGKILL}
-    for later in sorted(states.glob("state-*.pt"))[1:]:  # as if the kill had come at once
+    for later in sorted(states.glob("state-*.pt"))[1:]:  # as if the kill had come immediately
         later.unlink()
     assert [path.name for path in states.glob("state-*.pt")] == ["state-000000000056.pt"]
     launcher.run(training("killed", *twenty), processes=processes)
@@ -82,7 +80,7 @@ def test_twenty_steps_are_seven_a_kill_and_thirteen(
 
 
 @pytest.mark.slow
-def test_a_run_goes_from_two_processes_to_one_and_back(training: Training, launcher: Any, tmp_path: Path) -> None:
+def test_a_run_moves_from_two_processes_to_one_and_back(training: Training, launcher: Any, tmp_path: Path) -> None:
     for images, processes in ((32, 2), (64, 1), (96, 2)):
         launcher.run(training("handed", *WIDER, f"train.images={images}"), processes=processes)
     launcher.run(training("whole", *WIDER))
@@ -93,10 +91,10 @@ def test_a_run_goes_from_two_processes_to_one_and_back(training: Training, launc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
-def test_sigterm_saves_and_the_same_command_goes_on(
+def test_sigterm_saves_the_state_and_a_rerun_resumes(
     training: Training, launcher: Any, tmp_path: Path, processes: int
 ) -> None:
-    """Only one of the processes hears it, as is usual; all stop after the same step, with the code documented."""
+    """Only one of the processes gets the signal, as usual; all stop after the same step, with the documented code."""
     path = tmp_path / "run"
     started = launcher.start(training("run", "train.images=100000"), processes=processes)
     until = time.monotonic() + 120
@@ -112,10 +110,10 @@ def test_sigterm_saves_and_the_same_command_goes_on(
     assert manifest["status"] == "stopped"
     assert int(newest.stem.removeprefix("state-")) == manifest["images"]
     assert f"stopped by SIGTERM after {manifest['images']} images, saved in" in ended[0][2]
-    told = json.loads(
+    result = json.loads(
         launcher.run([*training("run", f"train.images={manifest['images'] + 8}"), "--json"], processes=processes)
     )
-    assert (told["resumed_at"], told["images"]) == (manifest["images"], manifest["images"] + 8)
+    assert (result["resumed_at"], result["images"]) == (manifest["images"], manifest["images"] + 8)
 
 
 @pytest.mark.slow
@@ -127,14 +125,14 @@ def test_sigterm_saves_and_the_same_command_goes_on(
             "accelerate.commands.launch",
             ["--cpu", "--num_processes=1", "--mixed_precision=no"],
             1,
-        ),  # more need MPI there
+        ),  # several processes need MPI there
     ],
 )
-def test_the_launchers_of_the_documents(
+def test_the_documented_launchers(
     training: Training, launcher: Any, module: str, options: Sequence[str], processes: int
 ) -> None:
-    given = [option.format(port=launcher.free_port()) for option in options]
-    words = [*given, "-m", "histosynth", *training("run", "train.images=32"), "--json"]
+    launcher_options = [option.format(port=launcher.free_port()) for option in options]
+    words = [*launcher_options, "-m", "histosynth", *training("run", "train.images=32"), "--json"]
     command = [sys.executable, "-m", module, *map(str, words)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -142,10 +140,10 @@ def test_the_launchers_of_the_documents(
 
 
 @pytest.mark.slow
-def test_a_store_behind_an_address_trains_the_same(
+def test_training_on_a_remote_store_gives_the_same_weights(
     training: Training, launcher: Any, tmp_path: Path, serve: Callable[..., tuple[str, Any]]
 ) -> None:
-    """From the command, read in place and decoded for each step, by two processes; and decoded once."""
+    """By the command line with two processes: read in place and decoded in each step, and decoded once."""
     pytest.importorskip("aiohttp", reason="the extra `remote` is not installed")
     address, _ = serve(serves_heads=True)
     launcher.run(training("here"), processes=2)
@@ -155,9 +153,10 @@ def test_a_store_behind_an_address_trains_the_same(
         assert largest_difference(tmp_path / name, tmp_path / "here") == 0
 
 
-def test_a_mistake_is_told_once(training: Training, launcher: Any) -> None:
+def test_a_mistake_is_reported_once(training: Training, launcher: Any) -> None:
     started = launcher.start(training("run", "train.batch=9"), processes=2)
     ended = launcher.finish(started)
     assert [code for code, _, _ in ended] == [2, 2]
-    assert "train.batch = 9 images cannot be shared evenly among 2 processes" in ended[0][2]
+    assert "train.batch = 9 images cannot be divided evenly among 2 processes" in ended[0][2]
+
     assert ended[1][2] == ""

@@ -1,4 +1,4 @@
-"""Nothing is lost: checkpoints torn, flipped, or refused by the disk; written beside training, whole or not at all."""
+"""Checkpoints survive truncation, flipped bits and full disks, and are written in the background of training."""
 
 import errno
 import shutil
@@ -31,44 +31,44 @@ def states(tmp_path: Path) -> Path:
     return tmp_path / "state"
 
 
-def test_the_newest_are_kept(states: Path) -> None:
+def test_the_newest_states_are_kept(states: Path) -> None:
     assert sorted(p.name for p in states.iterdir()) == ["state-000000000016.pt", "state-000000000024.pt"]
     assert newest_state(states) == states / "state-000000000024.pt"
 
 
-def test_a_truncated_state_is_passed_over_by_name_wherever_it_ends(states: Path) -> None:
+def test_a_truncated_state_is_skipped_with_its_name(states: Path) -> None:
     newest, rng = states / "state-000000000024.pt", np.random.default_rng(0)
-    whole = newest.read_bytes()
-    for length in [0, 1, len(whole) - 1, *rng.integers(2, len(whole) - 1, 17).tolist()]:
-        newest.write_bytes(whole[:length])
+    intact = newest.read_bytes()
+    for length in [0, 1, len(intact) - 1, *rng.integers(2, len(intact) - 1, 17).tolist()]:
+        newest.write_bytes(intact[:length])
         with pytest.warns(
             UserWarning, match=r"state-000000000024.pt cannot be read .* resuming from the state before it"
         ):
-            found = newest_state(states)
-        assert found is not None
-        assert load_state(found)["images"] == 16
+            previous = newest_state(states)
+        assert previous is not None
+        assert load_state(previous)["images"] == 16
 
 
-def test_a_flipped_bit_is_found(states: Path) -> None:
+def test_a_flipped_bit_is_detected(states: Path) -> None:
     newest, rng = states / "state-000000000024.pt", np.random.default_rng(1)
-    whole = newest.read_bytes()
-    start = whole.index(load_state(newest)["w"].numpy().tobytes())
-    for place in start + rng.integers(0, 200 * 20 * 4, 10):
-        flipped = bytearray(whole)
-        flipped[place] ^= 1 << int(rng.integers(8))
+    intact = newest.read_bytes()
+    start = intact.index(load_state(newest)["w"].numpy().tobytes())
+    for offset in start + rng.integers(0, 200 * 20 * 4, 10):
+        flipped = bytearray(intact)
+        flipped[offset] ^= 1 << int(rng.integers(8))
         newest.write_bytes(flipped)
         with pytest.warns(UserWarning, match=r"state-000000000024.pt cannot be read"):
             assert newest_state(states) == states / "state-000000000016.pt"
 
 
-def test_no_state_is_none(tmp_path: Path) -> None:
+def test_without_states_there_is_no_newest_state(tmp_path: Path) -> None:
     assert newest_state(tmp_path) is None
 
 
-def test_a_disk_that_fills_up_keeps_the_old_checkpoint_and_training_goes_on(
+def test_when_the_disk_fills_up_the_old_checkpoint_is_kept_and_training_continues(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, run, honest = make_store(), tmp_path / "run", saving.save_state
+    store, run, save_state = make_store(), tmp_path / "run", saving.save_state
     full = {64}
 
     def no_grid(*_: object, **__: object) -> None:
@@ -77,14 +77,14 @@ def test_a_disk_that_fills_up_keeps_the_old_checkpoint_and_training_goes_on(
     def save(directory: Path, state: dict[str, object], *, images: int, keep: int) -> None:
         if images in full:
             raise OSError(errno.ENOSPC, "No space left on device")
-        honest(directory, state, images=images, keep=keep)
+        save_state(directory, state, images=images, keep=keep)
 
     monkeypatch.setattr(saving, "save_state", save)
     monkeypatch.setattr("histosynth.training.loop.save_contact_sheet", no_grid)
     settings = load_settings(tiny_settings, overrides=["train.keep_states=3"])
-    with pytest.warns(UserWarning, match="could not be written") as told:
+    with pytest.warns(UserWarning, match="could not be written") as warnings:
         train(store, out=run, settings=settings, device="cpu", progress=False)
-    assert {str(one.message).partition(" could not be written (No space left on device)")[0] for one in told} == {
+    assert {str(one.message).partition(" could not be written (No space left on device)")[0] for one in warnings} == {
         "the checkpoint after 64 images", "a sample grid"
     }  # fmt: skip
     assert [int(p.stem[6:]) for p in sorted((run / "state").iterdir())] == [32, 96]
@@ -92,7 +92,7 @@ def test_a_disk_that_fills_up_keeps_the_old_checkpoint_and_training_goes_on(
     full.add(112)
     with (
         pytest.warns(UserWarning, match="a sample grid could not be written"),
-        pytest.raises(HistosynthError, match=r"the checkpoint after 112 images could not be written .* run the same"),
+        pytest.raises(HistosynthError, match=r"the checkpoint after 112 images could not be written .* rerun the"),
     ):
         train(store, out=run, settings=longer, device="cpu", progress=False)
     assert newest_state(run / "state") == run / "state" / "state-000000000096.pt"
@@ -115,7 +115,7 @@ store, disk, config = map(Path, sys.argv[1:])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
 
 
-def go_on(images):
+def resume(images):
     settings = load_settings(config, overrides=[f"train.images={images}"])
     return train(store, out=disk / "run", settings=settings, device="cpu", progress=False)
 
@@ -124,7 +124,7 @@ def states():
     return sorted(path.name for path in (disk / "run" / "state").iterdir())
 
 
-go_on(32)
+resume(32)
 print(states())
 with open(disk / "filler", "wb", buffering=0) as filler:
     try:
@@ -132,46 +132,46 @@ with open(disk / "filler", "wb", buffering=0) as filler:
             filler.write(bytes(1 << 12))
     except OSError as error:
         print(error.strerror)
-    for room in (0, 40_960):  # for nothing, and for the log but no checkpoint
-        filler.truncate(filler.tell() // 4096 * 4096 - room)
+    for free in (0, 40_960):  # no space at all, then enough for the log but not for a checkpoint
+        filler.truncate(filler.tell() // 4096 * 4096 - free)
         try:
-            go_on(64)
+            resume(64)
         except (HistosynthError, OSError) as error:
             print(error)
         print(states())
 (disk / "filler").unlink()
-print(go_on(64).resumed_at, states())
+print(resume(64).resumed_at, states())
 """
 
 
-def test_a_truly_full_disk_keeps_the_old_checkpoint(
+def test_a_full_file_system_keeps_the_old_checkpoint(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
 ) -> None:
-    """A disk of 8 MB in memory: full to the last byte between two calls, nearly full, and with room again."""
+    """A file system of 8 MB in memory: full to the last byte between two calls, nearly full, then free again."""
     alone = ["unshare", "--user", "--map-root-user", "--mount"]
     disk, config = tmp_path / "disk", tmp_path / "config.toml"
     disk.mkdir()
     mount = f"mount -t tmpfs -o size=8m tmpfs {disk}"
     if not shutil.which("unshare") or subprocess.run([*alone, "sh", "-c", mount], capture_output=True).returncode:
-        pytest.skip("this machine lets no process mount a disk of its own (unshare --user --mount)")
+        pytest.skip("this machine does not allow a process to mount its own file system (unshare --user --mount)")
     config.write_text(tiny_settings.to_toml())
     words = [*alone, sys.executable, "-W", "ignore", "-c", _ON_A_SMALL_DISK, *map(str, (make_store(), disk, config))]
-    told = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
-    first, full, no_start, kept, no_checkpoint, still_kept, after = told.stdout.splitlines()
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    first, full, no_start, kept, no_checkpoint, still_kept, after = ended.stdout.splitlines()
     assert first == kept == still_kept == "['state-000000000032.pt']"
     assert full == "No space left on device"
     assert "No space left on device" in no_start
     assert "could not be written (No space left on device)" in no_checkpoint
-    assert "run the same command again" in no_checkpoint
+    assert "fix this and rerun the command" in no_checkpoint
     assert after == "32 ['state-000000000032.pt', 'state-000000000064.pt']"
 
 
-def test_training_goes_on_while_a_checkpoint_is_written(
+def test_training_continues_while_a_checkpoint_is_written(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The write of the first checkpoint waits for a later step; it holds what was there when it began."""
-    store, honest, later = make_store(), saving.save_state, threading.Event()
+    """Writing of the first checkpoint waits for a later step; it contains the state at its start."""
+    store, save_state, later = make_store(), saving.save_state, threading.Event()
     seen: list[int] = []
     steps = DiffusionTask.step
 
@@ -182,8 +182,8 @@ def test_training_goes_on_while_a_checkpoint_is_written(
         return steps(self, at)
 
     def save(directory: Path, state: dict[str, object], *, images: int, keep: int) -> None:
-        assert later.wait(60), "training did not go on"
-        honest(directory, state, images=images, keep=5)
+        assert later.wait(60), "training did not continue"
+        save_state(directory, state, images=images, keep=5)
 
     for name in ("slow", "plain"):
         if name == "slow":
@@ -195,13 +195,13 @@ def test_training_goes_on_while_a_checkpoint_is_written(
     assert seen == list(range(0, 96, 8))
     short = load_settings(tiny_settings, overrides=["train.images=32"])
     train(store, out=tmp_path / "short", settings=short, device="cpu", progress=False)
-    held = load_state(tmp_path / "slow" / "state" / "state-000000000032.pt")
+    saved = load_state(tmp_path / "slow" / "state" / "state-000000000032.pt")
     expected = load_state(tmp_path / "short" / "state" / "state-000000000032.pt")
-    assert all(torch.equal(held["model"][name], value) for name, value in expected["model"].items())
-    assert all(torch.equal(held["emas"][0][name], value) for name, value in expected["emas"][0].items())
+    assert all(torch.equal(saved["model"][name], value) for name, value in expected["model"].items())
+    assert all(torch.equal(saved["emas"][0][name], value) for name, value in expected["emas"][0].items())
 
 
-def test_an_error_of_the_writer_is_not_lost() -> None:
+def test_an_error_of_the_writer_is_raised_later() -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
@@ -211,7 +211,7 @@ def test_an_error_of_the_writer_is_not_lost() -> None:
         writer.submit(lambda: None, what="nothing")
 
 
-def test_each_half_life_has_weights_of_its_own(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
+def test_each_half_life_has_its_own_weights(make_store: MakeStore, tiny_settings: Settings, tmp_path: Path) -> None:
     store, run = make_store(), tmp_path / "run"
     several = load_settings(tiny_settings, overrides=["train.ema_halflife=[40, 5]"])
     train(store, out=run, settings=several, device="cpu", progress=False)
@@ -222,5 +222,5 @@ def test_each_half_life_has_weights_of_its_own(make_store: MakeStore, tiny_setti
     for halflife, name in ((40, "ema-0000000096.safetensors"), (5, "ema5-0000000096.safetensors")):
         alone = load_settings(tiny_settings, overrides=[f"train.ema_halflife={halflife}"])
         train(store, out=tmp_path / str(halflife), settings=alone, device="cpu", progress=False)
-        expected, found = load_file(find_weights(tmp_path / str(halflife))), load_file(run / "weights" / name)
-        assert all(torch.equal(found[key], value) for key, value in expected.items())
+        expected, saved = load_file(find_weights(tmp_path / str(halflife))), load_file(run / "weights" / name)
+        assert all(torch.equal(saved[key], value) for key, value in expected.items())

@@ -1,4 +1,4 @@
-"""`histosynth train` and `sample` by the command line: a mistake is one line, exit code 2, and leaves nothing torn."""
+"""`histosynth train` and `sample` on the command line: a mistake gives one line, exit code 2, no partial file."""
 
 import resource
 import subprocess
@@ -18,17 +18,17 @@ FITS = ["--set", "model.channel_mult=[1]"]  # a network for 8-px patches
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train", "absent", "--out", "run"], "absent is no patch store"),
+        (["train", "absent", "--out", "run"], "absent is not a patch store"),
         (["train", "{store}", "--out", "run", "--set", "train.imagse=3"], "did you mean 'images'?"),
         (["train", "{store}", "--out", "run", "--set", "model.stem=3"], "do not fit 8-px patches"),
         (["train", "{store}", "--out", "run", "--config", "dmeo"], "did you mean 'demo'?"),
-        (["train", "{store}", "--out", "{store}/manifest.json", *FITS], "is a file; name a directory"),
-        (["train", "{store}", "--out", "{store}", *FITS], "is no run"),
+        (["train", "{store}", "--out", "{store}/manifest.json", *FITS], "is a file; pass a directory"),
+        (["train", "{store}", "--out", "{store}", *FITS], "is not a run"),
         (["sample", "{store}", "--out", "samples"], "has no weights"),
         (["sample", "absent.safetensors", "--out", "samples"], "has no weights"),
     ],
 )
-def test_a_mistake_is_one_line(
+def test_a_mistake_gives_one_line(
     words: list[str],
     message: str,
     make_store: MakeStore,
@@ -52,15 +52,15 @@ def test_a_mistake_is_one_line(
     assert sorted(store.iterdir()) == before
 
 
-def test_a_full_disk_is_one_line_and_the_run_goes_on(
+def test_a_full_disk_gives_one_line_and_the_run_can_resume(
     make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
 ) -> None:
-    """A limit on the size of files stands in for the disk: no checkpoint fits."""
+    """A limit on the file size replaces the full disk: no checkpoint fits."""
     config, run = tmp_path / "tiny.toml", tmp_path / "run"
     config.write_text(tiny_settings.to_toml())
     words = ["train", str(make_store()), "--out", str(run), "--config", str(config), "--device", "cpu", "--quiet"]
     command = [sys.executable, "-m", "histosynth", *words]
-    limit = 60_000  # bytes; a checkpoint of the tiny network has more
+    limit = 60_000  # bytes; a checkpoint of the tiny network is larger
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -72,7 +72,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
         f"histosynth: warning: the checkpoint after {images} images" for images in (32, 64)
     ]
     assert "the checkpoint after 96 images could not be written (File too large)" in error
-    assert "run the same command again" in error
+    assert "fix this and rerun the command" in error
     assert not [p for p in run.rglob("*") if p.name.startswith(".") or p.suffix in (".pt", ".safetensors")]
     again = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "trained on 96 images" in again.stdout
@@ -94,7 +94,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(
         (["--classifier", "elsewhere"], "elsewhere has no weights"),
     ],
 )
-def test_a_mistake_in_sampling_is_one_line(
+def test_a_mistake_in_sampling_gives_one_line(
     words: list[str],
     message: str,
     trained: Path,
@@ -103,8 +103,8 @@ def test_a_mistake_in_sampling_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    given = [word.format(run=trained) for word in words]
-    command = ["histosynth", "sample", str(trained), "--out", "samples", "--device", "cpu", *given]
+    arguments = [word.format(run=trained) for word in words]
+    command = ["histosynth", "sample", str(trained), "--out", "samples", "--device", "cpu", *arguments]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as stopped:
         main()
@@ -117,7 +117,7 @@ def test_a_mistake_in_sampling_is_one_line(
 
 @pytest.fixture
 def trained(tmp_path: Path, tiny_settings: Settings) -> Path:
-    """A run that has not learned anything."""
+    """A run with initial weights."""
     from histosynth.diffusion.build import build_denoiser
     from histosynth.training.checkpoint import Origin, save_weights
 

@@ -1,4 +1,4 @@
-"""Training a classifier of noisy patches, to guide a denoiser of the same process."""
+"""Training of a classifier of noisy patches, which guides a denoiser of the same process."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from histosynth.training.model_task import Images, ModelTask
 
 
 class ClassifierTask(ModelTask):
-    """A classifier in training; beside the loss it logs the share of labels found, over all noise levels.
+    """A classifier in training; besides the loss, it logs the accuracy over all noise levels.
 
     Args:
         data: the patches.
@@ -22,12 +22,15 @@ class ClassifierTask(ModelTask):
         accelerator: the processes.
 
     Raises:
-        HistosynthError: there is one label only.
+        HistosynthError: there is only one label.
     """
 
     def __init__(self, data: PatchDataset, *, settings: Settings, accelerator: Accelerator) -> None:
         if len(data.labels) < 2:
-            raise HistosynthError(f"a classifier needs two labels or more; all patches are '{data.labels[0]}'")
+            raise HistosynthError(
+                f"a classifier needs at least two labels, but all patches are '{data.labels[0]}'; "
+                "add patches with another label"
+            )
         torch.manual_seed(settings.train.seed)
         schedule = build_schedule(settings.diffusion)
         self.classifier = build_classifier(settings.model, schedule, image_px=data.image_px, labels=len(data.labels))
@@ -39,9 +42,10 @@ class ClassifierTask(ModelTask):
 
     def losses(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
         """See `ModelTask.losses`."""
-        losses, found = self.classifier.loss_at(images.x, images.label, t=images.t, noise=images.noise)
-        return losses, {"accuracy": found.float()}
+        losses, correct = self.classifier.loss_at(images.x, images.label, t=images.t, noise=images.noise)
+        return losses, {"accuracy": correct.float()}
 
     def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
-        """A classifier makes no images."""
+        """Return nothing: a classifier generates no images."""
+
         return {}

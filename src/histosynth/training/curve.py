@@ -9,10 +9,11 @@ from histosynth.rundir import atomic_write
 
 
 def save_loss_curve(path: Path, stats: list[dict[str, Any]]) -> None:
-    """Draw loss and learning rate over images seen, from the lines of `stats.jsonl`, as a PNG.
+    """Plot loss and learning rate over images seen, from the lines of `stats.jsonl`, as a PNG.
 
-    The scale is logarithmic where the loss can be: that of a critic goes below zero.
+    The loss axis is logarithmic unless the loss becomes negative, as that of a critic does.
     """
+
     images = [line["images"] for line in stats]
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.subplots()

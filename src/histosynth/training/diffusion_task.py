@@ -1,4 +1,4 @@
-"""Training a denoiser."""
+"""Training of a denoiser."""
 
 from collections.abc import Sequence
 
@@ -40,28 +40,29 @@ class DiffusionTask(ModelTask):
         return self.denoiser.draw_times(count, generator=generator)
 
     def training_label(self, label: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
-        """See `ModelTask.training_label`; some labels become the null label."""
-        drawn = torch.cat([torch.rand(1, generator=generator) for generator in generators])
-        return label.masked_fill(drawn < self.settings.train.label_drop, self.denoiser.null_label)
+        """See `ModelTask.training_label`; some labels are replaced by the null label."""
+        uniform = torch.cat([torch.rand(1, generator=generator) for generator in generators])
+        return label.masked_fill(uniform < self.settings.train.label_drop, self.denoiser.null_label)
 
     def losses(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
         """See `ModelTask.losses`."""
         return self.denoiser.loss_at(images.x, images.label, t=images.t, noise=images.noise).weighted, {}
 
-    @torch.no_grad()  # inference mode is not for FSDP
+    @torch.no_grad()  # FSDP does not support inference mode
     def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
         """See `Task.preview`."""
         labels = self.data.labels
         current = {name: value.clone() for name, value in self.denoiser.state_dict().items()}
         self.denoiser.load_state_dict(self.emas[0].weights)
         self.denoiser.eval()
-        found = []
+        batches = []
         for start in range(0, per_label * len(labels), PREVIEW_BATCH):
             seeds = range(start, min(start + PREVIEW_BATCH, per_label * len(labels)))
             noise = SeededNoise(seeds, image_px=self.data.image_px, device=self.device)
             label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
             with self.accelerator.autocast(), unsharded(self.module):
-                found.append(to_bytes(self.pipeline.images(self.denoiser, label, noise=noise)))
+                batches.append(to_bytes(self.pipeline.images(self.denoiser, label, noise=noise)))
         self.denoiser.load_state_dict(current)
-        images = np.concatenate(found)
+        images = np.concatenate(batches)
+
         return {name: images[i :: len(labels)] for i, name in enumerate(labels)}

@@ -1,10 +1,11 @@
-"""Training a progressive GAN: two networks, two optimizers, images that grow.
+"""Training of a progressive GAN: two networks, two optimizers, images of growing size.
 
-A step draws the batch once for both: the discriminator learns from real and fake images of the same labels, then the
-generator from what that discriminator says of others. Both gradients are means over the batch, summed over microbatches
-and processes; these hold whole groups of the minibatch standard deviation, so that neither changes what is learned.
+Both networks use the batch of a step: the discriminator learns from real and fake images of the same labels, then the
+generator learns from the scores of that discriminator for other fakes. Both gradients are means over the batch, summed
+over microbatches and processes. These contain complete groups of the minibatch standard deviation, so that their number
+and size do not change what is learned.
 
-The generator that samples is averaged (`gan.ema_halflife`). Adam's moments begin anew with every level.
+Samples come from an averaged generator (`gan.ema_halflife`). Adam's moments are reset at every level.
 """
 
 import math
@@ -35,11 +36,11 @@ from histosynth.training.launch import sum_over_processes
 from histosynth.training.sharding import full_copy, load_optimizer, load_weights
 from histosynth.training.task import PREVIEW_BATCH, Task
 
-_COLLAPSED = 0.25  # of the distances between real images of the label: runs that went well kept above 0.36
+_COLLAPSED = 0.25  # share of the distances between real images of the label; good runs stayed above 0.36
 
 
 class Images(NamedTuple):
-    """Images with all that is drawn for them, one row an image: latents of the two networks' fakes, and the mix."""
+    """Images with their random variables, one row per image: latents of the fakes of both networks, and the mix."""
 
     x: Tensor
     label: Tensor
@@ -57,8 +58,8 @@ class GanTask(Task):
         accelerator: the processes.
 
     Raises:
-        HistosynthError: patches of a side that it cannot grow to; a batch or microbatch that is no multiple of the
-            group; fp16, or FSDP.
+        HistosynthError: patches of a size that it cannot grow to; a batch or microbatch that is not a multiple of the
+            group size; fp16; FSDP.
     """
 
     lr_setting = "gan.lr"
@@ -71,8 +72,8 @@ class GanTask(Task):
         for name, images in (("train.batch", self.share), ("train.microbatch", self.microbatch)):
             if images % STDDEV_GROUP:
                 raise HistosynthError(
-                    f"{name}: {images} images on each process; a progan compares images in groups of "
-                    f"{STDDEV_GROUP}, so make it a multiple of {STDDEV_GROUP} for each"
+                    f"{name}: {images} images per process; a progan compares images in groups of {STDDEV_GROUP}, so "
+                    f"choose a multiple of {STDDEV_GROUP} per process"
                 )
         torch.manual_seed(train.seed)
         shape = {"image_px": data.image_px, "labels": len(data.labels)}
@@ -90,43 +91,46 @@ class GanTask(Task):
         self.diversity, self.seen = DiversityMonitor(labels=len(data.labels)), 0
         if self.images < full_size_at(gan, image_px=data.image_px):
             warnings.warn(
-                f"training ends after {self.images} images at {self.growth(self.images).px} px, which are enlarged to "
-                f"{data.image_px}; it is full-grown after {full_size_at(gan, image_px=data.image_px)} "
-                "(gan.stable_images, gan.fade_images)",
+                f"training ends after {self.images} images at {self.growth(self.images).px} px, and samples are "
+                f"enlarged to {data.image_px} px; full size is reached after "
+                f"{full_size_at(gan, image_px=data.image_px)} images (gan.stable_images, gan.fade_images)",
                 stacklevel=2,
             )
 
     def growth(self, seen: int) -> Growth:
-        """The growth after `seen` images."""
+        """Return the growth after `seen` images."""
         return growth_at(seen, self.settings.gan, image_px=self.data.image_px)
 
     def learning_rate(self, seen: int) -> float:
-        """The learning rate after `seen` images."""
+        """Return the learning rate after `seen` images."""
         return self.settings.gan.lr * self.lr_factor(seen)
 
     def step(self, seen: int) -> dict[str, float]:
-        """See `Task.step`; `docs/how-to/progan.md` says what is logged."""
+        """See `Task.step`; `docs/how-to/progan.md` documents the logged values."""
+        # A new level: reset Adam's moments.
         batch, growth = self.settings.train.batch, self.growth(seen)
         if growth.level != self.growth(max(seen - batch, 0)).level:
             for optimizer in self.optimizers.values():
                 optimizer.state.clear()
+        # Update the discriminator, the generator, and its average.
         images = self._draw(seen)
         lr = self.learning_rate(seen)
-        about_d = self._update("discriminator", images, self._discriminator_losses, growth, seen=seen, lr=lr)
+        sums_d = self._update("discriminator", images, self._discriminator_losses, growth, seen=seen, lr=lr)
         self.discriminator.requires_grad_(False)
-        about_g = self._update("generator", images, self._generator_losses, growth, seen=seen, lr=lr)
+        sums_g = self._update("generator", images, self._generator_losses, growth, seen=seen, lr=lr)
         self.discriminator.requires_grad_(True)
         self.emas[0].update(self.generator, images=seen + batch, batch=batch)
         self.seen = seen + batch
+        # Diversity of the fakes, and the values to log.
         of_labels = range(len(self.data.labels))
         self._warn_on_collapse(
-            **{side: np.array([about_d.pop(f"{side} {i}") for i in of_labels]) for side in ("fake", "real")}
+            **{side: np.array([sums_d.pop(f"{side} {i}") for i in of_labels]) for side in ("fake", "real")}
         )
         return {
-            **{name: value / batch for name, value in about_d.items() if name != "grad_norm"},
-            "grad_norm": about_d["grad_norm"],
-            "loss_generator": about_g["loss"] / batch,
-            "grad_norm_generator": about_g["grad_norm"],
+            **{name: value / batch for name, value in sums_d.items() if name != "grad_norm"},
+            "grad_norm": sums_d["grad_norm"],
+            "loss_generator": sums_g["loss"] / batch,
+            "grad_norm_generator": sums_g["grad_norm"],
             "lr": lr,
             "microbatch": self.microbatch,
             "px": growth.px,
@@ -135,7 +139,7 @@ class GanTask(Task):
         }
 
     def _draw(self, seen: int) -> Images:
-        """This process's share of the batch, on the device."""
+        """Return the share of this process of the batch, on the device."""
         x, label, generators = self.load_share(seen)
         size = self.settings.gan.latent
         z = torch.stack([torch.randn(2, size, generator=generator) for generator in generators])
@@ -154,10 +158,11 @@ class GanTask(Task):
         seen: int,
         lr: float,
     ) -> dict[str, float]:
-        """Train one network on the batch: sums of what is to be logged, and the norm of its gradient."""
+        """Train one network on the batch; return sums of the values to log, and the norm of its gradient."""
+        # Gradients, microbatch by microbatch.
         optimizer, batch = self.optimizers[name], self.settings.train.batch
         optimizer.zero_grad(set_to_none=True)
-        found = []
+        parts = []
         for first in range(0, self.share, self.microbatch):
             part = Images(*(each[first : first + self.microbatch] for each in images))
             try:
@@ -168,53 +173,55 @@ class GanTask(Task):
                 if not should_reduce_batch_size(error):
                     raise
                 raise HistosynthError(
-                    f"memory ran out after {seen} images ({str(error)[:80]}); set train.microbatch below "
-                    f"{self.microbatch}, to a multiple of {STDDEV_GROUP}"
+                    f"out of memory after {seen} images ({str(error)[:80]}); set train.microbatch to a multiple of "
+                    f"{STDDEV_GROUP} below {self.microbatch}"
                 ) from error
-            found.append({key: value.detach() for key, value in values.items()})
-        sums = sum_over_processes(
-            self.accelerator, torch.stack([torch.stack([part[key].sum() for part in found]).sum() for key in found[0]])
+            parts.append({key: value.detach() for key, value in values.items()})
+        # Sums over microbatches and processes.
+        totals = sum_over_processes(
+            self.accelerator, torch.stack([torch.stack([part[key].sum() for part in parts]).sum() for key in parts[0]])
         )
-        told = dict(zip(found[0], sums.tolist(), strict=True))
+        sums = dict(zip(parts[0], totals.tolist(), strict=True))
         gradients = [weight.grad for weight in self.networks[name].parameters() if weight.grad is not None]
         self._sum_gradients(gradients)
-        told["grad_norm"] = float(torch.nn.utils.get_total_norm(gradients))
-        if not math.isfinite(told["loss"]) or not math.isfinite(told["grad_norm"]):
-            each = torch.cat([part["loss"] for part in found])
+        sums["grad_norm"] = float(torch.nn.utils.get_total_norm(gradients))
+        # The step, unless training has diverged.
+        if not math.isfinite(sums["loss"]) or not math.isfinite(sums["grad_norm"]):
+            per_image = torch.cat([part["loss"] for part in parts])
             raise HistosynthError(
                 f"{name}: "
-                + self.divergence_message(seen, loss=told["loss"] / batch, gradient=told["grad_norm"], losses=each)
+                + self.divergence_message(seen, loss=sums["loss"] / batch, gradient=sums["grad_norm"], losses=per_image)
             )
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.step()
-        return told
+        return sums
 
     def _discriminator_losses(self, images: Images, growth: Growth) -> dict[str, Tensor]:
-        """The discriminator's loss, and what else to log, of each image."""
+        """Return the loss of the discriminator and the other values to log, per image."""
         with torch.no_grad():
             fake = self.generator(images.z_discriminator, images.label, growth=growth)
-        found = discriminator_loss(
+        losses = discriminator_loss(
             lambda x: self.discriminator(x, images.label, growth=growth),
             images.x,
             fake.to(images.x.dtype),
             mix=images.mix,
             gan=self.settings.gan,
         )
-        apart = {
+        distances = {
             f"{side} {i}": each
             for side, x in (("real", images.x), ("fake", fake))
             for i, each in enumerate(pair_distances(x, images.label, labels=len(self.data.labels)))
         }
-        return {**found._asdict(), **apart}
+        return {**losses._asdict(), **distances}
 
     def _generator_losses(self, images: Images, growth: Growth) -> dict[str, Tensor]:
-        """The generator's loss of each image."""
+        """Return the loss of the generator per image."""
         fake = self.generator(images.z_generator, images.label, growth=growth)
         return {"loss": generator_loss(self.discriminator(fake, images.label, growth=growth), gan=self.settings.gan)}
 
     def _sum_gradients(self, gradients: list[Tensor]) -> None:
-        """Sum gradients over the processes; all have the same ones, as the growth is the same."""
+        """Sum gradients over the processes; all processes have the same parameters, as their growth is equal."""
         if self.accelerator.num_processes == 1:
             return
         summed = sum_over_processes(self.accelerator, torch.cat([gradient.flatten() for gradient in gradients]))
@@ -230,22 +237,22 @@ class GanTask(Task):
         for label, ratio, old in zip(self.data.labels, self.diversity.ratios, before, strict=True):
             if ratio < _COLLAPSED <= old and self.accelerator.is_main_process:
                 warnings.warn(
-                    f"after {self.seen} images fakes of {label} differ {ratio:.2f} times as much as real patches do: "
-                    "the generator may have collapsed; look at samples/, lower gan.lr, or begin anew",
+                    f"after {self.seen} images, the diversity of fakes of {label} is {ratio:.2f} times that of real "
+                    "patches: the generator may have collapsed; look at samples/, lower gan.lr, or start a new run",
                     stacklevel=3,
                 )
 
     @torch.no_grad()
     def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
         """See `Task.preview`."""
-        labels, growth, found = self.data.labels, self.growth(self.seen), []
+        labels, growth, batches = self.data.labels, self.growth(self.seen), []
         for start in range(0, per_label * len(labels), PREVIEW_BATCH):
             seeds = range(start, min(start + PREVIEW_BATCH, per_label * len(labels)))
             z = seeded_latents(seeds, size=self.settings.gan.latent).to(self.device)
             label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
             x = functional_call(self.generator, self.emas[0].weights, (z, label), {"growth": growth})
-            found.append(to_bytes(upsample(x, self.data.image_px // growth.px)))
-        images = np.concatenate(found)
+            batches.append(to_bytes(upsample(x, self.data.image_px // growth.px)))
+        images = np.concatenate(batches)
         return {name: images[i :: len(labels)] for i, name in enumerate(labels)}
 
     def state(self) -> dict[str, Any]:
@@ -270,6 +277,6 @@ class GanTask(Task):
 
 def _check_supported(accelerator: Accelerator) -> None:
     if accelerator.distributed_type == DistributedType.FSDP:
-        raise HistosynthError("a progan does not train under FSDP; launch it without, one process a GPU")
+        raise HistosynthError("a progan cannot be trained under FSDP; launch one process per GPU without FSDP")
     if accelerator.scaler is not None:
-        raise HistosynthError("a progan does not train in fp16; set train.precision to auto, bf16 or fp32")
+        raise HistosynthError("a progan cannot be trained in fp16; set train.precision to auto, bf16 or fp32")

@@ -1,4 +1,4 @@
-"""The log of a run: `stats.jsonl`, a line of JSON a step logged; and the same to Accelerate's trackers."""
+"""The log of a run: one line of JSON per logged step in `stats.jsonl`, and the same values to Accelerate's trackers."""
 
 import json
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ _PROJECT = "histosynth"
 
 
 class Log:
-    """Appends to a run's log. Only the main process makes one.
+    """The log of a run, opened for appending by the main process.
 
     Args:
         directory: the run.
-        images: images seen at the start; what an interrupted process logged beyond them is dropped.
-        accelerator: with its trackers.
-        settings: told to the trackers.
+        images: images seen at the start; later lines of an interrupted process are dropped.
+        accelerator: has the trackers.
+        settings: settings to pass to the trackers.
     """
 
     def __init__(self, directory: Path, *, images: int, accelerator: "Accelerator", settings: Settings) -> None:
@@ -32,10 +32,10 @@ class Log:
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
         self._accelerator = accelerator
-        named = {"name": directory.resolve().name}
-        accelerator.init_trackers(_PROJECT, init_kwargs={"tensorboard": {"purge_step": images}, "wandb": named})
+        name = {"name": directory.resolve().name}
+        accelerator.init_trackers(_PROJECT, init_kwargs={"tensorboard": {"purge_step": images}, "wandb": name})
         for tracker in accelerator.trackers:
-            if tracker.name != "tensorboard":  # it would begin a log of its own for them
+            if tracker.name != "tensorboard":  # TensorBoard would start a separate log for them
                 tracker.store_init_configuration(_flat(settings))
 
     def write(self, images: int, values: dict[str, float]) -> None:
@@ -46,7 +46,7 @@ class Log:
             self._accelerator.log(values, step=images)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write buffered values and close the files."""
         with warn_if_unwritten("the end of the log"):
             self._file.close()
             for tracker in self._accelerator.trackers:
@@ -54,7 +54,7 @@ class Log:
 
 
 def read_stats(directory: Path) -> list[dict[str, Any]]:
-    """The lines of a run's `stats.jsonl`; a last line torn by a kill is left out."""
+    """Read the lines of `stats.jsonl`, except an incomplete last line of a killed process."""
     path = directory / "stats.jsonl"
     lines = []
     for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
@@ -66,28 +66,28 @@ def read_stats(directory: Path) -> list[dict[str, Any]]:
 
 
 def check_trackers(names: Sequence[str]) -> list[str]:
-    """Those of `train.trackers` that can be used here; TensorBoard, the default, may be absent.
+    """Return the usable ones of `train.trackers`; TensorBoard, the default, may be absent.
 
     Raises:
-        HistosynthError: Accelerate knows no such tracker, or its package is not installed.
+        HistosynthError: Accelerate has no such tracker, or its package is not installed.
     """
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
-    known, here = sorted(map(str, LOGGER_TYPE_TO_CLASS)), [str(name) for name in get_available_trackers()]
+    known, installed = sorted(map(str, LOGGER_TYPE_TO_CLASS)), [str(name) for name in get_available_trackers()]
     for name in names:
         if name not in known:
             raise HistosynthError(
-                f"train.trackers: no tracker '{name}'{did_you_mean(name, known)}; there are: {', '.join(known)}"
+                f"train.trackers: no tracker '{name}'{did_you_mean(name, known)}; the trackers are {', '.join(known)}"
             )
-        if name not in here and name != "tensorboard":
+        if name not in installed and name != "tensorboard":
             raise HistosynthError(f"train.trackers: '{name}' needs a package that is not installed; pip install {name}")
-    return [name for name in names if name in here]
+    return [name for name in names if name in installed]
 
 
 def _flat(settings: Settings) -> dict[str, str | float]:
-    told = settings.model_dump(include={"model", "diffusion", "train"})
+    sections = settings.model_dump(include={"model", "diffusion", "train"})
     return {
         f"{section}.{key}": value if isinstance(value, int | float) else str(value)
-        for section, values in told.items()
+        for section, values in sections.items()
         for key, value in values.items()
     }

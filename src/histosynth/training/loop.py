@@ -1,4 +1,4 @@
-"""The training loop: linear, counted in images. Run the same command again and it goes on where it stopped."""
+"""The training loop, linear and counted in images; a repeated call resumes it."""
 
 import math
 import time
@@ -28,7 +28,7 @@ from histosynth.training.stopping import StopCondition
 from histosynth.training.task import Task
 from histosynth.training.writer import BackgroundWriter, warn_if_unwritten
 
-_LOG_LINES = 500  # about so many lines of stats.jsonl a run, however long it is
+_LOG_LINES = 500  # approximate number of lines in stats.jsonl, whatever the length of the run
 
 _TASKS: Mapping[str, Callable[..., Task]] = {
     "denoiser": DiffusionTask,
@@ -39,18 +39,18 @@ _TASKS: Mapping[str, Callable[..., Task]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """What a call of `train` did.
+    """Result of `train`.
 
     Attributes:
-        run: the run's directory.
+        run: directory of the run.
         weights: the averaged weights, ready to sample.
-        images: images seen in all.
-        resumed_at: images that had been seen before this call.
-        images_per_second: rate of this call, 0 if it had nothing to do.
+        images: images seen in total.
+        resumed_at: images seen before this call.
+        images_per_second: rate of this call, 0 if there was nothing to do.
         loss: mean loss over the last tenth of the log.
-        hours: that the run has taken, in all its calls.
+        hours: duration of the run, over all calls.
         ended: why training ended: `images` (or epochs) or `hours`.
-        processes: that trained.
+        processes: number of processes.
     """
 
     run: Path
@@ -73,22 +73,22 @@ def train(
     progress: bool = True,
     metrics: Sequence[PeriodicMetric] = (),
 ) -> TrainingResult:
-    """Train a genotype-conditional denoiser, GAN or classifier on the patches of a store, or go on with it.
+    """Train a genotype-conditional denoiser, GAN or classifier on the patches of a store, or resume its training.
 
-    Under `torchrun` or `accelerate launch` every process calls this, and gets the same result.
+    Under `torchrun` or `accelerate launch`, every process calls this function and gets the same result.
 
     Args:
-        store: the patches; only those of the split `settings.train.split` are seen.
-        out: the run's directory, which all processes must see.
-        settings: sections `model`, `diffusion` or `gan`, `train`; `sample` is used for the grids on the way.
-        device: name of the device (None: the best there is).
+        store: the patches; only those of the split `settings.train.split` are used.
+        out: directory of the run; all processes need access to it.
+        settings: sections `model`, `diffusion` or `gan`, `train`; `sample` applies to the sample grids.
+        device: name of the device (None: the best available).
         progress: show a progress bar.
-        metrics: metrics to log on the way; the weights best by the first are kept.
+        metrics: metrics to log during training; the best weights by the first one are kept.
 
     Raises:
-        HistosynthError: no labeled patches, settings that do not fit, a directory of another run, a diverged loss, a
+        HistosynthError: no labeled patches, settings that do not match, a directory of another run, a diverged loss, a
             last checkpoint that could not be written.
-        Stopped: by SIGTERM or SIGINT, after saving.
+        Stopped: SIGTERM or SIGINT arrived, and the state is saved.
     """
     trackers = check_trackers(settings.train.trackers)
     accelerator = launch(device, precision=settings.train.precision, trackers=trackers, directory=out / "tensorboard")
@@ -105,6 +105,7 @@ def _train(
     progress: bool,
     metrics: Sequence[PeriodicMetric],
 ) -> TrainingResult:
+    # Data, task, and the directory of the run.
     store = store if isinstance(store, Store) else Store(store)
     data = PatchDataset.of(store, settings.train, progress=progress and accelerator.is_main_process)
     task = _TASKS[settings.model_role](data, settings=settings, accelerator=accelerator)
@@ -121,6 +122,7 @@ def _train(
         "data_hash": store.content_hash(),
     }
     run = Run(out, settings=settings, facts=facts, total=task.images, main=accelerator.is_main_process)
+    # Resume from the newest intact state.
     path = broadcast_from_main(accelerator, newest_state(out / "state") if accelerator.is_main_process else None)
     resumed_at, seconds = 0, 0.0
     if path is not None:
@@ -128,6 +130,7 @@ def _train(
         task.load_state(state)
         resumed_at, seconds = state["images"], state["seconds"]
         del state
+    # Train, and save the end.
     with StopCondition(accelerator, hours=settings.train.hours, seconds=seconds) as stop, BackgroundWriter() as writer:
         saver = Saver(run, task, stop, writer, seen=resumed_at)
         seen = _loop(run, task, stop, saver, writer, seen=resumed_at, progress=progress, metrics=metrics)
@@ -159,16 +162,17 @@ def _loop(
     progress: bool,
     metrics: Sequence[PeriodicMetric],
 ) -> int:
-    """Train until all images are seen or the hours are over; returns the images seen."""
+    """Train until all images are seen or the hours are used up; return the images seen."""
     settings, total, main = run.settings.train, task.images, task.accelerator.is_main_process
     log_every = max(total // _LOG_LINES, settings.batch)
     started, first = time.perf_counter(), seen
     log = Log(run.path, images=seen, accelerator=task.accelerator, settings=run.settings) if main else None
-    best = broadcast_from_main(task.accelerator, _best(run, metrics[0].name) if metrics else math.inf)
+    best = broadcast_from_main(task.accelerator, _lowest(run, metrics[0].name) if metrics else math.inf)
     bar = tqdm(total=total, initial=seen, unit="img", desc="train", disable=not (progress and main), smoothing=0.05)
     try:
         over = False
         while seen < total and not over:
+            # One step.
             try:
                 values = task.step(seen)
             except HistosynthError as error:
@@ -178,8 +182,9 @@ def _loop(
             over = stop.should_stop()
             ended = seen >= total or over
             bar.update(settings.batch)
+            # Sample grid, metrics, best weights.
             if (_crossed(before, seen, settings.samples_every) or ended) and not stop.signum:
-                _show(run, task, seen=seen)
+                _save_sample_grid(run, task, seen=seen)
             measured = {
                 metric.name: _measure(task, metric)
                 for metric in metrics
@@ -188,6 +193,7 @@ def _loop(
             if metrics and measured.get(metrics[0].name, math.inf) < best:
                 best = measured[metrics[0].name]
                 saver.save_best(seen)
+            # Log, and checkpoint or stop.
             if log and (measured or ended or _crossed(before, seen, log_every)):
                 rate = (seen - first) / (time.perf_counter() - started)
                 log.write(seen, {**values, **measured, "images_per_second": round(rate, 2)})
@@ -203,7 +209,7 @@ def _loop(
     return seen
 
 
-def _show(run: Run, task: Task, *, seen: int) -> None:
+def _save_sample_grid(run: Run, task: Task, *, seen: int) -> None:
     if (images := task.preview()) and task.accelerator.is_main_process:
         with warn_if_unwritten("a sample grid"):
             save_contact_sheet(
@@ -218,11 +224,12 @@ def _measure(task: Task, metric: PeriodicMetric) -> float:
     )
 
 
-def _best(run: Run, name: str) -> float:
-    """The lowest figure so far."""
+def _lowest(run: Run, name: str) -> float:
+    """Return the lowest logged value of a metric."""
     return min((line[name] for line in read_stats(run.path) if name in line), default=math.inf)
 
 
 def _crossed(before: int, now: int, every: int) -> bool:
-    """Whether a multiple of `every` lies in (before, now]."""
+    """Return whether a multiple of `every` lies in (before, now]."""
+
     return before // every < now // every

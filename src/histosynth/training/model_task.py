@@ -1,7 +1,7 @@
-"""Training one network by AdamW: what a denoiser and a classifier share.
+"""Training of one network by AdamW: the part that a denoiser and a classifier share.
 
-Where memory runs out the microbatch is halved; processes exchange gradients after the last one. Dropout alone draws for
-a microbatch: with it, runs of other processes or microbatches differ as those of other seeds.
+If memory runs out, the microbatch is halved; processes exchange gradients after the last microbatch. Only dropout draws
+random numbers per microbatch: with dropout, other numbers of processes or microbatches act like other seeds.
 """
 
 import math
@@ -25,11 +25,11 @@ from histosynth.training.launch import sum_over_processes
 from histosynth.training.sharding import full_copy, load_optimizer, load_weights
 from histosynth.training.task import Task, image_seed
 
-_SMALLEST_SCALE = 2.0**-10  # of fp16: a loss that small and still too large has diverged
+_SMALLEST_SCALE = 2.0**-10  # of the fp16 loss; a gradient that overflows below this scale has diverged
 
 
 class Images(NamedTuple):
-    """Images with all that is drawn for them, one row an image."""
+    """Images with their random variables, one row per image."""
 
     x: Tensor
     label: Tensor
@@ -42,22 +42,22 @@ class ModelTask(Task):
 
     Args:
         data: the patches.
-        model: with fresh weights; what can be compiled of it is its `network`.
+        model: the model with initial weights; its `network` can be compiled.
         settings: section `train`.
         accelerator: the processes.
 
     Attributes:
-        microbatch: images a forward pass; falls where memory runs out.
+        microbatch: images per forward pass; halved if memory runs out.
 
     Raises:
-        HistosynthError: the batch cannot be shared among the processes.
+        HistosynthError: the batch cannot be divided evenly among the processes.
     """
 
     def __init__(self, data: PatchDataset, model: nn.Module, *, settings: Settings, accelerator: Accelerator) -> None:
         super().__init__(data, settings=settings, accelerator=accelerator)
         train = settings.train
         self.microbatch = min(train.microbatch or self.share, self.share)
-        sharded = accelerator.distributed_type == DistributedType.FSDP  # which takes the one layout only
+        sharded = accelerator.distributed_type == DistributedType.FSDP  # it supports only the contiguous layout
         layout = torch.contiguous_format if sharded else torch.channels_last
         self.model = model.to(self.device).to(memory_format=layout)
         optimizer = torch.optim.AdamW(
@@ -74,24 +74,27 @@ class ModelTask(Task):
 
     @abstractmethod
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:
-        """Times of noise as training draws them, (count,) on the CPU."""
+        """Draw times (count,) from the training distribution, on the CPU."""
 
     def training_label(self, label: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
-        """The label that the model is shown of each image."""
+        """Return the labels to train with."""
         return label
 
     @abstractmethod
     def losses(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of each image (B,), and what else to log of each, (B,) each."""
+        """Return the loss per image (B,), and further values to log, (B,) each."""
 
     def step(self, seen: int) -> dict[str, float]:
         """See `Task.step`; the gradient norm is logged, too."""
+        # The batch, and a microbatch that fits the memory. It must be known before gradients are exchanged, where none
+        # may be missing, and is tested again once Adam's moments exist.
         train = self.settings.train
         images = self._draw(seen)
         self.model.train()
-        if self._trial_steps:  # before gradients are exchanged, as none may be missing there; again with Adam's moments
+        if self._trial_steps:
             self._fit_microbatch(seen, images)
             self._trial_steps -= 1
+        # Gradients, and the values to log.
         losses, more = self._accumulate(seen, images)
         sums = sum_over_processes(
             self.accelerator, torch.stack([losses.sum(), *(value.sum() for value in more.values())])
@@ -102,6 +105,7 @@ class ModelTask(Task):
         logged |= {"lr": self.learning_rate(seen), "microbatch": self.microbatch}
         if not math.isfinite(loss) or not (math.isfinite(norm) or self._loss_scale_settling()):
             raise HistosynthError(self.divergence_message(seen, loss=loss, gradient=norm, losses=losses))
+        # Step and averages.
         for group in self.optimizer.param_groups:
             group["lr"] = logged["lr"]
         self.optimizer.step()
@@ -110,7 +114,7 @@ class ModelTask(Task):
         return logged
 
     def _draw(self, seen: int) -> Images:
-        """This process's share of the batch, on the CPU."""
+        """Return the share of this process of the batch, on the CPU."""
         x, label, generators = self.load_share(seen)
         label = self.training_label(label, generators=generators)
         t = torch.cat([self.draw_times(1, generator=generator) for generator in generators])
@@ -118,23 +122,23 @@ class ModelTask(Task):
         return Images(self.augment(x, generators), label, t, noise)
 
     def _accumulate(self, seen: int, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
-        """Gradients of the batch. Halves the microbatch and begins anew where memory runs out."""
+        """Compute the gradients of the batch; if memory runs out, halve the microbatch and start again."""
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             count = -(-self.share // self.microbatch)
             try:
-                found = [
+                passes = [
                     self._forward_backward(seen, images, number, last=number == count - 1) for number in range(count)
                 ]
-                return torch.cat([losses for losses, _ in found]), {
-                    name: torch.cat([more[name] for _, more in found]) for name in found[0][1]
+                return torch.cat([losses for losses, _ in passes]), {
+                    name: torch.cat([more[name] for _, more in passes]) for name in passes[0][1]
                 }
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
-                if self.accelerator.distributed_type != DistributedType.NO:  # the others wait for these gradients
+                if self.accelerator.distributed_type != DistributedType.NO:  # other processes wait for the gradients
                     raise HistosynthError(
-                        f"memory ran out after {seen} images ({str(error)[:80]}); set train.microbatch below "
+                        f"out of memory after {seen} images ({str(error)[:80]}); set train.microbatch below "
                         f"{self.microbatch}"
                     ) from error
             self._halve_microbatch()
@@ -142,7 +146,7 @@ class ModelTask(Task):
     def _forward_backward(
         self, seen: int, images: Images, number: int, *, last: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Forward and backward through a microbatch; processes exchange gradients after the last."""
+        """Run forward and backward on a microbatch; processes exchange gradients after the last one."""
         first, train = number * self.microbatch, self.settings.train
         x, label, t, noise = (part[first : first + self.microbatch].to(self.device) for part in images)
         torch.manual_seed(image_seed(train.seed, self.share_start(seen) + first))  # for dropout
@@ -152,17 +156,17 @@ class ModelTask(Task):
         return losses.detach(), more
 
     def _fit_microbatch(self, seen: int, images: Images) -> None:
-        """Find the microbatch that fits the memory of every process."""
+        """Halve the microbatch until it fits into the memory of every process."""
         while True:
-            lacking = torch.zeros(1, device=self.device)
+            failures = torch.zeros(1, device=self.device)
             try:
                 self._forward_backward(seen, images, 0, last=False)
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
-                lacking += 1
+                failures += 1
             self.optimizer.zero_grad(set_to_none=True)
-            if not sum_over_processes(self.accelerator, lacking).item():
+            if not sum_over_processes(self.accelerator, failures).item():
                 return
             self._halve_microbatch()
 
@@ -171,37 +175,37 @@ class ModelTask(Task):
         clear_device_cache(garbage_collection=True)
         if self.microbatch == 1:
             raise HistosynthError(
-                "memory ran out on a single image; set model.checkpoint=true, or take a smaller model or a larger GPU"
+                "out of memory on a single image; set model.checkpoint=true, or use a smaller model or a larger GPU"
             )
         self.microbatch //= 2
         warnings.warn(
-            f"memory ran out: {self.microbatch} images a forward pass from here on (train.microbatch); the batch stays "
-            f"{self.settings.train.batch}",
+            f"out of memory: from now on {self.microbatch} images per forward pass (train.microbatch); the batch "
+            f"remains {self.settings.train.batch}",
             stacklevel=2,
         )
 
     def _compile(self) -> None:
-        """Compile the network, or say why not and leave it."""
+        """Compile the network; if that fails, warn and continue without."""
         network: nn.Module = self.model.network  # type: ignore[assignment]
         try:
             network.compile()
             self._forward_backward(0, self._draw(0), 0, last=False)
-        except Exception as error:  # of a compiler, a driver, a missing header: all alike
+        except Exception as error:  # compilers, drivers and missing headers raise errors of any type
             if isinstance(error, RuntimeError) and should_reduce_batch_size(error):
                 return
             network._compiled_call_impl = None
             reason = " ".join(str(error).split())[:120]
-            warnings.warn(f"train.compile: cannot compile here ({reason}); training goes on without", stacklevel=2)
+            warnings.warn(f"train.compile failed ({reason}); training continues without compilation", stacklevel=2)
         finally:
             self.optimizer.zero_grad(set_to_none=True)
 
     def _loss_scale_settling(self) -> bool:
-        """Whether fp16's loss scale still has to find its place: a step whose gradient overflows is left out then."""
+        """Return whether the fp16 loss scale may still be lowered; a step whose gradient overflows is then skipped."""
         scaler = self.accelerator.scaler
         return scaler is not None and scaler.get_scale() > _SMALLEST_SCALE
 
     def learning_rate(self, seen: int) -> float:
-        """The learning rate after `seen` images: linear warm-up, then constant or half a cosine down to zero."""
+        """Return the learning rate after `seen` images: linear warm-up, then constant or half a cosine to zero."""
         train = self.settings.train
         return train.lr * min((seen + train.batch) / max(train.warmup, 1), 1.0) * self.lr_factor(seen)
 
@@ -226,12 +230,12 @@ class ModelTask(Task):
 
 
 class _Forward(nn.Module):
-    """What Accelerate wraps: its forward pass is the loss, so that all that training computes goes through it."""
+    """The module that Accelerate wraps; its forward pass computes the losses, so all training passes through it."""
 
     def __init__(self, model: nn.Module, task: ModelTask) -> None:
         super().__init__()
-        self.model, self.of = model, task.losses
+        self.model, self._losses = model, task.losses
 
     def forward(self, x: Tensor, label: Tensor, t: Tensor, noise: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """See `ModelTask.losses`."""
-        return self.of(Images(x, label, t, noise))
+        return self._losses(Images(x, label, t, noise))

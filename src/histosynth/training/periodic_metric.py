@@ -1,6 +1,6 @@
-"""A look at a model in training by whoever can judge it: training hands out images and takes figures.
+"""A metric that is computed periodically during training, from synthetic images that the loop provides.
 
-So training knows no metric. `metrics.quick_frechet` builds the checkup of the Fréchet distance.
+Training itself implements no metric. `metrics.quick_frechet` provides the measure of the Fréchet distance.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Measure = Callable[[Mapping[str, NDArray[np.uint8]]], float]
-"""Synthetic images, label -> (N, S, S, 3), to a figure: the lower, the better."""
+"""Function of synthetic images, label -> (N, S, S, 3); lower values are better."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PeriodicMetric:
-    """What to measure, and when.
+    """What to measure, and how often.
 
     Attributes:
-        name: of the figure, in the log.
-        every: images between two.
-        per_label: synthetic images of each label.
-        measure: runs on the main process alone.
+        name: name of the metric in the log.
+        every: training images between two measurements.
+        per_label: synthetic images per label.
+        measure: the function; it runs on the main process only.
     """
 
     name: str

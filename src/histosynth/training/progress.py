@@ -1,4 +1,4 @@
-"""How far is a run? Read from its files alone, while it trains, here or on another machine, or long after."""
+"""Progress of a run, read from its files only: during training, from another machine, or afterwards."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,21 +13,21 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, kw_only=True)
 class RunProgress:
-    """What `histosynth watch` shows.
+    """Progress as `histosynth watch` shows it.
 
     Attributes:
-        run: its directory.
-        status: `running`, `stopped` or `finished`, as the run wrote it last.
-        images: seen, by the last line of the log.
-        total_images: to see.
-        loss: the last one logged; None before the first.
+        run: directory of the run.
+        status: `running`, `stopped` or `finished`, as last written by the run.
+        images: images seen, by the last line of the log.
+        total_images: images to train on.
+        loss: the last logged loss; None before the first.
         losses: mean losses of up to 40 equal parts of the log.
-        images_per_second: of the last call.
-        seconds_left: at that rate, 0 when finished; None where it is not known.
+        images_per_second: rate of the last call.
+        seconds_left: time left at that rate, 0 when finished; None if it is not known.
         checkpoint: the newest state; None before the first.
         samples: the newest sample grid.
-        figures: what checkups found last, by name, with the lowest so far.
-        last: the last line of the log, all of it.
+        metrics: latest and lowest value of each periodic metric, by name.
+        last: the last line of the log.
     """
 
     run: Path
@@ -45,22 +45,21 @@ class RunProgress:
 
 
 def read_progress(run: Path, *, columns: int = 40) -> RunProgress:
-    """How far the run in that directory is.
+    """Read the progress of the run in a directory.
 
     Raises:
-        HistosynthError: it is no run.
+        HistosynthError: the directory is not a run.
     """
+    # Loss curve, in equal parts.
     manifest, stats = read_manifest(run, kind=KIND), read_stats(run)
     last, losses = stats[-1] if stats else {}, [line["loss"] for line in stats]
     parts = min(columns, len(losses))
     cuts = [round(n * len(losses) / parts) for n in range(parts + 1)] if parts else []
-    images, total, rate = (
-        last.get("images", manifest["images"]),
-        manifest["total_images"],
-        last.get("images_per_second"),
-    )
+    # Time left, and metrics.
+    images, total = last.get("images", manifest["images"]), manifest["total_images"]
+    rate = last.get("images_per_second")
     left = max(total - images, 0) / rate if rate else None
-    found = {name: [line[name] for line in stats if name in line] for name in ("frechet",)}
+    logged = {name: [line[name] for line in stats if name in line] for name in ("frechet",)}
     return RunProgress(
         run=run,
         status=manifest["status"],
@@ -72,36 +71,38 @@ def read_progress(run: Path, *, columns: int = 40) -> RunProgress:
         seconds_left=0.0 if manifest["status"] == "finished" else left,
         checkpoint=max((run / "state").glob("state-*.pt"), default=None),
         samples=max((run / "samples").glob("*.png"), default=None),
-        metrics={name: (values[-1], min(values)) for name, values in found.items() if values},
+        metrics={name: (values[-1], min(values)) for name, values in logged.items() if values},
         last=last,
     )
 
 
 def sparkline(values: tuple[float, ...]) -> str:
-    """Values as a row of bars, the lowest lowest."""
+    """Return values as a row of bars whose heights span their range."""
     low, high = min(values, default=0.0), max(values, default=0.0)
     step = (high - low) / (len(_BARS) - 1) or 1.0
     return "".join(_BARS[round((value - low) / step)] for value in values)
 
 
-def progress_text(found: RunProgress) -> str:
-    """For people, a fact a line."""
-    share = 100 * found.images / max(found.total_images, 1)
-    lines = [f"{found.run}: {found.status}, {found.images:,} of {found.total_images:,} images ({share:.1f} %)"]
-    if found.loss is not None:
-        lines.append(f"loss        {found.loss:.4f}  {sparkline(found.losses)}")
-    if "px" in found.last:  # a GAN
-        lines.append("growth      {px} px, alpha {alpha:.2f}".format(**found.last))
+def progress_text(progress: RunProgress) -> str:
+    """Return the progress as text, one fact per line."""
+    share = 100 * progress.images / max(progress.total_images, 1)
+    lines = [
+        f"{progress.run}: {progress.status}, {progress.images:,} of {progress.total_images:,} images ({share:.1f} %)"
+    ]
+    if progress.loss is not None:
+        lines.append(f"loss        {progress.loss:.4f}  {sparkline(progress.losses)}")
+    if "px" in progress.last:  # a GAN
+        lines.append("growth      {px} px, alpha {alpha:.2f}".format(**progress.last))
         lines.append(
-            "scores      real {score_real:.3f}, fake {score_fake:.3f}, penalty {penalty:.3f}".format(**found.last)
+            "scores      real {score_real:.3f}, fake {score_fake:.3f}, penalty {penalty:.3f}".format(**progress.last)
         )
-        lines.append("diversity   {diversity:.2f} of that of real patches".format(**found.last))
-    if found.images_per_second:
-        left = "" if found.seconds_left is None else f", {_duration(found.seconds_left)} left"
-        lines.append(f"rate        {found.images_per_second:.1f} images a second{left}")
-    lines += [f"{name:<10}  {last:.4g}, lowest {low:.4g}" for name, (last, low) in found.metrics.items()]
-    lines.append(f"checkpoint  {found.checkpoint or 'none yet'}")
-    lines.append(f"samples     {found.samples or 'none yet'}")
+        lines.append("diversity   {diversity:.2f} of the diversity of real patches".format(**progress.last))
+    if progress.images_per_second:
+        left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
+        lines.append(f"rate        {progress.images_per_second:.1f} images/s{left}")
+    lines += [f"{name:<10}  {last:.4g}, lowest {low:.4g}" for name, (last, low) in progress.metrics.items()]
+    lines.append(f"checkpoint  {progress.checkpoint or 'none yet'}")
+    lines.append(f"samples     {progress.samples or 'none yet'}")
     return "\n".join(lines)
 
 

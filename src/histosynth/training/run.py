@@ -1,4 +1,4 @@
-"""The directory of a run: made by the first `train`, found again and checked by the next."""
+"""The directory of a run, created by the first `train` and checked by every later one."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from histosynth.errors import HistosynthError
 from histosynth.rundir import MANIFEST, is_empty, provenance, read_manifest, require_directory, write_json, write_text
 
 KIND = "run"
-# These may change between two calls of the same run; all else that training reads must not.
+# Settings that may change between two calls of the same run; all others that training reads must not.
 _MAY_CHANGE = {
     "images", "epochs", "hours", "microbatch", "compile", "checkpoint_every", "keep_states", "samples_every",
     "trackers", "frechet_every", "frechet_images", "cache", "cache_gb", "workers",
@@ -16,17 +16,17 @@ _MAY_CHANGE = {
 
 
 class Run:
-    """A run's directory.
+    """Directory of a run.
 
     Args:
-        path: the directory, made if absent.
-        settings: what to train with.
-        facts: what the data says: `labels`, `image_px`, `mpp`, `data_hash`, …; written to the manifest.
-        total: images to train on in all.
-        main: whether this is the process that writes it.
+        path: the directory, created if absent.
+        settings: settings of the training.
+        facts: properties of the data (`labels`, `image_px`, `mpp`, `data_hash`, …), written to the manifest.
+        total: total number of images to train on.
+        main: whether this process writes the directory.
 
     Raises:
-        HistosynthError: the directory holds something else, or a run of other settings or other data.
+        HistosynthError: the directory holds something else, or a run with other settings or other data.
     """
 
     def __init__(self, path: Path, *, settings: Settings, facts: dict[str, Any], total: int, main: bool = True) -> None:
@@ -36,15 +36,14 @@ class Run:
         require_directory(path)
         config = path / "config.toml"
         if config.exists():
-            made_with = settings_from_toml(config.read_text("utf-8"), where=str(config))
-            _require_same(path, made_with, settings)
+            _require_same(path, settings_from_toml(config.read_text("utf-8"), where=str(config)), settings)
         elif not is_empty(path):
-            raise HistosynthError(f"{path} exists and is no run; give --out a new or empty directory")
+            raise HistosynthError(f"{path} exists and is not a run; pass a new or empty directory as --out")
         if (path / MANIFEST).exists():
-            found = read_manifest(path, kind=KIND)
-            if found["data_hash"] != facts["data_hash"]:
+            manifest = read_manifest(path, kind=KIND)
+            if manifest["data_hash"] != facts["data_hash"]:
                 raise HistosynthError(
-                    f"{path} was trained on other patches ({found['store']}); give --out a new directory"
+                    f"{path} was trained on other patches ({manifest['store']}); pass a new directory as --out"
                 )
         for folder in ("samples", "figures"):
             (path / folder).mkdir(parents=True, exist_ok=True)
@@ -52,15 +51,15 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run's name, as synthetic patches carry it."""
+        """The name of the run, as synthetic patches record it."""
         return self.path.resolve().name
 
     def weights(self, images: int, *, halflife: int | None = None) -> Path:
-        """Where the averaged weights after `images` images lie; those of another half-life than the first name it."""
+        """Return the path of the averaged weights after `images` images; its name states a half-life but the first."""
         return self.path / "weights" / f"ema{halflife or ''}-{images:010d}.safetensors"
 
     def write_manifest(self, status: str, *, images: int) -> None:
-        """Say how far the run is: `status` is `running`, `stopped` by a signal, or `finished`."""
+        """Write the progress of the run; `status` is `running`, `stopped` (by a signal) or `finished`."""
         progress = {"kind": KIND, "status": status, "images": images, "total_images": self.total}
         write_json(self.path / MANIFEST, {**progress, **self.facts, **provenance()})
 
@@ -71,6 +70,6 @@ def _require_same(path: Path, old: Settings, new: Settings) -> None:
         for key in before:
             if before[key] != now[key] and not (section == "train" and key in _MAY_CHANGE):
                 raise HistosynthError(
-                    f"{path} was begun with {section}.{key} = {before[key]}, not {now[key]}; "
-                    "give the old value to resume it, or --out a new directory"
+                    f"{path} was started with {section}.{key} = {before[key]}, not {now[key]}; "
+                    "set the old value to resume it, or pass a new directory as --out"
                 )

@@ -1,7 +1,7 @@
-"""What training writes on its way: checkpoints beside it, the best weights, and how far it is.
+"""Saving during training: checkpoints written in the background, the best weights, and the progress.
 
-All processes gather what is saved, the main one writes. A checkpoint is copied to the CPU, and a thread does the rest:
-weights first, then the state that says they exist, then the manifest; older ones go last.
+All processes gather the tensors to save, and the main process writes them. A checkpoint is copied to the CPU; a thread
+then writes the weights, the state that refers to them, and the manifest, and deletes older files last.
 """
 
 from functools import partial
@@ -24,7 +24,7 @@ from histosynth.training.writer import BackgroundWriter
 
 
 class Saver:
-    """Saves a task into its run, by a `BackgroundWriter`; the run is said to be running from `seen` images on."""
+    """Saves a task to its run through a `BackgroundWriter`; sets the status of the run to running at `seen` images."""
 
     def __init__(self, run: Run, task: Task, stop: StopCondition, writer: BackgroundWriter, *, seen: int) -> None:
         self.run, self.task, self._stop, self._writer = run, task, stop, writer
@@ -33,48 +33,51 @@ class Saver:
             run.write_manifest("running", images=seen)
 
     def save(self, seen: int, *, status: str = "running") -> None:
-        """Begin to write a checkpoint."""
+        """Start to write a checkpoint."""
         state = self.task.state() | {"images": seen, "seconds": self._stop.seconds}
         if self._main:
             self._writer.submit(partial(self._write, state, status), what=f"the checkpoint after {seen} images")
 
     def save_best(self, seen: int) -> None:
-        """Write the averaged weights as the best ones, in place of others."""
+        """Write the averaged weights as the best ones, in place of earlier ones."""
         weights = full_copy(self.task.emas[0].weights)
         if self._main:
             self._writer.submit(partial(self._write_best, weights, seen), what=f"the best weights after {seen} images")
 
     def save_and_stop(self, seen: int) -> NoReturn:
-        """Save, and end as the signal wants it.
+        """Save the state, and end training because of a signal.
 
         Raises:
-            Stopped: once all is on disk.
+            Stopped: always, once everything is on disk.
         """
         self.save(seen, status="stopped")
-        self._writer.wait(needed=True)
+        self._writer.wait(required=True)
         self.task.accelerator.wait_for_everyone()
         name = Signals(self._stop.signum).name
-        said = f"stopped by {name} after {seen} images, saved in {self.run.path / 'state'}; the same command goes on"
-        raise Stopped(self._stop.signum, said)
+        raise Stopped(
+            self._stop.signum,
+            f"stopped by {name} after {seen} images, saved in {self.run.path / 'state'}; rerun the command to resume",
+        )
 
     def finish(self, seen: int, *, changed: bool) -> None:
-        """Leave a finished run: its checkpoint where there is none yet, manifest and curve."""
-        lacking = changed or not all(path.is_file() for path in self._weights(seen))
-        if broadcast_from_main(self.task.accelerator, lacking):
+        """Complete a finished run: write its checkpoint unless it exists, the manifest and the loss curve."""
+        unsaved = changed or not all(path.is_file() for path in self._weights(seen))
+        if broadcast_from_main(self.task.accelerator, unsaved):
             self.save(seen)
         if self._main:
-            self._writer.wait(needed=True)
+            self._writer.wait(required=True)
             self.run.write_manifest("finished", images=seen)
             save_loss_curve(self.run.path / "figures" / "loss.png", read_stats(self.run.path))
 
     def latest_state(self) -> Path:
-        """The newest state on disk, or the directory where none is yet."""
+        """Return the path of the newest state on disk, or the directory of the states if there is none yet."""
         self._writer.wait()
         folder = self.run.path / "state"
         return max(folder.glob("state-*.pt"), default=folder)
 
     def _weights(self, seen: int) -> list[Path]:
-        """The files of averaged weights, the first half-life's first."""
+        """Return the paths of the averaged weights, those of the first half-life first."""
+
         others = [self.run.weights(seen, halflife=ema.halflife) for ema in self.task.emas[1:]]
         return [self.run.weights(seen), *others]
 

@@ -1,6 +1,6 @@
-"""Tensors that FSDP spreads over processes, as whole ones and back; plain tensors go through unchanged.
+"""Conversion between tensors that FSDP shards over processes and full tensors; other tensors are left unchanged.
 
-So a checkpoint holds whole tensors, whoever wrote it, and any number of processes reads it.
+A checkpoint always holds full tensors, so any number of processes can read it.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def full_copy(tree: Any) -> Any:
-    """A copy on the CPU of all tensors in nested dicts and lists. All processes must call it."""
+    """Return a copy of nested dicts and lists with full tensors on the CPU; all processes must call it."""
     if isinstance(tree, dict):
         return {key: full_copy(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
@@ -26,14 +26,14 @@ def full_copy(tree: Any) -> Any:
 
 
 def shard_like(value: Tensor, like: Tensor) -> Tensor:
-    """`value` on the device of `like`, and spread as it is."""
+    """Return `value` on the device of `like`, and sharded like it."""
     value = value.to(like.device)
     return distribute_tensor(value, like.device_mesh, like.placements) if isinstance(like, DTensor) else value
 
 
 @contextmanager
 def unsharded(module: nn.Module) -> Iterator[None]:
-    """Within, what is inside a module that FSDP wrapped may be called by itself."""
+    """Gather the parameters of an FSDP module meanwhile, so that its inner modules can be called directly."""
     if not isinstance(module, FSDPModule):
         yield
         return
@@ -45,16 +45,16 @@ def unsharded(module: nn.Module) -> Iterator[None]:
 
 
 def load_weights(weights: dict[str, Tensor], values: dict[str, Tensor]) -> None:
-    """Write `values`, whole, into `weights`."""
+    """Copy `values`, full tensors, into `weights`."""
     with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(shard_like(values[name], weight))
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load a state of whole tensors."""
+    """Load a state of full tensors."""
     optimizer.load_state_dict(state)
-    for parameter, kept in optimizer.state.items():
-        for name, value in kept.items():
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                kept[name] = shard_like(value, parameter)
+                moments[name] = shard_like(value, parameter)

@@ -1,7 +1,7 @@
-"""When training ends before its time: a signal, or the hours granted.
+"""Early ends of training: a signal, or the limit of hours.
 
-Schedulers announce the end of a job by SIGTERM, people by Ctrl-C (SIGINT). The first makes the loop save after the step
-it is at; a second one of either ends the process at once.
+Schedulers announce the end of a job by SIGTERM, people by Ctrl-C (SIGINT). After the first signal, the loop saves at
+the end of the current step; a second signal of either kind ends the process at once.
 """
 
 import signal
@@ -20,56 +20,56 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopCondition:
-    """Says after each step whether training has to end, alike on all processes.
+    """Whether training has to end after a step, equal on all processes.
 
     Args:
         accelerator: the processes.
-        hours: granted to the run, 0 for no limit.
-        seconds: that it has taken before.
+        hours: limit for the run over all calls, 0 for none.
+        seconds: duration of earlier calls.
 
     Attributes:
-        signum: the signal that came, on any process; 0 for none.
+        signum: the signal that arrived on any process; 0 for none.
     """
 
     def __init__(self, accelerator: Accelerator, *, hours: float, seconds: float) -> None:
         self.accelerator, self.signum = accelerator, 0
-        self._limit, self._began = 3600 * hours, time.monotonic() - seconds
-        self._got, self._before = 0, dict[int, Any]()
+        self._limit, self._started = 3600 * hours, time.monotonic() - seconds
+        self._received, self._handlers = 0, dict[int, Any]()
 
     @property
     def seconds(self) -> float:
-        """That the run has taken, in all its calls."""
-        return time.monotonic() - self._began
+        """Duration of the run, over all calls."""
+        return time.monotonic() - self._started
 
     def should_stop(self) -> bool:
-        """Whether to end now."""
-        late = bool(self._limit) and self.seconds >= self._limit
+        """Return whether training has to end now."""
+        timed_out = bool(self._limit) and self.seconds >= self._limit
         if self.accelerator.num_processes == 1:
-            self.signum = self._got
-            return late or self.signum > 0
-        signals = torch.zeros(len(_SIGNALS) + 1, device=self.accelerator.device)
-        signals[-1] = late and self.accelerator.is_main_process
-        if self._got:
-            signals[_SIGNALS.index(signal.Signals(self._got))] = 1
-        *came, over = sum_over_processes(self.accelerator, signals).tolist()
-        self.signum = next((int(number) for number, count in zip(_SIGNALS, came, strict=True) if count), 0)
-        return bool(over) or self.signum > 0
+            self.signum = self._received
+            return timed_out or self.signum > 0
+        flags = torch.zeros(len(_SIGNALS) + 1, device=self.accelerator.device)
+        flags[-1] = timed_out and self.accelerator.is_main_process
+        if self._received:
+            flags[_SIGNALS.index(signal.Signals(self._received))] = 1
+        *counts, timed_out_count = sum_over_processes(self.accelerator, flags).tolist()
+        self.signum = next((int(number) for number, count in zip(_SIGNALS, counts, strict=True) if count), 0)
+        return bool(timed_out_count) or self.signum > 0
 
     def __enter__(self) -> "StopCondition":
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            self._handlers = {number: signal.signal(number, self._handle) for number in _SIGNALS}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._got = number
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._received = number
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         if self.accelerator.is_main_process:
             name = signal.Signals(number).name
-            print(f"histosynth: {name}: saving after this step; once more ends it at once", file=sys.stderr, flush=True)
+            print(f"histosynth: {name}: saving after this step; repeat to end at once", file=sys.stderr, flush=True)

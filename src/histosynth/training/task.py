@@ -1,8 +1,8 @@
-"""What is trained, as the loop sees it: a step, what must be kept to resume, what a look at it shows.
+"""The interface between a model in training and the loop: a step, the state to resume from, a preview.
 
-Image i of the endless sequence has a generator of its own, seeded by (`train.seed`, i), for all that is drawn for it:
-its noise, and how it is turned and stained. A step takes images `seen` to `seen + batch`; each process takes its share
-of them and goes through it in microbatches. So neither changes what is learned, but for rounding:
+Image i of the endless sequence has its own random generator, seeded by (`train.seed`, i), for its noise, its symmetry
+and its stain jitter. A step takes the images `seen` to `seen + batch`; each process takes its share of them, in
+microbatches. Therefore neither of the two changes what is learned, except for rounding:
 
     gradient = (1 / batch) Σ_processes Σ_microbatches ∇ Σ_images loss.
 """
@@ -24,26 +24,26 @@ from histosynth.training.data.dataset import PatchDataset, random_symmetry
 from histosynth.training.data.stain_jitter import random_stain
 from histosynth.training.ema import EMA
 
-_NAMED = 16  # patches that an error names
+_NAMED = 16  # largest number of patches that an error names
 PREVIEW_BATCH = 64
-"""Images of a preview that are made at once."""
+"""Images of a preview that are generated at a time."""
 
 
 class Task(ABC):
-    """Something in training.
+    """A model in training.
 
     Args:
         data: the patches.
-        settings: section `train` above all.
+        settings: mainly the section `train`.
         accelerator: the processes.
 
     Attributes:
-        model: all that is trained.
-        emas: averaged weights, one for each half-life; of the first, previews are made.
-        share: images of a step on each process.
+        model: everything that is trained.
+        emas: averaged weights, one per half-life; previews use the first.
+        share: images per step on each process.
 
     Raises:
-        HistosynthError: the batch cannot be shared among the processes.
+        HistosynthError: the batch cannot be divided evenly among the processes.
     """
 
     model: nn.Module
@@ -56,14 +56,14 @@ class Task(ABC):
         batch, processes = settings.train.batch, int(accelerator.num_processes)
         if batch % processes:
             raise HistosynthError(
-                f"train.batch = {batch} images cannot be shared evenly among {processes} processes; "
-                "launch another number of them"
+                f"train.batch = {batch} images cannot be divided evenly among {processes} processes; "
+                "launch another number of processes"
             )
         self.share = batch // processes
 
     @abstractmethod
     def step(self, seen: int) -> dict[str, float]:
-        """One step on the next batch, after `seen` images. Returns what to log: `loss` and `lr` among it.
+        """Train on the next batch, after `seen` images; return the values to log, which include `loss` and `lr`.
 
         Raises:
             HistosynthError: loss or gradient is no longer a finite number, or one image is too large for memory.
@@ -71,45 +71,45 @@ class Task(ABC):
 
     @abstractmethod
     def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
-        """Images of each label from the averaged weights, always of the same seeds: label -> (N, S, S, 3).
+        """Generate images of each label from the averaged weights, always with the same seeds: label -> (N, S, S, 3).
 
-        Nothing where there is nothing to see. All processes must call it, and get the same.
+        Empty for a model that generates no images. All processes must call it, and get the same result.
         """
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """What resuming needs, whole and on the CPU, `emas` in it as weights. All processes must call it."""
+        """Return the state to resume from: full tensors on the CPU, `emas` as weights. All processes must call it."""
 
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
+        """Resume from a `state`."""
 
     @property
     def images(self) -> int:
-        """Images to train on in all, by `train.images` and `train.epochs`, in whole batches."""
+        """Total number of images to train on, by `train.images` and `train.epochs`, in whole batches."""
         train = self.settings.train
-        wanted = min(train.images, math.ceil(train.epochs * len(self.data))) if train.epochs else train.images
-        return -(-wanted // train.batch) * train.batch
+        images = min(train.images, math.ceil(train.epochs * len(self.data))) if train.epochs else train.images
+        return -(-images // train.batch) * train.batch
 
     def lr_factor(self, seen: int) -> float:
-        """What `train.lr_decay` leaves of the learning rate after `seen` images: all, or half a cosine down to zero."""
+        """Return the factor of `train.lr_decay` after `seen` images: 1, or half a cosine from 1 to 0."""
         if self.settings.train.lr_decay == "none":
             return 1.0
         return (1 + math.cos(math.pi * min(seen / self.images, 1.0))) / 2
 
     def share_start(self, seen: int) -> int:
-        """Position of the first image of this process."""
+        """Return the position of the first image of this process."""
         return seen + self.rank * self.share
 
     def load_share(self, seen: int) -> tuple[Tensor, Tensor, list[torch.Generator]]:
-        """This process's share of the batch on the CPU: images, labels, and a generator each."""
+        """Load the share of this process of the batch on the CPU: images, labels, and one generator per image."""
         train, start = self.settings.train, self.share_start(seen)
         x, label = self.data.batch(start, self.share, seed=train.seed, stride=train.batch)
         positions = range(start, start + self.share)
         return x, label, [torch.Generator().manual_seed(image_seed(train.seed, position)) for position in positions]
 
     def augment(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """Images as training shows them: turned, and stained otherwise."""
+        """Apply the augmentations: a random symmetry, and stain jitter."""
         train = self.settings.train
         if train.flips:
             x = random_symmetry(x, generators=generators)
@@ -118,26 +118,27 @@ class Task(ABC):
         return x
 
     def divergence_message(self, seen: int, *, loss: float, gradient: float, losses: Tensor) -> str:
-        """Where it happened: the step, and the patches whose loss is no number, or all of the batch.
+        """Return the message of a diverged step, with the patches whose loss is not finite, else all of the batch.
 
         Args:
             seen: images before the step.
-            loss: the mean.
-            gradient: its norm.
-            losses: of each image of this process.
+            loss: the mean loss.
+            gradient: the norm of the gradient.
+            losses: the loss of each image of this process.
         """
         train = self.settings.train
-        fine = self.accelerator.gather(losses.isfinite()).tolist()
+        finite = self.accelerator.gather(losses.isfinite()).tolist()
         ids = self.data.ids(seen, train.batch, seed=train.seed)
-        bad = [name for name, finite in zip(ids, fine, strict=True) if not finite] or ids
+        bad = [name for name, is_finite in zip(ids, finite, strict=True) if not is_finite] or ids
         more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
         return (
-            f"the loss is {loss} and its gradient {gradient} after {seen} images, on "
-            f"{len(bad)} of {train.batch} patches of the batch: {', '.join(bad[:_NAMED])}{more}; look at them, lower "
-            f"{self.lr_setting}, or set train.precision=fp32"
+            f"training diverged after {seen} images: the loss is {loss} and the norm of its gradient {gradient}, on "
+            f"{len(bad)} of {train.batch} patches of the batch: {', '.join(bad[:_NAMED])}{more}; check these patches, "
+            f"lower {self.lr_setting}, or set train.precision=fp32"
         )
 
 
 def image_seed(seed: int, position: int) -> int:
-    """Seed of all that is drawn for the image at a position of the endless sequence."""
+    """Return the seed of all random variables of the image at a position of the endless sequence."""
+
     return int(np.random.SeedSequence((seed, position)).generate_state(1, np.uint64)[0])

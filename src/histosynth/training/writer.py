@@ -1,4 +1,4 @@
-"""Writing beside training: one thread, one job at a time, and no error lost."""
+"""Writing in the background of training: one thread, one job at a time, and every error reported."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,15 +11,15 @@ from histosynth.errors import HistosynthError
 
 @contextmanager
 def warn_if_unwritten(what: str) -> Iterator[None]:
-    """Where the disk refuses `what` is written within, warn and go on."""
+    """Turn an error of the disk while `what` is written into a warning."""
     try:
         yield
     except OSError as error:
-        warnings.warn(f"{what} could not be written ({error.strerror or error}); training goes on", stacklevel=3)
+        warnings.warn(f"{what} could not be written ({error.strerror or error}); training continues", stacklevel=3)
 
 
 class BackgroundWriter:
-    """Runs jobs in a thread of its own. Leaving it waits for the last."""
+    """Runs writing jobs in a separate thread; the context waits for the last job at its end."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="writer")
@@ -27,22 +27,22 @@ class BackgroundWriter:
         self._what = ""
 
     def submit(self, job: Callable[[], None], *, what: str) -> None:
-        """Start a job once the one before has ended; `what` it writes, in words, for a warning."""
+        """Start a job once the previous one has ended; `what` names its output in warnings."""
         self.wait()
         self._job, self._what = self._pool.submit(job), what
 
     def poll(self) -> None:
-        """Where the job in flight has ended, say how, as `wait` does."""
+        """Report the outcome of the current job, as `wait` does, if it has ended."""
         if self._job is not None and self._job.done():
             self.wait()
 
-    def wait(self, *, needed: bool = False) -> None:
-        """Wait for the job in flight.
+    def wait(self, *, required: bool = False) -> None:
+        """Wait for the current job.
 
-        A disk that refuses is a warning, as what was written before still stands.
+        An error of the disk is a warning, because earlier files are still intact.
 
         Raises:
-            HistosynthError: the disk refused, and the job was `needed`.
+            HistosynthError: the disk reported an error, and the job was `required`.
         """
         job, self._job = self._job, None
         if job is None:
@@ -50,10 +50,10 @@ class BackgroundWriter:
         try:
             job.result()
         except OSError as error:
-            said = f"{self._what} could not be written ({error.strerror or error}); those before it are untouched"
-            if needed:
-                raise HistosynthError(f"{said}: mend that and run the same command again") from error
-            warnings.warn(f"{said}, and training goes on", stacklevel=2)
+            problem = f"{self._what} could not be written ({error.strerror or error}); earlier ones are intact"
+            if required:
+                raise HistosynthError(f"{problem}: fix this and rerun the command") from error
+            warnings.warn(f"{problem}, and training continues", stacklevel=2)
 
     def __enter__(self) -> "BackgroundWriter":
         return self
