@@ -1,4 +1,4 @@
-"""The whole way, by the verbs that a user types: phantoms (and real gliomas) in, a report out."""
+"""End to end, with the commands that a user types: from phantoms (and real gliomas) to a report."""
 
 import json
 import sys
@@ -22,24 +22,24 @@ TOY = [
 
 @pytest.fixture
 def verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
-    """Run `histosynth …` in this process; its `--json`."""
+    """Run `histosynth …` in this process and return its `--json`."""
     torch.set_num_threads(1)
 
     def call(*words: object) -> dict[str, Any]:
         monkeypatch.setattr(sys, "argv", ["histosynth", *map(str, words), "--json"])
         main()
-        told: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return told
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
 
     return call
 
 
-def way_through(verb: Verb, data: dict[str, Path], out: Path, *settings: str) -> dict[str, Any]:
-    chosen = [word for one in (*TOY, *settings) for word in ("--set", one)]
+def end_to_end(verb: Verb, data: dict[str, Path], out: Path, *settings: str) -> dict[str, Any]:
+    overrides = [word for one in (*TOY, *settings) for word in ("--set", one)]
     store, run, samples, report = (out / name for name in ("store", "run", "samples", "report"))
     tables = ["--outlines", data["outlines"], "--labels", data["labels"]]
-    verb("patches", data["slides"], *tables, "--out", store, "--workers", 1, *chosen)
-    trained = verb("train", store, "--out", run, "--device", "cpu", *chosen)
+    verb("patches", data["slides"], *tables, "--out", store, "--workers", 1, *overrides)
+    trained = verb("train", store, "--out", run, "--device", "cpu", *overrides)
     assert trained["images"] == 48
     sampled = verb("sample", run, "--out", samples, "--per-label", 5, "--device", "cpu")
     assert sampled["images"] == 5 * len(Store(store).labels)
@@ -55,15 +55,15 @@ def way_through(verb: Verb, data: dict[str, Path], out: Path, *settings: str) ->
 def test_phantoms(verb: Verb, tmp_path: Path) -> None:
     cohort = draw_cohort(tmp_path / "cohort", patients_per_genotype=2, size_px=768, workers=1, progress=False)
     data = {"slides": cohort.slides, "outlines": cohort.outlines, "labels": cohort.labels}
-    report = way_through(verb, data, tmp_path, "patches.region_px=64", "patches.region_mpp=0.5")
+    report = end_to_end(verb, data, tmp_path, "patches.region_px=64", "patches.region_mpp=0.5")
     assert set(report["labels"]) == set(GENOTYPES)
     assert report["overall"]["fake_vs_held_out"]["n"] == 15
-    # A network of 6 steps makes colored noise: that is further from tissue than tissue is, and the report must see it.
-    floor, found = (
+    # A network of 6 steps generates colored noise, which the report must find further from tissue than other tissue.
+    floor, distance = (
         report["overall"][pair]["measures"]["frechet_distance"]["value"]
         for pair in ("train_vs_held_out", "fake_vs_held_out")
     )
-    assert found > 1.5 * floor
+    assert distance > 1.5 * floor
     assert verb("info", next((tmp_path / "run").glob("weights/*")))["labels"] == sorted(GENOTYPES)
 
 
@@ -72,14 +72,14 @@ def test_phantoms(verb: Verb, tmp_path: Path) -> None:
 def test_real_gliomas(verb: Verb, tmp_path: Path, shared_data: Path) -> None:
     source = shared_data / "lgg_mini"
     data = {"slides": source / "slides", "outlines": source / "annotations", "labels": source / "labels.csv"}
-    report = way_through(verb, data, tmp_path, "patches.region_px=128", "patches.min_tissue=0.2")
+    report = end_to_end(verb, data, tmp_path, "patches.region_px=128", "patches.min_tissue=0.2")
     assert set(report["labels"]) == {"IDHmut-non-codel", "IDHwt"}
 
 
-def test_the_demo_echoes_the_verbs_and_stops_where_one_fails(
+def test_the_demo_echoes_the_commands_and_stops_at_the_first_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """The demo types what a user would; here the cohort is given, and training is made to fail."""
+    """The demo runs the commands of a user; here the cohort exists and is empty, so that the first command fails."""
     cohort = tmp_path / "cohort"
     (cohort / "slides").mkdir(parents=True)
     (cohort / "labels.csv").write_text("slide_id,label\n")

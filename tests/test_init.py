@@ -1,4 +1,4 @@
-"""The package's public names, and what importing it costs."""
+"""The public names of the package, and the cost of importing it."""
 
 import subprocess
 import sys
@@ -10,17 +10,17 @@ import histosynth
 
 
 @pytest.mark.parametrize("name", histosynth.__all__)
-def test_public_names_load(name: str) -> None:
+def test_public_names_can_be_loaded(name: str) -> None:
     assert getattr(histosynth, name)
     assert name in dir(histosynth)
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_an_unknown_name_raises_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="histosynth' has no attribute 'nonsense'"):
         histosynth.nonsense  # noqa: B018
 
 
-def test_the_version_is_the_package_s() -> None:
+def test_the_version_is_that_of_the_package() -> None:
     assert histosynth.__version__ == version("histosynth")
 
 

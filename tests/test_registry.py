@@ -1,4 +1,4 @@
-"""Names for parts: registered here or by an entry point of an installed package."""
+"""Names of parts: registered directly, or by an entry point of an installed package."""
 
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
@@ -13,34 +13,34 @@ from histosynth.registry import Registry
 
 @pytest.fixture
 def shapes(monkeypatch: pytest.MonkeyPatch) -> Registry[object]:
-    """A registry with one part of its own and one that another package brings."""
+    """A registry with one registered part and one from the entry point of another package."""
     monkeypatch.setitem(sys.modules, "other_package", SimpleNamespace(Square="the square"))
-    brought = EntryPoint(name="square", value="other_package:Square", group="histosynth.shape")
-    monkeypatch.setattr(registry, "entry_points", lambda *, group: EntryPoints([brought]).select(group=group))
+    entry_point = EntryPoint(name="square", value="other_package:Square", group="histosynth.shape")
+    monkeypatch.setattr(registry, "entry_points", lambda *, group: EntryPoints([entry_point]).select(group=group))
     shapes: Registry[object] = Registry("shape")
     shapes.register("circle")("the circle")
     return shapes
 
 
-def test_registered_and_brought_parts_are_found_and_listed(shapes: Registry[object]) -> None:
+def test_registered_parts_and_entry_points_are_listed(shapes: Registry[object]) -> None:
     assert list(shapes) == ["circle", "square"]
     assert (shapes["circle"], shapes["square"]) == ("the circle", "the square")
 
 
-def test_what_is_registered_here_wins(shapes: Registry[object]) -> None:
+def test_registered_parts_take_precedence(shapes: Registry[object]) -> None:
     shapes.register("square")("our own")
     assert shapes["square"] == "our own"
     assert list(shapes) == ["circle", "square"]
 
 
-def test_an_unknown_name_is_one_line_with_the_nearest(shapes: Registry[object]) -> None:
+def test_an_unknown_name_gives_one_line_with_a_suggestion(shapes: Registry[object]) -> None:
     with pytest.raises(
         HistosynthError, match=r"^unknown shape 'cirle' \(did you mean 'circle'\?\); known: circle, square$"
     ):
         shapes["cirle"]
 
 
-def test_register_hands_the_part_back() -> None:
+def test_register_returns_the_part() -> None:
     parts: Registry[type] = Registry("part")
 
     @parts.register("x")

@@ -1,4 +1,4 @@
-"""What a step leaves on disk is whole or absent, whatever happens in between."""
+"""Files are complete or absent after any failure; manifests, revisions and locks."""
 
 import errno
 import json
@@ -29,7 +29,7 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_a_whole_file_replaces_the_old_one(tmp_path: Path) -> None:
+def test_a_complete_file_replaces_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     write_text(path, "neu µ")
@@ -37,26 +37,26 @@ def test_a_whole_file_replaces_the_old_one(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.txt"]
 
 
-@pytest.mark.parametrize("mistake", [RuntimeError(), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
+@pytest.mark.parametrize("error", [RuntimeError(), KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
 @pytest.mark.parametrize("old", ["old", None])
-def test_a_broken_write_leaves_what_was_there(tmp_path: Path, mistake: BaseException, old: str | None) -> None:
+def test_an_interrupted_write_keeps_the_old_file(tmp_path: Path, error: BaseException, old: str | None) -> None:
     path = tmp_path / "a.txt"
     if old is not None:
         path.write_text(old)
 
-    def broken() -> None:
+    def write() -> None:
         with atomic_write(path) as file:
             file.write(b"half")
-            raise mistake
+            raise error
 
-    with pytest.raises(type(mistake)):
-        broken()
+    with pytest.raises(type(error)):
+        write()
     assert names(tmp_path) == (["a.txt"] if old else [])
     assert old is None or path.read_text() == old
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
-    """A real limit of the operating system: no file may grow over 4 KiB."""
+def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
+    """With a real limit of the operating system: no file may exceed 4 KiB."""
     program = (
         "import resource, signal, sys; from pathlib import Path; from histosynth.rundir import write_text\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
@@ -68,7 +68,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_full_disk_is_told_as_such_also_by_torch(tmp_path: Path) -> None:
+def test_torch_reports_a_full_disk_as_such(tmp_path: Path) -> None:
     program = (
         "import resource, signal, sys, torch; from pathlib import Path; from histosynth.rundir import atomic_write\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
@@ -81,7 +81,7 @@ def test_a_full_disk_is_told_as_such_also_by_torch(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_kill_leaves_the_old_file_and_the_next_write_mends(tmp_path: Path) -> None:
+def test_a_kill_keeps_the_old_file_and_the_next_write_succeeds(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
     program = (
@@ -106,46 +106,46 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is no run: it has no manifest.json"),
+        (None, "is not a run: it has no manifest.json"),
         ("{", "is damaged"),
         ("[1]", "is a directory of another program, not a run"),
         ('{"name": "a web page"}', "is a directory of another program, not a run"),
         ('{"kind": "patch store"}', "is a patch store, not a run"),
     ],
 )
-def test_a_manifest_of_something_else(tmp_path: Path, content: str | None, message: str) -> None:
+def test_a_manifest_of_another_kind_is_rejected(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(HistosynthError, match=message):
         read_manifest(tmp_path, kind="run")
 
 
-def test_a_manifest_reads_back(tmp_path: Path) -> None:
+def test_a_manifest_is_read_as_written(tmp_path: Path) -> None:
     content = {"kind": "run", "labels": ["ä", "b"]}
     write_json(tmp_path / "manifest.json", content)
     assert read_manifest(tmp_path, kind="run") == content
 
 
-def test_a_file_is_no_store(tmp_path: Path) -> None:
+def test_a_file_is_not_a_run(tmp_path: Path) -> None:
     (tmp_path / "slide.svs").touch()
-    with pytest.raises(HistosynthError, match="is no run"):
+    with pytest.raises(HistosynthError, match="is not a run"):
         read_manifest(tmp_path / "slide.svs", kind="run")
 
 
-def test_provenance_is_json_and_names_what_can_change_a_result() -> None:
-    found = json.loads(json.dumps(provenance()))
-    assert set(found) == {"versions", "git_revision", "argv", "platform", "cpus"}
-    assert {"python", "histosynth", "numpy", "torch", "openslide-bin"} <= set(found["versions"])
-    assert "absent" not in found["versions"].values()
+def test_provenance_is_json_and_names_packages_that_can_change_a_result() -> None:
+    facts = json.loads(json.dumps(provenance()))
+    assert set(facts) == {"versions", "git_revision", "argv", "platform", "cpus"}
+    assert {"python", "histosynth", "numpy", "torch", "openslide-bin"} <= set(facts["versions"])
+    assert "absent" not in facts["versions"].values()
 
 
-def test_an_absent_package_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_package_is_recorded_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rundir, "_PACKAGES", ("no-such-package",))
     assert versions()["no-such-package"] == "absent"
 
 
-def test_the_revision_is_the_source_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy installed inside somebody else's repository must not pass that one's revision off as its own."""
+def test_the_revision_is_that_of_the_source_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy installed inside another repository must not report the revision of that one."""
 
     def git(*words: str) -> str:
         identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
@@ -171,7 +171,7 @@ HOLDER = (
 )
 
 
-def test_a_second_writer_is_told_and_a_killed_one_blocks_nobody(tmp_path: Path) -> None:
+def test_a_second_writer_is_rejected_and_a_killed_one_blocks_nobody(tmp_path: Path) -> None:
     directory = tmp_path / "a" / "b"
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(directory)], stdout=subprocess.PIPE)
     assert holder.stdout is not None
@@ -192,24 +192,24 @@ def test_a_second_writer_is_told_and_a_killed_one_blocks_nobody(tmp_path: Path) 
     assert not is_empty(directory)
 
 
-def test_two_in_one_process_are_two(tmp_path: Path) -> None:
+def test_two_locks_in_one_process_exclude_each_other(tmp_path: Path) -> None:
     with exclusive_lock(tmp_path), pytest.raises(HistosynthError, match="by another command"), exclusive_lock(tmp_path):
         pass
     with exclusive_lock(tmp_path):
         pass
 
 
-def test_a_writer_who_writes_nothing_leaves_no_directory(tmp_path: Path) -> None:
+def test_a_lock_without_output_leaves_no_directory(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), exclusive_lock(tmp_path / "a" / "b"):
         raise RuntimeError
     assert names(tmp_path) == []
     (tmp_path / "a").touch()
-    with pytest.raises(HistosynthError, match="is a file; name a directory"), exclusive_lock(tmp_path / "a"):
+    with pytest.raises(HistosynthError, match="is a file; pass a directory"), exclusive_lock(tmp_path / "a"):
         pass
 
 
-def test_many_at_once_take_turns(tmp_path: Path) -> None:
-    """Each adds one to a number, again and again: no step is lost, though the lock's file comes and goes."""
+def test_concurrent_writers_take_turns(tmp_path: Path) -> None:
+    """Each adds one to a number repeatedly: no addition is lost, though the lock file is created and deleted."""
     program = (
         "import sys; from pathlib import Path; from histosynth.rundir import exclusive_lock\n"
         "from histosynth.errors import HistosynthError\n"

@@ -20,7 +20,8 @@ __all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used: importing histosynth must not import torch."""
+    """Load a public name at its first use, because importing histosynth must not import torch."""
+
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'histosynth' has no attribute '{name}'")

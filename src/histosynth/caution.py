@@ -1,4 +1,4 @@
-"""Cautions: reasons to read a result with care, as the reports of an evaluation and of a reader study show them."""
+"""Cautions in the reports of an evaluation and of a reader study: reasons to interpret a result with care."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Caution:
-    """`alarm`: the results do not mean what they seem to. `note`: they mean it within limits."""
+    """A caution; `alarm`: the results are not what they appear to be, `note`: they hold within limits."""
 
     level: Literal["alarm", "note"]
     text: str

@@ -1,25 +1,25 @@
-"""The one error that a user can mend: it says what was found, where, and what to do about it."""
+"""Exceptions: `HistosynthError` for mistakes that a user can fix, and `Stopped` for the end by a signal."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class HistosynthError(Exception):
-    """A mistake in the input, the settings or the files named. Its text is one line; the command line exits with 2."""
+    """A mistake in the input, the settings or the named files: problem, place and fix in one line; exit code 2."""
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().split())  # libraries' messages, quoted inside, may have several lines
+        return " ".join(super().__str__().split())  # quoted messages of libraries may have several lines
 
 
-class Stopped(Exception):  # noqa: N818 - it is none
-    """A signal asked for the end, and all is saved. The command line exits with 128 + its number, as a shell has it."""
+class Stopped(Exception):  # noqa: N818 - it is not an error
+    """The end by a signal, with everything saved; the exit code is 128 + the number of the signal, as in shells."""
 
-    def __init__(self, signum: int, said: str) -> None:
-        super().__init__(said)
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(message)
         self.signum = signum
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A tail for an error message: ` (did you mean 'x'?)`, or nothing where no known name is near."""
-    found = get_close_matches(name, list(known), n=1)
-    return f" (did you mean '{found[0]}'?)" if found else ""
+    """Return ` (did you mean 'x'?)` for an error message, or an empty string if no known name is similar."""
+    matches = get_close_matches(name, list(known), n=1)
+    return f" (did you mean '{matches[0]}'?)" if matches else ""

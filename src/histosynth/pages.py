@@ -1,6 +1,6 @@
-"""HTML pages: one Jinja environment for every page that histosynth writes or serves.
+"""The Jinja environment of every HTML page that histosynth writes or serves.
 
-A template is named by its path inside the package: `report/templates/report.html.j2`.
+The name of a template is its path in the package: `report/templates/report.html.j2`.
 """
 
 from base64 import b64encode
@@ -28,5 +28,5 @@ def environment(filters: Mapping[str, Callable[..., Any]] | None = None) -> Envi
 
 
 def data_uri(image: bytes, kind: str = "png") -> str:
-    """Return an image file of that kind (`png`, `jpeg`) as a `data:` address, which a page holds in itself."""
+    """Return an image file of that kind (`png`, `jpeg`) as a `data:` URL, to embed it in a page."""
     return f"data:image/{kind};base64,{b64encode(image).decode()}"

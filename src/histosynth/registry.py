@@ -1,4 +1,4 @@
-"""Names for interchangeable parts. Third parties add theirs through entry points of the group `histosynth.<kind>`."""
+"""Registries of interchangeable parts by name; other packages add theirs through entry points `histosynth.<kind>`."""
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
@@ -10,14 +10,14 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Maps a name to a part of type `T`: what is registered here, then the entry points `histosynth.<kind>`."""
+    """Mapping from names to parts of type `T`: registered parts first, then the entry points `histosynth.<kind>`."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._items: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator: makes the part known under `name`."""
+        """Return a decorator that registers a part under `name`."""
 
         def add(item: T) -> T:
             self._items[name] = item

@@ -268,7 +268,7 @@ def test_existing_files_are_not_touched(store: Path, tmp_path: Path, command: Co
     assert command("export", store, "--out", tmp_path / "empty", "--to", "png")[0] == 0
     code, _, error = command("export", store, "--out", tmp_path / "empty", "--to", "npz")
     assert "an export of other patches or in another format" in error
-    assert "is no patch store" in command("export", tmp_path / "mine", "--out", tmp_path / "x", "--to", "npz")[2]
+    assert "is not a patch store" in command("export", tmp_path / "mine", "--out", tmp_path / "x", "--to", "npz")[2]
 
 
 def test_a_failure_leaves_no_files(store: Path, tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_directory_of_another_kind_is_not_changed(draw_cohort: Any, small: Patch
     cohort = draw_cohort(1)
     with pytest.raises(HistosynthError, match="is not a patch store and not empty"):
         run(cohort, cohort.root, small)
-    with pytest.raises(HistosynthError, match="is a file; name a directory"):
+    with pytest.raises(HistosynthError, match="is a file; pass a directory"):
         run(cohort, cohort.labels, small)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "manifest.json").write_text('{"kind": "training run"}')

@@ -271,7 +271,7 @@ def test_second_command_on_the_same_store_is_rejected_in_one_line(draw_cohort: A
     assert code == 2
     assert lines(error) == [
         f"histosynth: error: {out} is being written by another command (process {process.pid} on {platform.node()}); "
-        "wait until that one ends, or name another directory"
+        "wait for its end, or pass another directory"
     ]
     assert process.poll() is None
     process.communicate()

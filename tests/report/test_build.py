@@ -403,7 +403,7 @@ def test_the_command_prints_json(real, fake, extractor, tmp_path, monkeypatch, c
     ("real_name", "fake_name", "extra", "message"),
     [
         ("fake", "real", (), "swap --real and --fake?"),
-        ("absent", "fake", (), "is no patch store"),
+        ("absent", "fake", (), "is not a patch store"),
         ("real", "fake", ("--set", "evaluate.extractor=inceptoin"), "did you mean 'inception'?"),
         ("real", "fake", ("--device", "cuda:99"), "try --device cpu"),
         ("real", "fake", ("--set", "evaluate.neighbours=5"), "did you mean 'neighbors'?"),

@@ -175,7 +175,7 @@ def test_fingerprint_and_record_are_stored_in_the_part(tmp_path: Path) -> None:
 
 def test_a_directory_without_a_manifest_is_not_a_store(tmp_path: Path) -> None:
     write_part(part_path(tmp_path, "s"), [patch(0)], fingerprint="f")
-    with pytest.raises(HistosynthError, match=r"is no patch store: it has no manifest\.json"):
+    with pytest.raises(HistosynthError, match=r"is not a patch store: it has no manifest\.json"):
         Store(tmp_path)
 
 
