@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from histosynth.sampling.edit import EditOptions, central_square, inpaint, interpolate, translate
+from histosynth.sampling.edit import EditOptions, inpaint, interpolate, translate
 from histosynth.sampling.edited_store import SHEET_NOTE
+from histosynth.sampling.mask import central_square
 from histosynth.sampling.sources import Selection
 from histosynth.store.contact_sheet import contact_sheet
 from histosynth.store.png import synthetic_mark, with_texts

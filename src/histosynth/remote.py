@@ -44,6 +44,7 @@ def open_binary(path: Path, *, what: str = "slide", blocks: bool = True) -> Bina
     url = url_of(path)
     if url is None:
         return path.open("rb")
+    # Open the remote file.
     address = url.partition("?")[0]  # without a signature
     try:
         import fsspec
@@ -62,6 +63,7 @@ def open_binary(path: Path, *, what: str = "slide", blocks: bool = True) -> Bina
             f"{what} {address} cannot be reached ({_one_line(error)}); check the address, or copy the file to this "
             "machine"
         ) from error
+    # Only a server that serves parts of a file can be read at any position.
     if not file.seekable() or getattr(file, "size", None) is None:
         file.close()
         raise HistosynthError(f"the server of {address} does not serve parts of a file; copy the file to this machine")

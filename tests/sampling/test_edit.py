@@ -15,7 +15,8 @@ from PIL import Image
 
 from histosynth.cli import histosynth
 from histosynth.errors import HistosynthError
-from histosynth.sampling.edit import EditOptions, central_square, inpaint, interpolate, read_mask, translate
+from histosynth.sampling.edit import EditOptions, inpaint, interpolate, translate
+from histosynth.sampling.mask import central_square, read_mask
 from histosynth.sampling.sources import Selection
 from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.png import is_synthetic

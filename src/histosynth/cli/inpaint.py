@@ -69,7 +69,8 @@ def command(
       histosynth inpaint runs/lgg store --out edits/inpainted --variants 3
       histosynth inpaint runs/lgg patch.png --label IDHwt --mask mask.png --out edits/patch
     """  # fmt: skip
-    from histosynth.sampling.edit import inpaint, read_mask
+    from histosynth.sampling.edit import inpaint
+    from histosynth.sampling.mask import read_mask
 
     result = inpaint(
         shared.run,

@@ -47,6 +47,7 @@ def command(
       histosynth train STORE --out runs/lgg-gan --config progan-paper
       torchrun --nproc-per-node 8 -m histosynth train STORE --out runs/lgg --config paper
     """
+    # Settings and training.
     settings = load_settings(config, overrides=overrides)
     from histosynth.training.loop import train
 
@@ -58,6 +59,7 @@ def command(
         progress=not quiet,
         metrics=_metrics(store, settings, device),
     )
+    # The result, and the next command.
     facts = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(result).items()}
     rate = f" at {result.images_per_second:.1f} images/s" if result.images_per_second else ""
     processes = f" on {result.processes} processes" if result.processes > 1 else ""

@@ -30,9 +30,8 @@ from histosynth.errors import HistosynthError
 from histosynth.rundir import locks_output
 from histosynth.sampling.edited_store import Edit, EditResult, write_edit_sheet, write_edits
 from histosynth.sampling.fixed_batch import FixedBatch
+from histosynth.sampling.mask import central_square
 from histosynth.sampling.sources import Selection, read_sources
-from histosynth.slides.image import ImageReader
-from histosynth.slides.types import Box
 from histosynth.store.part import Patch
 from histosynth.training.checkpoint import Origin, find_weights, load_denoiser
 from histosynth.training.data.dataset import to_tensor
@@ -83,6 +82,7 @@ def translate(
     Raises:
         HistosynthError: see `read_sources` and `write_edits`; an unknown label; more steps than the process has.
     """
+    # Model, sources, and one edit per source and target label.
     model = _Editor.load(source, options)
     patches = read_sources(selection, origin=model.origin)
     for name in to:  # rejects an unknown label before any work
@@ -95,6 +95,7 @@ def translate(
         for patch in patches for label in to or [name for name in model.origin.labels if name != patch.label]
     ]  # fmt: skip
 
+    # Invert under the source label, regenerate under the target label.
     def generate(batch: Sequence[Edit]) -> Tensor:
         latent = model.invert([edit.sources[0] for edit in batch], depth=depth)
         denoise = model.denoise([edit.label for edit in batch], guidance=options.guidance)
@@ -114,6 +115,7 @@ def interpolate(
     Raises:
         HistosynthError: see `translate`; the selection is not two patches.
     """
+    # Model and the two ends.
     model = _Editor.load(source, options)
     patches = read_sources(selection, origin=model.origin)
     if len(patches) != 2:
@@ -121,7 +123,7 @@ def interpolate(
             f"interpolation needs two patches, but {len(patches)} are selected; name two with --patch"
         )
     a, b = patches
-    # Between two labels, a frame is neither of them.
+    # The frames; between two labels, a frame has no label.
     between = a.label if a.label == b.label else None
     group = f"{a.label or UNKNOWN} to {b.label or UNKNOWN}"
     edits = [
@@ -133,6 +135,7 @@ def interpolate(
         for i in range(frames)
     ]  # fmt: skip
 
+    # Regenerate from mixed latents with a mixed denoiser.
     def generate(batch: Sequence[Edit]) -> Tensor:
         weight = torch.tensor([edit.weight for edit in batch], dtype=torch.float64)
         first, second = ([edit.sources[k] for edit in batch] for k in (0, 1))
@@ -208,22 +211,6 @@ def inpaint(
 
     settings = {"repeats": repeats, "mask_sha256": sha256(np.packbits(mask).tobytes()).hexdigest()}
     return model.write(out, edits, generate=generate, kind="inpaint", sources=_by_label(patches), settings=settings)
-
-
-def central_square(side_px: int, *, share: float) -> NDArray[np.bool_]:
-    """Return a mask of that side, true in a central square whose side is `share` of it."""
-    mask = np.zeros((side_px, side_px), dtype=bool)
-    size = round(share * side_px)
-    start = (side_px - size) // 2
-    mask[start : start + size, start : start + size] = True
-    return mask
-
-
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """Read the mask in an image file: true where the image is more white than black."""
-    with ImageReader(path) as reader:
-        image = reader.read(Box(x=0, y=0, width=reader.width_px, height=reader.height_px))
-    return np.asarray(image.mean(axis=2) > 127.5)
 
 
 class _Editor:

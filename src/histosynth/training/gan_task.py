@@ -66,6 +66,7 @@ class GanTask(Task):
 
     def __init__(self, data: PatchDataset, *, settings: Settings, accelerator: Accelerator) -> None:
         super().__init__(data, settings=settings, accelerator=accelerator)
+        # Check the accelerator and the sizes of the batch.
         _check_supported(accelerator)
         gan, train = settings.gan, settings.train
         self.microbatch = min(train.microbatch or self.share, self.share)
@@ -75,6 +76,7 @@ class GanTask(Task):
                     f"{name}: {images} images per process; a progan compares images in groups of {STDDEV_GROUP}, so "
                     f"choose a multiple of {STDDEV_GROUP} per process"
                 )
+        # Networks, optimizers, the average.
         torch.manual_seed(train.seed)
         shape = {"image_px": data.image_px, "labels": len(data.labels)}
         self.generator, self.discriminator = build_generator(gan, **shape), build_discriminator(gan, **shape)

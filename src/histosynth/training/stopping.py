@@ -20,7 +20,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopCondition:
-    """Whether training has to end after a step, equal on all processes.
+    """The condition that ends training after a step, equal on all processes.
 
     Args:
         accelerator: the processes.
