@@ -60,14 +60,12 @@ def open_binary(path: Path, *, what: str = "slide", blocks: bool = True) -> Bina
         ) from error
     except Exception as error:  # each protocol of fsspec raises the errors of its own library
         raise HistosynthError(
-            f"{what} {address} cannot be reached ({_one_line(error)}); check the address, or copy the file to this "
-            "machine"
+            f"{what} {address} cannot be reached ({_one_line(error)}); check the address, or download the file"
         ) from error
     # Only a server that serves parts of a file can be read at any position.
     if not file.seekable() or getattr(file, "size", None) is None:
         file.close()
-        raise HistosynthError(f"the server of {address} does not serve parts of a file; copy the file to this machine")
-
+        raise HistosynthError(f"the server of {address} does not serve parts of a file; download the file")
     return cast(BinaryIO, file)
 
 

@@ -99,7 +99,7 @@ def test_patches_of_a_remote_slide_equal_those_of_the_local_file(
         (
             "absent.svs",
             {},
-            r"slide http://127\.0\.0\.1:\d+/absent\.svs cannot be reached \(FileNotFoundError.*copy the file",
+            r"slide http://127\.0\.0\.1:\d+/absent\.svs cannot be reached \(FileNotFoundError.*download the file",
         ),
         ("a.tif", {"serves_parts": False}, "does not serve parts of a file; download the file"),
         ("text.svs", {}, "only tiled TIFF is read from remote storage; download the file"),
