@@ -1,4 +1,6 @@
-"""Take the pictures of docs/tutorials/reader-study.md: its own study of drawn tissue, read in Chromium. A minute.
+"""Take the screenshots of docs/tutorials/reader-study.md: its study of phantom tissue, read in Chromium.
+
+Takes a minute.
 
 .venv/bin/python docs/figures/reader_study.py
 """
@@ -25,25 +27,25 @@ TABLET = {"viewport": {"width": 820, "height": 1180}, "has_touch": True, "is_mob
 
 
 def main() -> None:
-    """Do what the tutorial does until the page is open, then read a little."""
+    """Run the tutorial until the page is served, then read a few cases."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        said = make_study(work)
+        printed = make_study(work)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         serve = [sys.executable, "-m", "histosynth", "study", "serve", "study", "--port", str(port)]
         with subprocess.Popen(serve, cwd=work, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
-            said += server.stdout.readline()
-            links = [link.replace(":8000", f":{port}") for link in re.findall(r"http://127\S+", said)]
+            printed += server.stdout.readline()
+            links = [link.replace(":8000", f":{port}") for link in re.findall(r"http://127\S+", printed)]
             wait_for(port)
-            take(first=links[0], second=links[2], organizer=links[3])  # links[1] ended when links[2] was made
+            take_screenshots(first=links[0], second=links[2], organizer=links[3])  # links[2] replaced links[1]
             server.terminate()
 
 
 def make_study(work: Path) -> str:
-    """Run the tutorial's commands up to `study links`; what they print."""
+    """Run the tutorial's commands up to `study links`, and return their output."""
     bin_ = work / "bin"
     bin_.mkdir()
     for name, command in (("python", ""), ("histosynth", " -m histosynth")):
@@ -64,7 +66,7 @@ def make_study(work: Path) -> str:
 
 
 def wait_for(port: int) -> None:
-    """Until the server listens."""
+    """Wait until the server listens."""
     while True:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -72,52 +74,52 @@ def wait_for(port: int) -> None:
         time.sleep(0.1)
 
 
-def take(*, first: str, second: str, organizer: str) -> None:
-    """Read as two readers would, and keep what they see."""
+def take_screenshots(*, first: str, second: str, organizer: str) -> None:
+    """Read as two readers, and save screenshots of their pages."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         desktop = chromium.new_context(**DESKTOP).new_page()
         begin(desktop, first)
         for _ in range(6):
             answer(desktop)
-        settle(desktop)
+        wait_for_case(desktop)
         desktop.keyboard.press("r")
         desktop.keyboard.press("4")
-        keep(desktop, "case")
+        save_screenshot(desktop, "case")
         desktop.context.set_offline(True)
         desktop.keyboard.press("Enter")
         desktop.locator(".problem").wait_for()
-        keep(desktop, "offline")
+        save_screenshot(desktop, "offline")
         tablet = chromium.new_context(**TABLET).new_page()
         begin(tablet, second)
         for _ in range(4):
             answer(tablet)
-        settle(tablet)
+        wait_for_case(tablet)
         tablet.locator("[value=synthetic]").check()
-        keep(tablet, "tablet")
+        save_screenshot(tablet, "tablet")
         desktop.context.set_offline(False)
         desktop.goto(organizer)
-        keep(desktop, "organizer")
+        save_screenshot(desktop, "organizer")
         chromium.close()
 
 
 def begin(page: Page, link: str) -> None:
-    """From the link to the first case."""
+    """Go from the link to the first case."""
     page.goto(link)
     page.locator("[name=consent]").check()
     page.get_by_role("button", name="Begin").click()
     page.locator(".actions a").click()
 
 
-def settle(page: Page) -> None:
-    """Until the case is there as a reader sees it."""
+def wait_for_case(page: Page) -> None:
+    """Wait until the case is shown."""
     page.locator("#answer").wait_for()
     page.locator(".frame.live").wait_for()
 
 
 def answer(page: Page) -> None:
-    """Answer one case, whatever it is, and go on."""
-    settle(page)
+    """Answer one case and continue."""
+    wait_for_case(page)
     number = page.locator("#heading").inner_text()
     page.locator("[value=real]").check()
     page.locator("[name=confidence][value='3']").check()
@@ -127,8 +129,8 @@ def answer(page: Page) -> None:
         page.locator("#continue").click()
 
 
-def keep(page: Page, name: str) -> None:
-    """Save what the page shows."""
+def save_screenshot(page: Page, name: str) -> None:
+    """Save a screenshot of the page."""
     path = HERE / f"reader_study_{name}.png"
     Image.open(io.BytesIO(page.screenshot(animations="disabled"))).convert("RGB").save(path, optimize=True)
     print(f"{path}: {path.stat().st_size:,} bytes")
