@@ -57,7 +57,7 @@ def encode_png(image: NDArray[np.uint8], texts: Mapping[str, str] | None = None)
 def decode_png(data: bytes) -> NDArray[np.uint8]:
     """Return the (H, W, 3) image of `encode_png`, or of any other PNG as RGB.
 
-    Pillow decodes what imagecodecs does not: it takes twice as long, and says what is wrong with a damaged file.
+    Pillow decodes what imagecodecs does not: it takes twice as long, and reports what is wrong with a damaged file.
     """
     with suppress(Exception):  # of a class that differs with the version of imagecodecs
         image: NDArray[np.uint8] = imagecodecs.png_decode(data)
