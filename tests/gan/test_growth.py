@@ -1,4 +1,4 @@
-"""Growth: Karras' schedule, and real images that fade as generated ones do."""
+"""Growth: the schedule of Karras et al., and the fade of real images."""
 
 import pytest
 import torch
@@ -18,36 +18,36 @@ from histosynth.gan.layers import upsample
         (1800, 16, 0), (2400, 16, 1), (6600, 128, 1), (5700, 128, 0.5), (5399, 64, 1), (90_000, 128, 1),
     ],
 )  # fmt: skip
-def test_the_schedule_of_the_paper(thousands: int, px: int, alpha: float) -> None:
-    """4 px for 600,000 images, then each level faded in over 600,000 and trained for as many."""
+def test_default_schedule_is_that_of_karras_et_al(thousands: int, px: int, alpha: float) -> None:
+    """4 px for 600,000 images; each further level is faded in over 600,000 images and trained for as many."""
     growth = growth_at(thousands * 1000, GanSettings(), image_px=128)
     assert (growth.px, growth.alpha) == (px, pytest.approx(alpha))
     assert full_size_at(GanSettings(), image_px=128) == 6_000_000
 
 
 @given(st.integers(1, 50), st.integers(0, 50), st.integers(0, 400))
-def test_it_only_grows_and_no_faster_than_the_fade(stable: int, fade: int, seen: int) -> None:
+def test_growth_never_decreases_nor_exceeds_the_fade_rate(stable: int, fade: int, seen: int) -> None:
     gan = GanSettings(stable_images=stable, fade_images=fade)
-    now, then = (growth_at(images, gan, image_px=32) for images in (seen, seen + 1))
-    assert (now.level, now.alpha) <= (then.level, then.alpha)
-    assert then.level - now.level <= 1
-    if then.level > now.level:
-        assert now.alpha == 1
-        assert then.alpha == (0 if fade else 1)
+    before, after = (growth_at(images, gan, image_px=32) for images in (seen, seen + 1))
+    assert (before.level, before.alpha) <= (after.level, after.alpha)
+    assert after.level - before.level <= 1
+    if after.level > before.level:
+        assert before.alpha == 1
+        assert after.alpha == (0 if fade else 1)
     elif fade:
-        assert then.alpha - now.alpha <= 1 / fade + 1e-9
+        assert after.alpha - before.alpha <= 1 / fade + 1e-9
     assert growth_at(full_size_at(gan, image_px=32), gan, image_px=32).level == 3
 
 
 @pytest.mark.parametrize("px", [2, 3, 12, 48, 100])
-def test_a_side_that_doubling_does_not_reach_is_refused(px: int) -> None:
+def test_side_that_doubling_does_not_reach_is_an_error(px: int) -> None:
     with pytest.raises(
         HistosynthError, match=f"cannot generate {px}-px patches; extract them with patches.patch_px = 16, 32"
     ):
         final_level(px)
 
 
-def test_reals_fade_from_the_enlarged_smaller_image() -> None:
+def test_real_images_fade_from_the_upsampled_smaller_image() -> None:
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     small, large = real_images_at(x, Growth(1)), real_images_at(x, Growth(2))
     assert (small.shape[-1], large.shape[-1]) == (8, 16)

@@ -1,4 +1,4 @@
-"""The parts of both networks, against what their formulas say."""
+"""The layers of both networks against their formulas."""
 
 import math
 
@@ -11,9 +11,7 @@ from histosynth.gan.layers import EqualizedConv, EqualizedLinear, downsample, mi
 
 @pytest.mark.parametrize("gain", [1.0, math.sqrt(2)])
 @pytest.mark.parametrize("fan_in", [16, 64, 500])
-def test_an_equalized_layer_has_weights_of_variance_one_and_answers_with_that_of_its_gain(
-    gain: float, fan_in: int
-) -> None:
+def test_equalized_layers_have_weights_of_unit_variance_and_outputs_of_squared_gain(gain: float, fan_in: int) -> None:
     torch.manual_seed(0)
     linear, conv = EqualizedLinear(fan_in, 400, gain=gain), EqualizedConv(fan_in, 400, 3, gain=gain)
     for layer in (linear, conv):
@@ -25,8 +23,8 @@ def test_an_equalized_layer_has_weights_of_variance_one_and_answers_with_that_of
     assert inside.var().item() == pytest.approx(gain**2, rel=0.1)
 
 
-def test_he_scaling_keeps_the_mean_square_through_rectified_layers() -> None:
-    """He et al. 2015: with gain √2 before a rectifier, ten layers neither die out nor explode."""
+def test_he_scaling_preserves_the_mean_square_through_rectified_layers() -> None:
+    """He et al. 2015: with gain √2 before a rectifier, values neither vanish nor explode in ten layers."""
     torch.manual_seed(0)
     x = torch.randn(500, 256)
     for _ in range(10):
@@ -34,8 +32,8 @@ def test_he_scaling_keeps_the_mean_square_through_rectified_layers() -> None:
     assert x.square().mean().item() == pytest.approx(1, rel=0.4)
 
 
-def test_an_equalized_layer_takes_adams_steps_divided_by_its_fan_in() -> None:
-    """Whatever the size of a layer, a step of Adam moves its weights of variance one by the learning rate."""
+def test_step_of_adam_on_an_equalized_layer_is_the_learning_rate() -> None:
+    """For a layer of any size, a step of Adam changes its weights of unit variance by the learning rate."""
     torch.manual_seed(0)
     layer = EqualizedLinear(50, 1, bias=False)
     before = layer.weight.detach().clone()
@@ -45,16 +43,16 @@ def test_an_equalized_layer_takes_adams_steps_divided_by_its_fan_in() -> None:
     torch.testing.assert_close((layer.weight - before).abs(), torch.full((1, 50), 0.01), rtol=1e-3, atol=1e-6)
 
 
-def test_convolution_equals_that_of_pytorch_with_scaled_weights() -> None:
+def test_convolution_equals_that_of_torch_with_scaled_weights() -> None:
     torch.manual_seed(0)
-    own, theirs = EqualizedConv(5, 7, 3), nn.Conv2d(5, 7, 3, padding=1)
-    theirs.weight.data = own.weight.data * math.sqrt(2) / math.sqrt(45)
-    theirs.bias.data = own.bias.data  # type: ignore[union-attr]
+    ours, theirs = EqualizedConv(5, 7, 3), nn.Conv2d(5, 7, 3, padding=1)
+    theirs.weight.data = ours.weight.data * math.sqrt(2) / math.sqrt(45)
+    theirs.bias.data = ours.bias.data  # type: ignore[union-attr]
     x = torch.randn(2, 5, 6, 6)
-    torch.testing.assert_close(own(x), theirs(x))
+    torch.testing.assert_close(ours(x), theirs(x))
 
 
-def test_pixel_norm_makes_every_pixels_mean_square_one_and_keeps_its_direction() -> None:
+def test_pixel_norm_gives_unit_mean_square_and_preserves_the_direction() -> None:
     torch.manual_seed(0)
     x = torch.randn(3, 16, 4, 4) * 7
     normed = pixel_norm(x)
@@ -63,24 +61,24 @@ def test_pixel_norm_makes_every_pixels_mean_square_one_and_keeps_its_direction()
 
 
 def test_minibatch_standard_deviation_by_hand() -> None:
-    """Two channels of one pixel; the first group of four has deviations 0 and √5, the other is all alike."""
+    """Two channels of one pixel; the first group of four has deviations 0 and √5, the other is constant."""
     first = torch.tensor([[1.0, 1.0], [1.0, 3.0], [1.0, 5.0], [1.0, 7.0]])
     x = torch.cat([first, torch.ones(4, 2)]).view(8, 2, 1, 1)
-    found = minibatch_stddev(x)
-    assert torch.equal(found[:, :2], x)
-    assert found.shape == (8, 3, 1, 1)
+    output = minibatch_stddev(x)
+    assert torch.equal(output[:, :2], x)
+    assert output.shape == (8, 3, 1, 1)
     expected = [math.sqrt(5) / 2] * 4 + [0.0] * 4
-    assert found[:, 2].flatten().tolist() == pytest.approx(expected, abs=1.1e-4)  # √1e-8 under the root
+    assert output[:, 2].flatten().tolist() == pytest.approx(expected, abs=1.1e-4)  # √1e-8 under the root
 
 
-def test_groups_do_not_know_each_other() -> None:
+def test_groups_are_independent() -> None:
     x = torch.randn(12, 5, 4, 4, generator=torch.Generator().manual_seed(0))
-    cut = torch.cat([minibatch_stddev(part) for part in x.split(4)])
-    assert torch.equal(minibatch_stddev(x), cut)
-    assert len(set(cut[:, 5, 0, 0].tolist())) == 3
+    separate = torch.cat([minibatch_stddev(part) for part in x.split(4)])
+    assert torch.equal(minibatch_stddev(x), separate)
+    assert len(set(separate[:, 5, 0, 0].tolist())) == 3
 
 
-def test_enlarged_and_shrunk_again_is_the_same() -> None:
+def test_downsampling_inverts_upsampling() -> None:
     x = torch.randn(2, 3, 4, 4)
     torch.testing.assert_close(downsample(upsample(x, 4), 4), x)
     assert torch.equal(upsample(x)[:, :, 1, 2], x[:, :, 0, 1])

@@ -29,59 +29,59 @@ def linear(length: float) -> Tensor:
 
 
 @pytest.mark.parametrize("length", [0.3, 1.0, 4.0])
-def test_the_gradient_penalty_of_a_linear_critic_is_that_of_its_length(images: Triple, length: float) -> None:
-    """D(x) = ⟨a, x⟩ has the slope a everywhere: λ (|a| - 1)², and its own slope in a is 2 λ (|a| - 1) a / |a|."""
+def test_gradient_penalty_of_a_linear_critic_has_the_closed_form(images: Triple, length: float) -> None:
+    """D(x) = ⟨a, x⟩ has the gradient a everywhere: λ (|a| - 1)², with the gradient 2 λ (|a| - 1) a / |a| in a."""
     (real, fake, mix), a = images, linear(length)
     gan = GanSettings(gp_lambda=7.0, drift=0.0)
-    found = discriminator_loss(lambda x: x.flatten(1) @ a, real, fake, mix=mix, gan=gan)
-    torch.testing.assert_close(found.penalty, torch.full((5,), 7 * (length - 1) ** 2), atol=1e-5, rtol=1e-5)
-    (slope,) = torch.autograd.grad(found.penalty.mean(), a)
-    torch.testing.assert_close(slope, 14 * (length - 1) * a.detach() / length, atol=1e-4, rtol=1e-4)
+    loss = discriminator_loss(lambda x: x.flatten(1) @ a, real, fake, mix=mix, gan=gan)
+    torch.testing.assert_close(loss.penalty, torch.full((5,), 7 * (length - 1) ** 2), atol=1e-5, rtol=1e-5)
+    (gradient,) = torch.autograd.grad(loss.penalty.mean(), a)
+    torch.testing.assert_close(gradient, 14 * (length - 1) * a.detach() / length, atol=1e-4, rtol=1e-4)
 
 
-def test_the_penalty_is_taken_at_the_mixed_image(images: Triple) -> None:
-    """D(x) = |x|² / 2 has the slope x."""
+def test_penalty_is_evaluated_at_the_mixed_image(images: Triple) -> None:
+    """D(x) = |x|² / 2 has the gradient x."""
     real, fake, mix = images
     gan = GanSettings(drift=0.0)
-    found = discriminator_loss(lambda x: x.flatten(1).square().sum(1) / 2, real, fake, mix=mix, gan=gan)
-    between = (1 - mix.view(-1, 1, 1, 1)) * real + mix.view(-1, 1, 1, 1) * fake
-    torch.testing.assert_close(found.penalty, 10 * (between.flatten(1).norm(dim=1) - 1).square())
+    loss = discriminator_loss(lambda x: x.flatten(1).square().sum(1) / 2, real, fake, mix=mix, gan=gan)
+    mixed = (1 - mix.view(-1, 1, 1, 1)) * real + mix.view(-1, 1, 1, 1) * fake
+    torch.testing.assert_close(loss.penalty, 10 * (mixed.flatten(1).norm(dim=1) - 1).square())
 
 
-def test_the_loss_of_wgan_is_the_formula(images: Triple) -> None:
+def test_loss_of_wgan_equals_its_formula(images: Triple) -> None:
     (real, fake, mix), a = images, linear(1.0)
-    found = discriminator_loss(lambda x: x.flatten(1) @ a, real, fake, mix=mix, gan=GanSettings(drift=0.5))
+    loss = discriminator_loss(lambda x: x.flatten(1) @ a, real, fake, mix=mix, gan=GanSettings(drift=0.5))
     on_real, on_fake = real.flatten(1) @ a, fake.flatten(1) @ a
-    torch.testing.assert_close(found.loss, on_fake - on_real + 0.5 * on_real.square(), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close((found.score_real, found.score_fake), (on_real, on_fake))
+    torch.testing.assert_close(loss.loss, on_fake - on_real + 0.5 * on_real.square(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close((loss.score_real, loss.score_fake), (on_real, on_fake))
     assert torch.equal(generator_loss(on_fake, gan=GanSettings()), -on_fake)
 
 
-def test_r1_of_a_linear_critic_is_half_gamma_times_its_length_squared(images: Triple) -> None:
-    """γ/2 |a|², and its slope in a is γ a; the rest is the cross entropy of a coin."""
+def test_r1_of_a_linear_critic_has_the_closed_form(images: Triple) -> None:
+    """γ/2 |a|², with the gradient γ a in a; the remainder is the cross entropy of a binary classifier."""
     (real, fake, mix), a = images, linear(3.0)
     gan = GanSettings(loss="r1", r1_gamma=4.0)
-    found = discriminator_loss(lambda x: x.flatten(1) @ a, real, fake, mix=mix, gan=gan)
-    torch.testing.assert_close(found.penalty, torch.full((5,), 18.0))
-    (slope,) = torch.autograd.grad(found.penalty.mean(), a, retain_graph=True)
-    torch.testing.assert_close(slope, 4 * a.detach())
+    loss = discriminator_loss(lambda x: x.flatten(1) @ a, real, fake, mix=mix, gan=gan)
+    torch.testing.assert_close(loss.penalty, torch.full((5,), 18.0))
+    (gradient,) = torch.autograd.grad(loss.penalty.mean(), a, retain_graph=True)
+    torch.testing.assert_close(gradient, 4 * a.detach())
     on_real, on_fake = real.flatten(1) @ a, fake.flatten(1) @ a
     entropy = -torch.log(torch.sigmoid(on_real)) - torch.log(1 - torch.sigmoid(on_fake))
-    torch.testing.assert_close(found.loss - found.penalty, entropy, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(loss.loss - loss.penalty, entropy, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(generator_loss(on_fake, gan=gan), -torch.log(torch.sigmoid(on_fake)))
 
 
-def test_r1_looks_at_real_images_alone(images: Triple) -> None:
+def test_r1_is_evaluated_at_real_images_only(images: Triple) -> None:
     real, fake, mix = images
     gan = GanSettings(loss="r1", r1_gamma=2.0)
-    found = discriminator_loss(lambda x: x.flatten(1).square().sum(1) / 2, real, fake, mix=mix, gan=gan)
-    torch.testing.assert_close(found.penalty, real.flatten(1).square().sum(1))
+    loss = discriminator_loss(lambda x: x.flatten(1).square().sum(1) / 2, real, fake, mix=mix, gan=gan)
+    torch.testing.assert_close(loss.penalty, real.flatten(1).square().sum(1))
 
 
-def test_a_critic_without_slope_has_a_finite_gradient(images: Triple) -> None:
-    """At a slope of 0 the root has no derivative: 0 must come of it, not NaN."""
+def test_constant_critic_has_a_finite_gradient(images: Triple) -> None:
+    """At a zero gradient the square root has no derivative: the result must be 0, not NaN."""
     (real, fake, mix), a = images, torch.zeros(48, requires_grad=True)
-    found = discriminator_loss(lambda x: x.flatten(1) @ a, real, fake, mix=mix, gan=GanSettings())
-    found.loss.mean().backward()
+    loss = discriminator_loss(lambda x: x.flatten(1) @ a, real, fake, mix=mix, gan=GanSettings())
+    loss.loss.mean().backward()
     assert a.grad is not None
     assert math.isfinite(a.grad.sum().item())

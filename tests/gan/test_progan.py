@@ -1,4 +1,4 @@
-"""The networks against the published table, the growth of one level into the next, and the projection."""
+"""The networks against the published table, the fade between levels, and the projection."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def count(module: nn.Module) -> int:
 
 
 def printed(parameters: int) -> str:
-    """As the table has it."""
+    """Format a number as in the table."""
     if parameters >= 1e6:
         return f"{parameters / 1e6:.1f}M"
     if parameters >= 1e4:
@@ -43,78 +43,78 @@ def printed(parameters: int) -> str:
 
 
 def rows(module: nn.Module, run: Callable[[], object], *, skip: nn.Module) -> list[tuple[int, int, int]]:
-    """Side, channels and parameters of each equalized layer, in the order in which a pass comes through them."""
-    found: list[tuple[int, int, int]] = []
+    """Return side, channels and parameters of each equalized layer, in the order of a forward pass."""
+    table: list[tuple[int, int, int]] = []
     skipped = set(skip.modules())
 
-    def note(layer: nn.Module, _: object, output: Tensor) -> None:
-        found.append((output.shape[-1] if output.ndim == 4 else 1, output.shape[1], count(layer)))
+    def record(layer: nn.Module, _: object, output: Tensor) -> None:
+        table.append((output.shape[-1] if output.ndim == 4 else 1, output.shape[1], count(layer)))
 
     for layer in module.modules():
         if isinstance(layer, EqualizedConv | EqualizedLinear) and layer not in skipped:
-            layer.register_forward_hook(note)
+            layer.register_forward_hook(record)
     run()
-    return found
+    return table
 
 
 def generator_rows(px: int, level: int) -> tuple[Generator, list[tuple[int, int, int]]]:
     with torch.device("meta"):
         generator, z, label = Generator(image_px=px, latent=512, **FULL), torch.randn(4, 512), torch.zeros(4).int()
-        found = rows(generator, lambda: generator(z, label, growth=Growth(level)), skip=generator.to_rgb)
-    _, flat, weights = found[0]  # 8192 numbers that are 512 channels of 4 x 4 pixels, with a bias a channel
-    return generator, [(4, flat // 16, weights + generator.first_bias.numel()), *found[1:]]
+        table = rows(generator, lambda: generator(z, label, growth=Growth(level)), skip=generator.to_rgb)
+    _, flat, weights = table[0]  # 8192 numbers that are 512 channels of 4 x 4 pixels, with a bias a channel
+    return generator, [(4, flat // 16, weights + generator.first_bias.numel()), *table[1:]]
 
 
 def discriminator_rows(px: int, level: int) -> tuple[Discriminator, list[tuple[int, int, int]]]:
     with torch.device("meta"):
         discriminator, x, label = Discriminator(image_px=px, **FULL), torch.randn(4, 3, px, px), torch.zeros(4).int()
-        found = rows(discriminator, lambda: discriminator(x, label, growth=Growth(level)), skip=discriminator.from_rgb)
-    return discriminator, found
+        table = rows(discriminator, lambda: discriminator(x, label, growth=Growth(level)), skip=discriminator.from_rgb)
+    return discriminator, table
 
 
-def test_the_generator_of_1024_px_is_the_published_one() -> None:
-    generator, found = generator_rows(1024, 8)
-    assert [(side, channels, printed(parameters)) for side, channels, parameters in found] == GENERATOR
+def test_generator_of_1024_px_equals_the_published_one() -> None:
+    generator, table = generator_rows(1024, 8)
+    assert [(side, channels, printed(parameters)) for side, channels, parameters in table] == GENERATOR
     last = count(generator.to_rgb[-1])
     assert last == 51
-    assert printed(sum(row[2] for row in found) + last) == "23.1M"
+    assert printed(sum(row[2] for row in table) + last) == "23.1M"
 
 
-def test_the_discriminator_of_1024_px_is_the_published_one() -> None:
-    discriminator, found = discriminator_rows(1024, 8)
-    assert [(side, channels, printed(parameters)) for side, channels, parameters in found] == DISCRIMINATOR
+def test_discriminator_of_1024_px_equals_the_published_one() -> None:
+    discriminator, table = discriminator_rows(1024, 8)
+    assert [(side, channels, printed(parameters)) for side, channels, parameters in table] == DISCRIMINATOR
     first = count(discriminator.from_rgb[-1])
     assert first == 64
-    assert printed(sum(row[2] for row in found) + first) == "23.1M"
+    assert printed(sum(row[2] for row in table) + first) == "23.1M"
 
 
-def test_those_of_128_px_are_the_rows_up_to_there() -> None:
-    """The table ends at 1024 px; a network of 128 px is its rows up to that side, and colors of 128 channels.
+def test_networks_of_128_px_equal_the_rows_up_to_this_side() -> None:
+    """The table ends at 1024 px; a network of 128 px has its rows up to that side, and RGB layers of 128 channels.
 
-    4 px: 512 x 8192 + 512 and 512 x 512 x 9 + 512, and so on: 22,926,467 and 22,932,097 parameters. What the label adds
-    is 8192 and 512 a label; the colors of the lower levels, used while growing, come on top.
+    4 px: 512 x 8192 + 512 and 512 x 512 x 9 + 512, and so on: 22,926,467 and 22,932,097 parameters. The label adds 8192
+    and 512 parameters per label; the RGB layers of the lower levels, used during growth, are additional.
     """
-    generator, found = generator_rows(128, 5)
-    assert [(side, channels, printed(parameters)) for side, channels, parameters in found] == GENERATOR[:12]
+    generator, table = generator_rows(128, 5)
+    assert [(side, channels, printed(parameters)) for side, channels, parameters in table] == GENERATOR[:12]
     three = {n: n * 9 for n in (512, 256, 128)}
     convolutions = 7 * (three[512] * 512 + 512) + (three[512] + three[256]) * 256 + 512
     convolutions += (three[256] + three[128]) * 128 + 256
     core = 512 * 8192 + 512 + convolutions + (128 * 3 + 3)
-    assert core == sum(row[2] for row in found) + count(generator.to_rgb[-1]) == 22_926_467
+    assert core == sum(row[2] for row in table) + count(generator.to_rgb[-1]) == 22_926_467
     assert count(generator.label) == 3 * 8192
     colors = sum(count(layer) for layer in generator.to_rgb[:-1])
     assert count(generator) == core + colors + 3 * 8192
 
-    discriminator, found = discriminator_rows(128, 5)
-    assert [(side, channels, printed(parameters)) for side, channels, parameters in found] == DISCRIMINATOR[6:]
-    core = sum(row[2] for row in found) + count(discriminator.from_rgb[-1])
+    discriminator, table = discriminator_rows(128, 5)
+    assert [(side, channels, printed(parameters)) for side, channels, parameters in table] == DISCRIMINATOR[6:]
+    core = sum(row[2] for row in table) + count(discriminator.from_rgb[-1])
     assert core == 22_932_097
     assert count(discriminator.label) == 3 * 512
     colors = sum(count(layer) for layer in discriminator.from_rgb[:-1])
     assert count(discriminator) == core + colors + 3 * 512
 
 
-def test_a_smaller_width_scales_every_level() -> None:
+def test_width_scales_every_level() -> None:
     assert channels_per_level(128, width=512, full_width_px=32) == [512, 512, 512, 512, 256, 128]
     assert channels_per_level(64, width=96, full_width_px=8) == [96, 96, 48, 24, 12]
 
@@ -132,7 +132,7 @@ def discriminator() -> Discriminator:
 
 
 def randomized(network: Network) -> Network:
-    """With biases that are not zero, which could hide a fault."""
+    """Replace zero biases, which could hide a fault, by random ones."""
     for weight in network.parameters():
         if not weight.any():
             nn.init.normal_(weight)
@@ -140,7 +140,7 @@ def randomized(network: Network) -> Network:
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
-def test_at_alpha_0_a_level_equals_the_enlarged_previous_one_exactly(generator: Generator, level: int) -> None:
+def test_new_level_at_alpha_0_equals_the_upsampled_previous_one_exactly(generator: Generator, level: int) -> None:
     z, label = torch.randn(4, 16), torch.tensor([0, 1, 2, 0])
     previous, new = (generator(z, label, growth=growth) for growth in (Growth(level - 1), Growth(level, 0.0)))
     assert torch.equal(new, upsample(previous))
@@ -152,14 +152,16 @@ def test_at_alpha_0_a_level_equals_the_enlarged_previous_one_exactly(generator: 
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
-def test_at_alpha_0_the_discriminator_sees_the_shrunk_image_exactly(discriminator: Discriminator, level: int) -> None:
+def test_discriminator_at_alpha_0_equals_that_of_the_downsampled_image(
+    discriminator: Discriminator, level: int
+) -> None:
     x, label = torch.randn(8, 3, 4 << level, 4 << level), torch.arange(8) % 3
     new = discriminator(x, label, growth=Growth(level, 0.0))
     assert torch.equal(new, discriminator(downsample(x), label, growth=Growth(level - 1)))
     assert not torch.allclose(new, discriminator(x, label, growth=Growth(level)), atol=0.1)
 
 
-def test_the_projection_is_the_formula(discriminator: Discriminator) -> None:
+def test_projection_equals_its_formula(discriminator: Discriminator) -> None:
     """D(x, y) = ψ(φ(x)) + ⟨v_y, φ(x)⟩, with both ψ and v equalized by 1/√C."""
     x, label = torch.randn(8, 3, 32, 32), torch.arange(8) % 3
     phi = discriminator.features(x, growth=Growth(3))
@@ -170,22 +172,23 @@ def test_the_projection_is_the_formula(discriminator: Discriminator) -> None:
     torch.testing.assert_close(discriminator(x, label, growth=Growth(3)), expected)
 
 
-def test_the_label_enters_the_generator_as_a_one_hot_part_of_the_latent(generator: Generator) -> None:
-    seen: list[Tensor] = []
-    generator.conv.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+def test_label_enters_the_generator_as_a_one_hot_part_of_the_latent(generator: Generator) -> None:
+    recorded: list[Tensor] = []
+    generator.conv.register_forward_pre_hook(lambda _, inputs: recorded.append(inputs[0]))
     z, label = torch.randn(6, 16), torch.arange(6) % 3
     generator(z, label, growth=Growth(0))
     unit = z / z.square().mean(1, keepdim=True).sqrt()
     weight = torch.cat([generator.first.weight, generator.label.weight.T], 1)
-    # equalized: 1 / √16 for the latent; the label's vector is as long as what comes of the latent
+    # equalized: 1 / √16 for the latent; the vector of the label has the same length as that of the latent
     scale = torch.cat([torch.full((16,), 1 / 4), torch.ones(3)])
     flat = torch.cat([unit, F.one_hot(label, 3).float()], 1) * scale @ weight.T * math.sqrt(2) / 4
-    own = F.leaky_relu(flat.view(6, 16, 4, 4) + generator.first_bias, 0.2)
-    torch.testing.assert_close(seen[0], own / own.square().mean(1, keepdim=True).sqrt(), rtol=1e-4, atol=1e-5)
+    expected = F.leaky_relu(flat.view(6, 16, 4, 4) + generator.first_bias, 0.2)
+    expected = expected / expected.square().mean(1, keepdim=True).sqrt()
+    torch.testing.assert_close(recorded[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_images_have_unit_variance_before_training_at_every_level() -> None:
-    """As pixel norm and equalized weights promise, so that no level begins dead or blown up."""
+    """Pixel norm and equalized weights ensure this, so that values neither vanish nor explode at any level."""
     torch.manual_seed(0)
     fresh = Generator(image_px=32, labels=3, latent=64, width=64, full_width_px=32)
     for level in range(4):
@@ -193,19 +196,19 @@ def test_images_have_unit_variance_before_training_at_every_level() -> None:
         assert x.std().item() == pytest.approx(1, rel=0.35)
 
 
-def test_every_weight_of_a_grown_network_learns(generator: Generator, discriminator: Discriminator) -> None:
-    """In a fade all but the colors of levels that are past."""
+def test_every_weight_of_a_full_size_network_has_a_gradient(generator: Generator, discriminator: Discriminator) -> None:
+    """During a fade, all weights except the RGB layers of earlier levels have one."""
     z, label, growth = torch.randn(4, 16), torch.tensor([0, 1, 2, 0]), Growth(3, 0.5)
     discriminator(generator(z, label, growth=growth), label, growth=growth).sum().backward()
 
-    def idle(network: nn.Module) -> Iterator[str]:
+    def without_gradient(network: nn.Module) -> Iterator[str]:
         yield from (name for name, weight in network.named_parameters() if weight.grad is None)
 
     expected = {f"{level}.{part}" for level in (0, 1) for part in ("weight", "bias")}
-    assert {name.removeprefix("to_rgb.") for name in idle(generator)} == expected
-    assert {name.removeprefix("from_rgb.") for name in idle(discriminator)} == expected
+    assert {name.removeprefix("to_rgb.") for name in without_gradient(generator)} == expected
+    assert {name.removeprefix("from_rgb.") for name in without_gradient(discriminator)} == expected
 
 
-def test_a_latent_is_of_its_seed_alone() -> None:
+def test_latent_depends_only_on_its_seed() -> None:
     assert torch.equal(seeded_latents([5, 7], size=9)[1:], seeded_latents([7], size=9))
     assert seeded_latents(range(400), size=64).std().item() == pytest.approx(1, rel=0.02)
