@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from histosynth.config import Settings, load_settings
 from histosynth.store.part import Patch, part_path, write_part
@@ -55,6 +56,18 @@ def make_store(tmp_path: Path) -> Callable[..., Path]:
         return directory
 
     return make
+
+
+@pytest.fixture
+def same_weights() -> Callable[[Path, Path], bool]:
+    """Return a function: whether two runs have equal averaged weights, in one file each."""
+
+    def same(a: Path, b: Path) -> bool:
+        (first,), (second,) = ((run / "weights").glob("*.safetensors") for run in (a, b))
+        one, other = load_file(first), load_file(second)
+        return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+    return same
 
 
 _CODE = """
