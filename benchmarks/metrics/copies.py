@@ -1,11 +1,10 @@
-"""How well near copies are found in pixels, how often real tissue of other patients is taken for one, and at what cost.
+"""Search for near copies in pixels: share of copies found, false alarms on tissue of other patients, and cost.
 
-Needs a patch store of real patches with held-out patients, such as one that `histosynth pack --crop 128` makes. It
-prints the similarity that held-out patches reach with training patches of other patients; then, for copies planted by
-changing training patches in many ways, the share that is found (with the right original, at the threshold); last, time
-and memory with so many patches as are asked for (the store's, moved around at random). About a minute
-on one core for 4,000 patches, and another for the last part; `--quick` takes few patches and plants few copies. The
-last line is JSON.
+Needs a patch store of real patches with held-out patients, such as one from `histosynth pack --crop 128`. Prints the
+similarity that held-out patches reach with training patches of other patients; then, for copies planted by modifying
+training patches in many ways, the share found (with the correct original, at the threshold); last, time and memory for
+the requested number of patches (those of the store, shifted at random). Takes about a minute on one core for 4,000
+patches, and another for the last part; `--quick` uses few patches and few copies. The last line is JSON.
 
     .venv/bin/python benchmarks/metrics/copies.py STORE [--planted 300] [--train 30000 --fake 10000] [--quick]
 """
@@ -40,7 +39,7 @@ def jpeg(patch: Patch, quality: int) -> Patch:
     return np.asarray(Image.open(buffer))
 
 
-def moved(patch: Patch, dy: int, dx: int) -> Patch:
+def shifted(patch: Patch, dy: int, dx: int) -> Patch:
     padded = np.pad(patch, ((8, 8), (8, 8), (0, 0)), mode="reflect")
     return padded[8 + dy : 8 + dy + len(patch), 8 + dx : 8 + dx + len(patch)]
 
@@ -57,21 +56,23 @@ def kinds(rng: np.random.Generator) -> dict[str, Callable[[Patch], Patch]]:
     return {
         "exact": lambda p: p,
         "mirrored": lambda p: p[:, ::-1],
-        "turned": lambda p: np.rot90(p),
+        "rotated": lambda p: np.rot90(p),
         "JPEG of quality 30": lambda p: jpeg(p, 30),
         "blurred, sigma 1 px": lambda p: ndimage.gaussian_filter(p, (1, 1, 0)),
         "blurred, sigma 2 px": lambda p: ndimage.gaussian_filter(p, (2, 2, 0)),
         "brighter by 20": lambda p: clipped(p + 20.0),
         "darker by 30": lambda p: clipped(p - 30.0),
-        "another tint": lambda p: clipped(p * np.array([1.1, 0.9, 1.05]) + [5, -8, 3]),
+        "other tint": lambda p: clipped(p * np.array([1.1, 0.9, 1.05]) + [5, -8, 3]),
         "density times 1.3": lambda p: clipped(240 * (p / 240) ** 1.3),
-        "moved by (2, -2) px": lambda p: moved(p, 2, -2),
-        "moved by (4, -3) px": lambda p: moved(p, 4, -3),
+        "shifted by (2, -2) px": lambda p: shifted(p, 2, -2),
+        "shifted by (4, -3) px": lambda p: shifted(p, 4, -3),
         "cropped by 2 px, resized": lambda p: cropped(p, 2),
         "cropped by 4 px, resized": lambda p: cropped(p, 4),
         "noise, sigma 10": lambda p: noisy(p, 10),
         "noise, sigma 20": lambda p: noisy(p, 20),
-        "turned, moved, dimmer, noise 5, JPEG 50": lambda p: jpeg(noisy(moved(np.rot90(p)[::-1], 2, 3) * 0.95, 5), 50),
+        "rotated, shifted, dimmed, noise 5, JPEG 50": lambda p: jpeg(
+            noisy(shifted(np.rot90(p)[::-1], 2, 3) * 0.95, 5), 50
+        ),
     }
 
 
@@ -81,33 +82,35 @@ def main() -> None:
     parser.add_argument("--planted", type=int, default=300)
     parser.add_argument("--train", type=int, default=0)
     parser.add_argument("--fake", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="500 patches of a split, 30 planted")
-    given = parser.parse_args()
-    store, rng = Store(given.store), np.random.default_rng(0)
+    parser.add_argument("--quick", action="store_true", help="500 patches per split, 30 planted")
+    options = parser.parse_args()
+    store, rng = Store(options.store), np.random.default_rng(0)
     rows = {split: store.select(split=split) for split in ("train", "held_out")}
-    if given.quick:
-        given.planted = 30
+    if options.quick:
+        options.planted = 30
         rows = {split: at[:: -(-len(at) // 500)] for split, at in rows.items()}
+    # Similarities of held-out patches.
     sides = {split: compute_textures(lambda r, at=at: store.images(at[r]), len(at)) for split, at in rows.items()}
     train, held_out = sides["train"], sides["held_out"]
     plain = {"train": (~train.can_be_copied).mean(), "held_out": (~held_out.can_be_compared).mean()}
-    print(f"{given.store.name}: {len(train)} training patches ({plain['train']:.1%} plain),", end=" ")
+    print(f"{options.store.name}: {len(train)} training patches ({plain['train']:.1%} plain),", end=" ")
     print(f"{len(held_out)} held-out ones ({plain['held_out']:.1%} plain)")
     reached = np.nanquantile(match_patches(held_out, train).similarity, [0.5, 0.9, 0.99, 0.999, 1]).round(3)
     print("similarity of held-out patches, 50, 90, 99, 99.9, 100 %:", reached)
     threshold = calibrate_threshold(held_out, train)
     print(threshold)
-    planted = rng.permutation(np.flatnonzero(train.can_be_copied))[: given.planted]
-    originals, found = store.images(rows["train"][planted]), {}
+    # Plant copies and search for them.
+    planted = rng.permutation(np.flatnonzero(train.can_be_copied))[: options.planted]
+    originals, shares = store.images(rows["train"][planted]), {}
     for name, change in kinds(rng).items():
         changed = np.stack([np.ascontiguousarray(change(p)) for p in originals])
         matches = match_patches(compute_textures(lambda r, c=changed: c[r], len(changed)), train)
         copies = find_copies(matches, threshold=threshold.value)
         right = [c.similarity for c in copies if planted[c.fake_row] == c.train_row]
-        found[name] = len(right) / len(planted)
-        told = f", least and median similarity {min(right):.3f} {np.median(right):.3f}" if right else ""
-        print(f"  {name:<40} found {found[name]:.1%}{told}")
-    search = measure(store, rng, train=given.train, fake=given.fake) if given.train and given.fake else {}
+        shares[name] = len(right) / len(planted)
+        similarities = f", lowest and median similarity {min(right):.3f} {np.median(right):.3f}" if right else ""
+        print(f"  {name:<40} found {shares[name]:.1%}{similarities}")
+    search = measure(store, rng, train=options.train, fake=options.fake) if options.train and options.fake else {}
     result = {
         "name": "copies",
         "n": {split: len(at) for split, at in rows.items()},
@@ -115,14 +118,14 @@ def main() -> None:
         "similarity_of_held_out": reached.tolist(),
         "threshold": asdict(threshold),
         "planted": len(planted),
-        "found": found,
+        "found": shares,
         **search,
     }
     print(json.dumps(result))
 
 
 def measure(store: Store, rng: np.random.Generator, *, train: int, fake: int) -> dict[str, float]:
-    """Processor time and memory of a search of that size, among patches moved around at random."""
+    """Measure processor time and memory of a search of this size, among randomly shifted patches."""
 
     def some(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
         images = store.images(rng.integers(len(store), size=len(rows)))

@@ -1,16 +1,16 @@
-"""The measures beside their peers, in one run on the same arrays: how much faster, how much memory, and equal to what.
+"""Speed, memory and results of the measures compared with other packages, in one run on the same arrays.
 
-Rows: the Fréchet distance of two Gaussians of 2048 features against SciPy's `sqrtm` (the usual route), given means and
-covariances (of 4096 images); mean and covariance themselves, which both routes need, against NumPy; precision and
-recall of 10,000 images a side against torch-fidelity, with the memory beyond the features. Features are random,
-non-negative and correlated, as Inception's are. The sides take turns, each turn in a process of its own, on one thread;
-seconds are those of the processor, which a busy machine stretches little. Ratios are of medians, with the lowest and
-highest of single turns. Needs the `dev` extra. Five minutes; `--quick` is half a minute, with fewer features, and shows
-that it runs rather than how fast.
+Rows: the Fréchet distance of two Gaussians of 2048 features, given means and covariances (of 4096 images), compared
+with SciPy's `sqrtm`, the usual method; mean and covariance themselves, which both methods need, compared with NumPy;
+precision and recall of 10,000 images per side compared with torch-fidelity, with the memory beyond the features.
+Features are random, non-negative and correlated, like those of Inception. The sides alternate, each turn in a process
+of its own on one thread; seconds are processor seconds, which depend little on other load. Ratios are those of medians,
+with the lowest and the highest of single turns. Needs the `dev` extra. Takes five minutes; `--quick` takes half a
+minute with fewer features, and shows only that the script runs.
 
     .venv/bin/python benchmarks/metrics/metrics.py [--quick] [--turns 3]
 
-The last line is JSON: `ratio` is that of the Fréchet distance, the peer's time over ours.
+The last line is JSON: `ratio` is that of the Fréchet distance: the peer's time divided by ours.
 """
 
 import argparse
@@ -30,29 +30,29 @@ from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
 from histosynth.metrics.statistics import Statistics
 
-Outcome = tuple[float, float, Any]  # processor seconds, MiB beyond the features, what was measured
+Outcome = tuple[float, float, Any]  # processor seconds, MiB beyond the features, result
 
 
 def features(seed: int, *, images: int, dimension: int) -> NDArray[np.float32]:
     mix = np.random.default_rng(0).gamma(0.3, size=(256, dimension)) * np.exp(-np.arange(256) / 40)[:, None]
-    rng, found = np.random.default_rng(seed), np.empty((images, dimension), np.float32)
-    for block in np.split(found, range(250, images, 250)):  # by parts, so that the peak of memory is not of this
+    rng, values = np.random.default_rng(seed), np.empty((images, dimension), np.float32)
+    for block in np.split(values, range(250, images, 250)):  # in blocks, so that this does not determine peak memory
         inner = 0.1 * seed**0.1 * rng.normal(size=(len(block), 256)) @ mix
         block[:] = np.maximum(0, inner + 0.4 * rng.normal(size=block.shape))
-    return found
+    return values
 
 
 def moments(seed: int, dimension: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    found = Statistics.of(features(seed, images=2 * dimension, dimension=dimension))
-    return found.mean, found.covariance
+    statistics = Statistics.of(features(seed, images=2 * dimension, dimension=dimension))
+    return statistics.mean, statistics.covariance
 
 
 def timed(call: Callable[[], Any]) -> Outcome:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
-    found = call()
+    result = call()
     seconds = time.process_time() - start
-    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, found
+    return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, result
 
 
 def frechet_ours(dimension: int) -> Outcome:
@@ -90,11 +90,11 @@ def statistics_numpy(images: int, dimension: int) -> Outcome:
 def manifold_ours(images: int, dimension: int) -> Outcome:
     real, fake = (features(seed, images=images, dimension=dimension) for seed in (1, 2))
 
-    def shares() -> tuple[float, float]:
-        found = precision_recall(real, fake)
-        return found.precision, found.recall
+    def measure() -> tuple[float, float]:
+        shares = precision_recall(real, fake)
+        return shares.precision, shares.recall
 
-    return timed(shares)
+    return timed(measure)
 
 
 def manifold_torch_fidelity(images: int, dimension: int) -> Outcome:
@@ -108,40 +108,39 @@ def manifold_torch_fidelity(images: int, dimension: int) -> Outcome:
 def row(
     name: str, ours: Callable[..., Outcome], peer: Callable[..., Outcome], *size: int, turns: int
 ) -> dict[str, Any]:
-    """Both sides in turn, each turn in a fresh process; prints and returns their medians and the ratio."""
-    turn: list[tuple[Outcome, Outcome]] = []
+    """Time both sides alternately, each turn in a new process; print and return their medians and the ratio."""
+    outcomes: list[tuple[Outcome, Outcome]] = []
     for _ in range(turns):
         pair = []
         for side in (ours, peer):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
                 pair.append(fresh.submit(side, *size).result())
-        turn.append((pair[0], pair[1]))
-    mine, theirs = (np.array([outcome[i][:2] for outcome in turn]) for i in (0, 1))
+        outcomes.append((pair[0], pair[1]))
+    mine, theirs = (np.array([outcome[i][:2] for outcome in outcomes]) for i in (0, 1))
     ratios = theirs[:, 0] / mine[:, 0]
-    found = {
+    result = {
         "ratio": round(float(np.median(theirs[:, 0]) / np.median(mine[:, 0])), 2),
         "low": round(float(ratios.min()), 2),
         "high": round(float(ratios.max()), 2),
         "seconds": [round(float(np.median(side[:, 0])), 3) for side in (mine, theirs)],
         "mib": [round(float(np.median(side[:, 1]))) for side in (mine, theirs)],
-        "values": [turn[0][0][2], turn[0][1][2]],
+        "values": [outcomes[0][0][2], outcomes[0][1][2]],
     }
     size_text = " x ".join(map(str, size))
-    print(f"{name} ({size_text}): {found['ratio']:g} x as fast ({found['low']:g} to {found['high']:g})", flush=True)
-    for side, seconds, mib, value in zip(
-        ("ours", "peer"), found["seconds"], found["mib"], found["values"], strict=True
-    ):
-        print(f"  {side}: {seconds:.2f} s, {mib} MiB beyond its input at most, {value}", flush=True)
-    return found
+    print(f"{name} ({size_text}): {result['ratio']:g} x as fast ({result['low']:g} to {result['high']:g})", flush=True)
+    columns = result["seconds"], result["mib"], result["values"]
+    for side, seconds, mib, value in zip(("ours", "peer"), *columns, strict=True):
+        print(f"  {side}: {seconds:.2f} s, at most {mib} MiB beyond its input, {value}", flush=True)
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="512 features, 2000 images")
     parser.add_argument("--turns", type=int, default=3)
-    given = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read by the processes of the turns
-    images, dimension, turns = (2000, 512, 2) if given.quick else (10_000, 2048, given.turns)
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read by the process of each turn
+    images, dimension, turns = (2000, 512, 2) if options.quick else (10_000, 2048, options.turns)
     rows = {
         "frechet": row("Fréchet distance", frechet_ours, frechet_sqrtm, dimension, turns=turns),
         "statistics": row("mean and covariance", statistics_ours, statistics_numpy, images, dimension, turns=turns),

@@ -1,14 +1,14 @@
-"""How well nuclei are found, against outlines drawn by people and beside scikit-image's plain Otsu and watershed.
+"""Accuracy of the detection of nuclei: outlines drawn by people, and scikit-image's plain Otsu and watershed as peer.
 
 Needs the ten glioma tiles of CPM-15 with nucleus masks: `DIR/labels.csv` (columns file, magnification), `DIR/images`
 and `DIR/nuclei_masks`. The constants of `histosynth.metrics.morphology` were tuned on every other tile (01, 03, 05, 09,
-11); the figures are of the others. Each tile's stains are fitted on the tile. Nuclei of less than 8 um² are left out on
-all sides.
+11); the results are those of the others. Stains are fitted to each tile. Nuclei of less than 8 um² are excluded on all
+sides.
 
-F1 by IoU counts a nucleus as found where the overlap of the two outlines is half their union or more; F1 by center,
-where the center of a detection lies within it, one detection each. Area error is the median of |found - drawn| / drawn
-over pairs by IoU. Tiles are scaled down by area averaging, masks are not: found nuclei are compared at full size. About
-two minutes on one core; `--quick` takes half a minute (the scale of the paper preset, no phantoms).
+F1 by IoU counts a nucleus as found if the overlap of the two outlines is at least half their union; F1 by center counts
+it if the center of a detection is inside, one detection each. Area error is the median of |found - drawn| / drawn over
+pairs by IoU. Tiles are scaled down by area averaging, masks are not: detected nuclei are compared at full size. Takes
+about two minutes on one core; `--quick` takes half a minute (the scale of the paper preset, no phantoms).
 
     .venv/bin/python benchmarks/metrics/morphology.py --data ../shared/data/glioma_cpm15
 """
@@ -41,7 +41,7 @@ Detector = Callable[[NDArray[np.uint8], float], Labels]
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile, and the outlines drawn on it as labels."""
+    """A tile, and the outlines drawn on it, as labels."""
 
     name: str
     mpp: float
@@ -51,7 +51,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Score:
-    """Counts of one tile: pairs by IoU, drawn nuclei with a detection's center, detections, drawn nuclei."""
+    """Counts of one tile: pairs by IoU, drawn nuclei with the center of a detection, detections, drawn nuclei."""
 
     overlapping: int
     centered: int
@@ -65,12 +65,12 @@ def ours(image: NDArray[np.uint8], mpp: float) -> Labels:
 
 
 def plain(image: NDArray[np.uint8], mpp: float) -> Labels:
-    """Otsu's threshold on the hematoxylin of `rgb2hed`, watershed from peaks of the distance at least 3 um apart."""
+    """Apply Otsu's threshold to the hematoxylin of `rgb2hed`; watershed from distance peaks at least 3 um apart."""
     return otsu_watershed(rgb2hed(image)[..., 0], mpp)
 
 
 def fitted(image: NDArray[np.uint8], mpp: float) -> Labels:
-    """The same on our hematoxylin: what the fitted stains and the lattice of 0.5 um alone bring."""
+    """Apply the same to our hematoxylin: the effect of the fitted stains and the lattice of 0.5 um alone."""
     nuclei = find_nuclei(image, mpp=mpp, fit=fit_pooled_stains([image]))
     return otsu_watershed(nuclei.hematoxylin, nuclei.pitch_um)
 
@@ -92,7 +92,7 @@ DETECTORS: dict[str, Detector] = {
 
 
 def read(folder: Path) -> tuple[list[Tile], list[Tile]]:
-    """The tiles that constants were tuned on, and the others."""
+    """Return the tiles that constants were tuned on, and the others."""
     with (folder / "labels.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     tiles = [
@@ -108,7 +108,7 @@ def read(folder: Path) -> tuple[list[Tile], list[Tile]]:
 
 
 def detect(tile: Tile, detector: Detector, mpp: float | None) -> Labels:
-    """Nuclei of a tile that is scaled to `mpp` (None, or finer than it is: as it is), on the pixels of its mask."""
+    """Detect nuclei in a tile scaled down to `mpp` (None: unscaled); return labels on the pixels of its mask."""
     image, scale = tile.image, tile.mpp
     if mpp is not None and mpp > scale:
         shape = [round(side * scale / mpp) for side in (image.shape[1], image.shape[0])]
@@ -118,22 +118,24 @@ def detect(tile: Tile, detector: Detector, mpp: float | None) -> Labels:
     return labels[np.ix_(rows, columns)]
 
 
-def score(found: Labels, truth: Labels, mpp: float) -> Score:
-    found, truth = (without_small(labels, MIN_AREA_UM2 / mpp**2) for labels in (found, truth))
-    n, m = found.max(initial=0), truth.max(initial=0)
-    both = np.bincount(found.ravel().astype(np.int64) * (m + 1) + truth.ravel(), minlength=(n + 1) * (m + 1))
-    both = both.reshape(n + 1, m + 1)
+def score(detected: Labels, truth: Labels, mpp: float) -> Score:
+    detected, truth = (without_small(labels, MIN_AREA_UM2 / mpp**2) for labels in (detected, truth))
+    n, m = detected.max(initial=0), truth.max(initial=0)
+    pairs_of_labels = detected.ravel().astype(np.int64) * (m + 1) + truth.ravel()
+    both = np.bincount(pairs_of_labels, minlength=(n + 1) * (m + 1)).reshape(n + 1, m + 1)
     area, drawn = both.sum(axis=1)[1:], both.sum(axis=0)[1:]
-    pairs = np.argwhere(both[1:, 1:] * 3 > area[:, None] + drawn[None])  # IoU above a half: never two of one nucleus
-    centers = np.rint(ndimage.center_of_mass(found > 0, found, np.arange(1, n + 1))).astype(int).reshape(-1, 2)
+    pairs = np.argwhere(
+        both[1:, 1:] * 3 > area[:, None] + drawn[None]
+    )  # IoU above one half: at most one pair per nucleus
+    centers = np.rint(ndimage.center_of_mass(detected > 0, detected, np.arange(1, n + 1))).astype(int).reshape(-1, 2)
     hit = np.unique(truth[tuple(centers.T)])
     errors = [abs(area[i] - drawn[j]) / drawn[j] for i, j in pairs]
     return Score(len(pairs), int(np.count_nonzero(hit)), int(n), int(m), errors)
 
 
-def without_small(labels: Labels, least_px: float) -> Labels:
+def without_small(labels: Labels, min_px: float) -> Labels:
     counts = np.bincount(labels.ravel())
-    keep = counts >= least_px
+    keep = counts >= min_px
     keep[0] = False
     return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels]
 
@@ -153,7 +155,7 @@ def line(name: str, scores: list[Score]) -> str:
 
 
 def interval(a: list[Score], b: list[Score]) -> tuple[float, float]:
-    """95 % of the ratio of F1 by IoU when tiles are drawn anew with replacement."""
+    """Return the 95 % bootstrap interval over tiles of the ratio of F1 by IoU."""
     rng = np.random.default_rng(0)
     draws = rng.integers(0, len(a), (2000, len(a)))
     low, high = np.percentile([f1([a[i] for i in d]) / f1([b[i] for i in d]) for d in draws], [2.5, 97.5])
@@ -161,7 +163,7 @@ def interval(a: list[Score], b: list[Score]) -> tuple[float, float]:
 
 
 def phantoms() -> None:
-    """Nuclei of drawn tissue, whose every nucleus is known, at the scale of the paper preset."""
+    """Print results on phantoms, whose nuclei are all known, at the scale of the paper preset."""
     for genotype in GENOTYPES:
         phantom = draw_phantom(genotype, width_px=1536, height_px=1536, mpp=0.25, rng=np.random.default_rng(0))
         cut = phantom.image[384:1152, 384:1152]
@@ -185,7 +187,7 @@ def phantoms() -> None:
 
 
 def patches_per_s(tile: Tile) -> float:
-    """Patches of 128 px at the scale of the paper preset, measured in a second of one core's time."""
+    """Return patches of 128 px measured per processor second, at the scale of the paper preset."""
     patch = np.asarray(Image.fromarray(tile.image[:512, :512]).resize((128, 128), Image.Resampling.BOX))
     fit = fit_pooled_stains([tile.image])
     start = time.process_time()
@@ -198,11 +200,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--quick", action="store_true")
-    given = parser.parse_args()
-    tuned, reported = read(given.data)
+    options = parser.parse_args()
+    tuned, reported = read(options.data)
     at_paper: dict[str, list[Score]] = {}
-    for mpp in [PAPER_MPP] if given.quick else [None, 0.5, PAPER_MPP, 1.25, 2.0, 3.0, 4.0]:
-        print(f"{'as scanned' if mpp is None else f'at {mpp:g} um/px'}: tiles that nothing was tuned on")
+    for mpp in [PAPER_MPP] if options.quick else [None, 0.5, PAPER_MPP, 1.25, 2.0, 3.0, 4.0]:
+        print(f"{'as scanned' if mpp is None else f'at {mpp:g} um/px'}: tiles not used for tuning")
         for name, detector in DETECTORS.items():
             scores = [score(detect(tile, detector, mpp), tile.truth, tile.mpp) for tile in reported]
             print(line(name, scores))
@@ -211,13 +213,13 @@ def main() -> None:
             if mpp in (None, PAPER_MPP):
                 for tile, one in zip(reported, scores, strict=True):
                     print("  " + line(f"{tile.name} ({tile.mpp:g} um/px)", [one]))
-    if not given.quick:
+    if not options.quick:
         scores = [score(detect(tile, ours, PAPER_MPP), tile.truth, tile.mpp) for tile in tuned]
-        print(f"at {PAPER_MPP:g} um/px: tiles that the constants were tuned on\n{line('histosynth', scores)}")
+        print(f"at {PAPER_MPP:g} um/px: tiles used for tuning\n{line('histosynth', scores)}")
         print(f"phantoms at {PAPER_MPP:g} um/px")
         phantoms()
     speed = patches_per_s(next(tile for tile in reported if tile.mpp == 0.25))
-    print(f"{speed:.0f} patches of 128 px a second of processor time")
+    print(f"{speed:.0f} patches of 128 px per processor second")
     mine, theirs = at_paper["histosynth"], at_paper["otsu + watershed"]
     low, high = interval(mine, theirs)
     result = {"name": "morphology", "ratio": f1(mine) / f1(theirs), "low": low, "high": high,
