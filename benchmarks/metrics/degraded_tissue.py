@@ -1,4 +1,4 @@
-"""Tissue degraded in known ways, for `sensitivity.py`: crops of tiles, halves of a cohort, degradations, expectations."""
+"""Tissue degraded in known ways, for `sensitivity.py`: crops, halves of a cohort, degradations and expectations."""
 
 import csv
 from collections.abc import Callable, Iterable, Sequence
