@@ -143,9 +143,7 @@ def compare(px: int, precision: str, *, threads: int, options: argparse.Namespac
     clock = time.process_time if threads == 1 else time.perf_counter
     bound = batch / convolution_seconds(px, batch, precision, clock)
     # Table
-    print(
-        f"\n{px} px, {precision}, batches of {batch}, threads: {threads}; images/s, median of {options.turns}"
-    )
+    print(f"\n{px} px, {precision}, batches of {batch}, threads: {threads}; images/s, median of {options.turns}")
     print(f"{'':<30}{'training':>10}{'of bound':>10}{'forward':>10}{'peak MB':>10}   million parameters")
     steps = turns(trainees, Trainee.step, options.turns, clock)
     forwards = turns(trainees, Trainee.forward, options.turns, clock)

@@ -56,6 +56,7 @@ def diffusers(x: Tensor, labels: Tensor, options: argparse.Namespace) -> dict[st
     from diffusers import DDPMScheduler, UNet2DModel
     from diffusers.training_utils import EMAModel
 
+    # Network and optimizer
     net = UNet2DModel(
         sample_size=SIDE,
         block_out_channels=(32, 64, 128),
@@ -67,6 +68,7 @@ def diffusers(x: Tensor, labels: Tensor, options: argparse.Namespace) -> dict[st
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.lr or 1e-4, betas=(0.95, 0.999), weight_decay=1e-6)
     ema = EMAModel(net.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75)
 
+    # Training
     def loss(image: Tensor, label: Tensor) -> Tensor:
         t = torch.randint(0, 1000, (len(image),))
         noise = torch.randn_like(image)
@@ -78,6 +80,7 @@ def diffusers(x: Tensor, labels: Tensor, options: argparse.Namespace) -> dict[st
         rate = min((step + 1) / 500, 1) * (1 + np.cos(np.pi * share)) / 2
         seen += update(net, optimizer, loss, x, labels, batch=16, lr=(options.lr or 1e-4) * rate)
         ema.step(net.parameters())
+    # Sampling
     ema.copy_to(net.parameters())
     process.set_timesteps(STEPS)
 

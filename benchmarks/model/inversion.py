@@ -76,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_options(parser)
     options = parser.parse_args()
+    # Model and patches
     with tempfile.TemporaryDirectory() as temporary:
         run, path = run_and_store(options, Path(temporary))
         denoiser, origin = load_denoiser(find_weights(run))
@@ -85,6 +86,7 @@ def main() -> None:
         rows = [rng.permutation(store.select(split="held_out", label=label))[:count] for label in origin.labels]
         images = store.images(np.concatenate(rows))
     patches = Patches(denoiser, to_tensor(images), torch.arange(len(rows)).repeat_interleave(count))
+    # Errors of each method
     methods = {
         "DDIM": patches.ddim,
         "DDIM, 1 iteration": lambda n: patches.ddim(n, iterations=1),
@@ -100,6 +102,7 @@ def main() -> None:
                 errors[name, n] = np.sqrt((difference**2).mean(axis=(1, 2, 3)))
             cells = [f"{np.median(errors[name, n]):.2f} ({errors[name, n].max():.2f})" for n in EVALUATIONS]
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    # Ratio
     smallest = images[0].size ** -0.5  # one gray level in one value; a barely trained model may have no error
     ratios = errors["DDIM", 40] / np.maximum(errors["Heun (ours)", 40], smallest)
     low, ratio, high = np.quantile(ratios, [0.25, 0.5, 0.75])

@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="path of the figure")
     parser.add_argument("--quick", action="store_true", help="under a minute; only shows that the script runs")
     options = parser.parse_args()
+    # Networks, patches and noise levels
     count = 128 if options.quick else options.times
     denoisers = {name: _weighted(options.run, overrides) for name, overrides in WEIGHTINGS.items()}
     x0, label = PatchDataset(Store(options.store)).batch(0, min(count, 1024), seed=0)
@@ -56,6 +57,7 @@ def main() -> None:
         generator = torch.Generator().manual_seed(1)
         return loss_by_noise_level(denoiser, x0, label, times=at, generator=generator, bands=bands)
 
+    # Table and figure
     stages = list(STAGES.values())
     shares = {name: measure(denoiser, stages, times).gradient_share for name, denoiser in denoisers.items()}
     print(f"| share of the gradient | {' | '.join(STAGES)} |\n| --- |{' --- |' * len(STAGES)}")
@@ -65,6 +67,7 @@ def main() -> None:
         figure({name: measure(denoiser, DECADES, times) for name, denoiser in denoisers.items()}).savefig(
             options.figure, dpi=110, metadata={"Software": None}
         )
+    # Ratio
     content = list(STAGES).index("content")
     halves = [
         [measure(denoisers[name], stages, half).gradient_share[content].item() for half in (times[::2], times[1::2])]

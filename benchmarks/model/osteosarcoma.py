@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("--per-label", type=int, default=300)
     parser.add_argument("--quick", action="store_true", help="under a minute; only shows that the script runs")
     options = parser.parse_args()
+    # Options of the commands
     out: Path = options.out.with_name(options.out.name + "-quick") if options.quick else options.out
     out.mkdir(parents=True, exist_ok=True)
     config = out / "settings.toml"
@@ -76,6 +77,7 @@ def main() -> None:
     per_label = "4" if options.quick else str(options.per_label)
     labels = str(options.data / "labels.csv")
     common = ["--config", str(config)]
+    # Commands
     started = time.perf_counter()
     run(
         "patches",
@@ -92,6 +94,7 @@ def main() -> None:
     trained = run("train", str(out / "store"), "--out", str(out / "run"), *common, *quick)
     run("sample", str(out / "run"), "--out", str(out / "samples"), "--per-label", per_label)
     run("evaluate", "--real", str(out / "store"), "--fake", str(out / "samples"), "--out", str(out / "report"))
+    # Result
     report = json.loads((out / "report" / "report.json").read_text())
     overall = report["overall"]
     ratios = sorted(ratio(cells) for cells in report["labels"].values())

@@ -126,6 +126,7 @@ def main() -> None:
     names, roots = (["linear", "edm"], (4,)) if quick else (list(PROCESSES), (1, 2, 3, 4, 7, 20))
     results: dict[str, dict[str, dict[str, tuple[float, float]]]] = {name: {} for name in names}
 
+    # Measurement
     def cells(name: str, row: Row, *, root: int | None = None) -> str:
         """Measure and format a row of samplers, with the times of the process or with angle spacing."""
         process = times = PROCESSES[name]
@@ -138,6 +139,7 @@ def main() -> None:
         results[name].setdefault(f"angle, root {root}" if root else "schedule", {}).update(errors)
         return " | ".join(f"{a:.3f} / {b:.4f}" for a, b in errors.values())
 
+    # Tables
     print("error on spectrum / mixture, for ddpm with 250 steps and the times of the process:")
     for name in names:
         print(f"  {name}: {cells(name, REFERENCE)}")

@@ -142,6 +142,7 @@ def test_output_and_gradients_equal_those_of_guided_diffusion(
     monkeypatch.syspath_prepend(clone)
     from guided_diffusion.unet import UNetModel
 
+    # Both networks with equal weights
     torch.manual_seed(0)
     theirs = UNetModel(
         image_size=image_px,
@@ -172,6 +173,7 @@ def test_output_and_gradients_equal_those_of_guided_diffusion(
             if b.ndim == 1 or not b.any():  # gains, biases, zero-initialized convolutions
                 b.add_(torch.randn_like(b), alpha=0.1)
             a.copy_(b.reshape(a.shape))
+    # Outputs and gradients
     x, t, y = torch.randn(3, 3, image_px, image_px), torch.tensor([0.0, 31.0, 999.0]), torch.tensor([0, 2, 3])
     outs = [network(x, t, y) for network in (ours, theirs)]
     for out in outs:

@@ -42,6 +42,7 @@ def test_term_equals_the_divergence_of_two_gaussians_by_quadrature(t: int, fract
     before, now = bars_of(schedule, t)
     ratio, beta = now / before, 1 - now / before
 
+    # q by Bayes' rule
     def joint(s: float) -> float:
         return float(
             norm.pdf(x, math.sqrt(ratio) * s, math.sqrt(beta))
@@ -62,6 +63,7 @@ def test_term_equals_the_divergence_of_two_gaussians_by_quadrature(t: int, fract
         return float(q * (math.log(max(q, 1e-300)) - norm.logpdf(s, mean(clean), math.sqrt(variance))))
 
     expected = quad(integrand, low, high, epsabs=0, epsrel=1e-10, limit=200)[0] / math.log(2)
+    # Comparison in double and single precision
     double = step_bits_per_dim(
         Posterior(schedule), x0=scalar(x0), x=scalar(x), t=torch.tensor([t]).double(), clean=scalar(clean),
         variance_fraction=scalar(fraction),
@@ -226,6 +228,7 @@ def test_hybrid_loss_adds_the_unweighted_term_which_trains_only_the_variance(
     def zero(snr: Tensor, prediction_type: object) -> Tensor:
         return torch.zeros_like(snr)
 
+    # The term trains only the variance
     time, label = torch.full((2,), float(t)).double(), torch.zeros(2)
     options = {"prediction_type": prediction_type, "variance": "learned"}
     term = (
@@ -238,9 +241,11 @@ def test_hybrid_loss_adds_the_unweighted_term_which_trains_only_the_variance(
     assert not out.grad[:, :3].any()
     assert out.grad[:, 3:].all()
     assert torch.equal(out.grad[0] != 0, out.grad[1] != 0)
+    # The loss adds it unweighted
     denoiser = DiscreteDenoiser(constant_network(out), schedule, weighting=lambda snr, _: 7 + 0 * snr, **options)
     loss = denoiser.loss_at(x0, label, t=time, noise=noise)
     torch.testing.assert_close(loss.weighted, 7 * loss.unweighted + term)
+    # The term equals the bound written out
     before, now = bars_of(schedule, t)
     beta = 1 - now / before
     first, second = bars_of(schedule, max(t, 2))  # β̃_1 = 0 is replaced by β̃_2

@@ -77,7 +77,8 @@ class TrainSettings(Section):
     balance: bool = False
     """Present all labels equally often, independent of their number of patches."""
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field({})
-    """Factors by which labels are presented more often than their share of patches: `{ "IDHmut-codel" = 2.0 }`."""
+    """Factors by which labels are presented more often than others, relative to their numbers of patches:
+    `{ "IDHmut-codel" = 2.0 }`."""
     cache: str = "auto"
     """Location of decoded patches. `auto`: in memory up to 268 MB, otherwise in the user's cache directory; if that has
     no space, there is no cache and this is reported. A path: that directory. `off`: patches are read and decoded for

@@ -59,6 +59,7 @@ def guided_denoiser(
     null = torch.full_like(label, denoiser.null_label)
 
     def denoise(x: Tensor, t: Tensor) -> Prediction:
+        # Classifier-free guidance
         times = t.expand(len(x))
         active = in_guidance_interval(denoiser.schedule, t, low=low, high=high)
         w = guidance if active else 1.0
@@ -66,6 +67,7 @@ def guided_denoiser(
         if w not in (0, 1):
             unconditional: Tensor = denoiser(x, times, null)
             clean = unconditional + w * (clean - unconditional)
+        # Guidance by a classifier
         if classifier is not None and active:
             alpha, sigma = denoiser.schedule.alpha(t), denoiser.schedule.sigma(t)
             if alpha > 0:

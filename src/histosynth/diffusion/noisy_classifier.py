@@ -39,6 +39,7 @@ class UNetEncoder(nn.Module):
         super().__init__()
         if image_px % (stem * 2 ** (len(channel_mult) - 1)):
             raise ValueError(f"image side {image_px} is not a multiple of stem {stem} x 2^{len(channel_mult) - 1}")
+        # Time embedding
         self.channels, self.stem = channels, stem
         embedding = 4 * channels
         self.time_embed = nn.Sequential(nn.Linear(channels, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
@@ -46,6 +47,7 @@ class UNetEncoder(nn.Module):
         def residual(inputs: int, outputs: int, scale: float = 1.0) -> ResidualBlock:
             return ResidualBlock(inputs, outputs, embedding, dropout, scale=scale, checkpointing=checkpointing)
 
+        # Downsampling half of the U-Net
         side, width = image_px // stem, channel_mult[0] * channels
         self.input = nn.Conv2d(3 * stem**2, width, 3, padding=1)
         self.down = nn.ModuleList()
@@ -59,6 +61,7 @@ class UNetEncoder(nn.Module):
             if level < len(channel_mult) - 1:
                 self.down.append(Stage([residual(width, width, 0.5)]))
                 side //= 2
+        # Middle and output
         self.middle = Stage([residual(width, width), Attention(width, heads, head_channels), residual(width, width)])
         self.norm, self.output = NormAct(width), nn.Linear(width, labels)
 
