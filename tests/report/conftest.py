@@ -1,6 +1,7 @@
 """Small stores of two labels, and an extractor that needs no network of its own."""
 
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from histosynth.cli import main
 from histosynth.config import EvaluateSettings
 from histosynth.metrics.features import Features
 from histosynth.report.activations import Activations
@@ -132,3 +134,37 @@ def activations(extractor: MeanAndContrast) -> Callable[[Store, Store], Activati
         return Activations(plan=chosen, outputs=outputs)
 
     return build
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str, str]]:
+    """`run(command, *arguments)`: exit code, standard output and standard error of the command."""
+
+    def run_command(*words: object) -> tuple[Any, str, str]:
+        monkeypatch.setattr("sys.argv", ["histosynth", *map(str, words)])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return run_command
+
+
+class SourceCollector(HTMLParser):
+    """Collects everything that a page would load or link to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str | None] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "poster")]
+
+
+@pytest.fixture
+def sources() -> SourceCollector:
+    return SourceCollector()

@@ -1,17 +1,16 @@
+"""A report: its record, its results, its page and its directory."""
+
 import json
 import re
 from base64 import b64decode
 from dataclasses import replace
-from html.parser import HTMLParser
 from io import BytesIO
 
 import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from histosynth.cli import main
 from histosynth.errors import HistosynthError
-from histosynth.metrics.extractors import extractors
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
 from histosynth.metrics.statistics import Statistics
@@ -115,26 +114,13 @@ def test_a_failure_keeps_the_old_report(real, fake, report, tmp_path, monkeypatc
     assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*")) == before
 
 
-class SourceCollector(HTMLParser):
-    """Collects everything that a page would load or link to."""
-
-    def __init__(self):
-        super().__init__()
-        self.sources, self.tags = [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.sources += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "poster")]
-
-
-def test_the_page_is_self_contained(real, fake, report, tmp_path):
+def test_the_page_is_self_contained(real, fake, report, sources, tmp_path):
     report(real, fake)
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
-    parser = SourceCollector()
-    parser.feed(page)
-    assert len(parser.sources) > 2 * 3 * 4
-    assert all(source.startswith("data:image/png;base64,") for source in parser.sources)
-    assert not {"script", "link", "iframe"} & set(parser.tags)
+    sources.feed(page)
+    assert len(sources.sources) > 2 * 3 * 4
+    assert all(source.startswith("data:image/png;base64,") for source in sources.sources)
+    assert not {"script", "link", "iframe"} & set(sources.tags)
     assert not re.search(r"https?://|url\(|@import", page)
     for sentence in report(real, fake)["verdict"]:
         assert sentence in page
@@ -177,43 +163,6 @@ def test_markup_in_a_label_is_escaped(make, real_rows, fake_rows, report, tmp_pa
     assert (tmp_path / "report" / "figures" / "fake-%3Cb%3Ea%2Fb %26 c%3C%2Fb%3E.png").is_file()
 
 
-# Stores that cannot be compared
-
-
-def test_swapped_stores(real, fake, report):
-    with pytest.raises(HistosynthError, match=r"--fake .*real holds real patches; swap --real and --fake\?"):
-        report(fake, real)
-
-
-def test_mixed_stores(make, real, fake, real_rows, fake_rows, report):
-    mixed = make("mixed", [*real_rows, *fake_rows])
-    with pytest.raises(HistosynthError, match="holds 79 real patches among 119; pass a store of samples only"):
-        report(real, mixed)
-    with pytest.raises(HistosynthError, match="holds 40 synthetic patches among 119"):
-        report(mixed, fake)
-
-
-def test_sizes_differ(make, real, patches, report):
-    with pytest.raises(HistosynthError, match=r"patch sizes differ: 16 px .* 8 px .*--set patches.patch_px=8"):
-        report(real, make("fake", patches(9, "IDHwt", source="run", px=8)))
-
-
-def test_no_label_in_common(make, real, fake_rows, report):
-    with pytest.raises(HistosynthError, match=r"no label in common: .*IDHmut, IDHwt; .*astro"):
-        report(real, make("fake", [replace(p, label="astro") for p in fake_rows]))
-
-
-def test_no_split(make, real_rows, fake, report):
-    with pytest.raises(HistosynthError, match="in the split train or held_out"):
-        report(make("real", [replace(p, split=None) for p in real_rows]), fake)
-
-
-def test_too_few_patches_for_any_result(make, real, patches, report):
-    fake = make("fake", [*patches(3, "IDHmut", source="run"), *patches(2, "IDHwt", source="run")])
-    with pytest.raises(HistosynthError, match=r"needs 4 synthetic and 4 real .*3 synthetic.*--per-label"):
-        report(real, fake)
-
-
 @pytest.mark.parametrize("content", [{"notes.txt": "mine"}, {"report.json": "{"}, {"report.json": '{"kind": "other"}'}])
 def test_a_directory_with_other_files_is_not_overwritten(real, fake, report, tmp_path, content, extractor):
     (tmp_path / "report").mkdir()
@@ -231,191 +180,12 @@ def test_out_is_a_file(real, fake, report, tmp_path):
         report(real, fake)
 
 
-# Stores that can be compared, with cautions
-
-
-def texts(content, level):
-    return " | ".join(c["text"] for c in content["cautions"] if c["level"] == level)
-
-
-def test_no_held_out_patients(make, real_rows, fake, report, tmp_path):
-    content = report(make("real", [p for p in real_rows if p.split == "train"]), fake)
-    assert content["overall"]["fake_vs_held_out"]["note"] == "none"
-    assert content["overall"]["train_vs_held_out"]["measures"] == {}
-    assert content["overall"]["fake_vs_train"]["n"] == 40
-    assert "holds out no patient" in texts(content, "alarm")
-    assert "real patches of training patients is " in content["verdict"][0]
-    assert "; n = 40 per side)." in content["verdict"][0]
-    assert "training to<br>held-out" not in (tmp_path / "report" / "report.html").read_text("utf-8")
-
-
-def test_a_label_with_too_few(make, real_rows, patches, fake, report, tmp_path):
-    rows = [p for p in real_rows if (p.label, p.split) != ("IDHwt", "held_out")]
-    content = report(make("real", [*rows, *patches(2, "IDHwt", split="held_out")]), fake)
-    row = content["labels"]["IDHwt"]
-    assert row["fake_vs_held_out"] == {
-        "n": 0, "available": (20, 2), "measures": {}, "frechet_infinity": None, "rank_deficient": False,
-        "note": "too few (n=2)",
-    }  # fmt: skip
-    assert row["fake_vs_train"]["n"] == 20
-    assert content["overall_labels"] == ["IDHmut"]
-    assert "Fewer than 4 patches (real, held-out) of IDHwt (2)" in texts(content, "note")
-    assert "too few (n=2)" in (tmp_path / "report" / "report.html").read_text("utf-8")
-    assert content["matrices"]["fake_vs_held_out"]["frechet_distance"][0][1] is None
-
-
-def test_labels_on_one_side_only(make, real, patches, fake_rows, report):
-    content = report(
-        real, make("fake", [*[p for p in fake_rows if p.label == "IDHwt"], *patches(5, None, source="run-1")])
-    )
-    assert content["labels"]["IDHmut"]["fake_vs_held_out"]["note"] == "none"
-    assert value(content["labels"]["IDHmut"]["train_vs_held_out"], "frechet_distance") > 0
-    assert content["overall_labels"] == ["IDHwt"]
-    assert "(synthetic) of IDHmut (0)" in texts(content, "note")
-    assert "5 of 25 synthetic patches carry no label" in texts(content, "note")
-
-
-def test_samples_without_labels(make, real, fake_rows, report):
-    content = report(real, make("fake", [replace(p, label=None) for p in fake_rows]))
-    assert list(content["labels"]) == ["all patches"]
-    assert content["overall"]["fake_vs_held_out"]["n"] == 24
-    assert content["matrices"] == {}
-    assert "The synthetic patches carry no label" in texts(content, "note")
-
-
-def test_conditions_that_invalidate_results_raise_alarms(make, real_rows, fake_rows, report):
-    leaked = [replace(p, patient_id="P1") if i in (0, 60) else p for i, p in enumerate(real_rows)]
-    rows = [replace(p, mpp=0.5) for p in fake_rows]
-    rows[0] = replace(rows[0], source="run-2")
-    content = report(make("real", leaked), make("fake", rows, train_split="all", made_with={"data_hash": "another"}))
-    alarms = texts(content, "alarm")
-    assert "trained on all patients" in alarms
-    assert "trained on another store than real" in alarms
-    assert "both in training and held out: 1 (P1)" in alarms
-    assert "1 microns per pixel in the real patches, 0.5" in alarms
-    assert "mixes 2 sources: run-1, run-2" in alarms
-
-
-def test_a_valid_evaluation_raises_no_alarm(make, real, fake_rows, report):
-    fake = make("fake", fake_rows, train_split="train", made_with={"data_hash": real.content_hash()})
-    assert texts(report(real, fake), "alarm") == ""
-
-
-def test_few_images_for_many_features(make, real, patches, fake_rows, report):
-    content = report(
-        real, make("fake", [*patches(5, "IDHmut", source="r"), *[p for p in fake_rows if p.label == "IDHwt"]])
-    )
-    assert content["labels"]["IDHmut"]["fake_vs_train"]["rank_deficient"]
-    assert not content["labels"]["IDHwt"]["fake_vs_train"]["rank_deficient"]
-    assert "At n = 5 there are no more images than features (6)" in texts(content, "note")
-
-
-def test_a_single_held_out_patient(make, real_rows, fake, report):
-    rows = [replace(p, patient_id="P9") if p.split == "held_out" else p for p in real_rows]
-    notes = texts(report(make("real", rows), fake), "note")
-    assert "Only one patient is held out (P9)" in notes
-    assert "Intervals were resampled by image, because there is only 1 patient: too narrow." in notes
-
-
-def test_intervals_over_enough_patients_have_no_note(real, fake, report):
-    """Six patients are held out, three per label."""
-    assert "Intervals were" not in texts(report(real, fake), "note")
-
-
 def test_provenance_is_human_readable(real, fake, report):
     content = report(real, fake) | {"settings": {"weights": "", "flag": True, "sections": ["a", "b"], "empty": []}}
     shown = provenance_tables(content)["Measures"]
     assert {key: shown[key] for key in ("weights", "flag", "sections", "empty")} == {
         "weights": "not set", "flag": "yes", "sections": "a, b", "empty": "none",
     }  # fmt: skip
-
-
-# The command
-
-
-def run(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr("sys.argv", ["histosynth", "evaluate", *map(str, arguments)])
-    code = 0
-    try:
-        main()
-    except SystemExit as stop:
-        code = stop.code
-    return code, *capsys.readouterr()
-
-
-def test_the_command(make, patches, tmp_path, monkeypatch, capsys):
-    real = make("real", [p for s in ("train", "held_out") for p in patches(4, "IDHwt", split=s)])
-    fake = make("fake", patches(5, "IDHwt", source="run"))
-    stores = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report")
-    code, out, err = run(monkeypatch, capsys, *stores, "--set", "evaluate.grid=2", "--device", "cpu", "--quiet")
-    assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == f"report   {tmp_path / 'report' / 'report.html'}"
-    assert re.search(r"^IDHwt +4 +[\d.]+ +[\d.]+ +[\d.]+ +[01]\.\d\d +[01]\.\d\d$", out, re.MULTILINE)
-    content = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert content["extractor"]["weights_sha256"].startswith("579344248a93e230")
-    assert content["settings"]["grid"] == 2
-
-
-def test_the_command_prints_the_extractor_and_caches_its_features(
-    make, patches, extractor, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setitem(extractors._items, "test", lambda device: extractor)
-    real = make("real", [p for s in ("train", "held_out") for p in patches(4, "IDHwt", split=s)])
-    fake = make("fake", patches(5, "IDHwt", source="run"))
-    arguments = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report")
-    reports = []
-    for extra in ((), (), ("--cache", "off")):
-        options = ("--extractor", "test", "--cache", tmp_path / "cache", "--quiet", *extra)
-        code, out, err = run(monkeypatch, capsys, *arguments, *options)
-        assert (code, err) == (0, "")
-        assert out.splitlines()[0] == "mean-and-contrast features"
-        reports.append((json.loads((tmp_path / "report" / "report.json").read_text())["overall"], extractor.seen))
-    results, seen = zip(*reports, strict=True)
-    assert results[0] == results[1] == results[2]
-    assert seen == (12, 12, 24)
-
-
-def test_only_inception_features_are_called_comparable_with_an_fid(real, fake, report, extractor):
-    assert report(real, fake)["verdict"][-1].endswith("features; not comparable with an FID of Inception features.")
-    extractor.name = "inception"
-    content = report(real, fake, out="other")
-    assert "; comparable with an FID of the same number of images" in content["verdict"][-1]
-    assert content["settings"]["extractor"] == content["extractor"]["name"] == "inception", "and not `auto`"
-
-
-def test_weights_for_an_extractor_that_takes_none(real, fake, tmp_path, monkeypatch, capsys):
-    arguments = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report", "--weights", "w.pth")
-    code, _, err = run(monkeypatch, capsys, *arguments, "--extractor", "efficientnet-lite0")
-    assert code == 2
-    assert "--weights w.pth: the extractor efficientnet-lite0 accepts no weights file" in err
-
-
-def test_the_command_prints_json(real, fake, extractor, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(extractors._items, "test", lambda device: extractor)
-    stores = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report")
-    code, out, err = run(monkeypatch, capsys, *stores, "--set", "evaluate.extractor=test", "--json")
-    assert code == 0
-    assert "72/72" in err, "progress goes to standard error"
-    assert json.loads(out) == json.loads((tmp_path / "report" / "report.json").read_text())
-
-
-@pytest.mark.parametrize(
-    ("real_name", "fake_name", "extra", "message"),
-    [
-        ("fake", "real", (), "swap --real and --fake?"),
-        ("absent", "fake", (), "is not a patch store"),
-        ("real", "fake", ("--set", "evaluate.extractor=inceptoin"), "did you mean 'inception'?"),
-        ("real", "fake", ("--device", "cuda:99"), "try --device cpu"),
-        ("real", "fake", ("--set", "evaluate.neighbours=5"), "did you mean 'neighbors'?"),
-    ],
-)
-def test_mistakes_on_the_command_line(real, fake, tmp_path, monkeypatch, capsys, real_name, fake_name, extra, message):
-    arguments = ("--real", tmp_path / real_name, "--fake", tmp_path / fake_name, "--out", tmp_path / "report", *extra)
-    code, out, err = run(monkeypatch, capsys, *arguments)
-    assert (code, out) == (2, "")
-    assert message in err
-    assert len(err.splitlines()) == 1
-    assert not (tmp_path / "report").exists()
 
 
 def test_the_record_follows_its_schema(real, fake, report):

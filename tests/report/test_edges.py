@@ -99,3 +99,37 @@ def test_a_real_store_as_sample_store(make, real, real_rows, report, extractor):
     with pytest.raises(HistosynthError, match=r"--fake .*other holds real patches; swap --real and --fake\?"):
         report(real, make("other", real_rows))
     assert extractor.seen == 0
+
+
+def test_swapped_stores(real, fake, report):
+    with pytest.raises(HistosynthError, match=r"--fake .*real holds real patches; swap --real and --fake\?"):
+        report(fake, real)
+
+
+def test_mixed_stores(make, real, fake, real_rows, fake_rows, report):
+    mixed = make("mixed", [*real_rows, *fake_rows])
+    with pytest.raises(HistosynthError, match="holds 79 real patches among 119; pass a store of samples only"):
+        report(real, mixed)
+    with pytest.raises(HistosynthError, match="holds 40 synthetic patches among 119"):
+        report(mixed, fake)
+
+
+def test_sizes_differ(make, real, patches, report):
+    with pytest.raises(HistosynthError, match=r"patch sizes differ: 16 px .* 8 px .*--set patches.patch_px=8"):
+        report(real, make("fake", patches(9, "IDHwt", source="run", px=8)))
+
+
+def test_no_label_in_common(make, real, fake_rows, report):
+    with pytest.raises(HistosynthError, match=r"no label in common: .*IDHmut, IDHwt; .*astro"):
+        report(real, make("fake", [replace(p, label="astro") for p in fake_rows]))
+
+
+def test_no_split(make, real_rows, fake, report):
+    with pytest.raises(HistosynthError, match="in the split train or held_out"):
+        report(make("real", [replace(p, split=None) for p in real_rows]), fake)
+
+
+def test_too_few_patches_for_any_result(make, real, patches, report):
+    fake = make("fake", [*patches(3, "IDHmut", source="run"), *patches(2, "IDHwt", source="run")])
+    with pytest.raises(HistosynthError, match=r"needs 4 synthetic and 4 real .*3 synthetic.*--per-label"):
+        report(real, fake)
