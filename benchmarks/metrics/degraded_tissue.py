@@ -126,6 +126,7 @@ def degradations(
     stand_in: list[Patch], *, half: list[Tile], train: list[Patch], organ: list[Tile], stains: StainFit
 ) -> dict[str, Callable[[], list[Patch]]]:
     """Return each degradation of the stand-in, by the names of `EXPECTED`."""
+    # Shared by the degradations below.
     rng = np.random.default_rng(0)
     labels = sorted({p.label or "" for p in stand_in})
     counts = {label: sum(p.label == label for p in stand_in) for label in labels}
@@ -169,6 +170,7 @@ def degradations(
             patches += [replace(p, label=label) for p in own[: counts[label]]]
         return patches
 
+    # By name; those of pixels first.
     return {
         "blur, sigma 1 px": lambda: modified(stand_in, lambda x: ndimage.gaussian_filter(x, (1, 1, 0))),
         "blur, sigma 2 px": lambda: modified(stand_in, lambda x: ndimage.gaussian_filter(x, (2, 2, 0))),

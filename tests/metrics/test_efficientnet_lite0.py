@@ -14,7 +14,7 @@ from histosynth.metrics.extractors.efficientnet_lite0 import (
     weights_path,
 )
 
-# Measured with torch 2.14 on a CPU, images one by one; they move only if the weights or the preprocessing do.
+# Measured with torch 2.14 on a CPU, images one by one; they change only with the weights or the preprocessing.
 KNOWN_MEANS = [0.202015, 0.167451, 0.173960, 0.150160, 0.153881, 0.137538, 0.156597]
 KNOWN_PEAKS = [113, 113, 897, 897, 897, 113, 576]
 

@@ -14,7 +14,7 @@ from histosynth.errors import HistosynthError
 from histosynth.metrics.extractors import build_extractor, encoders, missing_requirement
 from histosynth.metrics.extractors.encoders import HUB_ARGUMENTS, _value
 
-MODEL = "test_vit"  # timm's own, of 0.4 million weights
+MODEL = "test_vit"  # a model of timm with 0.4 million weights
 
 
 @pytest.fixture(scope="module")

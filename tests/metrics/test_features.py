@@ -61,7 +61,7 @@ def test_a_measure_validates_each_array_once_and_features_not_at_all(measure, va
 def test_a_measure_of_one_side_validates_it_once(measure, validations):
     ONE_SIDED[measure](Y)
     assert [id(array) for array in validations].count(id(Y)) == 1
-    assert len(validations) <= 2  # the other side, where there is one
+    assert len(validations) <= 2  # the other side, if any
     valid = Features.of(Y)
     validations.clear()
     ONE_SIDED[measure](valid)

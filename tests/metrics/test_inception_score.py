@@ -55,7 +55,7 @@ def test_adm_splits_hold_5000_images_and_the_last_the_rest():
 
 def test_images_sorted_by_label_must_be_shuffled():
     logits = np.repeat(np.eye(10) * 50, 40, axis=0)
-    assert inception_score(logits, splits=even_splits(400)).mean == pytest.approx(1)  # each split sees one class
+    assert inception_score(logits, splits=even_splits(400)).mean == pytest.approx(1)  # each split holds one class
     assert inception_score(logits, splits=even_splits(400), rng=np.random.default_rng(0)).mean > 8
 
 

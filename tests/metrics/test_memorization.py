@@ -86,7 +86,7 @@ def test_cells_are_weighted_by_the_held_out_patches():
     assert result.c_t == pytest.approx(0.25 * each[0].c_t + 0.75 * each[1].c_t)
     assert result.z == pytest.approx(result.c_t / np.sqrt(0.25**2 + 0.75**2))
     assert each[0].nearer == 1.0
-    sparse = data_copying(fake[: 40 + 19], held_out, train, cells=2)  # 19 synthetic ones do not make a cell
+    sparse = data_copying(fake[: 40 + 19], held_out, train, cells=2)  # 19 synthetic patches are too few for a cell
     assert (sparse.cells, sparse.cells_left_out, sparse.nearer) == (1, 1, 1.0)
 
 
@@ -129,7 +129,7 @@ def test_controls_separate_new_patches_of_training_patients_from_copies():
     assert by_patch.copying is not None
     assert by_patient.copying is not None
     assert synthetic.copying is not None
-    assert synthetic.copying.p < 1e-6, "taken alone, C_T accuses it"
+    assert synthetic.copying.p < 1e-6, "C_T alone would indicate copying"
     assert synthetic.copying.nearer == pytest.approx(by_patch.copying.nearer, abs=0.08)
     assert abs(by_patient.copying.nearer - 0.5) < abs(by_patch.copying.nearer - 0.5)
     assert (by_patch.n, by_patch.n_train, by_patient.n, by_patient.n_train) == (180, 540, 180, 540)

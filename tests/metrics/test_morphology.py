@@ -47,7 +47,7 @@ def stained(hematoxylin: np.ndarray, eosin: np.ndarray) -> np.ndarray:
 def ellipses(*shapes: tuple[float, float, float, float], mpp: float, halo_um: float = 0.0) -> np.ndarray:
     """Return a patch of 96 um with ellipses: x, y, major and minor radius, all in um."""
     n = round(SIDE_UM / mpp)
-    fine = max(2, round(mpp / 0.125))  # points a pixel side, averaged
+    fine = max(2, round(mpp / 0.125))  # points per pixel side, averaged
     y, x = (np.mgrid[: fine * n, : fine * n] + 0.5) * (mpp / fine)
     nucleus, ring = np.zeros(x.shape, bool), np.zeros(x.shape, bool)
     for cx, cy, major, minor in shapes:
@@ -79,14 +79,16 @@ def test_shapes_agree_with_scikit_image():
     labels[np.isin(labels, np.flatnonzero(np.bincount(labels.ravel()) < 400))] = 0
     labels = relabel_sequential(labels)[0].astype(np.int32)
     blank = np.zeros(labels.shape, np.float32)
-    nuclei = Nuclei(labels=labels, hematoxylin=blank, density=blank, pitch_um=0.5)
+    nuclei = Nuclei(labels=labels, hematoxylin=blank, optical_density=blank, pitch_um=0.5)
     theirs = regionprops_table(labels, properties=("centroid", "area", "solidity", "eccentricity"))
     whole = ~touches_edge(nuclei)
     table = measure_nuclei(nuclei)
     assert len(table) > 10
     assert table["area_um2"] == pytest.approx(theirs["area"][whole] / 4)
     assert table["eccentricity"] == pytest.approx(theirs["eccentricity"][whole], abs=1e-6)
-    assert table["solidity"] == pytest.approx(theirs["solidity"][whole], abs=0.02)  # theirs counts the hull's pixels
+    assert table["solidity"] == pytest.approx(
+        theirs["solidity"][whole], abs=0.02
+    )  # scikit-image counts the pixels of the hull
     assert table["solidity"].min() < 0.85
 
 
@@ -96,7 +98,7 @@ def test_a_clear_ring_is_a_halo():
         measure_nuclei(find_nuclei(ellipses(*spots, mpp=0.5, halo_um=um), mpp=0.5))["halo"] for um in (3.0, 0.0)
     )
     assert len(haloed) == len(plain) == 9
-    assert (haloed > 0.7).all()  # the ring has a tenth of the stain, glass beyond its scanner's white aside
+    assert (haloed > 0.7).all()  # the ring has a tenth of the stain, apart from glass beyond the white of the scanner
     assert np.abs(plain).max() < 0.15
 
 

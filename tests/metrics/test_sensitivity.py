@@ -120,7 +120,7 @@ NOT_REAL = {"frechet": "up", "kernel": "up", "precision": "down", "density": "do
         (lambda x: np.stack([jpeg(i) for i in x]), NOT_REAL),
         (noisy, NOT_REAL),
         (lambda x: to_rgb(to_density(x) * np.float32([1.15, 1, 0.85])), {**NOT_REAL, "color": "up", "stain": "up"}),
-        # what a generator that draws too little variety gives: each patch real, most real ones unlike any
+        # a generator with too little variety: each patch is real, and most real ones have no counterpart
         (lambda x: x[np.arange(len(x)) // 20 * 20], {"recall": "down", "coverage": "down", "frechet": "up"}),
     ],
     ids=["blur", "JPEG 30", "noise", "color", "few modes"],
@@ -155,7 +155,7 @@ def test_shuffled_labels_change_only_measures_of_labels():
         for assigned in (labels[fake], wrong)
     )
     assert right.low > 0.9
-    assert shuffled.low < 0.5 < shuffled.high < right.low, "two labels: a guesser has a half"
+    assert shuffled.low < 0.5 < shuffled.high < right.low, "two labels: guessing reaches one half"
 
     def own_label_nearest(assigned: np.ndarray) -> list[bool]:
         """Return whether the training patches of the same label are the nearest, for each label."""

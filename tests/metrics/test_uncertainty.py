@@ -54,8 +54,8 @@ def test_intervals_of_shares_cover_the_truth_over_patients(patients):
         covered += interval.low <= 0.6 <= interval.high
         naive = mean_interval(inside, units=image_units(len(inside)), rng=rng, replicates=100)
         covered_by_image += naive.low <= 0.6 <= naive.high
-    assert 0.89 * 300 <= covered <= 0.99 * 300  # skewed shares of 6 patients cost two points
-    assert covered_by_image < 0.8 * 300  # what forgetting the patients would claim
+    assert 0.89 * 300 <= covered <= 0.99 * 300  # skewed shares of 6 patients lose two points
+    assert covered_by_image < 0.8 * 300  # the coverage if patients are ignored
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_frechet_interval_covers_its_expectation(n, d, patients, spread):
     covered = np.mean([f.low <= values.mean() <= f.high for f in intervals])
     assert 0.9 <= covered <= 1.0
     width = np.mean([f.high - f.low for f in intervals]) / 2
-    assert 1.7 * values.std() < width < 3.2 * values.std()  # neither falsely narrow nor without use
+    assert 1.7 * values.std() < width < 3.2 * values.std()  # neither too narrow nor uselessly wide
 
 
 def test_the_frechet_interval_covers_the_true_distance_of_many_images():

@@ -47,10 +47,12 @@ def extract_outputs(
     Raises:
         HistosynthError: as for `extract_features`, or the extractor has no such output.
     """
+    # Check the names of the outputs.
     widths = output_widths(extractor)
     for name in outputs:
         if name not in widths:
             raise HistosynthError(f"the extractor {extractor.name} has no output {name}; it has {', '.join(widths)}")
+    # Extract block by block.
     arrays = {name: np.empty((len(rows), widths[name]), dtype=np.float32) for name in outputs}
     for start in range(0, len(rows), batch):
         block = slice(start, start + batch)

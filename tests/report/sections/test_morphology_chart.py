@@ -19,9 +19,10 @@ def test_the_outline_is_one_pixel_wide_and_inside_the_nucleus():
     labels = np.zeros((80, 80), np.int32)
     labels[20:40, 30:50], labels[40:60, 30:50] = 1, 2  # two that touch
     blank = np.zeros((80, 80), np.float32)
-    nuclei = Nuclei(labels=labels, hematoxylin=blank, density=blank, pitch_um=0.5)
+    nuclei = Nuclei(labels=labels, hematoxylin=blank, optical_density=blank, pitch_um=0.5)
     sheet, info = opened(draw_nuclei(image, nuclei, texts={"Source": "run"}))
-    plain, _ = opened(draw_nuclei(image, Nuclei(labels=0 * labels, hematoxylin=blank, density=blank, pitch_um=0.5)))
+    without = Nuclei(labels=0 * labels, hematoxylin=blank, optical_density=blank, pitch_um=0.5)
+    plain, _ = opened(draw_nuclei(image, without))
     assert plain.shape == (80, 80, 3)
     assert np.array_equal(plain, image.repeat(2, axis=0).repeat(2, axis=1))
     inner = np.zeros((80, 80), bool)

@@ -103,10 +103,12 @@ def measure_store(
     Raises:
         HistosynthError: an image of the store is damaged, or a process is killed.
     """
+    # Divide the rows into blocks.
     scales = store.column("mpp")
     workers = workers or min(os.cpu_count() or 1, 1 + len(rows) // _PATCHES_PER_PROCESS)
     chunks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
     blocks = ((store.images(chunk), [scales[row] for row in chunk]) for chunk in chunks)
+    # Measure them, here or in other processes.
     parts = []
     for part in _measure_blocks(blocks, fit, processes=min(workers, len(chunks))):
         parts.append(part)

@@ -60,8 +60,8 @@ class Nuclei:
     """(h, w): 0 is background, 1 to n are nuclei."""
     hematoxylin: Map
     """(h, w): concentration, 1 at the stain fit's 99th percentile."""
-    density: Map
-    """(h, w): optical density, mean of the channels."""
+    optical_density: Map
+    """(h, w): mean of the channels."""
     pitch_um: float
     """Microns per lattice pixel."""
 
@@ -82,6 +82,7 @@ def find_nuclei(image: NDArray[np.uint8], *, mpp: float, fit: StainFit = TARGET)
     """
     if not (np.isfinite(mpp) and mpp > 0):
         raise ValueError(f"microns per pixel must be positive, found {mpp}")
+    # Unmix the stains, and resample them to the lattice.
     height, width = image.shape[:2]
     shape = max(1, round(height * mpp / PITCH_UM)), max(1, round(width * mpp / PITCH_UM))
     pitch = mpp * hypot(height, width) / hypot(*shape)
@@ -89,10 +90,11 @@ def find_nuclei(image: NDArray[np.uint8], *, mpp: float, fit: StainFit = TARGET)
     unmix = (np.linalg.pinv(np.array(fit.stains)) / fit.max_concentrations).astype(np.float32)
     hematoxylin, eosin = (_resize(concentration, shape) for concentration in np.moveaxis(density @ unmix, 2, 0))
     total = _resize(density.mean(axis=2), shape)
+    # Threshold, separate touching nuclei, and remove artifacts.
     smooth = ndimage.gaussian_filter(hematoxylin, _SMOOTHING_UM / pitch)
     labels = _split(_nuclear(smooth, total > _GLASS_DENSITY, pitch), smooth, pitch)
     labels = _without_artifacts(labels, smooth, eosin, pitch)
-    return Nuclei(labels=labels, hematoxylin=hematoxylin, density=total, pitch_um=pitch)
+    return Nuclei(labels=labels, hematoxylin=hematoxylin, optical_density=total, pitch_um=pitch)
 
 
 def nearest_nucleus_map(labels: Labels, *, pitch_um: float) -> tuple[Map, Labels]:

@@ -109,7 +109,7 @@ def _nearest(centers: NDArray[np.float64]) -> NDArray[np.float64]:
 def _halo(nuclei: Nuclei, n: int) -> NDArray[np.float64]:
     distance, nearest = nearest_nucleus_map(nuclei.labels, pitch_um=nuclei.pitch_um)
     ring, beyond = (
-        label_means(nuclei.density, np.where((distance >= low) & (distance <= high), nearest, 0), n=n)
+        label_means(nuclei.optical_density, np.where((distance >= low) & (distance <= high), nearest, 0), n=n)
         for low, high in (_RING_UM, _BEYOND_UM)
     )
     known = beyond > _MIN_DENSITY
