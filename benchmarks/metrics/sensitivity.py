@@ -178,8 +178,8 @@ def print_table(
     edges = [f"{format(floors[m].min(), form[m])} to {format(floors[m].max(), form[m])}" for m in columns]
     print("\n| | " + " | ".join(MEASURES[m][0] for m in columns) + " |")
     print("| --- |" + " --- |" * len(columns))
-    print("| *none: all halvings* | " + " | ".join(edges) + " |")
-    print("| *none: the halving below* | " + " | ".join(format(unchanged[m], form[m]) for m in columns) + " |")
+    print("| *no degradation: all halvings* | " + " | ".join(edges) + " |")
+    print("| *no degradation: the halving below* | " + " | ".join(format(unchanged[m], form[m]) for m in columns) + " |")
     for name, row in rows.items():
         cells = []
         for m in columns:
