@@ -1,11 +1,11 @@
-"""How much patches from the best level differ from patches of the full resolution.
+"""Compare patches read from the best level with patches read at full resolution.
 
     python benchmarks/data/base_or_level.py SLIDE... [--region-px 512] [--quick]
 
-For each slide, the regions of a plain grid (512 px, or what is given, to 128 px) are read both ways. Printed: PSNR over
-all patches, mean absolute difference and mean shift in gray levels, standard deviation of a Laplacian (fine detail) of
-each, and processor time a patch. Where no level lies between the full resolution and the patch, there is no difference.
-It takes seconds; `--quick` reads few regions of each slide. The last line is JSON.
+For each slide, the regions of a regular grid (512 px or `--region-px`, scaled to 128 px) are read with both methods.
+The script prints PSNR over all patches, mean absolute difference and mean shift in gray levels, the standard deviation
+of a Laplacian (fine detail) and the processor time per patch of both. If no level lies between the full resolution and
+the patch, there is no difference. It takes seconds; `--quick` reads few regions per slide. The last line is JSON.
 """
 
 import argparse
@@ -28,14 +28,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("slides", nargs="+", type=Path)
     parser.add_argument("--region-px", type=int, default=512)
-    parser.add_argument("--quick", action="store_true", help="16 regions of each slide")
-    given = parser.parse_args()
-    found = {path.stem: compare(path, given.region_px, quick=given.quick) for path in given.slides}
-    print(json.dumps({"name": "base_or_level", "region_px": given.region_px, "slides": found}))
+    parser.add_argument("--quick", action="store_true", help="16 regions per slide")
+    arguments = parser.parse_args()
+    slides = {path.stem: compare(path, arguments.region_px, quick=arguments.quick) for path in arguments.slides}
+    print(json.dumps({"name": "base_or_level", "region_px": arguments.region_px, "slides": slides}))
 
 
 def compare(path: Path, side: int, *, quick: bool) -> dict[str, Any]:
-    """Print the figures of a slide, and return them."""
+    """Print the results of a slide and return them."""
     with open_slide(path) as slide:
         xs, ys = range(0, slide.width_px - side + 1, side), range(0, slide.height_px - side + 1, side)
         boxes = [Box(x=x, y=y, width=side, height=side) for y in ys for x in xs]
@@ -49,8 +49,8 @@ def compare(path: Path, side: int, *, quick: bool) -> dict[str, Any]:
             times[source] = 1e3 * (time.process_time() - begin) / len(boxes)
         levels = [level.downsample for level in slide.levels]
     error = patches["best_level"] - patches["base"]
-    told = ", ".join(f"{level:g}" for level in levels)
-    print(f"{path.stem}: levels {told}, {side} to {SIDE_PX} px, {len(boxes)} patches: ", end="")
+    downsamples = ", ".join(f"{level:g}" for level in levels)
+    print(f"{path.stem}: downsamples {downsamples}, {side} to {SIDE_PX} px, {len(boxes)} patches: ", end="")
     facts = {"levels": levels, "patches": len(boxes), "mean_absolute_difference": np.abs(error).mean()}
     if not error.any():
         print("no difference")

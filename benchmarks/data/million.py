@@ -1,11 +1,12 @@
-"""A million patches: what memory and time it takes to open a store, to keep its pixels decoded, and to draw batches.
+"""Measure memory and time of a store of a million patches: open, decode into a file, draw batches, train and sample.
 
-Makes a store of tiny patches (8 px of noise) in parts of ten thousand, then in a process of its own each: opens it and
-reads what training asks (labels, split, patients, content hash), decodes it into a file, draws batches from all over
-the order, draws batches without that file, trains a tiny network for ten steps, and samples as many patches as the
-store has. Prints the peak of memory (RSS) of each, first for a tenth of the patches, so that what grows with their
-number is seen; drawing needs PyTorch, whose import alone stands beside it. About twenty minutes of one core, most
-of it to sample; `--keep DIR` keeps the store, `--quick` takes a hundredth. The last line is JSON.
+The script writes a store of tiny patches (8 px of noise) in parts of ten thousand. Each stage then runs in a separate
+process: open the store and read the columns that training needs (labels, split, patients, content hash); decode it into
+a file; draw batches distributed over the whole order; draw batches without that file; train a tiny network for ten
+steps; sample as many patches as the store has. It prints the peak of memory (RSS) of each stage, first for a tenth of
+the patches, to show what grows with their number; the import of PyTorch, which most stages need, is a stage of its own.
+It takes about twenty minutes on one core, mostly for sampling; `--keep DIR` keeps the store, `--quick` uses a hundredth
+of the patches. The last line is JSON.
 
     .venv/bin/python benchmarks/data/million.py [--patches 1000000] [--keep DIR] [--quick]
 """
@@ -32,7 +33,7 @@ TINY = (
 )  # fmt: skip
 
 
-def draw(directory: Path, count: int) -> None:
+def write_store(directory: Path, count: int) -> None:
     from histosynth.store.part import Patch, part_path, write_part
     from histosynth.store.store import write_manifest
 
@@ -54,22 +55,22 @@ def draw(directory: Path, count: int) -> None:
     write_manifest(directory, {})
 
 
-def imports(_store: Path, _kept: Path) -> None:
+def imports(_store: Path, _cache: Path) -> None:
     import histosynth.training.data.dataset  # noqa: F401
 
 
-def opening(store: Path, _kept: Path) -> None:
+def opening(store: Path, _cache: Path) -> None:
     from histosynth.store.store import Store
 
     opened = Store(store)
     opened.labels, opened.select(split="train"), opened.codes("patient_id"), opened.content_hash()
 
 
-def decoding(store: Path, kept: Path) -> None:
+def decoding(store: Path, cache: Path) -> None:
     from histosynth.store.store import Store
     from histosynth.training.data.pixel_cache import PixelCache
 
-    PixelCache(Store(store), directory=kept, image_px=PX, limit_gb=100)
+    PixelCache(Store(store), directory=cache, image_px=PX, limit_gb=100)
 
 
 def drawing(store: Path, cache: str) -> None:
@@ -81,43 +82,43 @@ def drawing(store: Path, cache: str) -> None:
         data.batch(n * 1_000_003, 64, seed=0)
 
 
-def training(store: Path, kept: Path) -> None:
+def training(store: Path, cache: Path) -> None:
     from histosynth.config import load_settings
     from histosynth.training.loop import train
 
-    settings = load_settings(None, overrides=[*TINY, f"train.cache={kept}"])
-    train(store, out=_run(store, kept), settings=settings, device="cpu", progress=False)
+    settings = load_settings(None, overrides=[*TINY, f"train.cache={cache}"])
+    train(store, out=_run(store, cache), settings=settings, device="cpu", progress=False)
 
 
-def sampling(store: Path, kept: Path) -> None:
+def sampling(store: Path, cache: Path) -> None:
     from histosynth.config import SampleSettings
     from histosynth.sampling.generate import generate
     from histosynth.store.store import Store
 
     settings = SampleSettings(sampler="ddim", steps=1, batch=256)
     per_label = -(-len(Store(store)) // 3)
-    out = kept / f"samples of {store.name}"
-    generate(_run(store, kept), out=out, settings=settings, per_label=per_label, device="cpu", progress=False)
+    out = cache / f"samples of {store.name}"
+    generate(_run(store, cache), out=out, settings=settings, per_label=per_label, device="cpu", progress=False)
 
 
-def _run(store: Path, kept: Path) -> Path:
-    return kept / f"run of {store.name}"
+def _run(store: Path, cache: Path) -> Path:
+    return cache / f"run of {store.name}"
 
 
 STAGES: dict[str, Callable[[Path, Path], None]] = {
     "import PyTorch": imports,
     "open, columns, hash": opening,
     "decode into a file": decoding,
-    "draw 300 batches of 64": lambda store, kept: drawing(store, str(kept)),
+    "draw 300 batches of 64": lambda store, cache: drawing(store, str(cache)),
     "draw them without the file": lambda store, _: drawing(store, "off"),
     "train for 10 steps": training,
     "sample as many": sampling,
 }
 
 
-def measure(stage: str, store: Path, kept: Path) -> dict[str, float]:
-    """Seconds and peak MB of a stage in a process of its own."""
-    command = [sys.executable, __file__, "--stage", stage, "--keep", str(store), "--kept", str(kept)]
+def measure(stage: str, store: Path, cache: Path) -> dict[str, float]:
+    """Return seconds and peak MB of a stage in a separate process."""
+    command = [sys.executable, __file__, "--stage", stage, "--keep", str(store), "--cache", str(cache)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
@@ -127,25 +128,25 @@ def main() -> None:
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
-    parser.add_argument("--kept", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.stage:
+    parser.add_argument("--cache", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.stage:
         started = time.perf_counter()
-        STAGES[given.stage](given.keep, given.kept)
+        STAGES[arguments.stage](arguments.keep, arguments.cache)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps({"seconds": round(time.perf_counter() - started, 2), "peak_mb": round(peak)}))
         return
-    most = PART if given.quick else given.patches
+    largest = PART if arguments.quick else arguments.patches
     facts: dict[str, Any] = {"name": "million"}
     with tempfile.TemporaryDirectory() as folder:
-        for count in sorted({max(most // 10 // PART, 1) * PART, most}):
-            store = (given.keep or Path(folder)) / f"store-{count}"
-            draw(store, count)
+        for count in sorted({max(largest // 10 // PART, 1) * PART, largest}):
+            store = (arguments.keep or Path(folder)) / f"store-{count}"
+            write_store(store, count)
             print(f"{count} patches, {sum(p.stat().st_size for p in store.iterdir()) / 1e6:.0f} MB in the store")
             print(f"  pixels {count * 3 * PX**2 / 1e6:.0f} MB")
             for stage in STAGES:
-                found = facts[f"{stage}, {count}"] = measure(stage, store, Path(folder) / "kept")
-                print(f"  {stage:<28} {found['seconds']:7.1f} s   peak {found['peak_mb']:6.0f} MB", flush=True)
+                result = facts[f"{stage}, {count}"] = measure(stage, store, Path(folder) / "cache")
+                print(f"  {stage:<28} {result['seconds']:7.1f} s   peak {result['peak_mb']:6.0f} MB", flush=True)
     print(json.dumps(facts))
 
 

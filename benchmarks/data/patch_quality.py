@@ -1,9 +1,10 @@
-"""What the quality control of `patches` does to real tissue, and to the same tissue with flaws put into it.
+"""Measure the effect of the quality control of `patches` on real tissue, and on the same tissue with added flaws.
 
-Needs a folder of subfolders of tiles (PNG or JPEG). Tiles are cut to 256 px. Of each folder it prints how many tiles
-each flaw rejects as they are, and what share it finds blurred after a Gaussian blur of 2, 3 and 4 microns (then noise
-and JPEG, as a scanner would add them) and inked after a stroke of each ink over a fifth of the tile; last, the time
-a region of 512 px takes. About two minutes on one core; `--quick` takes few tiles. The last line is JSON.
+Needs a folder of subfolders of tiles (PNG or JPEG), which are cropped to 256 px. For each subfolder, the script prints
+the number of unmodified tiles that each flaw rejects; the share rejected after a Gaussian blur of 2, 3 and 4 microns
+(followed by noise and JPEG compression, as in a scanner); and the share rejected with a stroke of each ink over a fifth
+of the tile. Last, it prints the time per region of 512 px. It takes about two minutes on one core; `--quick` uses few
+tiles. The last line is JSON.
 
     .venv/bin/python benchmarks/data/patch_quality.py FOLDER [--mpp osteosarcoma_10x=1] [--quick]
 """
@@ -28,16 +29,16 @@ INKS = {"green": (1.3, 0.35, 0.9), "blue": (1.6, 0.8, 0.15), "red": (0.1, 1.3, 1
 SIDE_PX = 256
 
 
-def tiles(folder: Path) -> list[NDArray[np.uint8]]:
-    found = []
+def read_tiles(folder: Path) -> list[NDArray[np.uint8]]:
+    tiles = []
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in {".png", ".jpg", ".jpeg"}):
         if "mask" in path.parent.name:
             continue
         image = np.asarray(Image.open(path).convert("RGB"))
         side = min(SIDE_PX, *image.shape[:2])
         for y in range(0, image.shape[0] - side + 1, side):
-            found += [image[y : y + side, x : x + side] for x in range(0, image.shape[1] - side + 1, side)]
-    return found
+            tiles += [image[y : y + side, x : x + side] for x in range(0, image.shape[1] - side + 1, side)]
+    return tiles
 
 
 def blurred(tile: NDArray[np.uint8], sigma_px: float, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -57,41 +58,47 @@ def inked(tile: NDArray[np.uint8], density: tuple[float, float, float]) -> NDArr
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--mpp", action="append", default=[], metavar="NAME=MICRONS", help="of a subfolder; 0.5 else")
-    parser.add_argument("--most", type=int, default=240, help="tiles of a subfolder")
-    parser.add_argument("--quick", action="store_true", help="12 tiles of a subfolder")
-    given = parser.parse_args()
-    scales = dict(text.split("=") for text in given.mpp)
+    parser.add_argument(
+        "--mpp", action="append", default=[], metavar="NAME=MICRONS", help="of a subfolder; default: 0.5"
+    )
+    parser.add_argument("--max-tiles", type=int, default=240, help="tiles per subfolder")
+    parser.add_argument("--quick", action="store_true", help="12 tiles per subfolder")
+    arguments = parser.parse_args()
+    scales = dict(text.split("=") for text in arguments.mpp)
     settings, rng = PatchSettings(), np.random.default_rng(0)
-    sound: list[NDArray[np.uint8]] = []
-    most, result = 12 if given.quick else given.most, dict[str, Any]()
-    for folder in sorted(path for path in given.folder.iterdir() if path.is_dir()):
-        mpp, found = float(scales.get(folder.name, 0.5)), tiles(folder)
-        some = found[:: max(1, -(-len(found) // most))]
-        if not some:
+    intact: list[NDArray[np.uint8]] = []
+    limit, result = 12 if arguments.quick else arguments.max_tiles, dict[str, Any]()
+    for folder in sorted(path for path in arguments.folder.iterdir() if path.is_dir()):
+        mpp, tiles = float(scales.get(folder.name, 0.5)), read_tiles(folder)
+        tiles = tiles[:: max(1, -(-len(tiles) // limit))]
+        if not tiles:
             continue
-        flaws = Counter(find_flaw(tile, mpp=mpp, settings=settings) for tile in some)
+        flaws = Counter(find_flaw(tile, mpp=mpp, settings=settings) for tile in tiles)
         rejected = {name: flaws[name] for name in FLAWS if flaws[name]}
-        sound += [tile for tile in some if find_flaw(tile, mpp=mpp, settings=settings) is None]
-        sharp = np.percentile([sharpness(sample_lattice(tile, mpp=mpp)) for tile in some], [0, 5, 50]).round(3)
-        print(f"{folder.name}: {len(some)} tiles at {mpp:g} um/px; sharpness least, 5 %, median: {sharp}")
-        print("  rejected as they are:", rejected or "none")
-        facts = {"tiles": len(some), "mpp": mpp, "sharpness": sharp.tolist(), "rejected": rejected}
+        intact += [tile for tile in tiles if find_flaw(tile, mpp=mpp, settings=settings) is None]
+        sharp = np.percentile([sharpness(sample_lattice(tile, mpp=mpp)) for tile in tiles], [0, 5, 50]).round(3)
+        print(
+            f"{folder.name}: {len(tiles)} tiles at {mpp:g} um/px; sharpness, minimum, 5th percentile, median: {sharp}"
+        )
+        print("  rejected without change:", rejected or "none")
+        facts = {"tiles": len(tiles), "mpp": mpp, "sharpness": sharp.tolist(), "rejected": rejected}
         for um in (2, 3, 4):
-            hit = sum(find_flaw(blurred(tile, um / mpp, rng), mpp=mpp, settings=settings) is not None for tile in some)
-            facts[f"blurred by {um} um"] = hit / len(some)
-            print(f"  rejected when blurred by {um} um: {hit / len(some):.1%}")
+            hits = sum(
+                find_flaw(blurred(tile, um / mpp, rng), mpp=mpp, settings=settings) is not None for tile in tiles
+            )
+            facts[f"blurred by {um} um"] = hits / len(tiles)
+            print(f"  rejected when blurred by {um} um: {hits / len(tiles):.1%}")
         for ink, density in INKS.items():
-            hit = sum(find_flaw(inked(tile, density), mpp=mpp, settings=settings) is not None for tile in some)
-            facts[f"{ink} ink"] = hit / len(some)
-            print(f"  rejected under {ink} ink: {hit / len(some):.1%}")
+            hits = sum(find_flaw(inked(tile, density), mpp=mpp, settings=settings) is not None for tile in tiles)
+            facts[f"{ink} ink"] = hits / len(tiles)
+            print(f"  rejected with {ink} ink: {hits / len(tiles):.1%}")
         result[folder.name] = facts
-    region = np.tile(sound[-1], (3, 3, 1))[:512, :512]
+    region = np.tile(intact[-1], (3, 3, 1))[:512, :512]
     start = time.perf_counter()
     for _ in range(200):
         find_flaw(region, mpp=0.25, settings=settings)
     region_ms = (time.perf_counter() - start) / 200 * 1000
-    print(f"a region of 512 px: {region_ms:.2f} ms")
+    print(f"per region of 512 px: {region_ms:.2f} ms")
     print(json.dumps({"name": "patch_quality", "folders": result, "region_ms": region_ms}))
 
 

@@ -1,4 +1,4 @@
-"""How fast slides become patches: the whole verb beside a bare OpenSlide loop over the same regions.
+"""Measure the speed of `histosynth patches` against a plain OpenSlide loop over the same regions.
 
     python benchmarks/data/slide_reading.py [--out DIR] [--quick] [--tiatoolbox PYTHON]
 
@@ -9,13 +9,13 @@ On one core, in one process, two programs process the same N regions of 512 x 51
   normalizes nothing and writes nothing.
 
 Both find the file in the disk cache; their repeats alternate. Time is processor time, so that other work on the machine
-counts little. Afterwards the readers are compared, on grid regions and on random ones.
+counts little. Afterwards the readers are compared, on regions of the grid and on random ones.
 
-The slide is drawn once and kept in DIR: the middle of a phantom, 1024 x 1024 px, tiled to 20,480 x 20,480 px, in JPEG
-tiles of 256 px (4:2:0, quality 90) at levels 1, 4 and 16. Nothing else is needed; two minutes, `--quick` (fewer
-regions) less than one. `--tiatoolbox` measures TIAToolbox too, by the Python of a venv that has it
-(`slide_reading_peer.py`). The last line is JSON: `ratio` is the median time of the loop over that of the verb, `low`
-and `high` are the least and the largest of the repeats.
+The slide is drawn once and kept in DIR: the center of a phantom, 1024 x 1024 px, repeated to 20,480 x 20,480 px, in
+JPEG tiles of 256 px (4:2:0, quality 90) at downsamples 1, 4 and 16. It takes two minutes, with `--quick` (fewer
+regions) less than one. `--tiatoolbox` also measures TIAToolbox, with the Python of a virtual environment in which it is
+installed (`slide_reading_peer.py`). The last line is JSON: `ratio` is the median time of the loop over that of
+`extract_slide`; `low` and `high` are the smallest and largest of the repeats.
 """
 
 import argparse
@@ -51,10 +51,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "histosynth-slide-reading")
     parser.add_argument("--quick", action="store_true", help="fewer regions and repeats")
-    parser.add_argument("--tiatoolbox", metavar="PYTHON", help="measure TIAToolbox too, by this Python")
+    parser.add_argument("--tiatoolbox", metavar="PYTHON", help="also measure TIAToolbox, with this Python")
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core, so that threads cannot help either side
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core, so that threads help neither program
     regions, repeats = (200, 3) if arguments.quick else (800, 5)
     slide = write_slide(arguments.out)
     print(f"{platform.machine()}, Python {platform.python_version()}, OpenSlide {openslide.__library_version__}")
@@ -72,28 +72,28 @@ def main() -> None:
             extract_slide(jobs[source])
         boxes = [Box(x=p.x, y=p.y, width=p.extent, height=p.extent) for p in read_part(jobs["base"].part)]
         for _ in range(repeats):
-            times["loop"].append(seconds(lambda: bare_loop(slide, boxes)))
+            times["loop"].append(seconds(lambda: plain_loop(slide, boxes)))
             for source, job in jobs.items():
                 times[source].append(seconds(lambda job=job: extract_slide(job)))
     ratios = {s: [a / b for a, b in zip(times["loop"], times[s], strict=True)] for s in jobs}
-    show("bare OpenSlide loop", len(boxes), times["loop"])
-    for source, found in ratios.items():
-        show(f"whole verb, read = {source}", len(boxes), times[source])
-        print(f"  ratio {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})")
+    show("plain OpenSlide loop", len(boxes), times["loop"])
+    for source, values in ratios.items():
+        show(f"extract_slide, read = {source}", len(boxes), times[source])
+        print(f"  ratio {statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})")
     if arguments.tiatoolbox:
         show("TIAToolbox", len(boxes), [run_peer(arguments.tiatoolbox, slide, len(boxes)) for _ in range(3)])
     rng = np.random.default_rng(0)
     scattered = [Box(x=int(x), y=int(y), width=512, height=512) for x, y in rng.integers(0, SIDE - 512, (100, 2))]
-    for where, places in (("grid", boxes[:100]), ("random", scattered)):
+    for placement, regions_read in (("grid", boxes[:100]), ("random", scattered)):
         for reader in ("openslide", "tiff"):
-            found = [seconds(lambda r=reader, p=places: read_all(slide, p, reader=r)) for _ in range(3)]
-            show(f"reader {reader}, {where} places", len(places), found)
+            times_read = [seconds(lambda r=reader, b=regions_read: read_all(slide, b, reader=r)) for _ in range(3)]
+            show(f"reader {reader}, {placement} regions", len(regions_read), times_read)
     result = {
         "name": "slide_reading",
         "ratio": round(statistics.median(ratios["base"]), 3),
         "low": round(min(ratios["base"]), 3),
         "high": round(max(ratios["base"]), 3),
-        "unit": "patches a second of the whole verb over regions a second of a bare OpenSlide loop, processor time",
+        "unit": "patches per second of extract_slide over regions per second of a plain OpenSlide loop, processor time",
         "patches_per_s": round(len(boxes) / statistics.median(times["base"]), 1),
         "loop_per_s": round(len(boxes) / statistics.median(times["loop"]), 1),
         "regions": len(boxes),
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def write_slide(folder: Path) -> Path:
-    """The slide, drawn if it is not there."""
+    """Return the path of the slide, which is drawn if absent."""
     path = folder / f"phantom-{SIDE}.tif"
     if path.exists():
         return path
@@ -111,8 +111,8 @@ def write_slide(folder: Path) -> Path:
     edge = FIELD // 2
     phantom = draw_phantom(GENOTYPES[0], width_px=2 * FIELD, height_px=2 * FIELD, mpp=MPP, rng=np.random.default_rng(0))
     field = phantom.image[edge:-edge, edge:-edge]
-    torn = path.with_suffix(".tmp")
-    with tifffile.TiffWriter(torn, bigtiff=True) as tiff:
+    incomplete = path.with_suffix(".tmp")
+    with tifffile.TiffWriter(incomplete, bigtiff=True) as tiff:
         for downsample in (1, 4, 16):
             small = np.asarray(Image.fromarray(field).reduce(downsample)) if downsample > 1 else field
             side, step = SIDE // downsample, min(TILE, len(small))
@@ -138,11 +138,11 @@ def write_slide(folder: Path) -> Path:
                 subfiletype=int(downsample > 1),
                 metadata=None,
             )
-    torn.rename(path)
+    incomplete.rename(path)
     return path
 
 
-def bare_loop(path: Path, boxes: list[Box]) -> None:
+def plain_loop(path: Path, boxes: list[Box]) -> None:
     with openslide.OpenSlide(path) as slide:
         for box in boxes:
             region = slide.read_region((box.x, box.y), 0, (box.width, box.height))
@@ -156,12 +156,12 @@ def read_all(path: Path, boxes: list[Box], *, reader: str) -> None:
 
 
 def run_peer(python: str, slide: Path, regions: int) -> float:
-    """Processor seconds for as many regions."""
+    """Return the processor seconds of TIAToolbox for this number of regions."""
     script = Path(__file__).with_name("slide_reading_peer.py")
     words = [python, script, slide, str(regions)]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    told = json.loads(done.stdout.splitlines()[-1])
-    return float(told["seconds"]) * regions / int(told["patches"])
+    result = json.loads(done.stdout.splitlines()[-1])
+    return float(result["seconds"]) * regions / int(result["patches"])
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -172,7 +172,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 def show(name: str, count: int, times: list[float]) -> None:
     low, high = count / max(times), count / min(times)
-    print(f"{name:<36} {count / statistics.median(times):7.1f} a second ({low:.1f} to {high:.1f})")
+    print(f"{name:<36} {count / statistics.median(times):7.1f} per second ({low:.1f} to {high:.1f})")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The work of `slide_reading.py` by TIAToolbox, run by the Python of a venv in which that is installed.
+"""Run the task of `slide_reading.py` with TIAToolbox, in a virtual environment in which it is installed.
 
     PYTHON benchmarks/data/slide_reading_peer.py SLIDE REGIONS
 
-Its sliding-window extractor cuts REGIONS regions of 512 x 512 px at 0.25 um/px; Pillow scales each to 128 px and writes
-it as PNG. Prints the processor seconds and the number of patches, as JSON. `slide_reading.py --tiatoolbox PYTHON` calls
-it.
+The sliding-window extractor reads REGIONS regions of 512 x 512 px at 0.25 um/px; Pillow scales each to 128 px and saves
+it as PNG. The script prints the processor seconds and the number of patches as JSON. It is called by
+`slide_reading.py --tiatoolbox PYTHON`.
 """
 
 import itertools

@@ -1,19 +1,19 @@
-"""How fast tiles are normalized: histosynth beside torchstain, on one thread, and what statistics on fewer pixels cost.
+"""Measure the speed of stain normalization against torchstain on one thread, and the error of fits on fewer pixels.
 
     python benchmarks/data/stain.py [--data DIR...] [--quick] [--tiatoolbox PYTHON]
 
-Each tile is normalized for itself, as the others do it: estimate, then apply. Rows: Macenko, Reinhard, and Vahadane
-where it is registered, with the statistics of all tissue pixels, with those of a sixteenth (every fourth pixel of every
-fourth row), and with a fit known beforehand, which is what a slide's patches need; torchstain's numpy and torch
-backends (`pip install 'histosynth[bench]'`), that one without making its stain images; by `--tiatoolbox` TIAToolbox in
-the Python of a venv that has it (`stain_peer.py`). Tiles lie in memory, as tensors where a backend wants them. Repeats
-alternate between the rows; time is processor time, so that other work on the machine counts little.
+Each tile is normalized separately, as in the other packages: estimate, then apply. The rows are Macenko, Reinhard and
+(if registered) Vahadane, with a fit on all tissue pixels, with a fit on a sixteenth of them (every fourth pixel of
+every fourth row), and with a known fit, which is the case of the patches of a slide; the numpy and torch backends of
+torchstain (`pip install 'histosynth[bench]'`), without its stain images; and with `--tiatoolbox` TIAToolbox, in a
+virtual environment in which it is installed (`stain_peer.py`). Tiles are in memory, as tensors for backends that need
+them. Repeats alternate between the rows; time is processor time, so that other work on the machine counts little.
 
-DIR holds images, or a folder `images`; without it phantoms are drawn. The middle of some 24 images gives tiles of
-512 px, the middles of their quarters tiles of 128 px. Two minutes, `--quick` (fewer tiles and repeats) less than one,
-TIAToolbox as much again. The last line is JSON: `ratio` is the time of torchstain's faster backend over that of
-Macenko with statistics on a sixteenth of the pixels, 512 px; `low` and `high` are the least and the largest of the
-repeats. `error_mean` and `error_max`, of 255, are what that differs from statistics on all pixels.
+DIR holds images, or a folder `images`; without it phantoms are drawn. The centers of about 24 images give tiles of 512
+px, the centers of their quarters tiles of 128 px. It takes two minutes, with `--quick` (fewer tiles and repeats) less
+than one, with TIAToolbox twice as long. The last line is JSON: `ratio` is the time of the faster torchstain backend
+over that of Macenko with a fit on a sixteenth of the pixels, for 512 px; `low` and `high` are the smallest and largest
+of the repeats. `error_mean` and `error_max` are the differences, of 255, from fits on all pixels.
 """
 
 import os
@@ -43,7 +43,7 @@ from histosynth.stain import StainError, StainNormalizer, normalizers, tissue_pi
 SIDES = (512, 128)
 METHODS = ("macenko", "reinhard", "vahadane")
 SIXTEENTH = "1/16 of the pixels"
-SLOW = 2  # tiles of TIAToolbox's Vahadane, which takes seconds each
+SLOW = 2  # number of tiles for TIAToolbox's Vahadane, which takes seconds per tile
 
 Row = tuple[str, str]  # method, variant
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="DIR", help="folders of real tiles")
     parser.add_argument("--quick", action="store_true", help="fewer tiles and repeats")
-    parser.add_argument("--tiatoolbox", metavar="PYTHON", help="measure TIAToolbox too, by this Python")
+    parser.add_argument("--tiatoolbox", metavar="PYTHON", help="also measure TIAToolbox, with this Python")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     count, repeats = (8, 3) if arguments.quick else (24, 7)
@@ -61,27 +61,27 @@ def main() -> None:
     print(
         f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}, torch {torch.__version__}"
     )
-    print(f"{len(images)} fields of {names}, {repeats} repeats; load of the machine {os.getloadavg()[0]:.1f}")
+    print(f"{len(images)} images of {names}, {repeats} repeats; load of the machine {os.getloadavg()[0]:.1f}")
     if "vahadane" not in normalizers:
-        print("no normalizer 'vahadane': its rows are left out")
+        print("no normalizer 'vahadane'; its rows are omitted")
     for side in reversed(SIDES):  # the size of the headline last
         tiles = images if side == SIDES[0] else [piece for image in images for piece in quarters(image, side)]
         usable = [tile for tile in tiles if has_stains(tile)]
         times = measure(usable, repeats=repeats, python=arguments.tiatoolbox)
-        print(f"\n{len(usable)} tiles of {side} px ({len(tiles) - len(usable)} left out: no stains in so few pixels)")
-        print("tiles a second, median of the repeats, least and largest:")
+        print(f"\n{len(usable)} tiles of {side} px ({len(tiles) - len(usable)} omitted: no stains in so few pixels)")
+        print("tiles per second, median of the repeats (minimum to maximum):")
         show(times)
     error = subsampling_error(usable)
     agree_with_torchstain(usable)
     ours = times["macenko", SIXTEENTH]
     peer = min((row for row in times if row[1].startswith("torchstain")), key=lambda r: statistics.median(times[r]))
-    found = [a / b for a, b in zip(times[peer], ours, strict=True)]
+    ratios = [a / b for a, b in zip(times[peer], ours, strict=True)]
     result = {
         "name": "stain",
-        "ratio": round(statistics.median(found), 2),
-        "low": round(min(found), 2),
-        "high": round(max(found), 2),
-        "unit": f"Macenko, statistics on {SIXTEENTH}, over {peer[1]}: tiles of 512 px a second, processor time",
+        "ratio": round(statistics.median(ratios), 2),
+        "low": round(min(ratios), 2),
+        "high": round(max(ratios), 2),
+        "unit": f"Macenko, fit on {SIXTEENTH}, over {peer[1]}: tiles of 512 px per second, processor time",
         "tiles_per_s": round(1 / statistics.median(ours), 1),
         "peer_per_s": round(1 / statistics.median(times[peer]), 1),
         **error,
@@ -92,14 +92,14 @@ def main() -> None:
 
 
 def real_tiles(folders: list[Path], count: int) -> list[np.ndarray]:
-    """The middles of images drawn evenly from the folders."""
+    """Return the centers of images that are evenly selected from the folders."""
     tiles = []
     for folder in folders:
         within = folder / "images" if (folder / "images").is_dir() else folder
         paths = sorted(p for p in within.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg", ".tif"})
         share = -(-count // len(folders))
         for path in paths[:: max(1, len(paths) // share)][:share]:
-            tiles.append(middle(np.asarray(Image.open(path).convert("RGB")), SIDES[0]))
+            tiles.append(center(np.asarray(Image.open(path).convert("RGB")), SIDES[0]))
     if not tiles or min(min(tile.shape[:2]) for tile in tiles) < SIDES[0]:
         raise SystemExit(f"--data: images of at least {SIDES[0]} px are needed")
     return tiles
@@ -112,38 +112,38 @@ def phantom_tiles(count: int) -> list[np.ndarray]:
         phantoms.append(
             draw_phantom(GENOTYPES[seed % len(GENOTYPES)], width_px=2048, height_px=2048, mpp=0.25, rng=rng)
         )
-    tiles = [piece for phantom in phantoms for piece in quarters(middle(phantom.image, 1024), SIDES[0])]
+    tiles = [piece for phantom in phantoms for piece in quarters(center(phantom.image, 1024), SIDES[0])]
     return tiles[:count]
 
 
 def quarters(image: np.ndarray, side: int) -> list[np.ndarray]:
-    """The middle of each quarter."""
+    """Return the center of each quarter."""
     half = len(image) // 2
-    return [middle(image[y : y + half, x : x + half], side) for y in (0, half) for x in (0, half)]
+    return [center(image[y : y + half, x : x + half], side) for y in (0, half) for x in (0, half)]
 
 
-def middle(image: np.ndarray, side: int) -> np.ndarray:
+def center(image: np.ndarray, side: int) -> np.ndarray:
     y, x = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     return np.ascontiguousarray(image[max(y, 0) :, max(x, 0) :][:side, :side])
 
 
 def has_stains(tile: np.ndarray) -> bool:
-    """Whether all rows can work on it: torchstain ends in a traceback where we give a reason."""
+    """Return True if all rows can process a tile: torchstain raises an arbitrary error where we give a reason."""
     try:
         for method in METHODS:
             if method in normalizers:
-                normalizers[method].estimate(some_pixels(tile))
+                normalizers[method].estimate(sampled_pixels(tile))
     except StainError:
         return False
     return True
 
 
-def some_pixels(tile: np.ndarray) -> np.ndarray:
+def sampled_pixels(tile: np.ndarray) -> np.ndarray:
     return tissue_pixels(np.ascontiguousarray(tile[::4, ::4]).reshape(-1, 3))
 
 
 def rows(tiles: list[np.ndarray]) -> dict[Row, Callable[[], object]]:
-    """What is timed; each goes through all tiles once."""
+    """Return the functions to be timed; each processes all tiles once."""
     work: dict[Row, Callable[[], object]] = {}
 
     def add(method: str, variant: str, one: Callable, inputs: list) -> None:
@@ -154,7 +154,7 @@ def rows(tiles: list[np.ndarray]) -> dict[Row, Callable[[], object]]:
             n: StainNormalizer = normalizers[method]
             known = n.estimate(tissue_pixels(tiles[0].reshape(-1, 3)))
             add(method, "all pixels", lambda x, n=n: n.apply(x, n.estimate(tissue_pixels(x.reshape(-1, 3)))), tiles)
-            add(method, SIXTEENTH, lambda x, n=n: n.apply(x, n.estimate(some_pixels(x))), tiles)
+            add(method, SIXTEENTH, lambda x, n=n: n.apply(x, n.estimate(sampled_pixels(x))), tiles)
             add(method, "known fit", lambda x, n=n, known=known: n.apply(x, known), tiles)
     tensors = [torch.tensor(tile).permute(2, 0, 1).contiguous() for tile in tiles]
     for backend, macenko, inputs in (
@@ -169,15 +169,15 @@ def rows(tiles: list[np.ndarray]) -> dict[Row, Callable[[], object]]:
 
 
 def measure(tiles: list[np.ndarray], *, repeats: int, python: str | None) -> dict[Row, list[float]]:
-    """Processor seconds a tile: a value a repeat, the rows taking turns."""
+    """Return processor seconds per tile, one value per repeat; repeats alternate between the rows."""
     work = rows(tiles)
     times: dict[Row, list[float]] = {row: [] for row in work}
     with tempfile.TemporaryDirectory() as folder:
         peer = Peer(python, tiles, Path(folder)) if python else None
-        for repeat in range(-1, repeats):  # one to warm up
-            for row, through in work.items():
+        for repeat in range(-1, repeats):  # one for warming up
+            for row, process_tiles in work.items():
                 begin = time.process_time()
-                through()
+                process_tiles()
                 if repeat >= 0:
                     times[row].append((time.process_time() - begin) / len(tiles))
             for method in METHODS if peer and repeat >= 0 else ():
@@ -188,7 +188,7 @@ def measure(tiles: list[np.ndarray], *, repeats: int, python: str | None) -> dic
 
 
 class Peer:
-    """TIAToolbox in a process of its own, which takes its turn when told."""
+    """TIAToolbox in a separate process that runs one repeat on request."""
 
     def __init__(self, python: str, tiles: list[np.ndarray], folder: Path) -> None:
         np.save(folder / "tiles.npy", np.stack(tiles))
@@ -197,7 +197,7 @@ class Peer:
         self.process = subprocess.Popen(words, text=True, **pipes)
 
     def seconds(self, method: str) -> float:
-        """Processor seconds a tile."""
+        """Run one repeat and return the processor seconds per tile."""
         print(method, file=self.process.stdin, flush=True)
         for line in self.process.stdout:
             if line.startswith("seconds "):
@@ -207,27 +207,27 @@ class Peer:
 
 def show(times: dict[Row, list[float]]) -> None:
     for method in METHODS:
-        mine = times.get((method, "all pixels"))
-        for row, found in sorted(((r, t) for r, t in times.items() if r[0] == method), key=lambda x: x[0][1]):
-            told = f"{1 / statistics.median(found):8.1f} ({1 / max(found):.1f} to {1 / min(found):.1f})"
-            ratios = [theirs / own for theirs, own in zip(found, mine or [], strict=False)]
+        reference = times.get((method, "all pixels"))
+        for row, values in sorted(((r, t) for r, t in times.items() if r[0] == method), key=lambda x: x[0][1]):
+            text = f"{1 / statistics.median(values):8.1f} ({1 / max(values):.1f} to {1 / min(values):.1f})"
+            ratios = [peer / ours for peer, ours in zip(values, reference or [], strict=False)]
             if row[1].startswith(("torchstain", "TIA")) and ratios:
                 low, high = min(ratios), max(ratios)
-                told += f"   all pixels here: {statistics.median(ratios):.1f} times as fast ({low:.1f} to {high:.1f})"
-            print(f"  {method:<9} {row[1]:<19} {told}")
+                text += f"   ours, all pixels: {statistics.median(ratios):.1f} times as fast ({low:.1f} to {high:.1f})"
+            print(f"  {method:<9} {row[1]:<19} {text}")
 
 
 def subsampling_error(tiles: list[np.ndarray]) -> dict[str, float]:
-    """What Macenko gives with the statistics of a sixteenth of the pixels, against all, over these tiles."""
+    """Compare Macenko with a fit on a sixteenth of the pixels and on all pixels."""
     macenko, differences, angles = normalizers["macenko"], [], []
     for tile in tiles:
-        fits = [macenko.estimate(pixels) for pixels in (tissue_pixels(tile.reshape(-1, 3)), some_pixels(tile))]
-        exact, rough = (macenko.apply(tile, fit).astype(int) for fit in fits)
-        differences.append(np.abs(rough - exact))
+        fits = [macenko.estimate(pixels) for pixels in (tissue_pixels(tile.reshape(-1, 3)), sampled_pixels(tile))]
+        exact, sampled = (macenko.apply(tile, fit).astype(int) for fit in fits)
+        differences.append(np.abs(sampled - exact))
         angles.append(angles_deg(*(np.array(fit.stains) for fit in fits)))
     mean, largest = float(np.mean(differences)), int(np.max(differences))
     print(
-        f"\nstatistics on {SIXTEENTH} against all, {len(tiles)} tiles: image differs by {mean:.2f} of 255 in the mean "
+        f"\nfit on {SIXTEENTH} against all, {len(tiles)} tiles: images differ by {mean:.2f} of 255 on average "
         f"(worst tile {max(d.mean() for d in differences):.2f}), at most {largest}; stain vectors by "
         f"{np.median(angles):.2f} degrees, at most {np.max(angles):.2f}"
     )
@@ -235,7 +235,7 @@ def subsampling_error(tiles: list[np.ndarray]) -> dict[str, float]:
 
 
 def agree_with_torchstain(tiles: list[np.ndarray]) -> None:
-    """Both on all pixels, glass too, as torchstain counts them."""
+    """Compare with torchstain, both with fits on all pixels including glass, as torchstain uses them."""
     macenko, differences, angles = normalizers["macenko"], [], []
     for tile in tiles:
         peer = NumpyMacenkoNormalizer()
@@ -246,12 +246,12 @@ def agree_with_torchstain(tiles: list[np.ndarray]) -> None:
         angles.append(angles_deg(np.array(fit.stains), peer.HERef.T))
     print(
         f"agreement with torchstain: image {np.median(differences):.2f} of 255 (worst tile {max(differences):.2f}; it "
-        f"cuts off where we round), stain vectors within {np.max(angles):.3f} degrees"
+        f"truncates, we round), stain vectors within {np.max(angles):.3f} degrees"
     )
 
 
 def angles_deg(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Between the rows of two arrays of unit vectors."""
+    """Return the angles between the rows of two arrays of unit vectors."""
     return np.degrees(2 * np.arcsin(np.linalg.norm(a - b, axis=1) / 2))
 
 

@@ -1,7 +1,7 @@
-"""Shows how many patches a second the NumPy and the torch backend of Macenko normalization take, each with one thread.
+"""Measure patches per second of the NumPy and torch backends of Macenko normalization, each with one thread.
 
-Needs nothing: patches are noisy mixtures of two stains. Half a minute on one core; `--quick` takes a quarter of the
-patches. The last line is JSON: patches a second by NumPy, by torch.
+Patches are noisy mixtures of two stains; no data are needed. It takes half a minute on one core; `--quick` uses a
+quarter of the patches. The last line is JSON: patches per second of NumPy and of torch.
 
     .venv/bin/python benchmarks/data/stain_backends.py [--device cuda] [--quick]
 """
@@ -19,11 +19,11 @@ from histosynth.stain.batched import estimate_batch, normalize_batch
 from histosynth.stain.two_stains import TARGET
 
 MACENKO = Macenko()
-SHAPES = [(64, 128), (8, 512)]  # patches, pixels a side
+SHAPES = [(64, 128), (8, 512)]  # number of patches, pixels per side
 
 
 def patches(count: int, side: int) -> np.ndarray:
-    """Mixtures of the target's stains, a third of them glass, with noise: (count, side, side, 3)."""
+    """Draw mixtures of the stains of the target, a third of them glass, with noise, (count, side, side, 3)."""
     rng = np.random.default_rng(0)
     shape = (count, side, side)
     concentrations = rng.uniform(0, 1.5, (*shape, 2)) * (rng.random((*shape, 1)) > 0.33)
@@ -32,7 +32,7 @@ def patches(count: int, side: int) -> np.ndarray:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """The shortest of seven runs, after one to warm up."""
+    """Return the shortest of seven runs, after one for warming up."""
     times = []
     for _ in range(8):
         started = time.perf_counter()
@@ -42,7 +42,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def compare(images: np.ndarray, device: torch.device) -> dict[str, tuple[float, float]]:
-    """Patches a second by NumPy and by torch, of either half of the work; printed, too."""
+    """Print and return patches per second of NumPy and torch, for estimating and for applying fits."""
     count, side = images.shape[:2]
     fits = [MACENKO.estimate(tissue_pixels(image.reshape(-1, 3))) for image in images]
 
@@ -54,28 +54,28 @@ def compare(images: np.ndarray, device: torch.device) -> dict[str, tuple[float, 
         for image, fit in zip(images, fits, strict=True):
             MACENKO.apply(image, fit)
 
-    found = {}
+    rates = {}
     for work, batched in (
         (estimate, lambda: estimate_batch(images, normalizer=MACENKO, device=device)),
         (apply, lambda: normalize_batch(images, normalizer=MACENKO, fits=fits, device=device)),
     ):
-        rates = count / seconds(work), count / seconds(batched)
-        print(f"{work.__name__:9}{count:3} of {side} px {rates[0]:10.0f} {rates[1]:10.0f}")
-        found[f"{work.__name__}, {side} px"] = rates
-    return found
+        pair = count / seconds(work), count / seconds(batched)
+        print(f"{work.__name__:9}{count:3} of {side} px {pair[0]:10.0f} {pair[1]:10.0f}")
+        rates[f"{work.__name__}, {side} px"] = pair
+    return rates
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--quick", action="store_true", help="a quarter of the patches")
-    given = parser.parse_args()
-    device, found = given.device, {}
+    arguments = parser.parse_args()
+    device, rates = arguments.device, {}
     torch.set_num_threads(1)
-    print(f"{'patches a second':20} {'NumPy':>10} {device.type:>10}")
+    print(f"{'patches per second':20} {'NumPy':>10} {device.type:>10}")
     for count, side in SHAPES:
-        found |= compare(patches(count // 4 if given.quick else count, side), device)
-    print(json.dumps({"name": "stain_backends", "device": device.type, "patches_per_second": found}))
+        rates |= compare(patches(count // 4 if arguments.quick else count, side), device)
+    print(json.dumps({"name": "stain_backends", "device": device.type, "patches_per_second": rates}))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""What stain normalization does to four sets of real tissue: statuses, the distance between slides, and the nuclei.
+"""Measure stain normalization on four sets of real tissue: status of patches, distance between slides, and nuclei.
 
 Needs a folder with `lgg_mini` (slides, outlines, labels), `glioma_cpm15`, `crc_val_he_7k_sample` and
-`osteosarcoma_10x` (tiles). Each becomes a raw store (a tile counts as a slide), and is normalized by each method. Of
-each it prints
+`osteosarcoma_10x` (tiles). Each set becomes a raw store (with each tile as a slide) and is normalized by each method.
+The script prints
 
-    status    patches normalized, and skipped for which reason
-    stains    mean distance between the stains of any two slides, raw -> normalized (`histosynth.stain.distance`), by
-              one yardstick, whatever the method
-    colors    the same for all that tissue shows: Fréchet distance of the optical densities, which also sees content
+    status    numbers of patches that were normalized, or skipped for a reason
+    stains    mean distance between the stains of two slides, raw -> normalized (`histosynth.stain.distance`), by the
+              same reference method for all rows
+    colors    Fréchet distance of the optical densities of tissue, raw -> normalized, which also depends on content
     nuclei    structural similarity of the hematoxylin of each patch, raw and normalized: mean and 5th percentile
 
-About four minutes on one core; `--quick` takes every eighth tile. `ratio` is the largest normalized over raw distance
-between stains that the method of the headline (Macenko) leaves in a set; `low` is its smallest.
+It takes about four minutes on one core; `--quick` uses every eighth tile. `ratio` is the largest ratio over the sets of
+the normalized to the raw distance between stains, for Macenko; `low` is the smallest.
 
     .venv/bin/python benchmarks/data/stain_cohorts.py DATA [--quick] [--previews DIR]
 """
@@ -44,7 +44,7 @@ SIDE_PX = {"glioma_cpm15": 224, "crc_val_he_7k_sample": 224, "osteosarcoma_10x":
 
 
 def raw_store(data: Path, name: str, out: Path, *, every: int) -> None:
-    """Patches of a set in raw colors."""
+    """Write a store of the patches of a set in raw colors."""
     if name == "lgg_mini":
         settings = PatchSettings(stain="none", cap=25 if every > 1 else 100)
         folder = data / name
@@ -67,9 +67,9 @@ def by_slide(store: Store) -> dict[str, NDArray[np.uint8]]:
 
 
 def colors_between(slides: dict[str, NDArray[np.uint8]]) -> float:
-    """Mean Fréchet distance of optical densities between any two slides that show tissue."""
-    shown = [images for images in slides.values() if len(tissue_pixels(images.reshape(-1, 3))) > 1000]
-    statistics = [ColorStatistics.of(images) for images in shown]
+    """Return the mean Fréchet distance of optical densities over all pairs of slides that show tissue."""
+    with_tissue = [images for images in slides.values() if len(tissue_pixels(images.reshape(-1, 3))) > 1000]
+    statistics = [ColorStatistics.of(images) for images in with_tissue]
     return float(np.mean([color_distance(a, b) for a, b in combinations(statistics, 2)]))
 
 
@@ -81,18 +81,18 @@ def fit_of(images: NDArray[np.uint8]) -> StainFit | None:
 
 
 def hematoxylin(image: NDArray[np.uint8], fit: StainFit) -> NDArray[np.float32]:
-    """Concentration, 1 at the 99th percentile of the slide."""
+    """Return the concentration of hematoxylin, relative to the 99th percentile of the slide."""
     concentrations = to_density(image) @ np.linalg.pinv(np.array(fit.stains, np.float32))[:, 0]
     return np.clip(concentrations / np.float32(fit.max_concentrations[0]), 0, 1.5)
 
 
-def similarity(raw: dict[str, NDArray[np.uint8]], done: dict[str, NDArray[np.uint8]]) -> Iterator[float]:
-    """Structural similarity of hematoxylin, of each patch with a tenth of tissue."""
+def similarity(raw: dict[str, NDArray[np.uint8]], normalized: dict[str, NDArray[np.uint8]]) -> Iterator[float]:
+    """Yield the structural similarity of hematoxylin of each patch with at least a tenth of tissue."""
     for name, images in raw.items():
-        fits = fit_of(images), fit_of(done[name])
+        fits = fit_of(images), fit_of(normalized[name])
         if fits[0] is None or fits[1] is None:
             continue
-        for a, b in zip(images, done[name], strict=True):
+        for a, b in zip(images, normalized[name], strict=True):
             if len(tissue_pixels(a.reshape(-1, 3))) > 0.1 * a.size / 3:
                 pair = hematoxylin(a, fits[0]), hematoxylin(b, fits[1])
                 yield float(structural_similarity(*pair, data_range=1.0))
@@ -102,45 +102,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--previews", type=Path, help="keep the picture of each set and method here")
-    given = parser.parse_args()
+    parser.add_argument("--previews", type=Path, help="save the preview of each set and method here")
+    arguments = parser.parse_args()
     methods = [name for name in normalizers if name != "none"]
-    left = {}
+    ratios = {}
     titles = f"{'stains raw':>11}{'->':>7}{'ratio':>7}{'colors raw':>12}{'->':>7}{'nuclei':>8}{'5 %':>7}  status"
     print(f"{'set':22}{'method':10}{titles}")
     for name in ("lgg_mini", *MPP):
         with tempfile.TemporaryDirectory() as temporary:
             raw = Path(temporary) / "raw"
-            raw_store(given.data, name, raw, every=8 if given.quick and name != "glioma_cpm15" else 1)
+            raw_store(arguments.data, name, raw, every=8 if arguments.quick and name != "glioma_cpm15" else 1)
             slides = by_slide(Store(raw))
             for method in methods:
                 out = Path(temporary) / method
-                result = normalize(raw, out=out, method=method, preview=given.previews is not None, progress=False)
-                if given.previews is not None and result.preview is not None:
-                    given.previews.mkdir(exist_ok=True)
-                    shutil.copy(result.preview, given.previews / f"{name}-{method}.png")
-                spread, done = result.between_slides, by_slide(Store(out))
-                assert spread is not None
-                ratio = spread["normalized"] / spread["raw"]
-                left[method, name] = ratio
-                alike = list(similarity(slides, done))
+                result = normalize(raw, out=out, method=method, preview=arguments.previews is not None, progress=False)
+                if arguments.previews is not None and result.preview is not None:
+                    arguments.previews.mkdir(exist_ok=True)
+                    shutil.copy(result.preview, arguments.previews / f"{name}-{method}.png")
+                distances, normalized = result.between_slides, by_slide(Store(out))
+                assert distances is not None
+                ratio = distances["normalized"] / distances["raw"]
+                ratios[method, name] = ratio
+                similarities = list(similarity(slides, normalized))
                 print(
-                    f"{name:22}{method:10}{spread['raw']:11.3f}{spread['normalized']:7.3f}{ratio:7.2f}"
-                    f"{colors_between(slides):12.3f}{colors_between(done):7.3f}"
-                    f"{np.mean(alike):8.3f}{np.percentile(alike, 5):7.3f}  "
+                    f"{name:22}{method:10}{distances['raw']:11.3f}{distances['normalized']:7.3f}{ratio:7.2f}"
+                    f"{colors_between(slides):12.3f}{colors_between(normalized):7.3f}"
+                    f"{np.mean(similarities):8.3f}{np.percentile(similarities, 5):7.3f}  "
                     + ", ".join(f"{count} {status}" for status, count in result.patches.items()),
                     flush=True,
                 )
-    ratios = [ratio for (method, _), ratio in left.items() if method == "macenko"]
+    macenko = [ratio for (method, _), ratio in ratios.items() if method == "macenko"]
     print(
         json.dumps(
             {
                 "name": "stain_cohorts",
-                "ratio": round(max(ratios), 3),
-                "low": round(min(ratios), 3),
-                "high": round(max(ratios), 3),
+                "ratio": round(max(macenko), 3),
+                "low": round(min(macenko), 3),
+                "high": round(max(macenko), 3),
                 "unit": "distance between the stains of slides, normalized over raw (Macenko)",
-                "by_set": {f"{name} {method}": round(ratio, 3) for (method, name), ratio in left.items()},
+                "by_set": {f"{name} {method}": round(ratio, 3) for (method, name), ratio in ratios.items()},
             }
         )
     )

@@ -1,10 +1,10 @@
-"""The work of `stain.py` by TIAToolbox, run by the Python of a venv in which that is installed.
+"""Run the task of `stain.py` with TIAToolbox, in a virtual environment in which it is installed.
 
     PYTHON benchmarks/data/stain_peer.py TILES.npy SLOW
 
-For each line on standard input, a method, it normalizes all tiles (N, side, side, 3) once, to the colors of the first
-(of Vahadane only SLOW tiles), on one thread, and prints the processor seconds a tile. `stain.py --tiatoolbox PYTHON`
-calls it.
+Each line on standard input names a method. For each line, the script normalizes all tiles (N, side, side, 3) once to
+the colors of the first (for Vahadane only SLOW tiles), on one thread, and prints the processor seconds per tile. It is
+called by `stain.py --tiatoolbox PYTHON`.
 """
 
 import os
@@ -24,12 +24,12 @@ if __name__ == "__main__":
     normalizers = {}
     for line in sys.stdin:
         method = line.strip()
-        some = tiles[:slow] if method == "vahadane" else tiles
+        selected = tiles[:slow] if method == "vahadane" else tiles
         if method not in normalizers:
             normalizers[method] = get_normalizer(method)
             normalizers[method].fit(tiles[0])
             normalizers[method].transform(tiles[0])
         begin = time.process_time()
-        for tile in some:
+        for tile in selected:
             normalizers[method].transform(tile)
-        print("seconds", (time.process_time() - begin) / len(some), flush=True)
+        print("seconds", (time.process_time() - begin) / len(selected), flush=True)
