@@ -68,6 +68,7 @@ def main() -> None:
     settings, rng = PatchSettings(), np.random.default_rng(0)
     intact: list[NDArray[np.uint8]] = []
     limit, result = 12 if arguments.quick else arguments.max_tiles, dict[str, Any]()
+    # Unmodified tiles of each subfolder.
     for folder in sorted(path for path in arguments.folder.iterdir() if path.is_dir()):
         mpp, tiles = float(scales.get(folder.name, 0.5)), read_tiles(folder)
         tiles = tiles[:: max(1, -(-len(tiles) // limit))]
@@ -82,6 +83,7 @@ def main() -> None:
         )
         print("  rejected without change:", rejected or "none")
         facts = {"tiles": len(tiles), "mpp": mpp, "sharpness": sharp.tolist(), "rejected": rejected}
+        # The same tiles blurred, then inked.
         for um in (2, 3, 4):
             hits = sum(
                 find_flaw(blurred(tile, um / mpp, rng), mpp=mpp, settings=settings) is not None for tile in tiles
@@ -93,6 +95,7 @@ def main() -> None:
             facts[f"{ink} ink"] = hits / len(tiles)
             print(f"  rejected with {ink} ink: {hits / len(tiles):.1%}")
         result[folder.name] = facts
+    # Time per region.
     region = np.tile(intact[-1], (3, 3, 1))[:512, :512]
     start = time.perf_counter()
     for _ in range(200):

@@ -62,6 +62,7 @@ def main() -> None:
         f"{slide.name}: {SIDE} x {SIDE} px, {slide.stat().st_size / 1e6:.0f} MB; {regions} regions, {repeats} repeats"
     )
 
+    # Patches and loop, alternating.
     times: dict[str, list[float]] = {"loop": [], "base": [], "best_level": []}
     with tempfile.TemporaryDirectory() as folder:
         jobs = {}
@@ -82,6 +83,7 @@ def main() -> None:
         print(f"  ratio {statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})")
     if arguments.tiatoolbox:
         show("TIAToolbox", len(boxes), [run_peer(arguments.tiatoolbox, slide, len(boxes)) for _ in range(3)])
+    # Readers alone.
     rng = np.random.default_rng(0)
     scattered = [Box(x=int(x), y=int(y), width=512, height=512) for x, y in rng.integers(0, SIDE - 512, (100, 2))]
     for placement, regions_read in (("grid", boxes[:100]), ("random", scattered)):
@@ -108,9 +110,11 @@ def write_slide(folder: Path) -> Path:
     if path.exists():
         return path
     folder.mkdir(parents=True, exist_ok=True)
+    # The center of a phantom.
     edge = FIELD // 2
     phantom = draw_phantom(GENOTYPES[0], width_px=2 * FIELD, height_px=2 * FIELD, mpp=MPP, rng=np.random.default_rng(0))
     field = phantom.image[edge:-edge, edge:-edge]
+    # Its repetition, level by level.
     incomplete = path.with_suffix(".tmp")
     with tifffile.TiffWriter(incomplete, bigtiff=True) as tiff:
         for downsample in (1, 4, 16):

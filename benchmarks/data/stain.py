@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--tiatoolbox", metavar="PYTHON", help="also measure TIAToolbox, with this Python")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    # Tiles.
     count, repeats = (8, 3) if arguments.quick else (24, 7)
     images = real_tiles(arguments.data, count) if arguments.data else phantom_tiles(count)
     names = ", ".join(folder.name for folder in arguments.data) or "phantoms"
@@ -64,6 +65,7 @@ def main() -> None:
     print(f"{len(images)} images of {names}, {repeats} repeats; load of the machine {os.getloadavg()[0]:.1f}")
     if "vahadane" not in normalizers:
         print("no normalizer 'vahadane'; its rows are omitted")
+    # Rates of all rows, by size of the tiles.
     for side in reversed(SIDES):  # the size of the headline last
         tiles = images if side == SIDES[0] else [piece for image in images for piece in quarters(image, side)]
         usable = [tile for tile in tiles if has_stains(tile)]
@@ -71,6 +73,7 @@ def main() -> None:
         print(f"\n{len(usable)} tiles of {side} px ({len(tiles) - len(usable)} omitted: no stains in so few pixels)")
         print("tiles per second, median of the repeats (minimum to maximum):")
         show(times)
+    # Errors, and the summary.
     error = subsampling_error(usable)
     agree_with_torchstain(usable)
     ours = times["macenko", SIXTEENTH]

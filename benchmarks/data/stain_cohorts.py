@@ -108,6 +108,7 @@ def main() -> None:
     ratios = {}
     titles = f"{'stains raw':>11}{'->':>7}{'ratio':>7}{'colors raw':>12}{'->':>7}{'nuclei':>8}{'5 %':>7}  status"
     print(f"{'set':22}{'method':10}{titles}")
+    # Normalize each set by each method.
     for name in ("lgg_mini", *MPP):
         with tempfile.TemporaryDirectory() as temporary:
             raw = Path(temporary) / "raw"
@@ -131,6 +132,7 @@ def main() -> None:
                     + ", ".join(f"{count} {status}" for status, count in result.patches.items()),
                     flush=True,
                 )
+    # Summarize the default method.
     macenko = [ratio for (method, _), ratio in ratios.items() if method == "macenko"]
     print(
         json.dumps(
