@@ -179,7 +179,8 @@ def print_table(
     print("\n| | " + " | ".join(MEASURES[m][0] for m in columns) + " |")
     print("| --- |" + " --- |" * len(columns))
     print("| *no degradation: all halvings* | " + " | ".join(edges) + " |")
-    print("| *no degradation: the halving below* | " + " | ".join(format(unchanged[m], form[m]) for m in columns) + " |")
+    values = [format(unchanged[m], form[m]) for m in columns]
+    print("| *no degradation: the halving below* | " + " | ".join(values) + " |")
     for name, row in rows.items():
         cells = []
         for m in columns:
