@@ -18,7 +18,7 @@ from histosynth.patches.plan import slide_caps
 from histosynth.slides.phantom.cohort import draw_cohort as draw_phantoms
 from histosynth.store.store import Store
 
-PLACEMENTS = [{}, {"jitter": 0.5}, {"sampling": "random"}, {"stride": 0.5}]
+PLACEMENTS = [{}, {"jitter": 0.5}, {"placement": "random"}, {"stride": 0.5}]
 
 
 def corners_by_slide(out: Path) -> dict[str, set[tuple[int, int]]]:
@@ -122,7 +122,7 @@ def test_slide_caps_divide_the_cap_per_patient() -> None:
     assert caps(10, 2) == {"a": 1, "b": 1, "d": 0, "c": 2}
 
 
-@pytest.mark.parametrize("placement", [{}, {"sampling": "random"}, {"jitter": 0.8, "stride": 0.5}], ids=str)
+@pytest.mark.parametrize("placement", [{}, {"placement": "random"}, {"jitter": 0.8, "stride": 0.5}], ids=str)
 def test_patches_lie_in_the_true_tumor_and_at_their_recorded_position(
     tmp_path: Path, placement: dict[str, Any]
 ) -> None:

@@ -105,7 +105,7 @@ def test_regions_lie_on_the_slide_inside_the_outline_and_apart(
     extent=st.integers(8, 60),
     stride=st.sampled_from([0.5, 1.0, 1.3]),
     jitter=st.sampled_from([0.0, 0.5]),
-    sampling=st.sampled_from(["grid", "random"]),
+    placement=st.sampled_from(["grid", "random"]),
     seed=st.integers(0, 3),
 )
 def test_candidates_are_counted_have_tissue_and_keep_their_order(
@@ -114,10 +114,10 @@ def test_candidates_are_counted_have_tissue_and_keep_their_order(
     extent: int,
     stride: float,
     jitter: float,
-    sampling: Literal["grid", "random"],
+    placement: Literal["grid", "random"],
     seed: int,
 ) -> None:
-    chosen = PatchSettings(stride=stride, jitter=jitter, sampling=sampling, seed=seed, min_tissue=0.4)
+    chosen = PatchSettings(stride=stride, jitter=jitter, placement=placement, seed=seed, min_tissue=0.4)
 
     def find(slide_id: str) -> CandidateRegions:
         tissue = TissueMask(mask, downsample_x=10, downsample_y=10)

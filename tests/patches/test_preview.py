@@ -37,11 +37,11 @@ def cohort(draw_cohort: Any) -> Any:
     return cohort
 
 
-@pytest.mark.parametrize("sampling", ["grid", "random"])
+@pytest.mark.parametrize("placement", ["grid", "random"])
 def test_every_region_is_drawn_in_the_color_of_its_outcome(
-    cohort: Any, small: PatchSettings, tmp_path: Path, sampling: str
+    cohort: Any, small: PatchSettings, tmp_path: Path, placement: str
 ) -> None:
-    run(cohort, tmp_path / "store", small.model_copy(update={"sampling": sampling, "cap": 20}))
+    run(cohort, tmp_path / "store", small.model_copy(update={"placement": placement, "cap": 20}))
     record = json.loads((tmp_path / "store" / "manifest.json").read_text())["slides"][0]
     store = Store(tmp_path / "store")
     with Image.open(tmp_path / "store" / "preview" / "S0.png") as image:

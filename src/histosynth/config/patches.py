@@ -57,7 +57,7 @@ class PatchSettings(Section):
     can have several."""
     seed: int = Field(0, ge=0)
     """Seed of the selection of patches and of the split."""
-    sampling: Literal["grid", "random"] = "grid"
+    placement: Literal["grid", "random"] = "grid"
     """Placement of regions. `grid`: on a grid over each outline. `random`: anywhere inside it (seeded), without
     overlap."""
     jitter: float = Field(0.0, ge=0, lt=1)

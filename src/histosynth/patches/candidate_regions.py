@@ -67,7 +67,7 @@ def find_candidate_regions(
     # Propose regions inside the outline.
     step = max(1, round(settings.stride * extent))
     rng = slide_rng(settings.seed, slide_id, "places")  # the purpose is part of the seed: another name, other patches
-    if settings.sampling == "random":
+    if settings.placement == "random":
         placement = place_randomly(area, bounds=bounds, extent=extent, step=step, min_share=settings.min_tumor, rng=rng)
     else:
         placement = place_on_grid(

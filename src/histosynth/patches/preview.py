@@ -100,7 +100,7 @@ def draw_preview(job: Job) -> tuple[Image.Image, dict[str, NDArray[np.int64]]]:
     outcomes = region_outcomes(candidates, extracted=read_corners(job.part), flawed=record[FLAWED])
     outline = area.polygons if job.outline is not None else shapely.MultiPolygon()
     # The thousands of random attempts outside the tumor carry no information.
-    shown = {name: xy for name, xy in outcomes.items() if settings.sampling == "grid" or name not in _FAINT}
+    shown = {name: xy for name, xy in outcomes.items() if settings.placement == "grid" or name not in _FAINT}
     return draw_regions(thumbnail, shown, extent=candidates.extent, outline=outline, scale=scale), shown
 
 
