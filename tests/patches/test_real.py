@@ -44,7 +44,7 @@ def test_slide_without_scale_needs_mpp(shared_data: Path, tmp_path: Path) -> Non
         extract([slide], out=tmp_path / "store", settings=PatchSettings(), workers=1, progress=False)
     assert str(caught.value) == (
         "slide TCGA-CR-7395-01A-01-TS1 states no microns per pixel; "
-        "pass --mpp (microns per pixel of its full resolution), or name it in --mpp-table"
+        "pass --mpp (microns per pixel of its full resolution), or add it to --mpp-table"
     )
     assert not (tmp_path / "store").exists()
     extract([slide], out=tmp_path / "store", settings=PatchSettings(cap=5), mpp=0.5, workers=1, progress=False)

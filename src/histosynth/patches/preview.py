@@ -43,7 +43,7 @@ COLORS = {
 }
 """Color of each outcome of a candidate region."""
 
-EMBEDDED_JPEG_QUALITY = 80
+PREVIEW_JPEG_QUALITY = 80
 """JPEG quality of the slide images that are embedded in the preview page."""
 
 _EMBEDDED_PX = 640
@@ -76,7 +76,7 @@ def write_preview(out: Path, jobs: Sequence[Job], *, manifest: Mapping[str, Any]
         # A small JPEG, embedded in the page.
         image.thumbnail((_EMBEDDED_PX, _EMBEDDED_PX))
         buffer = BytesIO()
-        image.save(buffer, format="JPEG", quality=EMBEDDED_JPEG_QUALITY)
+        image.save(buffer, format="JPEG", quality=PREVIEW_JPEG_QUALITY)
         embedded[job.slide_id] = data_uri(buffer.getvalue(), "jpeg")
     page = (
         environment()
