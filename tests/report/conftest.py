@@ -1,4 +1,4 @@
-"""Small stores of two labels, and an extractor that needs no network of its own."""
+"""Small stores of two labels, and an extractor that needs no trained network."""
 
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -38,7 +38,7 @@ COLORS = {"IDHmut": (200, 120, 170), "IDHwt": (120, 60, 140), None: (160, 160, 1
 
 
 def draw(label: str | None, rng: np.random.Generator, *, px: int = 16) -> NDArray[np.uint8]:
-    """Noise around the label's color, with a brightness of its own."""
+    """Noise around the color of the label, with a random brightness per patch."""
     color = np.array(COLORS[label]) + rng.normal(0, 12)
     return (color + rng.normal(0, rng.uniform(5, 25), (px, px, 3))).clip(0, 255).astype(np.uint8)
 
@@ -59,7 +59,7 @@ def patches(
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Store]:
-    """Writes patches as a store: `make(name, patches, **manifest)`."""
+    """`make(name, patches, **manifest)`: write patches as a store."""
 
     def write(name: str, rows: list[Patch], **manifest: object) -> Store:
         directory = tmp_path / name
@@ -119,7 +119,7 @@ def report(tmp_path: Path, extractor: MeanAndContrast) -> Callable[..., dict[str
 
 @pytest.fixture
 def activations(extractor: MeanAndContrast) -> Callable[[Store, Store], Activations]:
-    """What a report on these two stores is measured from."""
+    """`activations(real, fake)`: the features from which a report on these stores is measured."""
 
     def build(real: Store, fake: Store) -> Activations:
         chosen = plan(real=real, fake=fake, neighbors=3)

@@ -67,9 +67,9 @@ def copies_sentence(audit: MemorizationAudit) -> str:
     """Return a sentence that says whether there are near copies."""
     threshold = f"{audit.threshold.value:.2f}"
     if audit.copies:
-        are = "is a near copy" if len(audit.copies) == 1 else "are near copies"
+        are = "is a near copy of a training patch" if len(audit.copies) == 1 else "are near copies of training patches"
         return (
-            f"{len(audit.copies):,} of the {audit.n_fake:,} synthetic patches {are} of training patches "
+            f"{len(audit.copies):,} of the {audit.n_fake:,} synthetic patches {are} "
             f"(highest similarity {audit.copies[0].similarity:.2f}; threshold for a copy {threshold})."
         )
     if not audit.closest:
