@@ -100,13 +100,13 @@ def test_a_smaller_call_removes_nothing(make_run: MakeRun, tmp_path: Path) -> No
 
 def test_an_interrupted_store_is_completed(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run()
-    sample(run, tmp_path / "whole", per_label=6)
+    sample(run, tmp_path / "uninterrupted", per_label=6)
     sample(run, tmp_path / "torn", per_label=6)
     (tmp_path / "torn" / "manifest.json").unlink()
     max((tmp_path / "torn").glob("*.parquet")).unlink()
     assert sample(run, tmp_path / "torn", per_label=6).generated == 18 - 16
     assert {p.name: p.read_bytes() for p in (tmp_path / "torn").iterdir()} == {
-        p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir()
+        p.name: p.read_bytes() for p in (tmp_path / "uninterrupted").iterdir()
     }
 
 

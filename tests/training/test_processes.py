@@ -61,7 +61,7 @@ def test_a_killed_run_resumes_to_the_bit(training: Training, launcher: Any, tmp_
     """Seven and thirteen steps equal twenty, with accumulation, dropout and prefetching; the kill comes in training."""
     twenty = ["train.images=160", "train.checkpoint_every=56", "train.microbatch=3", "model.dropout=0.1"]
     twenty += ["train.cache=off", "train.workers=3"]
-    launcher.run(training("whole", *twenty), processes=processes)
+    launcher.run(training("uninterrupted", *twenty), processes=processes)
     started = launcher.start(training("killed", *twenty, "train.images=1000000"), processes=processes)
     states = tmp_path / "killed" / "state"
     until = time.monotonic() + 120
@@ -76,17 +76,17 @@ def test_a_killed_run_resumes_to_the_bit(training: Training, launcher: Any, tmp_
         later.unlink()
     assert [path.name for path in states.glob("state-*.pt")] == ["state-000000000056.pt"]
     launcher.run(training("killed", *twenty), processes=processes)
-    assert largest_difference(tmp_path / "killed", tmp_path / "whole") == 0
+    assert largest_difference(tmp_path / "killed", tmp_path / "uninterrupted") == 0
 
 
 @pytest.mark.slow
 def test_a_run_moves_from_two_processes_to_one_and_back(training: Training, launcher: Any, tmp_path: Path) -> None:
     for images, processes in ((32, 2), (64, 1), (96, 2)):
-        launcher.run(training("handed", *WIDER, f"train.images={images}"), processes=processes)
-    launcher.run(training("whole", *WIDER))
-    stats = read_stats(tmp_path / "handed")
+        launcher.run(training("moved", *WIDER, f"train.images={images}"), processes=processes)
+    launcher.run(training("uninterrupted", *WIDER))
+    stats = read_stats(tmp_path / "moved")
     assert [line["images"] for line in stats] == list(range(8, 97, 8))
-    assert largest_difference(tmp_path / "handed", tmp_path / "whole", without="qkv.bias") < TOLERANCE
+    assert largest_difference(tmp_path / "moved", tmp_path / "uninterrupted", without="qkv.bias") < TOLERANCE
 
 
 @pytest.mark.slow

@@ -68,7 +68,7 @@ _EDIT_OPTIONS = (
                  **_SHARED),
     click.option("--patch", "patches", multiple=True, metavar="ID", help="Edit this patch of STORE; repeatable.",
                  **_SHARED),
-    click.option("--label", help="Label of the image files. Default: inverted without a label.", **_SHARED),
+    click.option("--label", help="Label of the image files. Default: no label.", **_SHARED),
     click.option("--steps", default=40, show_default=True, type=click.IntRange(1), help="Steps from noise to image.",
                  **_SHARED),
     click.option("--guidance", default=1.0, show_default=True, type=click.FloatRange(0),

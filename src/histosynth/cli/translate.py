@@ -1,4 +1,4 @@
-"""`histosynth translate`: real patches as they would look under another label."""
+"""`histosynth translate`: real patches as they would look with another label."""
 
 import click
 
@@ -12,7 +12,7 @@ from histosynth.cli.edit_options import (
 from histosynth.cli.options import device_option, json_option, quiet_option
 
 
-@click.command(short_help="Real patches as they would look under another label.")
+@click.command(short_help="Real patches as they would look with another label.")
 @edit_options
 @random_choice_options
 @click.option(
@@ -41,7 +41,7 @@ def command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Generate patches of STORE (or image files of one patch each) as they would look under another label.
+    """Generate patches of STORE (or image files of one patch each) as they would look with another label.
 
     Each patch is inverted to noise under its own label and regenerated under the other, so that its layout is kept.
     The result is deterministic. Results are synthetic, have the split of their source, and the manifest names it.

@@ -3,7 +3,7 @@
 - translate: the patch is inverted to noise under its own label and regenerated under another (`diffusion.inversion`):
   what would this patch look like as IDHwt? The result is deterministic.
 - interpolate: a sequence from one patch to another, through the noise between theirs (`diffusion.interpolation`).
-- inpaint: the pixels of a mask are generated again so that they fit the rest (`diffusion.inpainting`).
+- inpaint: the pixels of a mask are generated so that they fit the rest (`diffusion.inpainting`).
 
 A patch without a label, or with a label unknown to the model, is inverted under the null label.
 """
@@ -69,7 +69,7 @@ def translate(
     depth: float = 1.0,
     options: EditOptions = EditOptions(),
 ) -> EditResult:
-    """Generate patches as they would look under other labels.
+    """Generate patches as they would look with other labels.
 
     Args:
         source: a run (its newest weights), or a weights file.
@@ -160,7 +160,7 @@ def inpaint(
     repeats: int = 10,
     options: EditOptions = EditOptions(),
 ) -> EditResult:
-    """Generate part of each patch again.
+    """Generate the masked part of each patch.
 
     Args:
         source: a run (its newest weights), or a weights file.

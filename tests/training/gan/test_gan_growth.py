@@ -49,7 +49,7 @@ def test_a_run_killed_across_a_growth_step_resumes_to_the_same_weights(
         config.write_text(load_settings(tiny_settings, overrides=["train.checkpoint_every=16", *overrides]).to_toml())
         return ["train", store, "--out", tmp_path / name, "--config", config, "--device", "cpu", "--quiet"]
 
-    launcher.run(words("whole"))
+    launcher.run(words("uninterrupted"))
     started = launcher.start(words("killed", "train.images=1000000", "train.keep_states=100"))
     states, until = tmp_path / "killed" / "state", time.monotonic() + 120
     while not list(states.glob("state-*.pt")):
@@ -63,7 +63,7 @@ def test_a_run_killed_across_a_growth_step_resumes_to_the_same_weights(
     assert [path.name for path in states.glob("state-*.pt")] == ["state-000000000016.pt"]
     result = json.loads(launcher.run([*words("killed"), "--json"]))
     assert (result["resumed_at"], result["images"]) == (16, 96)
-    assert same_weights(tmp_path / "killed", tmp_path / "whole")
+    assert same_weights(tmp_path / "killed", tmp_path / "uninterrupted")
 
 
 def test_adams_moments_are_reset_at_each_level(make_task: MakeTask) -> None:
