@@ -117,11 +117,12 @@ def toy_model(scratch: Path) -> dict[str, str]:
         cohort, environment = scratch / "cohort", os.environ | {"OMP_NUM_THREADS": "1"}
         tables = ["--outlines", cohort / "outlines", "--labels", cohort / "labels.csv"]
         small = ["--config", "demo", "--set", "train.images=64", "--quiet"]
+        ddpm = ["--set", "diffusion.process=ddpm", "--set", "diffusion.sigma_data=0.5"]  # demo sets that of edm
         for words in (
             ["-c", draw, cohort],
             ["-m", "histosynth", "patches", cohort / "slides", *tables, "--out", store, *small],
             ["-m", "histosynth", "train", store, "--out", trained, *small],
-            ["-m", "histosynth", "train", store, "--out", discrete, *small, "--set", "diffusion.process=ddpm"],
+            ["-m", "histosynth", "train", store, "--out", discrete, *small, *ddpm],
         ):
             command = [sys.executable, *map(str, words)]
             subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
