@@ -10,8 +10,8 @@ from histosynth.config import EvaluateSettings
 from histosynth.metrics.color import ColorStatistics, color_distance, common_stains, concentrations
 from histosynth.report.activations import Activations
 from histosynth.report.sections.color.chart import axes_of
-from histosynth.report.sections.color.measure import drift_sentences, format_shift, measure_colors
-from histosynth.report.sections.color.section import color_section
+from histosynth.report.sections.color.measure import measure_colors
+from histosynth.report.sections.color.section import color_section, drift_sentences, format_shift
 from histosynth.report.sections.section import SectionInputs
 from histosynth.report.sides import plan
 from histosynth.stain.optical_density import to_density, to_rgb

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from histosynth.metrics.morphology import MORPHOLOGY_FEATURES, Difference, compare_morphology, measure_store
-from histosynth.report.sections.morphology import measure
+from histosynth.report.sections.morphology import measure, section
 from histosynth.report.sections.morphology.measure import (
     NucleiResults,
     NucleiRow,
     SideCount,
     clear_differences,
-    difference_sentences,
 )
+from histosynth.report.sections.morphology.section import difference_sentences
 from histosynth.slides.phantom.drawing import draw_phantom
 from histosynth.stain import StainFit
 from histosynth.stain.two_stains import TARGET
@@ -53,7 +53,7 @@ def stores(make, real, fake, **options):
 
 @pytest.mark.parametrize(("real", "fake"), [("IDHmut-codel", "IDHwt"), ("IDHwt", "IDHmut-codel")])
 def test_another_genotype_differs_in_crowding(make, report, tumors, tmp_path, monkeypatch, real, fake):
-    monkeypatch.setattr(measure, "MAX_NAMED", len(MORPHOLOGY_FEATURES))
+    monkeypatch.setattr(section, "MAX_NAMED", len(MORPHOLOGY_FEATURES))
     content = report(*stores(make, tumors[real], tumors[fake]), sections=("morphology",))
     overall = content["morphology"]["overall"]["pairs"]
     density, nearest = (overall["fake_vs_held_out"][k] for k in ("density_per_mm2", "nearest_um"))

@@ -32,10 +32,6 @@ from histosynth.stain.optical_density import to_rgb
 PIXELS_PER_SIDE = 2**18
 MIN_PIXELS = 100
 """Tissue pixels that a side needs for a result."""
-CLEAR_DRIFT = 2.0
-"""Drift is reported above this multiple of the floor."""
-VISIBLE_OD = 0.02
-"""Smaller drift is never reported, however low the floor: two and a half of 255 gray levels at medium gray."""
 
 Channels = tuple[float, float, float]  # red, green, blue
 Pixels = Mapping[SideName, Mapping[str, NDArray[np.uint8]]]  # side -> label -> (N, 3)
@@ -194,35 +190,3 @@ def _side(
 def _channels(values: NDArray[np.float64]) -> Channels:
     red, green, blue = values.tolist()
     return red, green, blue
-
-
-def drift_sentences(colors: ColorResults) -> list[str]:
-    """Return a sentence if synthetic colors differ from real ones clearly more than training from held-out patients.
-
-    It is about all patches; if these show no drift, there is one sentence per label that does.
-    """
-    if sentence := _drift_sentence(colors.overall, of=""):
-        return [sentence]
-    sentences = (_drift_sentence(row, of=f" of {label}") for label, row in colors.labels.items())
-    return [sentence for sentence in sentences if sentence]
-
-
-def _drift_sentence(row: ColorRow, *, of: str) -> str | None:
-    held_out, train, floor = (row.pairs[key] for key in ("fake_vs_held_out", "fake_vs_train", "train_vs_held_out"))
-    if not held_out or not train or not floor:
-        return None
-    if max(held_out.color_distance, train.color_distance) <= max(CLEAR_DRIFT * floor.color_distance, VISIBLE_OD):
-        return None
-    red, green, blue = (format_shift(value) for value in held_out.mean_shift)
-    return (
-        f"The colors of the synthetic patches{of} drift: the distance in optical density "
-        f"is {held_out.color_distance:.2f} to held-out patients, {train.color_distance:.2f} to training patients, and "
-        f"{floor.color_distance:.2f} between training and held-out patients (mean shift from held-out patients {red} "
-        f"in red, {green} in green, {blue} in blue; positive is darker)."
-    )
-
-
-def format_shift(value: float) -> str:
-    """Return a shift with its sign and two decimals, zero without a sign: +0.12, −0.03, 0.00."""
-    text = f"{value:+.2f}"
-    return "0.00" if float(text) == 0 else text.replace("-", "−")

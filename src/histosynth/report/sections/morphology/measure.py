@@ -1,4 +1,4 @@
-"""Nuclei of synthetic tissue compared with those of real tissue, per label and overall, and the differences in words.
+"""Nuclei of synthetic tissue compared with those of real tissue, per label and overall.
 
 The patches are those of the main results, up to `MAX_PATCHES` (and `MAX_MM2` of tissue) per side and label, because
 finding nuclei takes long. Real training against real held-out patients is the floor: patients differ in nuclei too.
@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from histosynth.metrics.morphology import (
     ASSUMED_MPP,
-    MORPHOLOGY_FEATURES,
     Difference,
     Morphology,
     compare_morphology,
@@ -36,20 +35,8 @@ CLEAR_DIFFERENCE = 2.0
 """A difference is reported above this multiple of the floor."""
 VISIBLE_SD = 0.2
 """Smaller differences are never reported, however low the floor."""
-MAX_NAMED = 3
-"""Features that one sentence names."""
 OVERALL = "Overall"
 
-_MORE_AND_LESS: Mapping[str, tuple[str, str]] = {
-    "area_um2": ("larger", "smaller"),
-    "eccentricity": ("more elongated", "rounder"),
-    "solidity": ("smoother in outline", "more irregular in outline"),
-    "hematoxylin": ("darker", "paler"),
-    "nearest_um": ("farther apart", "closer together"),
-    "halo": ("in clearer halos", "in fainter halos"),
-    "density_per_mm2": ("more crowded", "sparser"),
-}
-_UNITS: Mapping[str, str] = {"area_um2": " um²", "nearest_um": " um", "density_per_mm2": " per mm²"}
 
 Differences = Mapping[str, Difference]  # by feature
 
@@ -188,54 +175,3 @@ def clear_differences(row: NucleiRow) -> list[str]:
         if distance is not None and real is not None and distance > max(CLEAR_DIFFERENCE * real, VISIBLE_SD, chance):
             ratios[feature] = distance / max(real, VISIBLE_SD / CLEAR_DIFFERENCE)
     return sorted(ratios, key=lambda feature: -ratios[feature])
-
-
-def difference_sentences(results: NucleiResults) -> list[str]:
-    """Return a sentence if synthetic nuclei differ clearly over all patches; if not, one per label in which they do."""
-    if sentence := _difference_sentence(results.overall, of=""):
-        return [sentence]
-    sentences = (_difference_sentence(row, of=f" of {label}") for label, row in results.labels.items())
-    return [sentence for sentence in sentences if sentence]
-
-
-def _difference_sentence(row: NucleiRow, *, of: str) -> str | None:
-    features, synthetic, floor = clear_differences(row), row.pairs["fake_vs_held_out"], row.pairs["train_vs_held_out"]
-    if not features or not synthetic or not floor:
-        return None
-    scaled = not any(side.assumed_mpp for side in row.sides.values())
-    described = [_describe_difference(feature, synthetic[feature], scaled=scaled) for feature in features[:MAX_NAMED]]
-    more = len(features) - len(described)
-    others = f", and differ in {more} more {'feature' if more == 1 else 'features'}" if more else ""
-    first = features[0]
-    return (
-        f"Nuclei in the synthetic patches{of} differ from those of held-out patients: they are "
-        f"{_join_words(described)}{others}. The first difference is "
-        f"{synthetic[first].distance_sd:.2f} standard deviations; between real training and held-out patients it is "
-        f"{floor[first].distance_sd:.2f}."
-    )
-
-
-def _describe_difference(feature: str, difference: Difference, *, scaled: bool) -> str:
-    a, b = difference.medians
-    if a is None or b is None or difference.distance is None:
-        return f"different in {MORPHOLOGY_FEATURES[feature][0]}"
-    more, less = _MORE_AND_LESS[feature]
-    unit = _UNITS.get(feature, "") if scaled else ""
-    medians = f"median {format_median(feature, a)} instead of {format_median(feature, b)}{unit}"
-    if abs(a - b) < difference.distance / 4:  # medians agree: the spread differs
-        return f"of different spread in {MORPHOLOGY_FEATURES[feature][0]} ({medians})"
-    return f"{more if a > b else less} ({medians})"
-
-
-def _join_words(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def format_median(feature: str, median: float | None) -> str:
-    """Return a median with a sensible number of digits."""
-    if median is None:
-        return "none"
-    if feature == "density_per_mm2":
-        return f"{median:,.0f}"
-    text = f"{median:.1f}" if feature in ("area_um2", "nearest_um") else f"{median:.2f}"
-    return "0.00" if text == "-0.00" else text.replace("-", "−")

@@ -1,6 +1,6 @@
 """The section on morphology: do synthetic patches have the nuclei of real tissue?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, zip_longest
 
@@ -8,16 +8,15 @@ import numpy as np
 from tqdm import tqdm
 
 from histosynth.caution import Caution
-from histosynth.metrics.morphology import ASSUMED_MPP, MORPHOLOGY_FEATURES, find_nuclei, fit_pooled_stains
+from histosynth.metrics.morphology import ASSUMED_MPP, MORPHOLOGY_FEATURES, Difference, find_nuclei, fit_pooled_stains
 from histosynth.report.activations import Activations
 from histosynth.report.sections.morphology.chart import draw_nuclei, morphology_chart
 from histosynth.report.sections.morphology.measure import (
     MIN_NUCLEI,
     OVERALL,
     NucleiResults,
+    NucleiRow,
     clear_differences,
-    difference_sentences,
-    format_median,
     measure_morphology,
     measured_rows,
     pooled,
@@ -30,8 +29,21 @@ from histosynth.stain import StainFit
 MAX_SHOWN = 4
 """Patches per side and label that are shown with their nuclei."""
 _SHOWN_PX = 256  # of larger patches, the upper left corner is shown
+MAX_NAMED = 3
+"""Features that one sentence names."""
 COARSE_MPP = 2.0
 """At a coarser scale many nuclei are missed (docs/how-to/morphology.md)."""
+
+_MORE_AND_LESS: Mapping[str, tuple[str, str]] = {
+    "area_um2": ("larger", "smaller"),
+    "eccentricity": ("more elongated", "rounder"),
+    "solidity": ("smoother in outline", "more irregular in outline"),
+    "hematoxylin": ("darker", "paler"),
+    "nearest_um": ("farther apart", "closer together"),
+    "halo": ("in clearer halos", "in fainter halos"),
+    "density_per_mm2": ("more crowded", "sparser"),
+}
+_UNITS: Mapping[str, str] = {"area_um2": " um²", "nearest_um": " um", "density_per_mm2": " per mm²"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +121,57 @@ def _outlined(activations: Activations, label: str, reference: SideName, fit: St
             )
         )
     return panels
+
+
+def difference_sentences(results: NucleiResults) -> list[str]:
+    """Return a sentence if synthetic nuclei differ clearly over all patches; if not, one per label in which they do."""
+    if sentence := _difference_sentence(results.overall, of=""):
+        return [sentence]
+    sentences = (_difference_sentence(row, of=f" of {label}") for label, row in results.labels.items())
+    return [sentence for sentence in sentences if sentence]
+
+
+def _difference_sentence(row: NucleiRow, *, of: str) -> str | None:
+    features, synthetic, floor = clear_differences(row), row.pairs["fake_vs_held_out"], row.pairs["train_vs_held_out"]
+    if not features or not synthetic or not floor:
+        return None
+    scaled = not any(side.assumed_mpp for side in row.sides.values())
+    described = [_describe_difference(feature, synthetic[feature], scaled=scaled) for feature in features[:MAX_NAMED]]
+    more = len(features) - len(described)
+    others = f", and differ in {more} more {'feature' if more == 1 else 'features'}" if more else ""
+    first = features[0]
+    return (
+        f"Nuclei in the synthetic patches{of} differ from those of held-out patients: they are "
+        f"{_join_words(described)}{others}. The first difference is "
+        f"{synthetic[first].distance_sd:.2f} standard deviations; between real training and held-out patients it is "
+        f"{floor[first].distance_sd:.2f}."
+    )
+
+
+def _describe_difference(feature: str, difference: Difference, *, scaled: bool) -> str:
+    a, b = difference.medians
+    if a is None or b is None or difference.distance is None:
+        return f"different in {MORPHOLOGY_FEATURES[feature][0]}"
+    more, less = _MORE_AND_LESS[feature]
+    unit = _UNITS.get(feature, "") if scaled else ""
+    medians = f"median {format_median(feature, a)} instead of {format_median(feature, b)}{unit}"
+    if abs(a - b) < difference.distance / 4:  # medians agree: the spread differs
+        return f"of different spread in {MORPHOLOGY_FEATURES[feature][0]} ({medians})"
+    return f"{more if a > b else less} ({medians})"
+
+
+def _join_words(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def format_median(feature: str, median: float | None) -> str:
+    """Return a median with a sensible number of digits."""
+    if median is None:
+        return "none"
+    if feature == "density_per_mm2":
+        return f"{median:,.0f}"
+    text = f"{median:.1f}" if feature in ("area_um2", "nearest_um") else f"{median:.2f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "−")
 
 
 def _cautions(results: NucleiResults) -> Iterator[Caution]:
