@@ -36,12 +36,14 @@ def main() -> None:
             port = free.getsockname()[1]
         serve = [sys.executable, "-m", "histosynth", "study", "serve", "study", "--port", str(port)]
         with subprocess.Popen(serve, cwd=work, stdout=subprocess.PIPE, text=True) as server:
-            assert server.stdout is not None
-            printed += server.stdout.readline()
-            links = [link.replace(":8000", f":{port}") for link in re.findall(r"http://127\S+", printed)]
-            wait_for(port)
-            take_screenshots(first=links[0], second=links[2], organizer=links[3])  # links[2] replaced links[1]
-            server.terminate()
+            try:
+                assert server.stdout is not None
+                printed += server.stdout.readline()
+                links = [link.replace(":8000", f":{port}") for link in re.findall(r"http://127\S+", printed)]
+                wait_for(port)
+                take_screenshots(first=links[0], second=links[2], organizer=links[3])  # links[2] replaced links[1]
+            finally:
+                server.terminate()
 
 
 def make_study(work: Path) -> str:
@@ -98,6 +100,7 @@ def take_screenshots(*, first: str, second: str, organizer: str) -> None:
         tablet.locator("[value=synthetic]").check()
         save_screenshot(tablet, "tablet")
         desktop.context.set_offline(False)
+        desktop.locator(".problem").wait_for(state="detached")  # saved: the page no longer objects to leaving it
         desktop.goto(organizer)
         save_screenshot(desktop, "organizer")
         chromium.close()

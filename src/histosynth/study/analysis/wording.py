@@ -61,7 +61,9 @@ def _subject(pooled: Pooled, readers: int) -> str:
 
 def _headline(pooled: Pooled, readers: int) -> str:
     test, one = _equivalence(pooled), pooled.scope == "one reader"
-    subject = _subject(pooled, readers) + (f" ({readers} read)" if pooled.scope == "readers at large" else "")
+    subject = _subject(pooled, readers) + (
+        f" (estimated from {readers} readers)" if pooled.scope == "readers at large" else ""
+    )
     if test.conclusion == "equivalent":
         though = f"; accuracy is not exactly 50%, however ({p_value(test.p_guessing)})"
         return (
