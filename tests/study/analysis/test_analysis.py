@@ -106,7 +106,8 @@ def test_the_verdict_is_a_sentence(make_readings) -> None:
     guess = analysis(make_readings(6, 300, repeats=0), progress=False)
     assert guess.pooled[0].equivalence is not None
     assert guess.pooled[0].equivalence.conclusion == "equivalent"
-    assert guess.verdict[0].startswith("Readers at large (estimated from 6 readers) tell real from synthetic patches no better than")
+    expected = "Readers at large (estimated from 6 readers) tell real from synthetic patches no better than"
+    assert guess.verdict[0].startswith(expected)
     tell = analysis(make_readings(2, 100, skill=1.5), progress=False)
     assert tell.verdict[0].startswith("These 2 readers can tell real from synthetic patches")
     wrong = analysis(make_readings(1, 100, skill=-1.5), progress=False)

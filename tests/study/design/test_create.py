@@ -93,7 +93,7 @@ def test_cases_are_balanced_held_out_and_spread(tmp_path, real, samples):
         rows(created.study, "SELECT label, patient_id FROM \"case\" WHERE truth = 'real' AND part = 'main'")
     )
     for label in LABELS:
-        counts = [n for (found, _), n in patients.items() if found == label]
+        counts = [n for (cell_label, _), n in patients.items() if cell_label == label]
         assert len(counts) == 3  # all three held-out patients
         assert max(counts) - min(counts) <= 1
     assert {patient[-1] for _, patient in patients} == set("012")

@@ -38,7 +38,7 @@ def test_main_cases_are_balanced_or_the_error_names_valid_numbers(cases, labels,
     assert sum(quota.values()) == cases
     assert sum(n for (_, source), n in quota.items() if source == REAL) * 2 == cases
     for label in labels:
-        assert sum(n for (found, _), n in quota.items() if found == label) * len(labels) == cases
+        assert sum(n for (cell_label, _), n in quota.items() if cell_label == label) * len(labels) == cases
         assert quota[label, REAL] * 2 * len(labels) == cases
     assert len({n for (_, source), n in quota.items() if source != REAL}) == 1
 

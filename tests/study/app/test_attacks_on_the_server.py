@@ -1,0 +1,92 @@
+"""Attacks on a real server, byte for byte: path traversal, slow clients, oversized headers (see `test_attacks.py`)."""
+
+import logging
+import socket
+import time
+
+import pytest
+
+from histosynth.study.app import timeouts
+from histosynth.study.app.state import create_state
+
+
+def logged(study) -> list[str]:
+    """Return actor, event and detail of each entry, newest first."""
+    return [f"{actor}: {event}: {detail}" for _, actor, event, detail, _ in study.answers.audit_log()]
+
+
+@pytest.fixture
+def port(monkeypatch, request) -> int:
+    """The port of a server with short timeouts."""
+    monkeypatch.setattr(timeouts, "HEADER_TIMEOUT_S", 1)
+    monkeypatch.setattr("histosynth.study.app.middleware.BODY_TIMEOUT_S", 0.4)
+    return int(request.getfixturevalue("server").rpartition(":")[2])
+
+
+def received(connection: socket.socket) -> bytes:
+    """Return all that the server sends until it closes the connection."""
+    connection.settimeout(10)
+    data = b""
+    while part := connection.recv(65_536):
+        data += part
+    return data
+
+
+def test_path_traversal(port, tiny_study) -> None:
+    """Paths are sent byte for byte; a client library would normalize them first."""
+    static = create_state(tiny_study.database).static
+    up = ["..", "%2e%2e", "..%2f..", "%2e%2e%2f%2e%2e", "....//", "..%5c..", "..%c0%af.."]
+    paths = [f"{static}/{step}/{step}/errors.py" for step in up]
+    paths += [f"{static}/{tail}" for tail in ("/etc/passwd", "%00", "", "a" * 5000)]
+    paths += ["/static/", "/../study.db", "//study.db"]
+    for path in paths:
+        with socket.create_connection(("127.0.0.1", port)) as raw:
+            raw.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            reply = received(raw)
+        assert reply.startswith(b"HTTP/1.1 404"), path
+        assert b"HistosynthError" not in reply
+    assert sum("404 GET" in line for line in logged(tiny_study)) == len(paths)
+
+
+def test_slow_headers(port, caplog) -> None:
+    """Occasional bytes do not keep a connection open, and other clients are served meanwhile."""
+    with caplog.at_level(logging.WARNING, "uvicorn.error"), socket.create_connection(("127.0.0.1", port)) as slow:
+        began = time.monotonic()
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n")
+        with pytest.raises(OSError):  # noqa: PT012 - which byte fails depends on the system
+            while time.monotonic() - began < 15:
+                slow.sendall(b"X-A: b\r\n")
+                with socket.create_connection(("127.0.0.1", port)) as other:
+                    other.sendall(b"GET /case HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    assert received(other).startswith(b"HTTP/1.1 401")
+                time.sleep(0.1)
+        assert time.monotonic() - began < 12
+    assert "headers incomplete after 1 s" in caplog.text
+
+
+def test_silent_connections(port) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as silent:
+        assert received(silent) == b""
+
+
+def test_slow_bodies(port, tiny_study) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as slow:
+        slow.sendall(b"POST /answer HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\nConnection: close\r\n\r\nsaid=")
+        assert received(slow).startswith(b"HTTP/1.1 408")
+    assert any("408 POST /answer: body incomplete" in line for line in logged(tiny_study))
+
+
+def test_a_kept_alive_connection_is_not_slow(port) -> None:
+    """A reader may pause between two requests for longer than the header timeout."""
+    ask = b"GET /case HTTP/1.1\r\nHost: a\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        for _ in range(2):
+            connection.sendall(ask)
+            time.sleep(1.4)
+            assert connection.recv(65_536).startswith(b"HTTP/1.1 401")
+
+
+def test_oversized_headers(port) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"x" * 40_000)
+        assert received(connection).startswith(b"HTTP/1.1 400")
