@@ -99,7 +99,7 @@ def to_level0(
     by_origin = {"slide": tumor, "bounds": _affine(tumor, np.ones(2), np.array([bounds.x, bounds.y], float))}
     if origin != "auto":
         return by_origin[origin]
-    # Use the default of the tool, unless much more of the tumor would lie on the scanned part with the other origin.
+    # Use the default of the tool; reject it if the tumor fits the scanned part clearly better with the other origin.
     scanned = shapely.box(bounds.x, bounds.y, bounds.x + bounds.width, bounds.y + bounds.height)
     share = {name: shapely.intersection(area, scanned).area / area.area for name, area in by_origin.items()}
     usual, other = ("bounds", "slide") if parsed.cropped else ("slide", "bounds")
