@@ -1,4 +1,4 @@
-"""A study of real tissue: what would tell it from smoother patches in a file's size does so no more."""
+"""A study of real tissue against smoothed patches: file sizes no longer tell them apart."""
 
 from pathlib import Path
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.real
 def test_a_study_of_gliomas(shared_data: Path, tmp_path: Path, options: dict[str, object]) -> None:
     source = shared_data / "lgg_mini"
     settings = PatchSettings(held_out_patients=("TCGA-DB-5270", "TCGA-DU-5847"), region_px=256)
-    given = {"outlines": source / "annotations", "labels": source / "labels.csv", "workers": 1, "progress": False}
-    extract([source / "slides"], out=tmp_path / "store", settings=settings, **given)
+    inputs = {"outlines": source / "annotations", "labels": source / "labels.csv", "workers": 1, "progress": False}
+    extract([source / "slides"], out=tmp_path / "store", settings=settings, **inputs)
     real = Store(tmp_path / "store")
     labels, images = real.column("label"), real.images(range(len(real)))
     (tmp_path / "samples").mkdir()
@@ -34,19 +34,21 @@ def test_a_study_of_gliomas(shared_data: Path, tmp_path: Path, options: dict[str
     write_part(part_path(tmp_path / "samples", "a"), smooth, fingerprint="f")
     write_manifest(tmp_path / "samples", {"made_with": {"data_hash": real.content_hash()}, "train_split": "train"})
     study = StudySettings(cases=32, practice=4, repeats=4, **options)
-    made = create(tmp_path / "store", [(None, tmp_path / "samples")], out=tmp_path / "study", settings=study,
+    created = create(tmp_path / "store", [(None, tmp_path / "samples")], out=tmp_path / "study", settings=study,
                   progress=False)  # fmt: skip
-    assert [text for text in made.manifest["warnings"] if "from one patient" not in text] == []
-    with open_study(made.study).read_session() as session:
-        shown = session.query(Case, Picture.png).join(Picture, Picture.case_id == Case.case_id).all()
-    assert len({len(png) for _, png in shown}) == 1
+    assert [text for text in created.manifest["warnings"] if "from one patient" not in text] == []
+    with open_study(created.study).read_session() as session:
+        cases = session.query(Case, Picture.png).join(Picture, Picture.case_id == Case.case_id).all()
+    assert len({len(png) for _, png in cases}) == 1
     compressed = {
-        truth: [len(encode_png(decode_png(png))) for case, png in shown if case.truth == truth]
+        truth: [len(encode_png(decode_png(png))) for case, png in cases if case.truth == truth]
         for truth in ("real", "synthetic")
     }
-    assert np.median(compressed["real"]) > 1.1 * np.median(compressed["synthetic"])  # else nothing was to be hidden
+    assert np.median(compressed["real"]) > 1.1 * np.median(
+        compressed["synthetic"]
+    )  # otherwise the test would be trivial
     held_out = set(settings.held_out_patients)
-    assert {case.patient_id for case, _ in shown if case.truth == "real"} == held_out
+    assert {case.patient_id for case, _ in cases if case.truth == "real"} == held_out
     stored = dict(zip(real.column("patch_id"), images, strict=True))
-    same = [np.array_equal(decode_png(png), stored[case.patch_id]) for case, png in shown if case.truth == "real"]
+    same = [np.array_equal(decode_png(png), stored[case.patch_id]) for case, png in cases if case.truth == "real"]
     assert all(same) if not options else not any(same)

@@ -96,8 +96,8 @@ def test_generators_named_differently_than_their_runs_are_paired(make_readings) 
 
 def test_different_seeds_are_not_paired(make_readings) -> None:
     readings = make_readings(1, 48, generators=("gan", "unet"))
-    apart = [replace(r, patch_id=r.patch_id + "9") if r.source == "gan" else r for r in readings.readings]
-    (comparison,) = analysis(replace(readings, readings=apart), progress=False).comparisons
+    different_seeds = [replace(r, patch_id=r.patch_id + "9") if r.source == "gan" else r for r in readings.readings]
+    (comparison,) = analysis(replace(readings, readings=different_seeds), progress=False).comparisons
     assert comparison.readers["Reader 1"].mcnemar is None
     assert "there are no pairs" in comparison.note
 

@@ -34,9 +34,9 @@ class Signal:
 
 def signal(said_synthetic: ArrayLike, synthetic: ArrayLike, *, level: float = LEVEL) -> Signal:
     """Compute the measures from the answers (N,) and the truth (N,)."""
-    said, truth = np.asarray(said_synthetic, dtype=bool), np.asarray(synthetic, dtype=bool)
+    called, truth = np.asarray(said_synthetic, dtype=bool), np.asarray(synthetic, dtype=bool)
     n_synthetic, n_real = int(truth.sum()), int((~truth).sum())
-    hits, false_alarms = int((said & truth).sum()), int((said & ~truth).sum())
+    hits, false_alarms = int((called & truth).sum()), int((called & ~truth).sum())
     d_prime = criterion = None
     if n_synthetic and n_real:
         d, c, error = d_prime_and_criterion(hits, n_synthetic, false_alarms, n_real)
