@@ -71,3 +71,12 @@ def test_the_shortcut_at_integer_ratios_is_exact(ratio: int, m: int, seed: int) 
 def test_a_window_outside_the_image_is_an_error() -> None:
     with pytest.raises(ValueError, match="lies outside"):
         area_average(noise(8), side_px=4, window=Window(x=1, y=0, side=8 * SUBPIXELS))
+
+
+@pytest.mark.parametrize(("width", "height", "x", "y"), [(16, 8, 0, 1), (8, 16, 1, 0)])
+def test_each_axis_has_its_own_bound(width: int, height: int, x: int, y: int) -> None:
+    image = np.zeros((height, width, 3), np.uint8)
+    for factor in (1, 3):  # whole pixels, and sums of shares
+        window = Window(x=x * SUBPIXELS, y=y * SUBPIXELS, side=8 * SUBPIXELS)
+        with pytest.raises(ValueError, match="lies outside"):
+            area_average(image, side_px=8 // factor, window=window)

@@ -43,10 +43,8 @@ def area_average(image: NDArray[np.uint8], *, side_px: int, window: Window | Non
     square = window or Window(x=0, y=0, side=SUBPIXELS * height)
     if (window is None and width != height) or side_px * SUBPIXELS > square.side:
         raise ValueError(f"cannot area-average {width}x{height} px to {side_px}x{side_px} px")
-    if (
-        max(square.x + square.side, square.y + square.side) > SUBPIXELS * max(width, height)
-        or min(square.x, square.y) < 0
-    ):
+    fits = square.x + square.side <= SUBPIXELS * width and square.y + square.side <= SUBPIXELS * height
+    if not fits or min(square.x, square.y) < 0:
         raise ValueError(f"{square} lies outside {width}x{height} px")
     # Whole pixels at an integer ratio: a copy, or Pillow where it is exact
     if not (square.x % SUBPIXELS or square.y % SUBPIXELS or square.side % (SUBPIXELS * side_px)):
