@@ -24,6 +24,7 @@ LIMIT_S = 180
 
 ARGUMENTS = {
     "data/base_or_level": [DATA / "slides" / "CMU-1-Small-Region.svs"],
+    "data/jpeg_damage": [DATA],
     "data/patch_quality": [DATA],
     "data/stain": ["--data", DATA / "osteosarcoma_10x"],
     "data/stain_cohorts": [DATA],

@@ -10,6 +10,7 @@ from PIL import Image
 from histosynth.errors import HistosynthError
 from histosynth.slides.compositing import composite_on_white
 from histosynth.slides.files import slide_id_of
+from histosynth.slides.jpeg_damage import find_jpeg_damage
 from histosynth.slides.mpp import plausible_mpp
 from histosynth.slides.types import Box, SlideReader
 
@@ -64,6 +65,8 @@ def _load(path: Path) -> tuple[NDArray[np.uint8], float | None]:
             pixels = (
                 composite_on_white(np.asarray(image.convert("RGBA"))) if has_alpha else np.asarray(image.convert("RGB"))
             )
+            if image.format == "JPEG" and (damage := find_jpeg_damage(path.read_bytes())):
+                raise HistosynthError(f"image {path} is damaged: {damage}; save it again or leave it out")
             return pixels, _stated_mpp(image)
     except Image.DecompressionBombError as error:
         raise HistosynthError(
