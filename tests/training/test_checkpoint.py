@@ -1,5 +1,6 @@
 """Weights files: they carry all that sampling needs, and say so when they do not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from histosynth.config import Settings
 from histosynth.diffusion.build import build_denoiser
 from histosynth.errors import HistosynthError
 from histosynth.training.checkpoint import Origin, find_weights, load_denoiser, read_origin, save_weights
+from histosynth.training.run import Run
 
 
 @pytest.fixture
@@ -57,3 +59,16 @@ def test_weights_of_another_program_and_a_run_without_weights_are_rejected(tmp_p
         read_origin(tmp_path / "other.safetensors")
     with pytest.raises(HistosynthError, match="has no weights"):
         find_weights(tmp_path)
+
+
+@pytest.mark.parametrize("run", ["real", "../../out", "a\x1b[2Jb"])
+def test_the_name_of_a_run_leads_nowhere_and_is_not_real(weights: Path, tiny_settings: Settings, run: str) -> None:
+    save_weights(weights, load_file(weights), replace(read_origin(weights), run=run))
+    with pytest.raises(HistosynthError, match=r"the run that .*ema-7\.safetensors names: a generator cannot be called"):
+        read_origin(weights)
+
+
+def test_no_run_is_called_real(tmp_path: Path, tiny_settings: Settings) -> None:
+    with pytest.raises(HistosynthError, match=r"--out .*/real: a generator cannot be called 'real'"):
+        Run(tmp_path / "real", settings=tiny_settings, facts={}, total=8)
+    assert not (tmp_path / "real").exists()

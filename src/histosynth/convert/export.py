@@ -21,6 +21,7 @@ from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.rundir import read_manifest, require_directory, write_json
 from histosynth.store.part import SCHEMA, stream_rows
 from histosynth.store.png import SYNTHETIC
+from histosynth.store.source import made_by_model
 from histosynth.store.store import KIND
 
 RECORD = "export.json"
@@ -65,10 +66,10 @@ def export(
         HistosynthError: not a store, a damaged store, nothing to export, or other files in `out`.
     """
     # Rows to export, and the labels of the whole store
-    read_manifest(store, kind=KIND)
+    manifest = read_manifest(store, kind=KIND)
     parts = sorted(store.glob("part-*.parquet"))
     all_labels: set[str] = set()
-    kinds: Counter[tuple[str | None, str | None, str]] = Counter()
+    kinds: Counter[tuple[str | None, str | None, str]] = Counter()  # label, split, source
 
     def selected(row: Row) -> bool:
         return (split is None or row["split"] == split) and (not labels or row["label"] in labels)
@@ -87,7 +88,11 @@ def export(
         raise HistosynthError(f"the store {store} has no patch{of}{' of these labels' if labels else ''} to export")
 
     # What the export holds, as export.json states it
-    selection = Selection(kinds=kinds, numbers={label: number for number, label in enumerate(sorted(all_labels))})
+    selection = Selection(
+        kinds=kinds,
+        numbers={label: number for number, label in enumerate(sorted(all_labels))},
+        generators=frozenset(source for _, _, source in kinds if made_by_model(manifest, source)),
+    )
     by_label: Counter[str] = Counter()
     for (label, _, _), number in kinds.items():
         by_label[label or "null"] += number

@@ -41,6 +41,8 @@ class Selection:
     """Number of rows by label, split and source."""
     numbers: Mapping[str, int]
     """Number of each label of the store."""
+    generators: frozenset[str]
+    """The sources whose patches a model made."""
 
     @property
     def patches(self) -> int:
@@ -50,7 +52,7 @@ class Selection:
     @property
     def synthetic(self) -> int:
         """Number of rows that a model made."""
-        return sum(number for (_, _, source), number in self.kinds.items() if source != "real")
+        return sum(number for (_, _, source), number in self.kinds.items() if source in self.generators)
 
 
 def write_png(directory: Path, rows: Iterable[Row], selection: Selection) -> None:
@@ -71,7 +73,7 @@ def write_png(directory: Path, rows: Iterable[Row], selection: Selection) -> Non
             path.parent.mkdir(exist_ok=True)
             try:
                 with path.open("xb") as file:
-                    file.write(_marked_png(row))
+                    file.write(_marked_png(row, selection))
             except FileExistsError:
                 raise HistosynthError(f"two patches have the id '{row['patch_id']}'; make the store again") from None
             table.writerow([{**row, "file": name}[column] for column in columns])
@@ -116,10 +118,10 @@ def write_webdataset(directory: Path, rows: Iterable[Row], selection: Selection)
         with tarfile.open(directory / f"shard-{shard:06d}.tar", "w", format=tarfile.PAX_FORMAT) as tar:
             for number, row in chain([first], islice(numbered, _SHARD_PATCHES - 1)):
                 facts = {name: value for name, value in row.items() if name != "image"}
-                synthetic = row["source"] != "real"
+                synthetic = row["source"] in selection.generators
                 facts |= {"synthetic": synthetic} | ({"description": SYNTHETIC} if synthetic else {})
                 for suffix, data in (
-                    ("png", _marked_png(row)),
+                    ("png", _marked_png(row, selection)),
                     ("cls", str(selection.numbers.get(row["label"], -1)).encode()),
                     ("json", json.dumps(facts, ensure_ascii=False).encode()),
                 ):
@@ -135,11 +137,11 @@ WRITERS: Mapping[str, Callable[[Path, Iterable[Row], Selection], None]] = {
 }
 
 
-def _marked_png(row: Row) -> bytes:
+def _marked_png(row: Row, selection: Selection) -> bytes:
     """Return the PNG of a row, with the mark of `store.png` if the patch is synthetic."""
     data: bytes = row["image"]["bytes"]
     texts = read_texts(data)
-    if row["source"] == "real" or is_synthetic(texts):
+    if row["source"] not in selection.generators or is_synthetic(texts):
         return data
     mark = synthetic_mark(row["source"])
     return encode_png(decode_png(data), texts | mark) if "Description" in texts else with_texts(data, mark)

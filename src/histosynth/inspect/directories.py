@@ -43,7 +43,7 @@ def _store(path: Path, manifest: Facts) -> Facts:
     store = Store(path)
     mpp = {round(value, 4) for value in store.column("mpp") if value is not None}
     return {
-        "kind": "sample store" if manifest.get("synthetic") else "patch store",
+        "kind": "sample store" if store.synthetic else "patch store",
         "patches": len(store),
         "side_px": store.patch_px,
         "mpp": sorted(mpp),

@@ -3,6 +3,7 @@
 import numpy as np
 
 from histosynth.errors import HistosynthError
+from histosynth.store.source import REAL, made_by_model
 from histosynth.store.store import Store
 
 
@@ -12,17 +13,20 @@ def check_pair(real: Store, fake: Store) -> None:
     Raises:
         HistosynthError: a store holds patches of the other kind, or the patch sizes differ.
     """
-    n_real, n_fake = real.column("source").count("real"), len(fake) - fake.column("source").count("real")
-    if not n_fake:
-        raise HistosynthError(f"--fake {fake.path} holds real patches; swap --real and --fake?")
-    if n_fake < len(fake):
+    if not fake.synthetic:
         raise HistosynthError(
-            f"--fake {fake.path} holds {len(fake) - n_fake} real patches among {len(fake)}; "
-            "pass a store of samples only"
+            f"--fake {fake.path} holds real patches; swap --real and --fake, or pack the tiles of another generator "
+            "with `histosynth pack --synthetic --source NAME`"
         )
-    if n_real < len(real):
+    n_real = fake.column("source").count(REAL)
+    if 0 < n_real < len(fake):
         raise HistosynthError(
-            f"--real {real.path} holds {len(real) - n_real} synthetic patches among {len(real)}; "
+            f"--fake {fake.path} holds {n_real} real patches among {len(fake)}; pass a store of samples only"
+        )
+    if real.synthetic:
+        n_fake = sum(made_by_model(real.manifest, source) for source in real.column("source"))
+        raise HistosynthError(
+            f"--real {real.path} holds {n_fake} synthetic patches among {len(real)}; "
             "pass a store made by `histosynth patches`"
         )
     if real.patch_px != fake.patch_px:

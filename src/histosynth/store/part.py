@@ -60,7 +60,7 @@ class Patch:
 
     patch_id: str
     image: NDArray[np.uint8]  # (H, W, 3), H = W
-    source: str  # "real", or the run that generated it
+    source: str  # `source.REAL`, or the generator
     label: str | None = None
     slide_id: str | None = None
     patient_id: str | None = None

@@ -21,6 +21,7 @@ from histosynth.store.part import BATCH_ROWS, IMAGES_HASH, SCHEMA, Patch, image_
 from histosynth.store.part_files import PartFiles
 from histosynth.store.png import decode_png, synthetic_mark
 from histosynth.store.rolling_hash import concatenate_hashes, hash_sequence
+from histosynth.store.source import made_by_model
 
 KIND = "patch store"
 
@@ -128,7 +129,12 @@ class Store:
     @property
     def generators(self) -> list[str]:
         """The sources of the synthetic patches, sorted; none where all are real."""
-        return [source for source in self.codes("source")[0] if source != "real"]
+        return [source for source in self.codes("source")[0] if made_by_model(self.manifest, source)]
+
+    @property
+    def synthetic(self) -> bool:
+        """True if a model made any of the patches (`source.made_by_model`)."""
+        return bool(self.generators)
 
     @property
     def mark(self) -> dict[str, str]:

@@ -27,6 +27,7 @@ from histosynth.errors import HistosynthError
 from histosynth.gan.build import build_generator
 from histosynth.gan.progan import Generator
 from histosynth.rundir import atomic_write
+from histosynth.store.source import check_generator
 
 
 def save_state(directory: Path, state: Mapping[str, Any], *, images: int, keep: int = 2) -> None:
@@ -131,7 +132,7 @@ def read_origin(path: Path) -> Origin:
     """Read the origin of a weights file; only its header is read.
 
     Raises:
-        HistosynthError: damaged, or not written by histosynth.
+        HistosynthError: damaged, not written by histosynth, or its run has a name that no generator may have.
     """
     try:
         with safetensors.safe_open(path, framework="np") as file:
@@ -147,7 +148,7 @@ def read_origin(path: Path) -> Origin:
         labels=json.loads(metadata["histosynth.labels"]),
         image_px=json.loads(metadata["histosynth.image_px"]),
         mpp=json.loads(metadata["histosynth.mpp"]),
-        run=metadata["histosynth.run"],
+        run=check_generator(metadata["histosynth.run"], where=f"the run that {path} names"),
         images=json.loads(metadata["histosynth.images"]),
         data_hash=metadata["histosynth.data_hash"],
     )

@@ -6,6 +6,7 @@ from typing import Any
 from histosynth.config import Settings, settings_from_toml
 from histosynth.errors import HistosynthError
 from histosynth.rundir import MANIFEST, is_empty, provenance, read_manifest, require_directory, write_json, write_text
+from histosynth.store.source import check_generator
 
 KIND = "run"
 # Settings that may change between two calls of the same run; all others that training reads must not.
@@ -26,11 +27,13 @@ class Run:
         main: whether this process writes the directory.
 
     Raises:
-        HistosynthError: the directory holds something else, or a run with other settings or other data.
+        HistosynthError: no generator may have its name, or the directory holds something else, or a run with other
+            settings or other data.
     """
 
     def __init__(self, path: Path, *, settings: Settings, facts: dict[str, Any], total: int, main: bool = True) -> None:
         self.path, self.settings, self.facts, self.total = path, settings, facts, total
+        check_generator(self.name, where=f"--out {path}")
         if not main:
             return
         require_directory(path)

@@ -112,7 +112,7 @@ def _by_name(fakes: Sequence[tuple[str | None, Store]]) -> dict[str, Store]:
                 f"--fake NAME={store.path}"
             )
         name = name or sources[0]
-        if name in stores or (name == REAL and sources != [REAL]):
+        if name in stores or (name == REAL and store.synthetic):
             raise HistosynthError(
                 f"{store.path} cannot be called '{name}': the name is taken; give it another name: "
                 f"--fake NAME={store.path}"
