@@ -18,6 +18,8 @@ from histosynth.config import PatchSettings
 from histosynth.convert import pack as module
 from histosynth.convert.pack import pack
 from histosynth.errors import HistosynthError
+from histosynth.store.pair import check_pair
+from histosynth.store.png import encode_png, synthetic_mark
 from histosynth.store.store import Store
 
 Command = Callable[..., tuple[int, str, str]]
@@ -168,6 +170,51 @@ def test_only_changed_parts_are_made_again(classes: Path, tmp_path: Path, conten
     assert (again.parts_resumed, again.parts_remade) == (1, 1)
     run(classes, tmp_path / "whole", mpp=0.5)
     assert content(tmp_path / "store") == content(tmp_path / "whole")
+
+
+def test_tiles_of_another_generator_become_a_sample_store(classes: Path, tmp_path: Path, command: Command) -> None:
+    fake = tmp_path / "fake"
+    code, out, error = command("pack", classes, "--out", fake, "--mpp", 0.5, "--synthetic", "--source", "StyleGAN3")
+    assert code == 0
+    assert "synthetic" in out
+    assert "patient" not in error
+    store = Store(fake)
+    assert (store.manifest["synthetic"], store.manifest["source"]) == (True, "StyleGAN3")
+    assert store.generators == ["StyleGAN3"]
+    for row in range(len(store)):
+        patch = store.patch(row)
+        assert (patch.source, patch.split, patch.patient_id, patch.slide_id) == ("StyleGAN3", None, None, None)
+        assert patch.texts == synthetic_mark("StyleGAN3")
+    run(classes, tmp_path / "real", mpp=0.5)
+    check_pair(Store(tmp_path / "real"), store)
+    with pytest.raises(HistosynthError, match="or pack the tiles of another generator"):
+        check_pair(Store(tmp_path / "real"), Store(tmp_path / "real"))
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--synthetic"], "--synthetic needs the name of the generator; add --source NAME"),
+        (["--source", "GAN"], "--source GAN names a generator; add --synthetic"),
+        (["--synthetic", "--source", "real"], "--source: a generator cannot be called 'real'"),
+    ],
+)
+def test_a_generator_has_a_name_of_its_own(
+    classes: Path, tmp_path: Path, command: Command, options: list[str], problem: str
+) -> None:
+    code, _, error = command("pack", classes, "--out", tmp_path / "store", *options)
+    assert code == 2
+    assert problem in error
+
+
+def test_a_mark_that_names_real_makes_no_tile_real(tmp_path: Path) -> None:
+    tile = tmp_path / "tiles" / "a" / "1.png"
+    tile.parent.mkdir(parents=True)
+    tile.write_bytes(encode_png(pixels(16, 16, seed=1), synthetic_mark("real")))
+    with pytest.raises(HistosynthError, match=r"the mark of .*1\.png .* cannot be called 'real'"):
+        run(tmp_path / "tiles", tmp_path / "store")
+    run(tmp_path / "tiles", tmp_path / "store", generator="unet")
+    assert Store(tmp_path / "store").generators == ["unet"]
 
 
 def test_many_tiles_make_several_parts(classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

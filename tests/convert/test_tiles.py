@@ -181,7 +181,7 @@ def test_crops_tile_the_image_without_overlap(
     tmp_path_factory: pytest.TempPathFactory, width: int, height: int, crop: int
 ) -> None:
     entry = Tile(path=Path("x"), tile_id="x", label="a", patient_id=None)
-    tile = CheckedTile(entry=entry, width_px=width, height_px=height, mpp=None, source="real", sha256="")
+    tile = CheckedTile(entry=entry, width_px=width, height_px=height, mpp=None, generator=None, sha256="")
     cover = np.zeros((height, width), int)
     for box in tile.boxes(crop):
         cover[box.y : box.y + crop, box.x : box.x + crop] += 1

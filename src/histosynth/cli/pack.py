@@ -30,6 +30,8 @@ _KNOWN = tuple(f"patches.{key}" for key in ("held_out", "held_out_patients", "fo
 @click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for tiles without a stated value.")
 @click.option("--size", type=click.IntRange(8), metavar="PX", help="Side of a patch. Default: the side of the tiles.")
 @click.option("--crop", type=click.IntRange(8), metavar="PX", help="Cut squares of this side from each tile first.")
+@click.option("--synthetic", is_flag=True, help="A generative model made the tiles; name it with --source.")
+@click.option("--source", metavar="NAME", help="Name of the model that made the tiles, with --synthetic.")
 @click.option("--skip-bad-tiles", is_flag=True, help="Skip unusable tiles; the manifest lists them.")
 @settings_options
 @quiet_option
@@ -41,6 +43,8 @@ def command(
     mpp: float | None,
     size: int | None,
     crop: int | None,
+    synthetic: bool,
+    source: str | None,
     skip_bad_tiles: bool,
     config: str | None,
     overrides: tuple[str, ...],
@@ -49,12 +53,16 @@ def command(
 ) -> None:
     """Make a patch store from PNG, JPEG or TIFF tiles: one subfolder per class, or a table with --labels.
 
+    Tiles of another generative model become a sample store with --synthetic --source NAME, for `evaluate` and `study`.
+    Tiles that histosynth exported are recognized by their marks.
+
     The settings held_out, held_out_patients, folds, fold and seed of [patches] apply. Rerun the command to resume
     after an interruption.
 
     \b
       histosynth pack tiles/ --out store --mpp 0.5
       histosynth pack images/ --labels labels.csv --out store --crop 256 --size 64 --set patches.held_out=0.3
+      histosynth pack samples/ --out samples_store --mpp 0.5 --synthetic --source StyleGAN3
     """
     from histosynth.config import load_settings
     from histosynth.convert.pack import pack
@@ -63,6 +71,11 @@ def command(
         key = override.partition("=")[0].strip()
         if key.startswith("patches.") and key not in _KNOWN:
             raise HistosynthError(f"--set {key} does not apply to pack, which uses {', '.join(_KNOWN)}; remove it")
+    if synthetic != (source is not None):
+        raise HistosynthError(
+            "--synthetic needs the name of the generator; add --source NAME" if synthetic
+            else f"--source {source} names a generator; add --synthetic if it made the tiles"
+        )  # fmt: skip
     result = pack(
         folder,
         out=out,
@@ -71,6 +84,7 @@ def command(
         mpp=mpp,
         size_px=size,
         crop_px=crop,
+        generator=source,
         skip_bad_tiles=skip_bad_tiles,
         progress=not quiet,
     )

@@ -1,4 +1,4 @@
-"""Conversion of a folder of tiles made elsewhere into a patch store.
+"""Conversion of a folder of tiles made elsewhere into a patch store: real tissue, or samples of another generator.
 
 A tile becomes one patch, or with `crop_px` the patches of a grid without overlap; `size_px` shrinks them by area
 averaging. `x`, `y`, `extent` are in pixels of the tile. Every tile is read completely before the first part is written,
@@ -27,7 +27,9 @@ from histosynth.rundir import MANIFEST, locks_output
 from histosynth.slides.image import ImageReader
 from histosynth.slides.mpp import plausible_mpp
 from histosynth.store.part import Patch, part_fingerprint, part_path, part_record, write_part
+from histosynth.store.png import synthetic_mark
 from histosynth.store.scale import area_average
+from histosynth.store.source import check_generator
 from histosynth.store.store import list_parts, write_manifest
 
 _PART_PATCHES = 1000
@@ -69,6 +71,7 @@ def pack(
     mpp: float | None = None,
     size_px: int | None = None,
     crop_px: int | None = None,
+    generator: str | None = None,
     skip_bad_tiles: bool = False,
     progress: bool = True,
 ) -> PackResult:
@@ -82,6 +85,7 @@ def pack(
         mpp: microns per pixel of the tiles where a file states none; None: unknown.
         size_px: side of a patch; None: that of the tiles, which must then all have the same size.
         crop_px: side of the squares to crop from each tile; None: the whole tile, which must then be square.
+        generator: the model that made all the tiles; None: they are real, unless their marks name a generator.
         skip_bad_tiles: list unusable tiles in the manifest instead of raising an error.
         progress: show progress bars on stderr.
 
@@ -100,11 +104,15 @@ def pack(
         )
     if out.resolve().is_relative_to(folder.resolve()):
         raise HistosynthError(f"--out {out} is inside the folder of tiles; choose a directory outside {folder}")
+    if generator is not None:
+        check_generator(generator, where="--source")
     _reject_foreign_parts(out, folder)
 
     # Tiles, their split, and the parts to make
     listing = list_labeled_tiles(folder, labels) if labels else list_class_folders(folder)
-    tiles, bad = check_tiles(listing, folder, mpp=mpp, size_px=size_px, crop_px=crop_px, progress=progress)
+    tiles, bad = check_tiles(
+        listing, folder, mpp=mpp, size_px=size_px, crop_px=crop_px, generator=generator, progress=progress
+    )
     if bad and not skip_bad_tiles:
         _reject_bad_tiles(bad)
     if not tiles:
@@ -134,7 +142,7 @@ def pack(
     records = [part_record(part) for part in jobs]
     manifest = describe_pack(tiles, records, split, listing, bad, labels=labels)
     manifest["settings"] = {
-        "packed": folder.resolve().name, "mpp": mpp, "size_px": size_px, "crop_px": crop_px,
+        "packed": folder.resolve().name, "mpp": mpp, "size_px": size_px, "crop_px": crop_px, "source": generator,
         **settings.model_dump(mode="json", include={"held_out", "held_out_patients", "folds", "fold", "seed"}),
     }  # fmt: skip
     write_manifest(out, manifest)
@@ -221,7 +229,7 @@ def _patches(
     block: Sequence[CheckedTile], split: Mapping[str, str], *, crop_px: int | None, patch_px: int, bar: "tqdm[Any]"
 ) -> Iterator[Patch]:
     for tile in block:
-        tile_id, real = tile.entry.tile_id, tile.source == "real"
+        tile_id, real = tile.entry.tile_id, tile.generator is None
         with ImageReader(tile.entry.path) as image:
             for box in tile.boxes(crop_px):
                 yield Patch(
@@ -236,6 +244,7 @@ def _patches(
                     extent=box.width if real else None,
                     mpp=tile.mpp * box.width / patch_px if tile.mpp else None,
                     split=split[tile.patient_id] if real else None,
+                    texts=None if tile.generator is None else synthetic_mark(tile.generator),
                 )
         bar.update()
 

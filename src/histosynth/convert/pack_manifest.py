@@ -19,7 +19,7 @@ def describe_part(
     """Return the facts about one part for the manifest."""
     counts: Counter[str] = Counter()
     for tile in block:
-        name = split[tile.patient_id] if tile.source == "real" else "null"
+        name = split[tile.patient_id] if tile.generator is None else "null"
         counts[name] += len(tile.boxes(crop_px))
     label = block[0].entry.label
     return {
@@ -51,7 +51,7 @@ def describe_pack(
         labels: the table, if any.
     """
     # Counts by label and split, and patients
-    real = [tile for tile in tiles if tile.source == "real"]
+    real = [tile for tile in tiles if tile.generator is None]
     by_label: dict[str, dict[str, int]] = {}
     for record in records:
         counts = by_label.setdefault(record["label"], {TRAIN: 0, HELD_OUT: 0} if real else {})

@@ -1,6 +1,7 @@
 """Reading and validation of tiles: size, bit depth, scale, and whether a tile is synthetic.
 
-A PNG with the mark of `store.png` is synthetic, and its source is the generator that the mark names.
+A PNG with the mark of `store.png` is synthetic, and the mark names its generator. Tiles of other programs carry no
+mark; their generator is an argument, which then applies to every tile.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from histosynth.errors import HistosynthError
 from histosynth.slides.image import ImageReader
 from histosynth.slides.types import Box
 from histosynth.store.png import is_synthetic
+from histosynth.store.source import REAL, check_generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +30,14 @@ class CheckedTile:
     width_px: int
     height_px: int
     mpp: float | None
-    source: str
-    """`real`, or the generator that the mark of the file names."""
+    generator: str | None
+    """The model that made it; None where it is real."""
     sha256: str
+
+    @property
+    def source(self) -> str:
+        """The value of the column `source`."""
+        return self.generator or REAL
 
     @property
     def patient_id(self) -> str:
@@ -45,7 +52,14 @@ class CheckedTile:
 
 
 def check_tiles(
-    listing: TileListing, folder: Path, *, mpp: float | None, size_px: int | None, crop_px: int | None, progress: bool
+    listing: TileListing,
+    folder: Path,
+    *,
+    mpp: float | None,
+    size_px: int | None,
+    crop_px: int | None,
+    generator: str | None,
+    progress: bool,
 ) -> tuple[list[CheckedTile], dict[str, str]]:
     """Read every tile; return the usable ones, and the reason for each of the others by file name."""
     # Each tile by itself
@@ -53,7 +67,7 @@ def check_tiles(
     bad = dict(listing.bad)
     for entry in tqdm(listing.tiles, desc="checking", unit="tile", delay=1, leave=False, disable=not progress):
         try:
-            tile = _check_tile(entry, mpp=mpp)
+            tile = _check_tile(entry, mpp=mpp, generator=generator)
             _check_size(tile, size_px=size_px, crop_px=crop_px)
             tiles.append(tile)
         except HistosynthError as error:
@@ -72,8 +86,8 @@ def check_tiles(
         tiles = [tile for tile in tiles if tile.width_px == usual]
 
     # Real or synthetic, not both
-    if len({tile.source == "real" for tile in tiles}) > 1:
-        synthetic = next(tile for tile in tiles if tile.source != "real")
+    if len({tile.generator is None for tile in tiles}) > 1:
+        synthetic = next(tile for tile in tiles if tile.generator is not None)
         raise HistosynthError(
             f"the folder {folder} mixes real tiles with synthetic ones, such as {synthetic.entry.path}; pack each kind "
             "separately"
@@ -81,7 +95,7 @@ def check_tiles(
     return tiles, dict(sorted(bad.items()))
 
 
-def _check_tile(entry: Tile, *, mpp: float | None) -> CheckedTile:
+def _check_tile(entry: Tile, *, mpp: float | None, generator: str | None) -> CheckedTile:
     with ImageReader(entry.path) as image:
         width, height, stated = image.width_px, image.height_px, image.mpp
     with warnings.catch_warnings(action="ignore"), Image.open(entry.path) as header, entry.path.open("rb") as file:
@@ -92,8 +106,14 @@ def _check_tile(entry: Tile, *, mpp: float | None) -> CheckedTile:
             bits = max(getattr(header, "tag_v2", {}).get(258, (8,)))
         if bits > 8:
             raise HistosynthError(f"image {entry.path} has {bits} bits per channel; save it as 8-bit RGB")
-        source = str(header.info.get("Source", "synthetic")) if is_synthetic(header.info) else "real"
-    return CheckedTile(entry=entry, width_px=width, height_px=height, mpp=stated or mpp, source=source, sha256=digest)
+        marked = is_synthetic(header.info)
+        stated_generator = str(header.info.get("Source", "synthetic"))
+    if generator is None and marked:
+        where = f"the mark of {entry.path} (or pass --synthetic --source NAME)"
+        generator = check_generator(stated_generator, where=where)
+    return CheckedTile(
+        entry=entry, width_px=width, height_px=height, mpp=stated or mpp, generator=generator, sha256=digest
+    )
 
 
 def _check_size(tile: CheckedTile, *, size_px: int | None, crop_px: int | None) -> None:
