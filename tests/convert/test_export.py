@@ -25,6 +25,7 @@ from histosynth.errors import HistosynthError
 from histosynth.inspect.describe import describe
 from histosynth.store.part import SCHEMA, Patch, part_path, write_part
 from histosynth.store.store import Store, write_manifest
+from histosynth.text import nfc
 
 FORMATS = ("png", "npz", "webdataset")
 Command = Callable[..., tuple[int, str, str]]
@@ -185,7 +186,7 @@ LABEL = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_si
 
 
 @settings(max_examples=25)
-@given(st.lists(LABEL, min_size=2, max_size=5, unique_by=str.casefold))
+@given(st.lists(LABEL.map(nfc), min_size=2, max_size=5, unique_by=str.casefold))
 def test_round_trip_with_any_label(tmp_path_factory: pytest.TempPathFactory, labels: list[str]) -> None:
     root = tmp_path_factory.mktemp("round")
     store = make(root / "store", [*labels, *labels])
@@ -297,3 +298,16 @@ def test_the_command_reports_the_export(store: Path, tmp_path: Path, command: Co
     assert describe(tmp_path / "out")["kind"] == "export of a store"
     facts = json.loads(command("export", store, "--out", tmp_path / "out", "--to", "webdataset", "--json")[1])
     assert (facts["patches"], facts["written"], facts["synthetic"]) == (6, False, 0)
+
+
+def test_labels_csv_holds_no_formula_and_packs_back(tmp_path: Path) -> None:
+    store = make(tmp_path / "store", ["=1+1", "@x", "a\rb"])
+    export(store, out=tmp_path / "png", format="png", progress=False)
+    text = (tmp_path / "png" / "labels.csv").read_text("utf-8")
+    assert "'=1+1" in text
+    assert not any(cell.startswith(("=", "@")) for row in csv.reader(text.splitlines()) for cell in row)
+    pack(
+        tmp_path / "png", out=tmp_path / "back", labels=tmp_path / "png" / "labels.csv", settings=PatchSettings(),
+        progress=False,
+    )  # fmt: skip
+    assert set(Store(tmp_path / "back").labels) == {"=1+1", "@x", "a\rb"}

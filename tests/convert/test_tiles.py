@@ -189,3 +189,17 @@ def test_crops_tile_the_image_without_overlap(
         assert box.y + crop <= height
     assert cover.max(initial=0) <= 1
     assert cover.sum() == (width // crop) * (height // crop) * crop**2
+
+
+def test_folders_and_tables_in_either_spelling_are_one_class(tmp_path: Path, command: Command) -> None:
+    """A file system may spell `ä` as two code points (macOS), a table as one."""
+    for number, name in enumerate(("\u00e4", "a\u0308")):
+        save(tmp_path / "tiles" / name / f"{name}{number}.png", seed=number)
+    code, _, error = command("pack", tmp_path / "tiles", "--out", tmp_path / "store")
+    assert code == 0, error
+    assert Store(tmp_path / "store").labels == ["\u00e4"]
+    rows = [("file", "label"), ("\u00e4/\u00e40.png", "x"), ("\u00e4/\u00e41", "x")]
+    labels = table(tmp_path / "l.csv", *rows)
+    code, _, error = command("pack", tmp_path / "tiles", "--labels", labels, "--out", tmp_path / "second")
+    assert code == 0, error
+    assert len(Store(tmp_path / "second")) == 2

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from histosynth import __version__
-from histosynth.cli.options import main_process
+from histosynth.cli.options import echo, main_process
 from histosynth.errors import HistosynthError, Stopped, did_you_mean
 
 VERBS = (
@@ -82,4 +82,4 @@ def _exit_with_error(text: str) -> NoReturn:
 def _print_message(text: str) -> None:
     """Print a line on standard error; of several processes, only the first prints."""
     if main_process():
-        print(f"histosynth: {text}", file=sys.stderr)
+        echo(f"histosynth: {text}", err=True)

@@ -35,7 +35,7 @@ def as_lines(facts: dict[str, Any], *, indent: int = 2) -> str:
         elif isinstance(value, list) and any(isinstance(item, str) and " " in item for item in value):
             lines += [f"{' ' * indent}{key}", *(f"{' ' * indent}  {sentence}" for sentence in value)]
         else:
-            lines.append(f"{' ' * indent}{key:<{width}}  {_plain(value)}")
+            lines.append(f"{' ' * indent}{_plain(key):<{width}}  {_plain(value)}")
     return "\n".join(lines)
 
 
@@ -49,4 +49,4 @@ def _plain(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return "none" if value is None or value == {} else str(value)
+    return "none" if value is None or value == {} else str(value).replace("\n", "\\n")  # a name starts no line

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from histosynth.cli.options import json_option, print_result, quiet_option
+from histosynth.cli.options import echo, json_option, print_result, quiet_option
 
 if TYPE_CHECKING:
     from histosynth.normalization.normalize import NormalizeResult
@@ -74,7 +74,7 @@ def command(
         progress=not quiet,
     )
     if result.parts_resumed:
-        click.echo(f"histosynth: {result.parts_resumed} part(s) were complete already", err=True)
+        echo(f"histosynth: {result.parts_resumed} part(s) were complete already", err=True)
     picture = str(result.preview) if result.preview else None
     print_result({**asdict(result), "store": str(out), "preview": picture}, _text(result), as_json=as_json)
 

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from histosynth.text import printable
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -40,9 +42,13 @@ def json_option(command: F) -> F:
 
 def print_result(result: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     """Print `text`, or `result` as JSON; of several processes, only the first prints."""
-    if not main_process():
-        return
-    click.echo(json.dumps(result, ensure_ascii=False) if as_json else text)
+    if main_process():
+        echo(json.dumps(result, ensure_ascii=False) if as_json else text)
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text that may hold names from files: a terminal shows their control characters and obeys none."""
+    click.echo(printable(text), err=err)
 
 
 def main_process() -> bool:

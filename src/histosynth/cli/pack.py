@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from histosynth.cli.options import json_option, print_result, quiet_option, settings_options
+from histosynth.cli.options import echo, json_option, print_result, quiet_option, settings_options
 from histosynth.errors import HistosynthError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def command(
         progress=not quiet,
     )
     for note in _notes(result):
-        click.echo(f"histosynth: {note}", err=True)
+        echo(f"histosynth: {note}", err=True)
     print_result({**asdict(result), "store": str(out)}, _table(result), as_json=as_json)
 
 

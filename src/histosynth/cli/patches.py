@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from histosynth.cli.options import json_option, print_result, quiet_option, settings_options
+from histosynth.cli.options import echo, json_option, print_result, quiet_option, settings_options
 
 if TYPE_CHECKING:
     from histosynth.patches.extract import ExtractionResult
@@ -112,7 +112,7 @@ def command(
         progress=not quiet,
     )
     for note in _notes(result):
-        click.echo(f"histosynth: {note}", err=True)
+        echo(f"histosynth: {note}", err=True)
     page = str(result.preview) if result.preview else None
     print_result({**asdict(result), "store": str(out), "preview": page}, _table(result), as_json=as_json)
 

@@ -2,7 +2,8 @@
 
 The delimiter is the most frequent one in the header. Quoted cells may contain delimiters, line breaks and doubled
 quotes (RFC 4180); spaces around a cell are stripped. A row may be shorter than the header, but not longer: a longer one
-usually contains an unquoted comma in a text, and the rest of that text would be lost silently.
+usually contains an unquoted comma in a text, and the rest of that text would be lost silently. Text is read in one
+spelling (NFC), and the apostrophe before what would be a formula is removed (`histosynth.text`).
 """
 
 import codecs
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from histosynth.errors import HistosynthError
+from histosynth.text import nfc, unescape_formula
 
 SLIDE_COLUMNS = ("slide_id", "slide", "slide_name", "filename", "file_name", "file", "image", "image_id")
 PATIENT_COLUMNS = (
@@ -114,7 +116,7 @@ def _text(path: Path, *, name: str) -> str:
         raise HistosynthError(f"{name} is not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from error
     if "\0" in text:
         raise HistosynthError(f"{name} is not text (it holds zero bytes); save it as CSV UTF-8")
-    return text
+    return nfc(text)
 
 
 def _records(text: str, *, name: str) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -134,7 +136,7 @@ def _records(text: str, *, name: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 
     try:
         for cells in csv.reader(feed(), delimiter=max(_DELIMITERS, key=first.count), strict=True):
-            yield begin, tuple(text.strip() for text in cells)
+            yield begin, tuple(unescape_formula(text.strip()) for text in cells)
             fresh = True
     except csv.Error as error:
         raise HistosynthError(

@@ -8,7 +8,6 @@
   at its first dot, and an id may contain one.
 """
 
-import csv
 import hashlib
 import io
 import json
@@ -25,6 +24,7 @@ import numpy as np
 
 from histosynth.errors import HistosynthError
 from histosynth.store.png import SYNTHETIC, decode_png, encode_png, is_synthetic, read_texts, synthetic_mark, with_texts
+from histosynth.text import csv_line
 
 NO_LABEL = "unlabeled"
 _SHARD_PATCHES = 1000
@@ -63,9 +63,8 @@ def write_png(directory: Path, rows: Iterable[Row], selection: Selection) -> Non
     columns = ["file", "label", "patient_id"]
     if all(split for _, split, _ in selection.kinds):
         columns.append("split")
-    with (directory / "labels.csv").open("w", encoding="utf-8", newline="") as text:
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(columns)
+    with (directory / "labels.csv").open("w", encoding="utf-8", newline="") as table:
+        table.write(csv_line(columns))
         for row in rows:
             label = NO_LABEL if row["label"] is None else row["label"]
             name = f"{folders[label]}/{prefixes[label]}_{_file_name(row['patch_id'])}.png"
@@ -76,7 +75,7 @@ def write_png(directory: Path, rows: Iterable[Row], selection: Selection) -> Non
                     file.write(_marked_png(row, selection))
             except FileExistsError:
                 raise HistosynthError(f"two patches have the id '{row['patch_id']}'; make the store again") from None
-            table.writerow([{**row, "file": name}[column] for column in columns])
+            table.write(csv_line({**row, "file": name}[column] for column in columns))
 
 
 def write_npz(directory: Path, rows: Iterable[Row], selection: Selection) -> None:

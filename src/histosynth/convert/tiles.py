@@ -3,7 +3,8 @@
 Two layouts are supported: a subfolder per class (its name is the label), or images anywhere in the folder and a table
 of file and label, as for the CRC and PCam tiles. The id of a tile is its path below the folder without suffix, joined
 by `_`; a name that begins with the name of its folder does not repeat it (`TUM/TUM_7.png` is `TUM_7`). Where no table
-names the patient, the id is taken from a barcode; otherwise the tile counts as a separate patient.
+names the patient, the id is taken from a barcode; otherwise the tile counts as a separate patient. Labels and ids are
+in their composed spelling (NFC), however a file system spells the names of folders and files.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from histosynth.cohort.split import HELD_OUT, TRAIN
 from histosynth.cohort.table import PATIENT_COLUMNS, SLIDE_COLUMNS, cell_text, read_table
 from histosynth.errors import HistosynthError
 from histosynth.slides.files import IMAGE_SUFFIXES, TIFF_SUFFIXES, slide_id_of
+from histosynth.text import nfc
 
 SUFFIXES = IMAGE_SUFFIXES | TIFF_SUFFIXES
 FILE_COLUMNS = ("file", "file_name", "filename", "path", "filepath", "tile", "tile_id", "patch", "patch_id")
@@ -69,7 +71,7 @@ def list_class_folders(folder: Path) -> TileListing:
             f"the folder {folder} has no subfolders; create one per class, or give the class of each tile with "
             "--labels CSV"
         )
-    _reject_case_variants([entry.name for entry in classes], where=f"the folder {folder}")
+    _reject_case_variants([nfc(entry.name) for entry in classes], where=f"the folder {folder}")
 
     # Tiles, and whatever is neither a class nor a tile
     bad: dict[str, str] = {}
@@ -92,7 +94,7 @@ def list_class_folders(folder: Path) -> TileListing:
         for file in images:
             stem = slide_id_of(file)
             tile_id = _tile_id(file.relative_to(folder))
-            tiles.append(Tile(path=file, tile_id=tile_id, label=entry.name, patient_id=_barcode(stem)))
+            tiles.append(Tile(path=file, tile_id=tile_id, label=nfc(entry.name), patient_id=_barcode(stem)))
     return TileListing(tiles=_distinct(tiles), bad=bad, other_files=other)
 
 
@@ -113,15 +115,15 @@ def list_labeled_tiles(folder: Path, table: Path) -> TileListing:
     for file in images:
         below = file.relative_to(folder)
         for name in (below.as_posix(), below.with_name(slide_id_of(below)).as_posix(), file.name, slide_id_of(file)):
-            if name in index:
-                index[name].add(file)
+            if nfc(name) in index:
+                index[nfc(name)].add(file)
 
     # Row of each file
     by_file: dict[Path, _Row] = {}
     without_tile: set[str] = set()
     for row in rows:
-        exact = folder / row.file
-        matches = {exact} if exact in index[row.file] else index[row.file]
+        exact = {file for file in index[row.file] if nfc(file.relative_to(folder).as_posix()) == row.file}
+        matches = exact or index[row.file]
         if len(matches) > 1:
             row.reject(
                 f"'{row.file}' matches {len(matches)} files in {folder}; give the path of each below that folder"
@@ -234,7 +236,7 @@ def _distinct(tiles: Sequence[Tile]) -> tuple[Tile, ...]:
 
 def _tile_id(below: Path) -> str:
     tile_id = slide_id_of(below)
-    for part in reversed(below.parent.parts):
+    for part in map(nfc, reversed(below.parent.parts)):
         tile_id = tile_id if tile_id.startswith(f"{part}_") else f"{part}_{tile_id}"
     return tile_id
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from histosynth.errors import HistosynthError
 from histosynth.remote import file_name, url_of
+from histosynth.text import nfc
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
@@ -13,8 +14,8 @@ _KNOWN_SUFFIXES = TIFF_SUFFIXES | IMAGE_SUFFIXES | SLIDE_SUFFIXES
 
 
 def slide_id_of(path: Path) -> str:
-    """Return the file name without its suffix: `TCGA-DB-5270-01Z-00-DX1.svs` is slide `TCGA-DB-5270-01Z-00-DX1`."""
-    path = Path(file_name(path))
+    """Return the file name, in its composed spelling, without its suffix: `TCGA-DB-5270-01Z-00-DX1` of `….svs`."""
+    path = Path(nfc(file_name(path)))
     stem = path.stem if path.suffix.lower() in _KNOWN_SUFFIXES else path.name
     return stem[:-4] if stem.lower().endswith(".ome") else stem
 

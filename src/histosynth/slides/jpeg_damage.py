@@ -82,10 +82,10 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
             continue
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         while marker == _START_OF_SCAN or marker in _RESTARTS:
-            found = _MARKER.search(data, at)
-            end = found.start() if found else len(data)
+            next_marker = _MARKER.search(data, at)
+            end = next_marker.start() if next_marker else len(data)
             yield at, end
-            if found is None:
+            if next_marker is None:
                 return
             marker = data[end + 1]
             at = end + 2 if marker in _RESTARTS else end

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from histosynth.errors import HistosynthError
+from histosynth.text import nfc
 
 OUTLINE_SUFFIXES = frozenset({".geojson", ".json", ".xml", ".annotations", ".ndpa"})
 
@@ -26,9 +27,10 @@ def find_outlines(directory: Path, slide_id: str) -> Path | None:
         for file in directory.iterdir()
         if file.suffix.lower() in OUTLINE_SUFFIXES and not file.name.startswith(".") and file.is_file()
     )
-    exact = [file for file in files if file.stem == slide_id]
+    stems = {file: nfc(file.stem) for file in files}
+    exact = [file for file, stem in stems.items() if stem == slide_id]
     near = [
-        file for file in files if f"{file.stem}.".startswith(f"{slide_id}.") or slide_id.startswith(f"{file.stem}.")
+        file for file, stem in stems.items() if f"{stem}.".startswith(f"{slide_id}.") or slide_id.startswith(f"{stem}.")
     ]
     matches = exact or near
     if len(matches) > 1:

@@ -1,6 +1,7 @@
 """Detect the format of a file from its content: XML by its root element; all other files must be JSON."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -11,6 +12,7 @@ from histosynth.slides.annotations.geojson import parse_geojson
 from histosynth.slides.annotations.imagescope import parse_imagescope
 from histosynth.slides.annotations.markup import parse_xml
 from histosynth.slides.annotations.ndpa import parse_ndpa
+from histosynth.text import nfc
 
 _BY_ROOT: dict[str, Callable[[Element, str], ParsedAnnotations]] = {
     "ASAP_Annotations": parse_asap,
@@ -21,11 +23,17 @@ _SUPPORTED = "QuPath GeoJSON and XML of ASAP, ImageScope, HALO or NDP.view"
 
 
 def parse_annotations(path: Path) -> ParsedAnnotations:
-    """Return the areas of a file, in the coordinates of its format.
+    """Return the areas of a file, in the coordinates of its format; names of classes are in their composed spelling.
 
     Raises:
         HistosynthError: the file is unreadable, of an unknown format, or invalid.
     """
+    parsed = _parse(path)
+    areas = [replace(area, name=nfc(area.name), within=tuple(map(nfc, area.within))) for area in parsed.areas]
+    return replace(parsed, areas=areas)
+
+
+def _parse(path: Path) -> ParsedAnnotations:
     where = f"outlines {path}"
     try:
         data = path.read_bytes()

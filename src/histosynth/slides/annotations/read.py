@@ -14,6 +14,7 @@ from histosynth.slides.annotations.areas import NO_CLASS, Area, ParsedAnnotation
 from histosynth.slides.annotations.formats import parse_annotations
 from histosynth.slides.annotations.frame import SlideFrame, to_level0
 from histosynth.slides.annotations.holes import NetArea, subtract_holes
+from histosynth.text import nfc
 
 _MM2_PER_NM2 = 1e-12
 
@@ -62,7 +63,7 @@ def read_outlines(
     # Sort the areas into tumor, excluded and other classes.
     parsed = parse_annotations(path)
     tumors, excluded = _names(tumor_classes), _names(exclude_classes)
-    if both := [name for name in exclude_classes if name.strip().casefold() in tumors]:
+    if both := [name for name in exclude_classes if not _names([name]).isdisjoint(tumors)]:
         raise HistosynthError(f"class '{both[0]}' is both a tumor class and an excluded class; remove one of the two")
     tumor_areas: list[NetArea] = []
     excluded_areas: list[NetArea] = []
@@ -134,7 +135,7 @@ def outlined_classes(path: Path) -> dict[str, dict[str, float]]:
 
 
 def _names(classes: Sequence[str]) -> frozenset[str]:
-    return frozenset(name.strip().casefold() for name in classes)
+    return frozenset(nfc(name.strip()).casefold() for name in classes)
 
 
 def _class_names(area: Area) -> frozenset[str]:

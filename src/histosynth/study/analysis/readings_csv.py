@@ -1,12 +1,10 @@
 """Write readings to a CSV, and read them back.
 
 A CSV needs the columns `reader, case, truth, said, confidence`, so that a study run elsewhere can be analyzed too.
-Other columns are filled if they are absent (`position` by the order of rows). Text that a spreadsheet would take for a
-formula gets a leading apostrophe, as in spreadsheets themselves, which is removed on reading.
+Other columns are filled if they are absent (`position` by the order of rows). No text is a formula (`histosynth.text`).
 """
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,23 +14,16 @@ from pydantic import TypeAdapter, ValidationError
 from histosynth.errors import HistosynthError, did_you_mean
 from histosynth.rundir import write_text
 from histosynth.study.analysis.readings import COLUMNS, Reading, Readings
+from histosynth.text import csv_line, unescape_formula
 
 REQUIRED = ("reader", "case", "truth", "said", "confidence")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 _READING = TypeAdapter(Reading)
 
 
 def write_csv(path: Path, readings: Sequence[Reading]) -> None:
     """Write all columns, atomically."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    quoting = csv.DictWriter(text, COLUMNS, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writeheader()
-    for reading in readings:
-        row = {key: _cell(value) for key, value in asdict(reading).items()}
-        has_cr = any("\r" in str(value) for value in row.values())  # which Python 3.11 does not quote by itself
-        (quoting if has_cr else writer).writerow(row)
-    write_text(path, text.getvalue())
+    rows = [COLUMNS, *([asdict(reading)[name] for name in COLUMNS] for reading in readings)]
+    write_text(path, "".join(map(csv_line, rows)))
 
 
 def read_csv(path: Path) -> Readings:
@@ -79,7 +70,7 @@ def read_csv(path: Path) -> Readings:
 
 
 def _of_line(row: Mapping[str | None, str | None], *, order: int, where: str) -> Reading:
-    values = {key: _text(value) for key, value in row.items() if key in COLUMNS and value}
+    values = {key: unescape_formula(value) for key, value in row.items() if key in COLUMNS and value}
     defaults: dict[str, object] = {
         "label": None,
         "source": values.get("truth"),
@@ -103,11 +94,3 @@ def _of_line(row: Mapping[str | None, str | None], *, order: int, where: str) ->
             f"{where}: truth is '{reading.truth}', but source is '{reading.source}'; correct one of them"
         )
     return reading
-
-
-def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
-def _text(value: str) -> str:
-    return value[1:] if value.startswith("'") else value
