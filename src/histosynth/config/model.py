@@ -36,7 +36,7 @@ class ModelSettings(Section):
 APPLIES_TO = {
     **dict.fromkeys(("schedule", "zero_terminal_snr", "timesteps", "prediction", "variance"), "ddpm"),
     **dict.fromkeys(("weighting", "p2_k", "p2_gamma", "min_snr_gamma"), "ddpm"),
-    **dict.fromkeys(("sigma_data", "log_sigma_mean", "log_sigma_std"), "edm"),
+    **dict.fromkeys(("sigma_data", "log_sigma_mean", "log_sigma_std", "mixture", "whitening"), "edm"),
     "flow_time": "flow",
 }
 """Setting of `DiffusionSettings` -> the only process that uses it."""
@@ -78,6 +78,12 @@ class DiffusionSettings(Section):
     """Mean of log sigma in training, for `edm`."""
     log_sigma_std: float = Field(1.2, gt=0)
     """Standard deviation of log sigma in training, for `edm`."""
+    mixture: int = Field(0, ge=0)
+    """Gaussians per label of the analytic start of `edm`: a mixture fitted to the training patches, whose exact
+    denoiser the network corrects. 64 suit training for minutes or hours; 0: the preconditioning of Karras et al."""
+    whitening: float = Field(0.5, ge=0, le=1)
+    """With a `mixture`: the power of each frequency's standard deviation that divides its error in the loss. 0: the
+    square error of pixels; 1: every frequency counts alike."""
     flow_time: Literal["uniform", "logit_normal"] = "logit_normal"
     """Distribution of the training times of `flow`: `uniform`, or `logit_normal`, which favors the middle of the path
     (Esser et al. 2024)."""
@@ -91,6 +97,11 @@ class DiffusionSettings(Section):
                     f"process '{self.process}' does not use {name} = {value}; set "
                     f"diffusion.process={APPLIES_TO[name]}, or diffusion.{name}={default}"
                 )
+        if not self.mixture and self.whitening != (default := type(self).model_fields["whitening"].default):
+            raise ValueError(
+                f"whitening = {self.whitening} applies to the loss of a mixture, and there is none; set "
+                f"diffusion.mixture=64, or diffusion.whitening={default}"
+            )
         return self
 
 

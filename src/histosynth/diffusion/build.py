@@ -12,6 +12,8 @@ from histosynth.diffusion.denoiser import Denoiser
 from histosynth.diffusion.discrete import DiscreteDenoiser
 from histosynth.diffusion.edm import EDMDenoiser
 from histosynth.diffusion.flow import FlowDenoiser
+from histosynth.diffusion.mixture import Mixture
+from histosynth.diffusion.mixture_denoiser import MixtureDenoiser
 from histosynth.diffusion.noisy_classifier import NoisyClassifier, UNetEncoder
 from histosynth.diffusion.unet import UNet
 from histosynth.diffusion.weighting import Weighting, min_snr, p2, uniform
@@ -42,9 +44,22 @@ def build_denoiser(model: ModelSettings, diffusion: DiffusionSettings, *, image_
         )
     # The network
     channels = 6 if diffusion.process == "ddpm" and diffusion.variance == "learned" else 3
-    network = _build_network(partial(UNet, out_channels=channels), model, image_px=image_px, labels=labels)
+    seen = 6 if diffusion.mixture else 3  # the posterior mean of the mixture is beside the image
+    unet = partial(UNet, in_channels=seen, out_channels=channels)
+    network = _build_network(unet, model, image_px=image_px, labels=labels)
     # The process around it
     process = build_schedule(diffusion)
+    if isinstance(process, schedule.VarianceExploding) and diffusion.mixture:
+        return MixtureDenoiser(
+            network,
+            process,
+            Mixture(image_px=image_px, labels=labels, components=diffusion.mixture),
+            whitening=diffusion.whitening,
+            sigma_data=diffusion.sigma_data,
+            log_sigma_mean=diffusion.log_sigma_mean,
+            log_sigma_std=diffusion.log_sigma_std,
+            image_px=image_px,
+        )
     if isinstance(process, schedule.VarianceExploding):
         return EDMDenoiser(
             network,

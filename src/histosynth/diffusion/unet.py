@@ -23,7 +23,7 @@ from histosynth.diffusion.norm_act import norm_act
 
 
 class UNet(nn.Module):
-    """A map from (B, 3, S, S) images, (B,) times and (B,) labels to (B, out_channels, S, S).
+    """A map from (B, in_channels, S, S) images, (B,) times and (B,) labels to (B, out_channels, S, S).
 
     Args:
         image_px: side S; must be a multiple of `stem` times 2 ** (levels - 1).
@@ -36,6 +36,7 @@ class UNet(nn.Module):
         head_channels: channels per attention head; 0: use `heads`.
         dropout: dropout before the last convolution of a block.
         stem: side of the pixel block folded into channels.
+        in_channels: 3, or 6 where the network sees a second image beside the noisy one.
         out_channels: 3, or 6 for a learned variance.
         checkpointing: recompute the blocks in the backward pass to save memory.
     """
@@ -53,6 +54,7 @@ class UNet(nn.Module):
         head_channels: int = 0,
         dropout: float = 0.0,
         stem: int = 1,
+        in_channels: int = 3,
         out_channels: int = 3,
         checkpointing: bool = False,
     ) -> None:
@@ -76,7 +78,7 @@ class UNet(nn.Module):
 
         # Downsampling half
         side, width = image_px // stem, channel_mult[0] * channels
-        self.input = nn.Conv2d(3 * stem**2, width, 3, padding=1)
+        self.input = nn.Conv2d(in_channels * stem**2, width, 3, padding=1)
         self.down = nn.ModuleList()
         skips = [width]
         for level, multiplier in enumerate(channel_mult):
@@ -105,7 +107,7 @@ class UNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor) -> Tensor:
-        """Run the network: `x` (B, 3, S, S), `time` (B,) of any real scale, `label` (B,) in [0, K], K for null."""
+        """Run the network: `x` (B, C, S, S), `time` (B,) of any real scale, `label` (B,) in [0, K], K for null."""
         embedding = self.time_embed(sinusoids(time, self.channels).to(x.dtype)) + self.label_embed(label)
         embedding = F.silu(embedding)
         h = self.input(F.pixel_unshuffle(x, self.stem).contiguous(memory_format=torch.channels_last))

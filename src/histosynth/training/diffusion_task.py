@@ -1,6 +1,6 @@
 """Training of a denoiser."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -8,14 +8,20 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from histosynth.config import Settings
+from histosynth.config import Settings, TrainSettings
 from histosynth.diffusion.build import build_denoiser
+from histosynth.diffusion.mixture import Mixture
+from histosynth.diffusion.mixture_denoiser import MixtureDenoiser
+from histosynth.diffusion.mixture_fit import fit_mixture
 from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.pipeline import SamplingPipeline
 from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.model_task import Images, ModelTask
 from histosynth.training.sharding import unsharded
 from histosynth.training.task import PREVIEW_BATCH
+
+_FITTED = 20_000  # patches that a mixture is fitted to, at most
+_FITTED_AT_ONCE = 256
 
 
 class DiffusionTask(ModelTask):
@@ -32,6 +38,8 @@ class DiffusionTask(ModelTask):
         self.denoiser = build_denoiser(
             settings.model, settings.diffusion, image_px=data.image_px, labels=len(data.labels)
         )
+        if isinstance(self.denoiser, MixtureDenoiser):
+            _fit(self.denoiser.mixture, data, settings.train)
         self.pipeline = SamplingPipeline(settings.sample, self.denoiser.schedule)
         super().__init__(data, self.denoiser, settings=settings, accelerator=accelerator)
 
@@ -66,3 +74,15 @@ class DiffusionTask(ModelTask):
         images = np.concatenate(batches)
 
         return {name: images[i :: len(labels)] for i, name in enumerate(labels)}
+
+
+def _fit(mixture: Mixture, data: PatchDataset, train: TrainSettings) -> None:
+    """Fit the mixture to the patches that are trained on, as often as they are shown."""
+    count = min(len(data), _FITTED)
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, count, _FITTED_AT_ONCE):
+            yield data.batch(start, min(_FITTED_AT_ONCE, count - start), seed=train.seed)
+
+    generator = torch.Generator().manual_seed(train.seed)
+    fit_mixture(mixture, batches, generator=generator, transposed=train.flips)
