@@ -18,7 +18,7 @@ NOT_APPLICABLE_TO: Mapping[str, Mapping[str, Collection[str]]] = {
     "progan": {
         "model": set(ModelSettings.model_fields) - {"kind"},
         "diffusion": set(DiffusionSettings.model_fields),
-        "train": {"task", "compile", "lr", "warmup", "weight_decay", "clip", "ema_halflife", "label_drop"},
+        "train": {"task", "compile", "optimizer", "lr", "warmup", "weight_decay", "clip", "ema_halflife", "label_drop"},
         "sample": set(SampleSettings.model_fields) - {"batch"},
     },
 }

@@ -30,10 +30,14 @@ class TrainSettings(Section):
     compile: bool = False
     """Compile the network with `torch.compile`: minutes at the start, faster steps. If compilation fails, training
     continues without it."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon` takes orthogonal steps (Jordan et al. 2024) for the convolutions and matrices inside the network, and
+    those of AdamW for its first and last layer, embeddings, gains and biases."""
     lr: float = Field(1e-4, gt=0)
-    """Learning rate of AdamW after warm-up."""
-    lr_decay: Literal["none", "cosine"] = "none"
-    """`cosine` decreases the learning rate to zero at the end of training."""
+    """Learning rate after warm-up. The sizes of steps match, so `muon` and `adamw` need similar ones."""
+    lr_decay: Literal["none", "cosine", "linear"] = "none"
+    """Decreases the learning rate to zero at the end of training: `cosine` by half a cosine, `linear` in a straight
+    line after 40 % of the images."""
     warmup: int = Field(10_000, ge=0)
     """Images over which the learning rate rises from zero."""
     weight_decay: float = Field(0.0, ge=0)

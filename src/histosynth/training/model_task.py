@@ -1,4 +1,4 @@
-"""Training of one network by AdamW: the part that a denoiser and a classifier share.
+"""Training of one network: the part that a denoiser and a classifier share.
 
 If memory runs out, the microbatch is halved; processes exchange gradients after the last microbatch. Only dropout draws
 random numbers per microbatch: with dropout, other numbers of processes or microbatches act like other seeds.
@@ -22,6 +22,7 @@ from histosynth.errors import HistosynthError
 from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.ema import EMA
 from histosynth.training.launch import sum_over_processes
+from histosynth.training.muon import build_optimizer
 from histosynth.training.sharding import full_copy, load_optimizer, load_weights
 from histosynth.training.task import Task, image_seed
 
@@ -60,12 +61,12 @@ class ModelTask(Task):
         sharded = accelerator.distributed_type == DistributedType.FSDP  # it supports only the contiguous layout
         layout = torch.contiguous_format if sharded else torch.channels_last
         self.model = model.to(self.device).to(memory_format=layout)
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=train.lr,
-            weight_decay=train.weight_decay,
-            fused=self.device.type in ("cpu", "cuda"),
-        )
+        if sharded and train.optimizer == "muon":
+            raise HistosynthError(
+                "train.optimizer = muon needs whole matrices, and FSDP spreads them over processes; set "
+                "train.optimizer=adamw, or launch without FSDP"
+            )
+        optimizer = build_optimizer(self.model, train, fused=self.device.type in ("cpu", "cuda"))
         self.module, self.optimizer = accelerator.prepare(_Forward(self.model, self), optimizer)
         self.emas = [EMA(self.model, halflife=halflife) for halflife in train.ema_halflife]
         self._trial_steps = 0 if accelerator.distributed_type == DistributedType.NO else 2

@@ -10,7 +10,7 @@ microbatches. Therefore neither of the two changes what is learned, except for r
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from histosynth.training.data.stain_jitter import random_stain
 from histosynth.training.ema import EMA
 
 _NAMED = 16  # largest number of patches that an error names
+_CONSTANT = 0.4  # share of training at the full learning rate if `train.lr_decay` is `linear`
 PREVIEW_BATCH = 64
 """Images of a preview that are generated at a time."""
 
@@ -92,10 +93,8 @@ class Task(ABC):
         return -(-images // train.batch) * train.batch
 
     def lr_factor(self, seen: int) -> float:
-        """Return the factor of `train.lr_decay` after `seen` images: 1, or half a cosine from 1 to 0."""
-        if self.settings.train.lr_decay == "none":
-            return 1.0
-        return (1 + math.cos(math.pi * min(seen / self.images, 1.0))) / 2
+        """Return the factor of `train.lr_decay` after `seen` images."""
+        return remaining_rate(self.settings.train.lr_decay, done=min(seen / self.images, 1.0))
 
     def share_start(self, seen: int) -> int:
         """Return the position of the first image of this process."""
@@ -142,3 +141,14 @@ def image_seed(seed: int, position: int) -> int:
     """Return the seed of all random variables of the image at a position of the endless sequence."""
 
     return int(np.random.SeedSequence((seed, position)).generate_state(1, np.uint64)[0])
+
+
+def remaining_rate(decay: Literal["none", "cosine", "linear"], *, done: float) -> float:
+    """Share of the learning rate that remains when that share of the training is done; see `train.lr_decay`."""
+    match decay:
+        case "none":
+            return 1.0
+        case "cosine":
+            return (1 + math.cos(math.pi * done)) / 2
+        case "linear":
+            return min((1 - done) / (1 - _CONSTANT), 1.0)
