@@ -26,7 +26,7 @@ SameWeights = Callable[[Path, Path], bool]
 
 
 def weights_of(run: Path) -> dict[str, torch.Tensor]:
-    (path,) = (run / "weights").glob("*.safetensors")
+    (path,) = (run / "weights").glob("ema-*.safetensors")
     return load_file(path)
 
 
@@ -61,6 +61,7 @@ def test_the_loss_falls_on_patches_of_two_shades_of_gray(
 PROCESSES = {
     "ddpm": ["process=ddpm"],
     "edm": ["process=edm"],
+    "mixture": ["process=edm", "mixture=3"],
     "flow": ["process=flow"],
     "learned": ["variance=learned", "timesteps=200"],
     "v": ["prediction=v", "zero_terminal_snr=true", "schedule=cosine", "weighting=uniform"],

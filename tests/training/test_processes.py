@@ -56,6 +56,20 @@ def test_two_processes_train_and_sample_like_one(training: Training, launcher: A
 
 
 @pytest.mark.slow
+def test_two_learn_the_small_recipe_as_one_does(training: Training, launcher: Any, tmp_path: Path) -> None:
+    recipe = ["diffusion.process=edm", "diffusion.mixture=4", "train.optimizer=muon", "train.lr_decay=linear"]
+    for processes in (1, 2):
+        launcher.run(training(f"by {processes}", *WIDER, *recipe), processes=processes)
+    one, two = (tmp_path / f"by {processes}" / "weights" for processes in (1, 2))
+    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in two.iterdir())
+    for path in one.iterdir():
+        weights = load_file(path), load_file(two / path.name)
+        for name, value in weights[0].items():
+            if "qkv.bias" not in name:
+                torch.testing.assert_close(weights[1][name], value, atol=TOLERANCE, rtol=0, msg=name)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_killed_run_resumes_to_the_bit(training: Training, launcher: Any, tmp_path: Path, processes: int) -> None:
     """Seven and thirteen steps equal twenty, with accumulation, dropout and prefetching; the kill comes in training."""

@@ -3,7 +3,8 @@
 `state/state-<images>.pt` holds weights, averaged weights and the optimizer; training resumes from the newest intact
 one. `weights/ema-<images>.safetensors` holds the averaged weights, with settings, labels and origin in its metadata, so
 that one file is enough to sample. Beside it may lie weights of other half-lives, `ema<halflife>-<images>.safetensors`,
-and the best weights by some metric, `best-<images>.safetensors`.
+the best weights by some metric, `best-<images>.safetensors`, and those of a denoiser after a fifth of its training,
+`early-<images>.safetensors`, for autoguidance.
 """
 
 import json
@@ -126,6 +127,25 @@ def find_weights(path: Path) -> Path:
     if not candidates:
         raise HistosynthError(f"{path} has no weights; pass a trained run, or one of its .safetensors files")
     return candidates[-1]
+
+
+def find_early(weights: Path) -> Path:
+    """Return the early weights of the run beside its averaged ones.
+
+    Raises:
+        HistosynthError: there are none, or they are of another run.
+    """
+    candidates = sorted(weights.parent.glob("early-*.safetensors"))
+    if not candidates:
+        raise HistosynthError(
+            f"sample.autoguidance needs the early weights of the run, and there is no early-*.safetensors beside "
+            f"{weights}; train again (they are kept after a fifth of the images), or set sample.autoguidance=1"
+        )
+    path = candidates[-1]
+    own, early = read_origin(weights), read_origin(path)
+    if (early.run, early.data_hash, early.labels) != (own.run, own.data_hash, own.labels):
+        raise HistosynthError(f"{path} is of run '{early.run}', not of '{own.run}'; set sample.autoguidance=1")
+    return path
 
 
 def read_origin(path: Path) -> Origin:

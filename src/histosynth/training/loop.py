@@ -193,6 +193,8 @@ def _loop(
             if metrics and measured.get(metrics[0].name, math.inf) < best:
                 best = measured[metrics[0].name]
                 saver.save_best(seen)
+            if before < task.snapshot_at <= seen:
+                saver.save_early(seen)
             # Log, and checkpoint or stop.
             if log and (measured or ended or _crossed(before, seen, log_every)):
                 rate = (seen - first) / (time.perf_counter() - started)

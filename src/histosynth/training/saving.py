@@ -40,9 +40,11 @@ class Saver:
 
     def save_best(self, seen: int) -> None:
         """Write the averaged weights as the best ones, in place of earlier ones."""
-        weights = full_copy(self.task.emas[0].weights)
-        if self._main:
-            self._writer.submit(partial(self._write_best, weights, seen), what=f"the best weights after {seen} images")
+        self._save_weights("best", seen)
+
+    def save_early(self, seen: int) -> None:
+        """Write the averaged weights as the early ones, for autoguidance, in place of earlier ones."""
+        self._save_weights("early", seen)
 
     def save_and_stop(self, seen: int) -> NoReturn:
         """Save the state, and end training because of a signal.
@@ -92,10 +94,16 @@ class Saver:
                 old.unlink()
         self.run.write_manifest(status, images=seen)
 
-    def _write_best(self, weights: dict[str, Tensor], seen: int) -> None:
-        path = self.run.path / "weights" / f"best-{seen:010d}.safetensors"
+    def _save_weights(self, name: str, seen: int) -> None:
+        weights = full_copy(self.task.emas[0].weights)
+        if self._main:
+            job = partial(self._write_weights, name, weights, seen)
+            self._writer.submit(job, what=f"the {name} weights after {seen} images")
+
+    def _write_weights(self, name: str, weights: dict[str, Tensor], seen: int) -> None:
+        path = self.run.path / "weights" / f"{name}-{seen:010d}.safetensors"
         save_weights(path, weights, self._origin(seen))
-        for old in path.parent.glob("best-*.safetensors"):
+        for old in path.parent.glob(f"{name}-*.safetensors"):
             if old != path:
                 old.unlink()
 

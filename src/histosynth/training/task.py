@@ -92,6 +92,11 @@ class Task(ABC):
         images = min(train.images, math.ceil(train.epochs * len(self.data))) if train.epochs else train.images
         return -(-images // train.batch) * train.batch
 
+    @property
+    def snapshot_at(self) -> int:
+        """Number of images after which the averaged weights are saved as early weights; 0: never."""
+        return 0
+
     def lr_factor(self, seen: int) -> float:
         """Return the factor of `train.lr_decay` after `seen` images."""
         return remaining_rate(self.settings.train.lr_decay, done=min(seen / self.images, 1.0))
@@ -144,7 +149,7 @@ def image_seed(seed: int, position: int) -> int:
 
 
 def remaining_rate(decay: Literal["none", "cosine", "linear"], *, done: float) -> float:
-    """Share of the learning rate that remains when that share of the training is done; see `train.lr_decay`."""
+    """Return the factor of the learning rate after the share `done` of the training; see `train.lr_decay`."""
     match decay:
         case "none":
             return 1.0
