@@ -25,6 +25,10 @@ class SampleSettings(Section):
     """Guide only above this noise level, sigma / alpha (Kynkäänniemi et al. 2024)."""
     guidance_high: float = Field(0.0, ge=0)
     """Guide only up to this noise level, sigma / alpha; 0: no limit."""
+    autoguidance: float = Field(1.0, ge=1)
+    """Guidance away from the model's own early weights, which every run of a diffusion model keeps (Karras et al.
+    2024): 1 is none, 1.5 is mild, 2 strong. It costs another evaluation at every guided noise level; the limits of
+    `guidance` apply."""
     clip: Literal["clamp", "dynamic", "none"] = "clamp"
     """Clipping of predicted images to [-1, 1]: `clamp` clamps values; `dynamic` divides an image by `clip_percentile`
     of its values if that exceeds 1, for strong guidance (Saharia 2022); `none` does not clip."""

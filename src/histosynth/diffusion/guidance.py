@@ -7,8 +7,11 @@
     x̂ + s σ²/α ∇ log p(label | x_t).
 
   At pure noise (α = 0), where x_t carries no information on the label, nothing is added.
+- Autoguidance (Karras et al. 2024, "Guiding a diffusion model with a bad version of itself"), here by the model's own
+  averaged weights early in training: x̂ + (w - 1) (x̂_label - x̂_early), both under the same label. It points away from
+  the errors that the two share and that training reduces.
 
-Both apply only at noise levels σ/α in (low, high]: guidance at high noise reduces diversity, at low noise it has no
+All apply only at noise levels σ/α in (low, high]: guidance at high noise reduces diversity, at low noise it has no
 effect (Kynkäänniemi et al. 2024). Outside the interval the conditional model is used alone, at one evaluation per call.
 """
 
@@ -43,6 +46,8 @@ def guided_denoiser(
     clip: Clip = clamp,
     classifier: GuidingClassifier | None = None,
     classifier_scale: float = 1.0,
+    early: Denoiser | None = None,
+    autoguidance: float = 1.0,
 ) -> Denoise:
     """Bind labels and guidance to a denoiser, for use by a sampler.
 
@@ -55,6 +60,8 @@ def guided_denoiser(
         clip: applied to the final x̂_0.
         classifier: classifier that guides as well; None: no classifier guidance.
         classifier_scale: s.
+        early: worse version of the model that guides as well; None: no autoguidance.
+        autoguidance: w of `early`; values other than 1 cost an evaluation of its network.
     """
     null = torch.full_like(label, denoiser.null_label)
 
@@ -63,10 +70,15 @@ def guided_denoiser(
         times = t.expand(len(x))
         active = in_guidance_interval(denoiser.schedule, t, low=low, high=high)
         w = guidance if active else 1.0
-        clean, variance_fraction = denoiser.predict(x, times, null if w == 0 else label)
+        asked = null if w == 0 else label
+        plain, variance_fraction = denoiser.predict(x, times, asked)
+        clean = plain
         if w not in (0, 1):
             unconditional: Tensor = denoiser(x, times, null)
-            clean = unconditional + w * (clean - unconditional)
+            clean = unconditional + w * (plain - unconditional)
+        # Autoguidance
+        if early is not None and autoguidance != 1 and active:
+            clean = clean + (autoguidance - 1) * (plain - early(x, times, asked))
         # Guidance by a classifier
         if classifier is not None and active:
             alpha, sigma = denoiser.schedule.alpha(t), denoiser.schedule.sigma(t)
@@ -85,6 +97,9 @@ def in_guidance_interval(schedule: Schedule, t: Tensor, *, low: float, high: flo
     return low * alpha < sigma and (high == math.inf or sigma <= high * alpha)
 
 
-def evaluations_per_call(schedule: Schedule, *, guidance: float, low: float, high: float) -> Callable[[Tensor], int]:
+def evaluations_per_call(
+    schedule: Schedule, *, guidance: float, low: float, high: float, autoguidance: float = 1.0
+) -> Callable[[Tensor], int]:
     """Return a function of time: the number of network evaluations that one call of the guided denoiser takes."""
-    return lambda t: 2 if guidance not in (0, 1) and in_guidance_interval(schedule, t, low=low, high=high) else 1
+    more = (guidance not in (0, 1)) + (autoguidance != 1)
+    return lambda t: 1 + more if more and in_guidance_interval(schedule, t, low=low, high=high) else 1

@@ -23,7 +23,7 @@ class SamplingPipeline:
         evaluations: evaluations of the denoiser's network per image.
 
     Args:
-        settings: sample settings; `batch` is not used, and the caller loads `classifier`.
+        settings: sample settings; `batch` is not used, and the caller loads `classifier` and the early weights.
         schedule: the process.
 
     Raises:
@@ -52,14 +52,32 @@ class SamplingPipeline:
                 f"{settings.steps} steps has a noise level (sigma / alpha) between them; widen the interval"
             )
         # Cost
-        per_call = evaluations_per_call(schedule, guidance=settings.guidance, low=self.low, high=self.high)
+        per_call = evaluations_per_call(
+            schedule,
+            guidance=settings.guidance,
+            low=self.low,
+            high=self.high,
+            autoguidance=settings.autoguidance,
+        )
         self.evaluations = count_evaluations(self.sampler, self.schedule, steps=settings.steps, per_call=per_call)
 
     def images(
-        self, denoiser: Denoiser, label: Tensor, *, noise: SeededNoise, classifier: GuidingClassifier | None = None
+        self,
+        denoiser: Denoiser,
+        label: Tensor,
+        *,
+        noise: SeededNoise,
+        classifier: GuidingClassifier | None = None,
+        early: Denoiser | None = None,
     ) -> Tensor:
-        """Generate one image per `label` (B,): (B, 3, S, S), about [-1, 1]."""
+        """Generate one image per `label` (B,): (B, 3, S, S), about [-1, 1].
+
+        Raises:
+            ValueError: autoguidance is set, but there is no `early` version of the denoiser.
+        """
         settings = self.settings
+        if settings.autoguidance != 1 and early is None:
+            raise ValueError(f"autoguidance {settings.autoguidance} needs an early version of the denoiser")
         denoise = guided_denoiser(
             denoiser,
             label,
@@ -69,5 +87,7 @@ class SamplingPipeline:
             clip=build_clip(settings.clip, percentile=settings.clip_percentile),
             classifier=classifier,
             classifier_scale=settings.classifier_scale,
+            early=early,
+            autoguidance=settings.autoguidance,
         )
         return self.sampler(denoise, self.schedule, noise=noise.draw(), steps=settings.steps, draw=noise.draw)

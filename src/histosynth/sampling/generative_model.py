@@ -17,6 +17,7 @@ from histosynth.sampling.fixed_batch import FixedBatch, FixedBatchGuide, group_s
 from histosynth.sampling.made_with import sha256_of
 from histosynth.training.checkpoint import (
     Origin,
+    find_early,
     find_weights,
     load_classifier,
     load_denoiser,
@@ -68,18 +69,28 @@ class DiffusionModel:
             path = find_weights(Path(settings.classifier))
             classifier = load_classifier(path, guides=self.origin).to(device).to(memory_format=torch.channels_last)
             self._classifier, self._classifier_sha256 = FixedBatchGuide(classifier, device=device), sha256_of(path)
+        self._early, self._early_sha256 = None, None
         self.evaluations = self._pipeline.evaluations
         self.description = f"{settings.sampler}, {settings.steps} steps, guidance {settings.guidance}"
+        if settings.autoguidance != 1:
+            path = find_early(weights)
+            early, _ = load_denoiser(path)
+            self._early = FixedBatch(early.to(device).to(memory_format=torch.channels_last), device=device)
+            self._early_sha256 = sha256_of(path)
+            self.description += f", autoguidance {settings.autoguidance}"
 
     def made_with(self, facts: dict[str, Any]) -> dict[str, Any]:
         """See `GenerativeModel.made_with`."""
-        settings = self._settings.model_dump(exclude={"batch", "classifier"})
-        return {**settings, **facts, "classifier_sha256": self._classifier_sha256}
+        settings = self._settings.model_dump(exclude={"batch", "classifier", "autoguidance"})
+        made = {**settings, **facts, "classifier_sha256": self._classifier_sha256}
+        if self._early is not None:  # older stores have no such entry
+            made |= {"autoguidance": self._settings.autoguidance, "early_sha256": self._early_sha256}
+        return made
 
     def images(self, seeds: Sequence[int], label: Tensor) -> Tensor:
         """See `GenerativeModel.images`."""
         noise = SeededNoise(seeds, image_px=self.origin.image_px, device=self._device)
-        return self._pipeline.images(self._denoiser, label, noise=noise, classifier=self._classifier)
+        return self._pipeline.images(self._denoiser, label, noise=noise, classifier=self._classifier, early=self._early)
 
 
 class GanModel:
