@@ -19,6 +19,7 @@ from histosynth.config import (
     PatchSettings,
     Settings,
     load_settings,
+    presets,
     settings_from_toml,
 )
 from histosynth.errors import HistosynthError
@@ -70,7 +71,8 @@ def any_section(name: str, *, kind: str) -> st.SearchStrategy[Any]:
         st.builds(
             section,
             **{k: values(f) for k, f in drawn.items() if applies_to.get(k, chosen) == chosen}
-            | {choice: st.just(chosen)},
+            | {choice: st.just(chosen)}
+            | ({"mixture": st.integers(1, 1000)} if chosen == "edm" else {}),  # without one, whitening is refused
         )
         for chosen in sorted(set(applies_to.values()))
     )
@@ -186,7 +188,7 @@ def test_unknown_preset_is_reported_with_the_known_ones() -> None:
     with pytest.raises(
         HistosynthError,
         match=r"'papr' is neither a preset nor a file \(did you mean 'paper'\?\); "
-        "pass a TOML file or one of: demo, paper, progan-demo, progan-paper",
+        "pass a TOML file or one of: demo, paper, progan-demo, progan-paper, small",
     ):
         load_settings("papr")
 
@@ -202,6 +204,8 @@ def test_unknown_preset_is_reported_with_the_known_ones() -> None:
             ["diffusion.process=flow", "diffusion.sigma_data=0.4"],
             "process=edm, or diffusion.sigma_data=0.5",
         ),
+        (["diffusion.process=flow", "diffusion.mixture=64"], "set diffusion.process=edm, or diffusion.mixture=0"),
+        (["diffusion.whitening=0.0"], "set diffusion.mixture=64, or diffusion.whitening=0.5"),
         (["diffusion.process=flow", "diffusion.zero_terminal_snr=true"], "or diffusion.zero_terminal_snr=false"),
         (["diffusion.process=ddpm", "diffusion.flow_time=uniform"], "set diffusion.process=flow"),
         (
@@ -226,6 +230,22 @@ def test_unused_settings_are_an_error(overrides: list[str], message: str) -> Non
     with pytest.raises(HistosynthError, match=re.escape(message)) as caught:
         load_settings(None, overrides=overrides)
     assert "\n" not in str(caught.value)
+
+
+def test_the_small_preset_trains_from_a_mixture_by_muon_and_its_network_fits_32_px() -> None:
+    small = load_settings("small")
+    assert (small.diffusion.process, small.diffusion.mixture, small.diffusion.whitening) == ("edm", 64, 0.5)
+    assert (small.train.optimizer, small.train.lr_decay, small.train.batch) == ("muon", "linear", 32)
+    assert small.patches.patch_px % (small.model.stem * 2 ** (len(small.model.channel_mult) - 1)) == 0
+
+
+@pytest.mark.parametrize("name", [None, *(name for name in presets() if name != "small")])
+def test_the_recipe_of_small_is_off_elsewhere(name: str | None) -> None:
+    settings = load_settings(name)
+    assert settings.diffusion.mixture == 0
+    assert settings.train.optimizer == "adamw"
+    assert settings.train.lr_decay != "linear"
+    assert settings.sample.autoguidance == 1
 
 
 def test_every_diffusion_setting_has_a_process() -> None:

@@ -17,7 +17,7 @@ def settings_options(command: F) -> F:
     config = click.option(
         "--config",
         metavar="PRESET|TOML",
-        help="A preset (demo, paper, progan-demo, …) or a TOML file. Default: the built-in settings.",
+        help="A preset (demo, small, paper, progan-demo, …) or a TOML file. Default: the built-in settings.",
     )
     override = click.option(
         "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override one setting; repeatable."

@@ -1,8 +1,8 @@
 """Settings: frozen, validated, written as TOML, overridden by `section.key=value`. Unknown keys get a suggestion.
 
 Each section belongs to one step from slide to report. The defaults are the recommended values. `presets/` contains
-named sets: `demo` (minutes on a laptop), `paper` (ADM-128 after Azadi Moghadam et al. 2023), and two for the paper's
-baseline, a progressive GAN: `progan-demo` and `progan-paper`.
+named sets: `demo` (minutes on a laptop), `small` (minutes to hours on a few cores), `paper` (ADM-128 after Azadi
+Moghadam et al. 2023), and two for the paper's baseline, a progressive GAN: `progan-demo` and `progan-paper`.
 """
 
 from histosynth.config.evaluate import EvaluateSettings
