@@ -22,6 +22,11 @@ from histosynth.config import load_settings
 @click.option(
     "--guidance", type=click.FloatRange(0), help="Classifier-free guidance, 1 for none. Default: sample.guidance."
 )
+@click.option(
+    "--autoguidance",
+    type=click.FloatRange(1),
+    help="Guidance away from the run's early weights, 1 for none. Default: sample.autoguidance.",
+)
 @click.option("--classifier", type=click.Path(path_type=Path), help="Run or weights file of a guiding classifier.")
 @click.option("--classifier-scale", type=click.FloatRange(0), help="Its strength. Default: sample.classifier_scale.")
 @click.option("--no-mark", is_flag=True, help="Do not write into the images how they were made.")
@@ -39,6 +44,7 @@ def command(
     steps: int | None,
     eta: float | None,
     guidance: float | None,
+    autoguidance: float | None,
     classifier: Path | None,
     classifier_scale: float | None,
     no_mark: bool,
@@ -61,7 +67,7 @@ def command(
       histosynth sample runs/lgg --out samples/sure --guidance 2 --set sample.guidance_high=3
     """
     values = {"sampler": sampler, "steps": steps, "eta": eta, "guidance": guidance}
-    values["classifier_scale"] = classifier_scale
+    values |= {"autoguidance": autoguidance, "classifier_scale": classifier_scale}
     options = [f"sample.{key}={value}" for key, value in values.items() if value is not None]
     options += [f"sample.classifier={json.dumps(str(classifier))}"] if classifier else []
     from histosynth.sampling.generate import generate, training_settings
