@@ -40,6 +40,7 @@ ARGUMENTS = {
     "model/osteosarcoma": ["--data", DATA / "osteosarcoma_10x"],
     "model/quality_at_equal_time": ["--data", DATA / "osteosarcoma_10x"],
     "model/samplers": ["--data", DATA / "osteosarcoma_10x"],
+    "model/small_recipe": ["--data", DATA / "osteosarcoma_10x"],
     "model/translation": ["--store", "{store}", "--run", "{run}"],
 }
 """Arguments beside `--quick`; `{store}`, `{run}` and `{discrete}` stand for toy models of phantom tissue."""
