@@ -1,11 +1,13 @@
 """Runs on the small recipe: they resume to the bit, and keep the averaged weights of a fifth of the training."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from histosynth.config import Settings, load_settings
 from histosynth.errors import HistosynthError
@@ -144,3 +146,25 @@ def test_early_weights_that_are_missing_or_of_another_run_are_refused(
     (weights.parent / early.name).write_bytes(early.read_bytes())
     with pytest.raises(HistosynthError, match=r"is of run 'other', not of 'one'"):
         find_early(weights)
+
+
+def test_weights_of_before_the_recipe_load_and_a_run_of_before_resumes(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    """Their settings lack what the recipe added, and there are no early weights."""
+    store, run = make_store(), tmp_path / "run"
+    run_of(store, run, tiny_settings, "train.images=32")
+    weights, config = find_weights(run), run / "config.toml"
+    find_early(weights).unlink()
+    added = re.compile(r"^(mixture|whitening|optimizer|autoguidance) = .*\n", re.MULTILINE)
+    config.write_text(added.sub("", config.read_text("utf-8")))
+    with safe_open(weights, framework="np") as file:
+        metadata = file.metadata()
+    metadata["histosynth.config"] = config.read_text("utf-8")
+    save_file(load_file(weights), weights, metadata=metadata)
+    denoiser, origin = load_denoiser(weights)
+    assert (origin.settings.diffusion.mixture, origin.settings.train.optimizer) == (0, "adamw")
+    assert all(torch.equal(denoiser.state_dict()[name], value) for name, value in load_file(weights).items())
+    run_of(store, run, tiny_settings)
+    whole = run_of(store, tmp_path / "whole", tiny_settings)
+    assert equal(find_weights(run), find_weights(whole))
