@@ -13,20 +13,9 @@ from sqlalchemy import create_engine, select
 from histosynth.store.png import encode_png
 from histosynth.study.analysis import readings as analysis
 from histosynth.study.records.answers import Answers
-from histosynth.study.records.database import (
-    Base,
-    Case,
-    Database,
-    Picture,
-    Presentation,
-    Reader,
-    Reading,
-    Study,
-    now,
-    open_study,
-    sqlite_url,
-)
+from histosynth.study.records.database import Database, open_study, sqlite_url
 from histosynth.study.records.exchange import Answer
+from histosynth.study.records.tables import Base, Case, Picture, Presentation, Reader, Reading, Study, now
 from histosynth.study.records.tokens import hash_token, new_id, new_token
 
 
@@ -56,7 +45,7 @@ def write_study(database: Database, *, readers: int, cases: int, practice: int, 
     tokens = [new_token() for _ in range(readers)]
     database.create_tables()
     with database.write_session() as session:
-        settings = {"patch_px": 32, "mpp": 0.5}
+        settings = {"patch_px": 32, "mpp": 0.5, "base_url": "http://127.0.0.1:8000"}
         session.add(
             Study(id=1, title="A study", created_at=now(), seed=0, margin=0.1, alpha=0.05, settings=settings,
                   organizer_hash=None)
@@ -88,7 +77,7 @@ def write_study(database: Database, *, readers: int, cases: int, practice: int, 
     return tokens
 
 
-def make_study(path: Path, *, readers: int, cases: int, practice: int = 0, repeats: int = 0) -> TinyStudy:
+def write_tiny_study(path: Path, *, readers: int, cases: int, practice: int = 0, repeats: int = 0) -> TinyStudy:
     """Make a study in SQLite, or in the database that HISTOSYNTH_TEST_DATABASE names, which is emptied first."""
     path.mkdir()
     url = os.environ.get("HISTOSYNTH_TEST_DATABASE", sqlite_url(path))
@@ -99,15 +88,21 @@ def make_study(path: Path, *, readers: int, cases: int, practice: int = 0, repea
 
 
 @pytest.fixture
+def make_study() -> Callable[..., TinyStudy]:
+    """Return `write_tiny_study`."""
+    return write_tiny_study
+
+
+@pytest.fixture
 def tiny_study(tmp_path: Path) -> TinyStudy:
     """Two readers, two practice cases, four main cases, one repeat; no reader has consented yet."""
-    return make_study(tmp_path / "study", readers=2, cases=4, practice=2, repeats=1)
+    return write_tiny_study(tmp_path / "study", readers=2, cases=4, practice=2, repeats=1)
 
 
 @pytest.fixture
 def many_cases(tmp_path: Path) -> TinyStudy:
     """One reader with 400 cases."""
-    return make_study(tmp_path / "study", readers=1, cases=400)
+    return write_tiny_study(tmp_path / "study", readers=1, cases=400)
 
 
 def answer_all(study: TinyStudy, number: int, *, remaining: int = 0) -> None:

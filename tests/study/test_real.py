@@ -12,7 +12,8 @@ from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.png import decode_png, encode_png
 from histosynth.store.store import Store, write_manifest
 from histosynth.study.design.create import create
-from histosynth.study.records.database import Case, Picture, open_study
+from histosynth.study.records.database import open_study
+from histosynth.study.records.tables import Case, Picture
 
 pytestmark = pytest.mark.real
 

@@ -20,7 +20,7 @@ class Browser:
         from histosynth.study.app import create_app
 
         self.http = TestClient(
-            create_app(study.url), base_url=base_url, follow_redirects=False, raise_server_exceptions=False
+            create_app(study.database), base_url=base_url, follow_redirects=False, raise_server_exceptions=False
         )
         self.http.headers["Sec-Fetch-Site"] = "same-origin"
         if token is not None:
@@ -49,7 +49,7 @@ def serve(study: Any) -> Iterator[str]:
     from histosynth.study.app import create_app, server_settings
 
     settings = server_settings()
-    running = uvicorn.Server(uvicorn.Config(create_app(study.url), port=0, log_level="warning", **settings))
+    running = uvicorn.Server(uvicorn.Config(create_app(study.database), port=0, log_level="warning", **settings))
     thread = threading.Thread(target=running.run)
     thread.start()
     while not running.started and thread.is_alive():

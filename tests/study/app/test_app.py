@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
-from histosynth.study.records.database import Presentation, Reader, Study, now
+from histosynth.study.records.tables import Presentation, Reader, Study, now
 from histosynth.study.records.tokens import hash_token, new_token
 
 JSON = {"Accept": "application/json"}

@@ -21,7 +21,7 @@ import pytest
 from sqlalchemy import func, select
 
 from histosynth.study.app.limits import RateLimiter
-from histosynth.study.records.database import Picture, Presentation, Reading
+from histosynth.study.records.tables import Picture, Presentation, Reading
 
 JSON = {"Accept": "application/json"}
 

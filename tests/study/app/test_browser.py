@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from histosynth.study.records.database import Picture, Presentation
+from histosynth.study.records.tables import Picture, Presentation
 
 expect = pytest.importorskip("playwright.sync_api").expect
 TABLET = {"viewport": {"width": 820, "height": 1180}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}

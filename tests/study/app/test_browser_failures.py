@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from histosynth.study.records.database import Presentation
+from histosynth.study.records.tables import Presentation
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -179,7 +179,8 @@ def start(study, port: int) -> subprocess.Popen:
     """Start the server in its own process, which can be killed."""
     code = (
         "import sys, uvicorn; from histosynth.study.app import create_app, server_settings; "
-        "uvicorn.run(create_app(sys.argv[1]), port=int(sys.argv[2]), log_level='warning', **server_settings())"
+        "from histosynth.study.records.database import Database; app = create_app(Database(sys.argv[1])); "
+        "uvicorn.run(app, port=int(sys.argv[2]), log_level='warning', **server_settings())"
     )
     process = subprocess.Popen([sys.executable, "-c", code, study.url, str(port)])
     deadline = time.monotonic() + 30

@@ -25,7 +25,8 @@ from histosynth.store.png import decode_png, encode_png
 from histosynth.store.store import write_manifest
 from histosynth.study.app import create_app
 from histosynth.study.design.create import CreatedStudy, create
-from histosynth.study.records.database import Case, Presentation, open_study, sqlite_url
+from histosynth.study.records.database import open_study
+from histosynth.study.records.tables import Case, Presentation
 
 LABELS = ("IDHmut", "IDHwt")
 CASES, READERS, REPEATS = 60, 2, 8
@@ -63,7 +64,7 @@ class Harvest:
         self.replies: dict[str, dict[str, tuple[dict[str, str], bytes]]] = {}
         self.positions: dict[str, int] = {}
         database = open_study(study.study)
-        app = create_app(sqlite_url(study.study))
+        app = create_app(database)
         for link in study.links.values():
             self._read(TestClient(app, base_url=HOST, headers={"Sec-Fetch-Site": "same-origin"}), link)
         with database.read_session() as session:

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from histosynth.study.records.answers import Answer, Answers, NotAllowed
-from histosynth.study.records.database import Case, Presentation, Reader, Reading, now, open_study
+from histosynth.study.records.database import open_study
 from histosynth.study.records.links import create_organizer_link, extend_link, new_link, revoke_link
+from histosynth.study.records.tables import Case, Presentation, Reader, Reading, now
 from histosynth.study.records.tokens import hash_token, new_id, new_token
 
 HERE = "127.0.0.1"

@@ -6,7 +6,7 @@ import click
 
 from histosynth.errors import did_you_mean
 
-STEPS = ("plan", "create", "serve", "links", "export", "analyze")
+STEPS = ("plan", "create", "serve", "links", "backup", "export", "analyze")
 
 
 class Steps(click.Group):
@@ -32,5 +32,6 @@ def command() -> None:
       histosynth study plan --margin 0.10
       histosynth study create --real STORE --fake SAMPLES --cases 120 --readers 2 --out STUDY
       histosynth study serve STUDY
+      histosynth study backup STUDY FILE
       histosynth study analyze STUDY --out REPORT
     """

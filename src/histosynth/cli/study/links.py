@@ -28,13 +28,12 @@ def command(action: str, study: Path, reader: str, days: int, database: str | No
     from histosynth.study.records.database import open_study
     from histosynth.study.records.links import extend_link, new_link, revoke_link
 
-    study_db = open_study(study, database=database)
-    if action == "new":
-        click.echo(
-            f"{new_link(study_db, reader, days=days)}\n(shown only once; older links of this reader no longer work)"
-        )
-    elif action == "extend":
-        click.echo(f"the link is valid until {extend_link(study_db, reader, days=days)}")
-    else:
-        revoke_link(study_db, reader)
-        click.echo("the link is revoked")
+    with open_study(study, database=database) as study_db:
+        if action == "new":
+            link = new_link(study_db, reader, days=days)
+            click.echo(f"{link}\n(shown only once; older links of this reader no longer work)")
+        elif action == "extend":
+            click.echo(f"the link is valid until {extend_link(study_db, reader, days=days)}")
+        else:
+            revoke_link(study_db, reader)
+            click.echo("the link is revoked")

@@ -1,14 +1,16 @@
 """`histosynth study serve`: serve the page on which readers answer."""
 
+import signal
 import socket
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import click
 
 from histosynth.cli.study.options import database_option, study_argument
-from histosynth.errors import HistosynthError
+from histosynth.errors import HistosynthError, Stopped
 from histosynth.study import require
 
 
@@ -23,6 +25,8 @@ from histosynth.study import require
 def command(study: Path, host: str, port: int, new_organizer_link: bool, database: str | None) -> None:
     """Serve STUDY's page until stopped. Every answer is on disk before the next case is shown, so stop it at any time.
 
+    Back up the answers with `histosynth study backup`, also while the server runs.
+
     The organizer's link is printed at the first start. By default, only this machine can connect; for other readers,
     use a proxy with TLS in front of it (docs/how-to/reader-study.md).
 
@@ -36,21 +40,28 @@ def command(study: Path, host: str, port: int, new_organizer_link: bool, databas
     from histosynth.study.records.database import open_study
     from histosynth.study.records.links import create_organizer_link
 
-    study_db = open_study(study, database=database)
-    with _listen(host, port) as listener:
+    with open_study(study, database=database) as study_db, _listen(host, port) as listener:
         link = create_organizer_link(study_db, replace=new_organizer_link)
-        url = study_db.url.render_as_string(hide_password=False)
-        study_db.close()
         if link is not None:
             click.echo(f"organizer    {link}\n             (shown only once; store it safely)")
         address, port = listener.getsockname()[:2]
         click.echo(f"serving      http://{f'[{address}]' if ':' in address else address}:{port}")
         # Proxy headers are trusted only if the proxy runs on this machine.
         config = uvicorn.Config(
-            create_app(url), log_level="warning", forwarded_allow_ips="127.0.0.1", **server_settings()
+            create_app(study_db), log_level="warning", forwarded_allow_ips="127.0.0.1", **server_settings()
         )
+        server = uvicorn.Server(config)
+        # SIGTERM (of systemd) and SIGHUP (of a closed terminal) end the server as Ctrl-C does: the database is closed.
+        # Uvicorn stops gracefully on SIGTERM, and then sends it again to the handler that was set before.
+        signal.signal(signal.SIGTERM, _stop)
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not under nohup
+            signal.signal(signal.SIGHUP, server.handle_exit)
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise Stopped(signum, "stopped; every answer is on disk")
 
 
 def _listen(host: str, port: int) -> socket.socket:

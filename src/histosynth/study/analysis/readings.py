@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
+from histosynth.errors import HistosynthError
 from histosynth.study.records.exchange import Truth
 
 
@@ -45,6 +46,7 @@ class Reading:
 
 
 COLUMNS = tuple(column.name for column in fields(Reading))
+_Level = Annotated[float, Field(gt=0, lt=0.5)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +54,9 @@ class Readings:
     """All readings of a study, with the margin and alpha declared when it was created."""
 
     title: str
-    margin: float | None
+    margin: _Level | None
     """Equivalence margin; None for a CSV, which does not contain it."""
-    alpha: float | None
+    alpha: _Level | None
     readings: Sequence[Reading]
     planned: Mapping[str, int] = field(default_factory=dict)
     """Planned readings by reader, repeats included; empty for a CSV."""
@@ -69,85 +71,94 @@ class Readings:
         return {name: number for name, number in missing.items() if number and name not in self.withdrawn}
 
 
+_READINGS = TypeAdapter(Readings)
+
+
 def load_readings(study: Path, *, database: str | None = None) -> Readings:
     """Load the readings from a study's database, ordered by reader and position.
 
     Raises:
-        HistosynthError: there is no study.
+        HistosynthError: there is no study, or its database is damaged.
     """
     from histosynth.study import require
 
     require("sqlalchemy")
     from sqlalchemy import func, select
 
-    from histosynth.study.records import database as db
+    from histosynth.study.records import tables
+    from histosynth.study.records.database import open_study
 
-    study_db = db.open_study(study, database=database)
-    try:
-        with study_db.read_session() as session:
-            facts = session.get_one(db.Study, 1)
-            # Readings with their readers, cases and presentations.
-            rows = session.execute(
-                select(db.Reader.name, db.Case, db.Presentation, db.Reading)
-                .join(db.Presentation, db.Presentation.reader_id == db.Reader.reader_id)
-                .join(db.Case, db.Case.case_id == db.Presentation.case_id)
-                .join(db.Reading, db.Reading.presentation_id == db.Presentation.presentation_id)
-                .where(db.Presentation.part == "main")
-                .order_by(db.Reader.reader_id, db.Presentation.position)
-            ).all()
-            # Planned and given readings per reader.
-            planned = session.execute(
-                select(db.Reader.name, db.Reader.revoked_at, func.count(), func.count(db.Reading.presentation_id))
-                .join(db.Presentation, db.Presentation.reader_id == db.Reader.reader_id)
-                .outerjoin(db.Reading, db.Reading.presentation_id == db.Presentation.presentation_id)
-                .where(db.Presentation.part == "main")
-                .group_by(db.Reader.reader_id)
-                .order_by(db.Reader.reader_id)
-            ).all()
-            return Readings(
-                title=facts.title,
-                margin=facts.margin,
-                alpha=facts.alpha,
-                readings=[
-                    Reading(
-                        reader=name,
-                        case=case.case_id,
-                        label=case.label,
-                        truth=_truth(case.truth),
-                        source=case.source,
-                        is_repeat=presentation.is_repeat,
-                        position=presentation.position,
-                        said=_truth(reading.said),
-                        confidence=reading.confidence,
-                        seconds=reading.seconds,
-                        answered_at=reading.answered_at,
-                        comment=reading.comment,
-                        patch_id=case.patch_id,
-                        patient_id=case.patient_id,
-                    )
-                    for name, case, presentation, reading in rows
-                ],
-                planned={name: total for name, _, total, _ in planned},
-                withdrawn={name: total - given for name, revoked, total, given in planned if revoked and given < total},
+    with open_study(study, database=database) as study_db, study_db.read_session() as session:
+        title, margin, alpha = session.execute(
+            select(tables.Study.title, tables.Study.margin, tables.Study.alpha)
+        ).one()
+        # Readings with their readers, cases and presentations.
+        rows = session.execute(
+            select(tables.Reader.name, tables.Case, tables.Presentation, tables.Reading)
+            .join(tables.Presentation, tables.Presentation.reader_id == tables.Reader.reader_id)
+            .join(tables.Case, tables.Case.case_id == tables.Presentation.case_id)
+            .join(tables.Reading, tables.Reading.presentation_id == tables.Presentation.presentation_id)
+            .where(tables.Presentation.part == "main")
+            .order_by(tables.Reader.reader_id, tables.Presentation.position)
+        ).all()
+        # Planned and given readings per reader.
+        planned = session.execute(
+            select(
+                tables.Reader.name, tables.Reader.revoked_at, func.count(), func.count(tables.Reading.presentation_id)
             )
-    finally:
-        study_db.close()
+            .join(tables.Presentation, tables.Presentation.reader_id == tables.Reader.reader_id)
+            .outerjoin(tables.Reading, tables.Reading.presentation_id == tables.Presentation.presentation_id)
+            .where(tables.Presentation.part == "main")
+            .group_by(tables.Reader.reader_id)
+            .order_by(tables.Reader.reader_id)
+        ).all()
+        try:
+            return _READINGS.validate_python(
+                {
+                    "title": title,
+                    "margin": margin,
+                    "alpha": alpha,
+                    "readings": [
+                        {
+                            "reader": name,
+                            "case": case.case_id,
+                            "label": case.label,
+                            "truth": case.truth,
+                            "source": case.source,
+                            "is_repeat": presentation.is_repeat,
+                            "position": presentation.position,
+                            "said": reading.said,
+                            "confidence": reading.confidence,
+                            "seconds": reading.seconds,
+                            "answered_at": reading.answered_at,
+                            "comment": reading.comment,
+                            "patch_id": case.patch_id,
+                            "patient_id": case.patient_id,
+                        }
+                        for name, case, presentation, reading in rows
+                    ],
+                    "planned": {name: total for name, _, total, _ in planned},
+                    "withdrawn": {
+                        name: total - given for name, revoked, total, given in planned if revoked and given < total
+                    },
+                }
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ", ".join(map(str, first["loc"]))
+            raise HistosynthError(
+                f"the database {study_db.display_url} is damaged: {place}, {first['input']!r:.60}: {first['msg']}; "
+                "restore a backup"
+            ) from None
 
 
 def load_pictures(study: Path, cases: Iterable[str], *, database: str | None = None) -> dict[str, bytes]:
     """Load the PNGs of these cases, as readers saw them."""
     from sqlalchemy import select
 
-    from histosynth.study.records.database import Picture, open_study
+    from histosynth.study.records.database import open_study
+    from histosynth.study.records.tables import Picture
 
-    study_db = open_study(study, database=database)
-    try:
-        with study_db.read_session() as session:
-            query = select(Picture.case_id, Picture.png).where(Picture.case_id.in_(list(cases)))
-            return {row.case_id: row.png for row in session.execute(query)}
-    finally:
-        study_db.close()
-
-
-def _truth(text: str) -> Truth:
-    return "real" if text == "real" else "synthetic"
+    with open_study(study, database=database) as study_db, study_db.read_session() as session:
+        query = select(Picture.case_id, Picture.png).where(Picture.case_id.in_(list(cases)))
+        return {row.case_id: row.png for row in session.execute(query)}

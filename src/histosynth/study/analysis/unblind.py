@@ -45,8 +45,5 @@ def _log(study: Path, *, detail: str, database: str | None) -> None:
     from histosynth.study.records.answers import ORGANIZER, Answers
     from histosynth.study.records.database import open_study
 
-    study_db = open_study(study, database=database)
-    try:
+    with open_study(study, database=database) as study_db:
         Answers(study_db).audit(ORGANIZER, "unblinded", detail=detail)
-    finally:
-        study_db.close()

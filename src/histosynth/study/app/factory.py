@@ -13,14 +13,10 @@ from histosynth.study.app.state import STATIC, create_state
 from histosynth.study.records.database import Database
 
 
-def create_app(database_url: str) -> FastAPI:
-    """Create the app of the study in this database. Behind a proxy, it trusts the scheme and address of its headers.
-
-    Raises:
-        HistosynthError: the database contains no study, or cannot be reached.
-    """
+def create_app(database: Database) -> FastAPI:
+    """Create the app of the study in this database. Behind a proxy, it trusts the scheme and address of its headers."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.state.study = create_state(Database(database_url).require_study())
+    app.state.study = create_state(database)
     app.add_middleware(SecurityMiddleware)
     app.add_exception_handler(HTTPException, handle_http_error)
     app.add_exception_handler(RequestValidationError, handle_validation_error)

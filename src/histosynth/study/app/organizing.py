@@ -9,7 +9,7 @@ from histosynth.study.app.auth import cookie_name, start_visit
 from histosynth.study.app.errors import RequestRejected
 from histosynth.study.app.state import app_state
 from histosynth.study.records.answers import ORGANIZER, Progress
-from histosynth.study.records.database import now
+from histosynth.study.records.tables import now
 
 router = APIRouter()
 

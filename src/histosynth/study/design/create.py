@@ -84,12 +84,9 @@ def create(
     with _atomic_directory(out) as directory:
         write_text(directory / SETTINGS, tomli_w.dumps(settings.model_dump(mode="json")))
         write_json(directory / MANIFEST, manifest)
-        db = Database(database or sqlite_url(directory))
-        try:
+        with Database(database or sqlite_url(directory)) as db:
             db.create_tables()
             populate(db, selection.cases, candidates=candidates, settings=settings, tokens=tokens)
-        finally:
-            db.close()
     links = {name: reader_link(settings.base_url, token) for name, token in tokens.items()}
     return CreatedStudy(study=out, links=links, manifest=manifest)
 

@@ -6,7 +6,8 @@ from histosynth.config import StudySettings
 from histosynth.study.design.candidates import Candidates
 from histosynth.study.design.design import REAL, SYNTHETIC, derive_rng, draw_repeats, reading_order
 from histosynth.study.design.selection import SelectedCase
-from histosynth.study.records.database import Case, Database, Picture, Presentation, Reader, Study, now
+from histosynth.study.records.database import Database
+from histosynth.study.records.tables import Case, Picture, Presentation, Reader, Study, now
 from histosynth.study.records.tokens import hash_token, new_id
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from histosynth.study.records.database import Audit, Case, Database, Picture, Presentation, Reader, Reading, Study, now
+from histosynth.study.records.database import Database
 from histosynth.study.records.exchange import (
     ANONYMOUS,
     MAX_COMMENT_LENGTH,
@@ -28,6 +28,7 @@ from histosynth.study.records.exchange import (
     StudyInfo,
     Truth,
 )
+from histosynth.study.records.tables import Audit, Case, Picture, Presentation, Reader, Reading, Study, now
 from histosynth.study.records.tokens import hash_token, hashes_equal, is_id
 
 __all__ = [

@@ -1,159 +1,36 @@
-"""The database of a study: cases with their pictures, readers, presentations, readings, and an audit log.
+"""The connections to the database of a study: sessions for reading, sessions for writing, and backups.
 
 The default is SQLite (`STUDY/study.db`) in WAL mode, in which read transactions do not wait for write transactions.
 `synchronous=FULL` puts each commit on disk before it returns, so an acknowledged answer survives `kill -9` and a power
-failure. Write transactions begin with `BEGIN IMMEDIATE`: they wait for the lock instead of failing halfway. Those of
-one process queue first, because SQLite itself waits by sleeping and polling. Any other SQLAlchemy URL works too. There,
-rows are locked with `SELECT … FOR UPDATE`, which SQLite does not need and omits, and read transactions run at
-REPEATABLE READ.
-
-All times are UTC, in ISO 8601 with milliseconds: they have equal length, so they sort as text.
+failure. The newest answers are then in `study.db-wal`; `close` moves them to `study.db`. Write transactions begin with
+`BEGIN IMMEDIATE`: they wait for the lock instead of failing halfway. Those of one process queue first, because SQLite
+itself waits by sleeping and polling. Any other SQLAlchemy URL works too. There, rows are locked with `SELECT … FOR
+UPDATE`, which SQLite does not need and omits, and read transactions run at REPEATABLE READ.
 """
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import UTC, datetime, timedelta
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from types import TracebackType
 
-from sqlalchemy import JSON, Connection, ForeignKey, UniqueConstraint, create_engine, event, make_url
+from sqlalchemy import URL, Connection, create_engine, event, func, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import Session
 
 from histosynth.errors import HistosynthError
+from histosynth.study.records.tables import SCHEMA_VERSION, Base, SchemaVersion, Study
 
 FILE = "study.db"
 _BUSY_MS = 30_000  # how long a write transaction waits for the previous one
 _WRITES = "histosynth_writes"
 
 
-def now(*, days: float = 0) -> str:
-    """Return the current time plus `days`."""
-    return (datetime.now(UTC) + timedelta(days=days)).isoformat(timespec="milliseconds")
-
-
-class Base(DeclarativeBase):
-    """The base class of all tables."""
-
-    type_annotation_map = {dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy reads it from the class
-
-
-class Study(Base):
-    """The study itself: one row, id 1."""
-
-    __tablename__ = "study"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    title: Mapped[str]
-    created_at: Mapped[str]
-    seed: Mapped[int]
-    margin: Mapped[float]
-    """Equivalence margin around 50 % accuracy, declared before anyone reads."""
-    alpha: Mapped[float]
-    settings: Mapped[dict[str, Any]]
-    organizer_hash: Mapped[str | None]
-    """SHA-256 of the organizer's token; None until `study serve` has created one."""
-
-
-class Case(Base):
-    """A patch that readers judge. `case_id` is random: it reveals nothing about the patch."""
-
-    __tablename__ = "case"
-    case_id: Mapped[str] = mapped_column(primary_key=True)
-    part: Mapped[str]
-    """`main` or `practice`."""
-    label: Mapped[str | None]
-    truth: Mapped[str]
-    """`real` or `synthetic`."""
-    source: Mapped[str]
-    """`real`, or the generator: the `source` of its samples."""
-    patch_id: Mapped[str]
-    patient_id: Mapped[str | None]
-
-
-class Picture(Base):
-    """The picture of a case, as readers see it."""
-
-    __tablename__ = "picture"
-    case_id: Mapped[str] = mapped_column(ForeignKey("case.case_id"), primary_key=True)
-    png: Mapped[bytes]
-
-
-class Reader(Base):
-    """A person who reads. The token of the link is stored as its hash."""
-
-    __tablename__ = "reader"
-    reader_id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-    token_hash: Mapped[str] = mapped_column(unique=True)
-    expires_at: Mapped[str]
-    revoked_at: Mapped[str | None]
-    consented_at: Mapped[str | None]
-    finished_at: Mapped[str | None]
-
-
-class Presentation(Base):
-    """A case shown to a reader. `presentation_id` is random, and different for each reader and each repeat."""
-
-    __tablename__ = "presentation"
-    __table_args__ = (UniqueConstraint("reader_id", "position"),)
-    presentation_id: Mapped[str] = mapped_column(primary_key=True)
-    reader_id: Mapped[int] = mapped_column(ForeignKey("reader.reader_id"))
-    position: Mapped[int]
-    """From 0; practice comes before main."""
-    case_id: Mapped[str] = mapped_column(ForeignKey("case.case_id"))
-    part: Mapped[str]
-    is_repeat: Mapped[bool]
-    """Whether this reader was shown the case before."""
-    shown_at: Mapped[str | None]
-    """Time at which the page first showed it."""
-
-
-class Reading(Base):
-    """A final answer. The primary key makes a second answer to the same presentation impossible."""
-
-    __tablename__ = "reading"
-    presentation_id: Mapped[str] = mapped_column(ForeignKey("presentation.presentation_id"), primary_key=True)
-    said: Mapped[str]
-    """`real` or `synthetic`."""
-    confidence: Mapped[int]
-    """1 (a guess) to 5 (certain)."""
-    comment: Mapped[str]
-    seconds: Mapped[float]
-    """From shown to answered."""
-    changes: Mapped[int]
-    """Number of changes before the answer was final."""
-    answered_at: Mapped[str]
-
-
-class Visit(Base):
-    """A browser that opened a link. The visit lasts as long as the link: a new or revoked link ends it."""
-
-    __tablename__ = "visit"
-    cookie_hash: Mapped[str] = mapped_column(primary_key=True)
-    reader_id: Mapped[int | None] = mapped_column(ForeignKey("reader.reader_id"))
-    """None for the organizer."""
-    token_hash: Mapped[str]
-    """Hash of the token of the link that was opened."""
-    opened_at: Mapped[str]
-
-
-class Audit(Base):
-    """An event, rejections included."""
-
-    __tablename__ = "audit"
-    audit_id: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[str]
-    actor: Mapped[str]
-    """`reader 3`, `organizer` or `anonymous`."""
-    event: Mapped[str]
-    detail: Mapped[str]
-    address: Mapped[str]
-
-
 class Database:
     """A study's database, with sessions for reading and sessions for writing.
+
+    As a context manager, it closes itself, and turns a failure of the database into a `HistosynthError`.
 
     Args:
         url: any SQLAlchemy URL.
@@ -162,10 +39,10 @@ class Database:
         HistosynthError: the URL is invalid, or its driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         try:
             self.url = make_url(url)
-            self._engine = create_engine(self.url, pool_pre_ping=self.url.get_backend_name() != "sqlite")
+            self._engine = create_engine(self.url, pool_pre_ping=not self.is_sqlite)
         except (ArgumentError, NoSuchModuleError) as error:
             raise HistosynthError(
                 f"--database is not a database URL ({error}); see docs/how-to/reader-study.md"
@@ -176,7 +53,7 @@ class Database:
                 "postgresql+psycopg://… needs the package psycopg"
             ) from None
         self._queue: AbstractContextManager[object] = nullcontext()
-        if self.url.get_backend_name() == "sqlite":
+        if self.is_sqlite:
             self._queue = Lock()
             event.listen(self._engine, "connect", _set_up_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
@@ -184,6 +61,21 @@ class Database:
         else:
             self._read_engine = self._engine.execution_options(isolation_level="REPEATABLE READ")
         self._write_engine = self._engine.execution_options(**{_WRITES: True})
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        if isinstance(error, SQLAlchemyError):
+            raise self._readable(error) from error
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is a file of SQLite."""
+        return self.url.get_backend_name() == "sqlite"
 
     @property
     def display_url(self) -> str:
@@ -208,45 +100,78 @@ class Database:
         Raises:
             HistosynthError: the database cannot be reached, or already contains a study.
         """
-        with self._readable_errors():
+        try:
+            if self._has_study():
+                raise HistosynthError(f"the database {self.display_url} already contains a study; use another database")
             Base.metadata.create_all(self._write_engine)
-        if self._has_study():
-            raise HistosynthError(f"the database {self.display_url} already contains a study; use another database")
+            with self.write_session() as session:
+                session.merge(SchemaVersion(version=SCHEMA_VERSION))
+        except SQLAlchemyError as error:
+            raise self._readable(error) from error
 
     def require_study(self) -> "Database":
         """Return itself.
 
         Raises:
-            HistosynthError: it contains no study, or cannot be reached.
+            HistosynthError: it contains no study, or one of another version, or cannot be reached.
         """
-        if not self._has_study():
-            raise HistosynthError(
-                f"the database {self.display_url} contains no study; create one with `histosynth study create`"
-            )
+        try:
+            if not self._has_study():
+                raise HistosynthError(
+                    f"the database {self.display_url} contains no study; create one with `histosynth study create`"
+                )
+            self._require_version()
+        except SQLAlchemyError as error:
+            raise self._readable(error) from error
         return self
 
+    def backup(self, path: Path) -> None:
+        """Write a complete copy of the database to the file `path`, also while a server writes to the database.
+
+        Raises:
+            HistosynthError: the database is damaged, or the disk is full.
+        """
+        try:
+            with closing(sqlite3.connect(path)) as copy, closing(self._engine.raw_connection()) as connection:
+                assert isinstance(connection.dbapi_connection, sqlite3.Connection)
+                connection.dbapi_connection.backup(copy)
+        except sqlite3.Error as error:
+            raise HistosynthError(f"the database {self.display_url} cannot be copied to {path}: {error}") from error
+
     def close(self) -> None:
-        """Close all connections."""
+        """Move what is in the write-ahead log to the database's file, and close all connections."""
+        if self.is_sqlite:
+            # What cannot be moved (a full disk, a damaged file) stays in the log, which SQLite reads at the next start.
+            with suppress(sqlite3.Error, SQLAlchemyError), closing(self._engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._engine.dispose()
 
     def _has_study(self) -> bool:
-        with self._readable_errors(), self.read_session() as session:
-            return session.get(Study, 1) is not None
+        if not inspect(self._engine).has_table(Study.__tablename__):
+            return False
+        with self.read_session() as session:
+            return bool(session.scalar(select(func.count()).select_from(Study)))
 
-    @contextmanager
-    def _readable_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except SQLAlchemyError as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
+    def _require_version(self) -> None:
+        versions: list[int] = []
+        if inspect(self._engine).has_table(SchemaVersion.__tablename__):
+            with self.read_session() as session:
+                versions = list(session.scalars(select(SchemaVersion.version)))
+        if versions != [SCHEMA_VERSION]:
+            theirs = ", ".join(map(str, versions)) or "none"
             raise HistosynthError(
-                f"the database {self.display_url} cannot be reached, or is not that of a study: {cause}"
-            ) from error
+                f"the study in {self.display_url} has tables of version {theirs:.40}, and this histosynth reads "
+                f"version {SCHEMA_VERSION}; use the version of histosynth in the study's manifest.json"
+            )
+
+    def _readable(self, error: SQLAlchemyError) -> HistosynthError:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        return HistosynthError(f"the database {self.display_url} cannot be reached, or is not that of a study: {cause}")
 
 
-def sqlite_url(study: Path) -> str:
-    """Return the URL of the SQLite file in a study's directory."""
-    return f"sqlite:///{study / FILE}"
+def sqlite_url(study: Path) -> URL:
+    """Return the URL of the SQLite file in a study's directory, whatever characters its path contains."""
+    return URL.create("sqlite", database=str(study / FILE))
 
 
 def open_study(study: Path, *, database: str | None = None) -> Database:

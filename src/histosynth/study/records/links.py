@@ -5,7 +5,8 @@ from sqlalchemy.orm import Session
 
 from histosynth.errors import HistosynthError
 from histosynth.study.records.answers import ORGANIZER, log
-from histosynth.study.records.database import Database, Reader, Study, now
+from histosynth.study.records.database import Database
+from histosynth.study.records.tables import Reader, Study, now
 from histosynth.study.records.tokens import hash_token, new_token
 
 
@@ -83,4 +84,7 @@ def _reader(session: Session, name_or_number: str) -> Reader:
 
 
 def _base_url(session: Session) -> str:
-    return str(session.get_one(Study, 1).settings["base_url"])
+    url = session.get_one(Study, 1).settings.get("base_url")
+    if not isinstance(url, str):
+        raise HistosynthError("the settings in the study's database lack base_url; restore a backup")
+    return url

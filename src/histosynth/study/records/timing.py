@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from sqlalchemy import update
 
 from histosynth.study.records.answers import Truth
-from histosynth.study.records.database import Database, Presentation, Reading, now
+from histosynth.study.records.database import Database
+from histosynth.study.records.tables import Presentation, Reading, now
 from histosynth.study.records.tokens import is_id
 
 

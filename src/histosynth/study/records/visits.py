@@ -7,7 +7,8 @@ gives access. A visit lasts as long as its link: it is over when the reader's to
 from sqlalchemy import delete, select
 
 from histosynth.study.records.answers import ReaderState
-from histosynth.study.records.database import Database, Reader, Study, Visit, now
+from histosynth.study.records.database import Database
+from histosynth.study.records.tables import Reader, Study, Visit, now
 from histosynth.study.records.tokens import hash_token, new_token
 
 
