@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from safetensors.torch import load_file
 from histosynth.config import SampleSettings, Settings, load_settings
 from histosynth.errors import HistosynthError
 from histosynth.rundir import exclusive_lock
-from histosynth.store.store import Store
+from histosynth.store.part import read_part, write_part
+from histosynth.store.store import Store, write_manifest
 from histosynth.training.data.dataset import PatchDataset, to_tensor
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.launch import launch
@@ -218,3 +220,15 @@ def test_previews_with_too_many_steps_are_rejected_at_the_start(
     with pytest.raises(HistosynthError, match="11 steps requested, but the schedule has 10 timesteps"):
         train(make_store(), out=tmp_path / "run", settings=settings, device="cpu", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_training_warns_about_a_store_of_mixed_colors(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path
+) -> None:
+    store = make_store()
+    for number, part in enumerate(sorted(store.glob("part-*.parquet"))):
+        stain = ("normalized", "skipped:one-stain")[number % 2]
+        write_part(part, [replace(patch, stain=stain) for patch in read_part(part)], fingerprint="test")
+    write_manifest(store, {})
+    with pytest.warns(UserWarning, match="40% of the patches of store kept their raw colors"):
+        train(store, out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)

@@ -6,6 +6,7 @@ from itertools import chain
 from histosynth.caution import Caution
 from histosynth.metrics.extractors import FeatureExtractor
 from histosynth.metrics.uncertainty import Interval
+from histosynth.normalization.mixed_colors import mixed_colors
 from histosynth.report.comparison import DISTANCES, Comparison, Results
 from histosynth.report.sections.section import Section
 from histosynth.report.sides import SIDE_TITLES, UNLABELED, Plan, patients_of
@@ -181,6 +182,11 @@ def _limits(plan: Plan, results: Results, dimension: int) -> Iterator[str]:
 
 
 def _left_out(plan: Plan, real: Store, fake: Store) -> Iterator[str]:
+    # Patches that kept raw colors beside normalized ones.
+    for store in (real, fake):
+        if caution := mixed_colors(store):
+            yield caution
+
     # Labels with too few patches.
     for name in plan.present:
         few = [f"{k} ({len(plan.sides[name].rows[k])})" for k in plan.labels if not plan.usable(name, k)]

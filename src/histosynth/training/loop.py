@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError
+from histosynth.normalization.mixed_colors import mixed_colors
 from histosynth.store.contact_sheet import save_contact_sheet
 from histosynth.store.png import synthetic_mark
 from histosynth.store.store import Store
@@ -107,6 +109,8 @@ def _train(
 ) -> TrainingResult:
     # Data, task, and the directory of the run.
     store = store if isinstance(store, Store) else Store(store)
+    if accelerator.is_main_process and (caution := mixed_colors(store)):
+        warnings.warn(caution, stacklevel=2)
     data = PatchDataset.of(store, settings.train, progress=progress and accelerator.is_main_process)
     task = _TASKS[settings.model_role](data, settings=settings, accelerator=accelerator)
     facts = {
