@@ -28,6 +28,7 @@ ARGUMENTS = {
     "data/patch_quality": [DATA],
     "data/stain": ["--data", DATA / "osteosarcoma_10x"],
     "data/stain_cohorts": [DATA],
+    "data/stain_light": [DATA],
     "metrics/copies": ["{store}"],
     "metrics/memorization": ["{store}"],
     "metrics/morphology": ["--data", DATA / "glioma_cpm15"],

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +109,39 @@ def test_slides_of_four_laboratories_become_similar(raw: Path, tmp_path: Path) -
 def test_the_median_target_is_the_median_of_the_fits(raw: Path, tmp_path: Path) -> None:
     run(raw, tmp_path / "out", target="median")
     facts = manifest(tmp_path / "out")
-    fits = [slide["stain"] for slide in facts["slides"]]
+    fits = [slide["stain"] for slide in facts["slides"] if slide["split"] == "train"]
+    assert 0 < len(fits) < len(facts["slides"])
     target = facts["staining"]["target"]
     assert target["max_concentrations"] == pytest.approx(np.median([f["max_concentrations"] for f in fits], axis=0))
     middle = np.median([f["stains"] for f in fits], axis=0)
     assert np.array(target["stains"]) == pytest.approx(middle / np.linalg.norm(middle, axis=1)[:, None], abs=1e-6)
     assert facts["settings"]["stain_target"] == "median"
+
+
+def test_the_median_target_does_not_depend_on_held_out_slides(
+    draw_cohort: Any, small: PatchSettings, tmp_path: Path
+) -> None:
+    targets = []
+    for name, strength in (("same", 1.0), ("other", 0.6)):
+        cohort = draw_cohort(4, name=name)
+        Image.fromarray(restained(np.asarray(Image.open(cohort.slides / "S3.png")), red=1.2, strength=strength)).save(
+            cohort.slides / "S3.png"
+        )
+        raw = store(cohort, tmp_path / f"raw_{name}", small, stain="none", held_out_patients=("P3",))
+        run(raw, tmp_path / f"out_{name}", target="median")
+        targets.append(manifest(tmp_path / f"out_{name}")["staining"]["target"])
+    assert targets[0] == targets[1]
+
+
+def test_no_training_slide_gives_no_median(raw: Path, tmp_path: Path) -> None:
+    held_out = tmp_path / "held_out"
+    held_out.mkdir()
+    opened = Store(raw)
+    rows = [replace(opened.patch(row), split="held_out") for row in range(len(opened))]
+    write_part(part_path(held_out, "a"), rows, fingerprint="f")
+    write_manifest(held_out, {})
+    with pytest.raises(HistosynthError, match=r"no training slide of .* can be fitted \(there is none\)"):
+        run(held_out, tmp_path / "out", target="median")
 
 
 def test_the_target_may_be_an_image_or_a_store(raw: Path, tmp_path: Path) -> None:
@@ -123,7 +151,7 @@ def test_the_target_may_be_an_image_or_a_store(raw: Path, tmp_path: Path) -> Non
     expected = as_json(fit(Macenko(), sheet).target)
     assert manifest(tmp_path / "image")["staining"]["target"] == expected
     run(raw, tmp_path / "store", target=str(raw))
-    images = Store(raw).images(range(len(Store(raw))))
+    images = Store(raw).images(Store(raw).select(split="train"))
     assert manifest(tmp_path / "store")["staining"]["target"] == as_json(fit(Macenko(), images).target)
 
 
@@ -218,6 +246,9 @@ def test_the_preview_shows_raw_beside_normalized(raw: Path, tmp_path: Path) -> N
         ({"target": "nowhere.png"}, "stain target 'nowhere.png' is neither an image nor a patch store; check the path"),
         ({"target": "median", "per": "patch"}, "the median target requires fits per slide"),
         ({"method": "none", "target": "median"}, "has no target"),
+        ({"target": "median", "fallback": "reinhard"}, "a fallback has no target; pass an image"),
+        ({"method": "none", "fallback": "reinhard"}, "the fallback 'reinhard' never applies"),
+        ({"fallback": "vahadan"}, "did you mean 'vahadane'"),
         ({"target": "{blank}"}, "cannot be fitted by macenko: fewer stained pixels than an estimate needs"),
         ({"device": "gpu0"}, "--device gpu0 cannot be used"),
         ({"method": "none", "device": "cpu"}, "the torch backend supports Macenko and Vahadane, not NoNormalization"),

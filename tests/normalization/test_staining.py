@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from histosynth.normalization.staining import PixelPool, pool_pixels
+from histosynth.normalization.pixel_pool import PixelPool, pool_pixels
 from histosynth.stain import is_tissue, tissue_pixels
 from histosynth.stain.distance import mean_stain_distance, stain_distance
 from histosynth.stain.two_stains import TARGET

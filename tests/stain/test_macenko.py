@@ -15,6 +15,7 @@ from histosynth.stain.two_stains import TARGET
 
 MACENKO = Macenko()
 H, E = np.array([0.6511, 0.7012, 0.2905]), np.array([0.2159, 0.8012, 0.5581])  # default stains of QuPath
+DAB = np.array([0.268, 0.570, 0.776])  # Ruifrok & Johnston 2001
 
 
 def mixture(hematoxylin: np.ndarray, eosin: np.ndarray, *, seed: int = 0, pixels: int = 40_000) -> np.ndarray:
@@ -136,6 +137,8 @@ def mucus_with_a_red_pool() -> np.ndarray:
         (mixture(H, H), "one-stain"),
         (pen(0.9, 0.3, 0.5), "foreign-color"),
         (pen(2.1, 1.2, 0.4), "foreign-color"),
+        (mixture(H, DAB), "foreign-color"),
+        (mixture(H, 0.6 * DAB), "foreign-color"),
         (mucus_with_a_red_pool(), "erases-tissue"),
     ],
 )

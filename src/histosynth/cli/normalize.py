@@ -28,7 +28,7 @@ _PATH = click.Path(path_type=Path)
     "--stain-target",
     default="",
     metavar="IMAGE|STORE|median",
-    help="Normalize to the stains of an image or store, or to the median of all slides. Default: built in.",
+    help="Normalize to the stains of an image or store, or to the median of the training slides. Default: built in.",
 )
 @click.option(
     "--stain-per",
@@ -36,6 +36,12 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     type=click.Choice(["slide", "patch"]),
     help="One fit per slide, on its pooled tissue pixels, or one per patch.",
+)
+@click.option(
+    "--fallback",
+    default="",
+    metavar="METHOD",
+    help="Method for slides that --stain cannot fit, such as reinhard. Default: they keep their colors.",
 )
 @click.option("--device", help="Compute with PyTorch on this device: cuda, mps … Default: NumPy on the CPU.")
 @click.option("--preview", is_flag=True, help="Draw raw beside normalized patches: OUT/preview/stain.png.")
@@ -47,6 +53,7 @@ def command(
     stain: str,
     stain_target: str,
     stain_per: Literal["slide", "patch"],
+    fallback: str,
     device: str | None,
     preview: bool,
     quiet: bool,
@@ -55,7 +62,8 @@ def command(
     """Normalize the stains of a store of raw patches to those of one target.
 
     The column `stain` records the status of each patch: normalized, or skipped with the reason. A slide without a valid
-    fit keeps its colors. Rerun the command to resume after an interruption.
+    fit keeps its colors, or is normalized by the method of --fallback. Rerun the command to resume after an
+    interruption.
 
     \b
       histosynth patches slides/ --out raw --set patches.stain=none
@@ -69,6 +77,7 @@ def command(
         method=stain,
         target=stain_target,
         per=stain_per,
+        fallback=fallback,
         device=device,
         preview=preview,
         progress=not quiet,

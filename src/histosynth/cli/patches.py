@@ -48,6 +48,11 @@ _NAMED = 5
 @click.option(
     "--stain-target", metavar="IMAGE|STORE", help="Normalize to the stains of an image or store. Default: built in."
 )
+@click.option(
+    "--fallback",
+    metavar="METHOD",
+    help="Stain method for slides that cannot be fitted, such as reinhard. Default: none.",
+)
 @click.option("--dask", metavar="ADDRESS", help="Scheduler of a Dask cluster (tcp://host:8786) to run on.")
 @click.option("--mpp", type=float, metavar="MICRONS", help="Microns per pixel, for slides without a stated value.")
 @click.option("--mpp-table", type=_PATH, metavar="CSV", help="Table slide_id,mpp; takes precedence over the slides.")
@@ -67,6 +72,7 @@ def command(
     labels: Path | None,
     split_table: Path | None,
     stain_target: str | None,
+    fallback: str | None,
     dask: str | None,
     mpp: float | None,
     mpp_table: Path | None,
@@ -95,6 +101,7 @@ def command(
         "exclude_classes": exclude_class,
         "outline_origin": outline_origin,
         "stain_target": stain_target,
+        "stain_fallback": fallback,
     }
     result = extract(
         slides,

@@ -41,6 +41,8 @@ class PatchSettings(Section):
     """Image or patch store with the target colors of stain normalization; empty: the default target of the method."""
     stain_per: Literal["slide", "patch"] = "slide"
     """Fit the stains once per `slide`, on its pooled tissue pixels, or once per `patch`."""
+    stain_fallback: str = ""
+    """Method for slides (or patches) that `stain` cannot fit, such as `reinhard`; empty: they keep their raw colors."""
     held_out: float = Field(0.2, ge=0, lt=1)
     """Share of patients held out from training, selected by hash within each label."""
     held_out_patients: tuple[str, ...] = Field((), strict=False)

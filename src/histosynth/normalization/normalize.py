@@ -18,20 +18,23 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from histosynth import __version__
+from histosynth.cohort.split import HELD_OUT
 from histosynth.errors import HistosynthError
+from histosynth.normalization.manifest import describe_normalization
+from histosynth.normalization.pixel_pool import PixelPool
 from histosynth.normalization.stain_preview import PREVIEW, write_stain_preview
 from histosynth.normalization.stain_spread import slide_key, stain_spread
 from histosynth.normalization.staining import (
     MEDIAN_TARGET,
+    Estimate,
     NormalizedPatches,
-    PixelPool,
     StainNormalization,
     apply_fit,
     build_normalization,
     estimate_fit,
     normalize_each,
 )
-from histosynth.rundir import MANIFEST, locks_output, read_manifest, versions
+from histosynth.rundir import MANIFEST, locks_output, read_manifest
 from histosynth.stain import Fit
 from histosynth.store.part import Patch, part_fingerprint, part_record, read_part, stream_rows, write_part
 from histosynth.store.png import decode_png
@@ -53,14 +56,6 @@ class NormalizeResult:
     preview: Path | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class _SlideFit:
-    """The fit of a slide, made before its patches are written."""
-
-    fit: Fit | None
-    status: str
-
-
 @locks_output
 def normalize(
     store: Path,
@@ -69,6 +64,7 @@ def normalize(
     method: str = "macenko",
     target: str = "",
     per: Literal["slide", "patch"] = "slide",
+    fallback: str = "",
     device: str | None = None,
     preview: bool = False,
     progress: bool = True,
@@ -79,9 +75,11 @@ def normalize(
         store: a store with raw colors; the synthetic patches of one run count as one slide.
         out: directory of the new store; created if absent.
         method: a registered normalizer.
-        target: an image or patch store whose colors are the target; `median`: the median of the fits of all slides;
-            empty: the built-in target.
+        target: an image or patch store whose colors are the target; `median`: the median of the fits of the training
+            slides; empty: the built-in target.
         per: one fit per slide or per patch.
+        fallback: a registered normalizer for slides (or patches) that `method` cannot fit; empty: they keep
+            their colors.
         device: device for torch; None: NumPy, which is faster on a CPU. The two agree to within one gray level.
         preview: also draw raw beside normalized patches, by slide.
         progress: show progress bars on stderr.
@@ -98,23 +96,31 @@ def normalize(
             "the median target requires fits per slide; omit --stain-per patch, or pass an image as target"
         )
     normalization = build_normalization(
-        method, target="" if target == MEDIAN_TARGET else target, per=per, device=device
+        method, target="" if target == MEDIAN_TARGET else target, per=per, device=device, fallback=fallback
     )
+    if target == MEDIAN_TARGET and fallback:
+        raise HistosynthError(
+            "the median target is one of the method itself, so a fallback has no target; pass an image or a store as "
+            "target, or omit --fallback"
+        )
     if target == MEDIAN_TARGET and normalization.normalizer.target is None:
         raise HistosynthError(f"stain method '{method}' has no target, so median does not apply; omit one of the two")
     parts = list_parts(store)
-    names = Counter(map(slide_key, stream_rows(parts, columns=["slide_id", "source"])))
+    names, training = Counter[str](), set[str]()
+    for row in stream_rows(parts, columns=["slide_id", "source", "split"]):
+        names[slide_key(row)] += 1
+        if row["split"] != HELD_OUT:
+            training.add(slide_key(row))
     if not names:
         raise HistosynthError(f"the store {store} holds no patch; its {MANIFEST} gives the reason for each slide")
 
     # Fits of the slides, and their median
-    fits: dict[str, _SlideFit] = {}
+    fits: dict[str, Estimate] = {}
     if per == "slide":
         fits = _fit_slides(parts, names, normalization, progress=progress)
         if target == MEDIAN_TARGET:
-            normalization = replace(
-                normalization, normalizer=normalization.normalizer.with_target(_fits_for_median(fits, store))
-            )
+            chosen = _fits_for_median({name: fits[name] for name in fits if name in training}, store)
+            normalization = replace(normalization, normalizer=normalization.normalizer.with_target(chosen))
 
     # Parts: delete what is out of date, make what is missing
     for stale in [out / MANIFEST, *out.glob(".*.tmp"), *({*list_parts(out)} - {out / part.name for part in parts})]:
@@ -131,7 +137,7 @@ def normalize(
     # Distance between slides, manifest and preview
     spread = stain_spread(parts, [out / part.name for part in parts], progress=progress)
     records = [part_record(out / part.name) for part in parts]
-    manifest = _describe(store, source, records, normalization, target=target, spread=spread)
+    manifest = describe_normalization(store, source, records, normalization, target=target, spread=spread)
     write_manifest(out, manifest)
     preview_path = write_stain_preview(out, raw=store) if preview else None
     return NormalizeResult(
@@ -164,9 +170,9 @@ def _check_stores(store: Path, out: Path, source: Mapping[str, Any]) -> None:
 
 def _fit_slides(
     parts: Sequence[Path], names: Mapping[str, int], normalization: StainNormalization, *, progress: bool
-) -> dict[str, _SlideFit]:
+) -> dict[str, Estimate]:
     """Return the fit of each slide; its pixels are released after its last patch."""
-    fits: dict[str, _SlideFit] = {}
+    fits: dict[str, Estimate] = {}
     pools: dict[str, PixelPool] = {}
     remaining = Counter(names)
     rows = stream_rows(parts, columns=["slide_id", "source", "image"])
@@ -175,22 +181,22 @@ def _fit_slides(
         pools.setdefault(name, PixelPool(names[name] * image.size // 3)).add(image)
         remaining[name] -= 1
         if not remaining[name]:
-            fit, status = estimate_fit(pools.pop(name).pixels, normalization)
-            fits[name] = _SlideFit(fit=fit, status=status)
+            fits[name] = estimate_fit(pools.pop(name).pixels, normalization)
     return fits
 
 
-def _fits_for_median(fits: Mapping[str, _SlideFit], store: Path) -> list[Fit]:
+def _fits_for_median(fits: Mapping[str, Estimate], store: Path) -> list[Fit]:
     fitted = [slide.fit for slide in fits.values() if slide.fit is not None]
     if not fitted:
         reasons = ", ".join(f"{count} {status}" for status, count in Counter(s.status for s in fits.values()).items())
         raise HistosynthError(
-            f"no slide of {store} can be fitted ({reasons}), so there is no median; pass an image as target"
+            f"no training slide of {store} can be fitted ({reasons or 'there is none'}), so there is no median; pass "
+            "an image as target"
         )
     return fitted
 
 
-def _fingerprint(part: Path, fits: Mapping[str, _SlideFit], normalization: StainNormalization) -> str:
+def _fingerprint(part: Path, fits: Mapping[str, Estimate], normalization: StainNormalization) -> str:
     with part.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     slides = {slide_key(row) for row in stream_rows([part], columns=["slide_id", "source"])} if fits else set()
@@ -204,7 +210,7 @@ def _fingerprint(part: Path, fits: Mapping[str, _SlideFit], normalization: Stain
 
 
 def _write(
-    part: Path, out: Path, fits: Mapping[str, _SlideFit], normalization: StainNormalization, *, fingerprint: str
+    part: Path, out: Path, fits: Mapping[str, Estimate], normalization: StainNormalization, *, fingerprint: str
 ) -> None:
     patches = read_part(part)
     rows: dict[str, list[int]] = {}
@@ -226,52 +232,9 @@ def _write(
 
 
 def _normalize(
-    patches: Sequence[Patch], slide: _SlideFit | None, normalization: StainNormalization
+    patches: Sequence[Patch], slide: Estimate | None, normalization: StainNormalization
 ) -> NormalizedPatches:
     images = {patch.patch_id: patch.image for patch in patches}
     if slide is None:
         return normalize_each(images, normalization)
-    return apply_fit(images, slide.fit, slide.status, normalization)
-
-
-def _describe(
-    store: Path,
-    source: Mapping[str, Any],
-    records: Sequence[Mapping[str, Any]],
-    normalization: StainNormalization,
-    *,
-    target: str,
-    spread: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """Return the manifest of the raw store, with the facts about the normalization."""
-    # Statuses, and the record of each slide
-    statuses: Counter[str] = Counter()
-    stains: dict[str, dict[str, Any]] = {}
-    for record in records:
-        statuses.update(record["statuses"])
-        for name, stain in record["stains"].items():
-            stains[name] = _merge_records(stains.get(name), stain)
-
-    # Manifest
-    settings = {"stain": normalization.method, "stain_target": target, "stain_per": normalization.per}
-    manifest = {
-        **source,
-        "settings": {**source.get("settings", {}), **settings},
-        "versions": versions(),
-        "staining": {**normalization.to_dict(), "patches": dict(sorted(statuses.items())), "between_slides": spread},
-        "normalized_from": {"store": store.resolve().name, "versions": source.get("versions")},
-    }
-    if "slides" in source:
-        slides = [{**slide, "stain": stains.pop(slide["slide_id"], slide.get("stain"))} for slide in source["slides"]]
-        manifest["slides"] = slides
-    if stains:
-        manifest["staining"]["slides"] = dict(sorted(stains.items()))
-    return manifest
-
-
-def _merge_records(first: Mapping[str, Any] | None, second: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the records of a slide whose patches are in several parts."""
-    if first is None or "fits" not in first:
-        return dict(second)
-    status = Counter(first["status"]) + Counter(second["status"])
-    return {**first, "status": dict(status), "fits": {**first["fits"], **second["fits"]}}
+    return apply_fit(images, slide, normalization)

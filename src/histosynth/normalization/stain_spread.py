@@ -11,7 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from histosynth.normalization.staining import PixelPool
+from histosynth.normalization.pixel_pool import PixelPool
 from histosynth.stain import Macenko, StainError, StainFit, is_tissue
 from histosynth.stain.distance import mean_stain_distance
 from histosynth.store.part import stream_rows

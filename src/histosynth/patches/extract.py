@@ -195,7 +195,9 @@ def _build_staining(settings: PatchSettings) -> StainNormalization:
             f"patches.stain=none, then run histosynth normalize STORE --out OUT --stain {settings.stain} "
             f"--stain-target {MEDIAN_TARGET}"
         )
-    return build_normalization(settings.stain, target=settings.stain_target, per=settings.stain_per)
+    return build_normalization(
+        settings.stain, target=settings.stain_target, per=settings.stain_per, fallback=settings.stain_fallback
+    )
 
 
 def require_own_parts(out: Path, *, slide_ids: set[str]) -> None:

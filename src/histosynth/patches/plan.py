@@ -33,7 +33,7 @@ _HASHED_BYTES = 1 << 20
 # These settings affect a part only through its label, split, cap and staining, which are hashed themselves.
 _COVERED_ELSEWHERE = {
     "held_out", "held_out_patients", "folds", "fold", "genotype_aliases", "cap", "cap_per_patient",
-    "stain", "stain_target", "stain_per",
+    "stain", "stain_target", "stain_per", "stain_fallback",
 }  # fmt: skip
 
 

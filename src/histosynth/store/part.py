@@ -70,7 +70,7 @@ class Patch:
     mpp: float | None = None
     tissue: float | None = None
     split: str | None = None
-    stain: str | None = None  # "raw", "normalized", or "skipped:<reason>"; None where synthetic
+    stain: str | None = None  # "raw", "normalized[:<fallback>]", "skipped:<reason>"; None where synthetic
     texts: Mapping[str, str] | None = None  # inside the PNG: see `png.synthetic_mark`
 
 
