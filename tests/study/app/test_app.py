@@ -137,6 +137,26 @@ def test_time_is_the_shorter_of_visible_and_elapsed(browse, tiny_study) -> None:
     assert seconds[1:] == pytest.approx([10, 10], abs=5)
 
 
+@pytest.mark.parametrize("visible_ms", [0, 2000])
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_case_that_was_opened_long_ago_can_be_answered(browse, tiny_study, visible_ms, reopened) -> None:
+    browser = browse(0)
+    data = {**browser.form("/case"), "said": "real", "confidence": 3, "visible_ms": visible_ms}
+    with tiny_study.database.write_session() as session:
+        session.execute(update(Presentation).values(shown_at=now(days=-8)))
+    if reopened:
+        browser.http.get("/case")
+    assert browser.http.post("/answer", data=data).status_code == 303
+    [reading] = tiny_study.readings()
+    seconds = 0 if reopened else visible_ms / 1000 or 7 * 86_400
+    assert reading.seconds == pytest.approx(seconds, abs=0 if seconds else 5)
+
+
+@pytest.mark.parametrize("visible_ms", [10**13, 10**400, "1e400", -1])
+def test_an_impossible_time_is_rejected(browse, visible_ms) -> None:
+    assert browse(0).answer(visible_ms=visible_ms).status_code == 422
+
+
 def test_only_the_first_time_shown_counts(browse, tiny_study) -> None:
     browser = browse(0)
 

@@ -14,6 +14,7 @@ from histosynth.study.records.timing import practice_answer, reading_seconds, re
 
 router = APIRouter()
 CONFIDENCE_ANCHORS = {1: "1 = a guess", 5: "5 = certain"}
+_MAX_VISIBLE_MS = 10**12  # thirty years
 HTTP_STATUS = {"unknown": 404, "no-consent": 403, "out-of-order": 409, "final": 409}
 
 
@@ -132,7 +133,7 @@ def answer(
     confidence: Annotated[int, Form(ge=1, le=5)],
     comment: Annotated[str, Form()] = "",
     changes: Annotated[int, Form(ge=0)] = 0,
-    visible_ms: Annotated[int, Form(ge=0)] = 0,
+    visible_ms: Annotated[int, Form(ge=0, le=_MAX_VISIBLE_MS)] = 0,
 ) -> Response:
     """Store an answer; the response is sent once it is on disk."""
     # Validate the form.

@@ -15,7 +15,8 @@ REASONS: dict[Reason, str] = {
 }
 ORGANIZER, ANONYMOUS = "organizer", "anonymous"
 MAX_COMMENT_LENGTH = 2000
-_MAX_SECONDS = 7 * 86_400.0
+MAX_SECONDS = 7 * 86_400.0
+"""The longest time of a reading; longer ones are cut."""
 
 
 class NotAllowed(Exception):  # noqa: N818 - a regular outcome, not a failure
@@ -34,7 +35,7 @@ class Answer(BaseModel):
     said: Truth
     confidence: int = Field(ge=1, le=5, strict=True)
     comment: str = Field("", max_length=MAX_COMMENT_LENGTH)
-    seconds: float = Field(ge=0, le=_MAX_SECONDS)
+    seconds: float = Field(ge=0, le=MAX_SECONDS)
     """From shown to answered, without the pauses of the page."""
     changes: int = Field(0, ge=0, le=1_000_000)
     """Number of changes before the answer was final."""

@@ -126,7 +126,7 @@ class Presentation(Base):
     is_repeat: Mapped[bool]
     """Whether this reader was shown the case before."""
     shown_at: Mapped[str | None]
-    """Time at which the page first showed it."""
+    """Time at which the page first showed it, or showed it again after more than seven days."""
 
 
 class Reading(Base):
