@@ -3,9 +3,9 @@
 Level 0 is the first page. Further levels are the other tiled pages in Aperio's SVS, and in plain pyramids those that
 are marked as reduced (NewSubfileType, TIFF 6.0). In OME-TIFF, a pyramid lies in the SubIFDs of a page, and the largest
 of several series is the slide. The rules for SVS and plain pyramids are OpenSlide's, and so are the pixels: JPEG tiles
-are decoded by libjpeg with the color space that the page states (not the one in the JPEG data), its default integer DCT
-and smooth chroma upsampling. Files whose pixels would differ are rejected (`UnsupportedTiffError`) and left to
-OpenSlide.
+are decoded by libjpeg with its default integer DCT and smooth chroma upsampling. Files whose pixels would differ are
+rejected (`UnsupportedTiffError`) and left to OpenSlide, with one exception: OpenSlide takes the color space from the
+page, and QuPath and Bio-Formats write pages of RGB with JPEG data of YCbCr. Here the JPEG data decide (`jpeg`).
 """
 
 import re
@@ -20,6 +20,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
+from histosynth.slides.jpeg import ColorSpace, decode_jpeg
 
 _RGB, _YCBCR = 2, 6
 _NONE, _LZW, _JPEG, _ZIP, _OLD_ZIP, _APERIO_J2K_RGB, _J2K = 1, 5, 7, 8, 32946, 33005, 34712
@@ -31,6 +32,7 @@ _BYTE_CODECS: dict[int, Callable[..., bytes | bytearray]] = {
 }
 _FOREIGN = ("ndpi", "scn", "bif", "philips", "qpi", "vista", "indica", "lsm", "stk", "imagej", "geotiff")
 _MICRONS = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4, "in": 25_400.0}
+_END_OF_CODESTREAM, _LOST_BLOCK = b"\xff\xd9", bytes(512)
 _PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # microns per inch and per centimeter
 
 
@@ -140,7 +142,7 @@ def _tiled_page(page: tifffile.TiffPage, *, path: Path) -> TiledPage:
     if known and compression in _BYTE_CODECS:
         decode = _byte_decoder(_BYTE_CODECS[compression], shape, predictor=page.predictor)
     elif known and compression == _JPEG and planes == 1:
-        decode = _jpeg_decoder(page.jpegtables, shape, colorspace="RGB" if photometric == _RGB else "YCBCR")
+        decode = _jpeg_decoder(page.jpegtables, shape, color_space="RGB" if photometric == _RGB else "YCbCr")
     elif known and compression in (_APERIO_J2K_RGB, _J2K) and planes == 1:
         decode = _jpeg2000_decoder(shape)
     else:
@@ -164,18 +166,19 @@ def _tiled_page(page: tifffile.TiffPage, *, path: Path) -> TiledPage:
 
 
 def _jpeg_decoder(
-    tables: bytes | None, shape: tuple[int, ...], *, colorspace: str
+    tables: bytes | None, shape: tuple[int, ...], *, color_space: ColorSpace
 ) -> Callable[[bytes], NDArray[np.uint8]]:
-    def decode(data: bytes) -> NDArray[np.uint8]:
-        return _check_tile(
-            imagecodecs.jpeg8_decode(data, tables=tables, colorspace=colorspace, outcolorspace="RGB"), shape
-        )
-
-    return decode
+    return lambda data: _check_tile(decode_jpeg(data, tables=tables, color_space=color_space), shape)
 
 
 def _jpeg2000_decoder(shape: tuple[int, ...]) -> Callable[[bytes], NDArray[np.uint8]]:
-    return lambda data: _check_tile(imagecodecs.jpeg2k_decode(data), shape)
+    def decode(data: bytes) -> NDArray[np.uint8]:
+        # OpenJPEG decodes zeros in place of lost blocks of a disk without an error.
+        if _END_OF_CODESTREAM not in data or _LOST_BLOCK in data[: data.rindex(_END_OF_CODESTREAM)]:
+            raise ValueError("the JPEG 2000 data is damaged")
+        return _check_tile(imagecodecs.jpeg2k_decode(data), shape)
+
+    return decode
 
 
 def _byte_decoder(
