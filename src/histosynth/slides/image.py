@@ -10,7 +10,6 @@ from PIL import Image
 from histosynth.errors import HistosynthError
 from histosynth.slides.compositing import composite_on_white
 from histosynth.slides.files import slide_id_of
-from histosynth.slides.jpeg import check_jpeg
 from histosynth.slides.jpeg_damage import find_jpeg_damage
 from histosynth.slides.mpp import plausible_mpp
 from histosynth.slides.types import Box, SlideReader
@@ -62,8 +61,6 @@ def _load(path: Path) -> tuple[NDArray[np.uint8], float | None]:
                 raise HistosynthError(f"image {path} has several pages; save the page you need as a separate file")
             if image.mode not in _OPAQUE_MODES | _ALPHA_MODES:
                 raise HistosynthError(f"image {path} has pixels of type {image.mode}; save it as 8-bit RGB")
-            if image.format == "JPEG":
-                check_jpeg(path.read_bytes(), mode=image.mode)
             has_alpha = image.mode in _ALPHA_MODES or "transparency" in image.info
             pixels = (
                 composite_on_white(np.asarray(image.convert("RGBA"))) if has_alpha else np.asarray(image.convert("RGB"))

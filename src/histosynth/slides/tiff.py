@@ -1,7 +1,7 @@
 """Reader of tiled TIFF: SVS, plain pyramids and OME-TIFF, without OpenSlide.
 
-tifffile locates the tiles, `tiff_levels` decodes them, and the most recent tiles are cached. The pixels are identical to
-OpenSlide's, and the file may be remote (`remote`). Threads may read concurrently: only access to the file is locked.
+tifffile locates the tiles, `tiff_levels` decodes them, and the most recent tiles are cached. The pixels are those of
+OpenSlide, and the file may be remote (`remote`). Threads may read concurrently: only access to the file is locked.
 """
 
 import logging
