@@ -1,5 +1,6 @@
 """Settings: TOML reads back unchanged, and each mistake is reported in one line with its fix."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -32,7 +33,7 @@ def values(field: FieldInfo) -> st.SearchStrategy[Any]:
     if field.annotation is bool:
         return st.booleans()
     if field.annotation is int:
-        return st.integers(low, 2**40)
+        return st.integers(low, getattr(bounds.get("Le"), "le", 2**40))
     if field.annotation is float:
         high = getattr(bounds.get("Le"), "le", getattr(bounds.get("Lt"), "lt", None))
         ends = {"exclude_min": "Gt" in bounds, "exclude_max": "Lt" in bounds}
@@ -251,3 +252,21 @@ def test_the_recipe_of_small_is_off_elsewhere(name: str | None) -> None:
 def test_every_diffusion_setting_has_a_process() -> None:
     fields = set(DiffusionSettings.model_fields) - {"process"}
     assert fields == set(APPLIES_TO)
+
+
+def test_damaged_settings_give_one_line_or_load(mutations: type, bounded: None, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.toml"
+    refused = 0
+    for copy in mutations(load_settings("paper").to_toml().encode(), count=500):
+        path.write_bytes(copy)
+        try:
+            load_settings(path)
+        except HistosynthError:
+            refused += 1
+    assert 100 < refused < 500
+
+
+def test_a_named_pipe_as_settings_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(HistosynthError, match=r"is neither a preset nor a file|is not a regular file"):
+        load_settings(tmp_path / "pipe.toml")

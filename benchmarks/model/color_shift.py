@@ -26,7 +26,8 @@ from training_reference import TrainingReference
 
 from histosynth.metrics.color import ColorStatistics, color_distance
 from histosynth.store.store import Store
-from histosynth.training.checkpoint import find_weights, load_state, newest_state, read_origin, save_weights
+from histosynth.training.checkpoint import find_weights, load_state, newest_state, save_weights
+from histosynth.training.origin import read_origin
 
 RUNS = ("uniform", "P2", "min-SNR", "EDM", "flow")
 CHANGES = {

@@ -1,8 +1,10 @@
 """Files and directories that commands write: complete or absent, locked while written, and with their provenance."""
 
+import errno
 import json
 import os
 import platform
+import stat
 import subprocess
 import sys
 import warnings
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar
 
 from histosynth.errors import HistosynthError
+from histosynth.json_files import parse_json, read_text
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"
@@ -33,8 +36,10 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     The temporary name is fixed, so that the next process overwrites the file of a killed one.
     """
     temporary = path.with_name(f".{path.name}.tmp")
+    opened = open_unlinked(temporary)
     try:
-        with temporary.open("wb") as file:
+        with opened as file:
+            file.truncate(0)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -44,6 +49,28 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
             raise error.__context__ from None  # torch.save replaces the error of a full disk by its own
         raise
+
+
+def open_unlinked(path: Path) -> IO[bytes]:
+    """Open a file for reading and writing, created if absent, unless the name stands for another file.
+
+    In a directory that others can write, a link of that name would make us overwrite the file behind it.
+
+    Raises:
+        HistosynthError: `path` is a link, a named pipe or a device.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        file = os.fdopen(os.open(path, flags, 0o666), "r+b")
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise HistosynthError(f"{path} is a symbolic link, so another file would be overwritten; delete it") from None
+    facts = os.fstat(file.fileno())
+    if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
+        file.close()
+        raise HistosynthError(f"{path} is a hard link or no regular file; delete it")
+    return file
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -79,7 +106,7 @@ def exclusive_lock(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / LOCK
     try:
-        with _locked(path):
+        with _locked(path, of=directory):
             try:
                 yield
             finally:
@@ -88,6 +115,23 @@ def exclusive_lock(directory: Path) -> Iterator[None]:
         with suppress(OSError):  # not empty
             for parent in created:
                 parent.rmdir()
+
+
+@contextmanager
+def exclusive_replacement(out: Path) -> Iterator[None]:
+    """Prevent other commands from replacing the directory `out`; the lock lies beside it, as it is renamed.
+
+    Raises:
+        HistosynthError: another command holds the lock.
+    """
+    path = out.parent / f".{out.name}{LOCK}"
+    require_directory(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path, of=out):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def locks_output(function: Callable[P, T]) -> Callable[P, T]:
@@ -102,32 +146,33 @@ def locks_output(function: Callable[P, T]) -> Callable[P, T]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock on the file at `path`."""
+def _locked(path: Path, *, of: Path) -> Iterator[None]:
+    """Hold the lock on the file at `path`, which stands for the directory `of`."""
     try:
         import fcntl
     except ImportError:  # Windows
         yield
         return
     while True:
-        with path.open("a+b") as file:
+        with open_unlinked(path) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
                 holder = file.read(100).decode(errors="replace")
                 raise HistosynthError(
-                    f"{path.parent} is being written by another command{holder and f' ({holder})'}; wait for its end, "
+                    f"{of} is being written by another command{holder and f' ({holder})'}; wait for its end, "
                     "or pass another directory"
                 ) from None
             except OSError as error:  # a file system without locks
                 warnings.warn(
-                    f"{path.parent} cannot be locked ({error.strerror}); run only one command on it at a time",
+                    f"{of} cannot be locked ({error.strerror}); run only one command on it at a time",
                     stacklevel=2,
                 )
             if not _is_at(file, path):
                 continue
             file.truncate(0)
+            file.seek(0)
             file.write(f"process {os.getpid()} on {platform.node()}".encode())
             file.flush()
             yield
@@ -155,11 +200,10 @@ def read_manifest(directory: Path, *, kind: str, content: str | None = None) -> 
     """
     path = directory / MANIFEST
     try:
-        manifest = json.loads(path.read_text("utf-8") if content is None else content)
+        text = read_text(path) if content is None else content
     except (FileNotFoundError, NotADirectoryError):
         raise HistosynthError(f"{directory} is not a {kind}: it has no {MANIFEST}") from None
-    except ValueError as error:
-        raise HistosynthError(f"{path} is damaged ({error}); make the {kind} again") from error
+    manifest = parse_json(text, where=path, fix=f"make the {kind} again")
     actual_kind = manifest.get("kind") if isinstance(manifest, dict) else None
     if actual_kind != kind:
         raise HistosynthError(f"{directory} is a {actual_kind or 'directory of another program'}, not a {kind}")

@@ -53,26 +53,35 @@ def test_a_sample_store(tmp_path: Path) -> None:
     assert (facts["source"], facts["slides"], facts["patients"], facts["split"]) == ({"run": 3}, {}, 0, {})
 
 
+RUN = {
+    "kind": "run", "status": "running", "images": 0, "total_images": 128, "labels": ["a"], "image_px": 8, "mpp": None,
+    "store": "store", "data_hash": "abc",
+}  # fmt: skip
+
+
 def test_a_run_whose_log_was_torn_by_a_kill(tmp_path: Path) -> None:
-    write_json(tmp_path / "manifest.json", {"kind": "run", "status": "running", "images": 64, "total_images": 128})
-    (tmp_path / "stats.jsonl").write_text('{"images": 32, "loss": 0.5}\n{"images": 64, "loss": 0.25}\n{"imag')
+    write_json(tmp_path / "manifest.json", RUN | {"images": 64})
+    (tmp_path / "stats.jsonl").write_text(
+        '{"images": 32, "loss": 0.5, "lr": 0.1}\n{"images": 64, "loss": 0.25, "lr": 0.1}\n{"imag'
+    )
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "ema-64.safetensors").touch()
     facts = describe(tmp_path)
     assert facts["kind"] == "run"
     assert (facts["status"], facts["images"], facts["total_images"]) == ("running", 64, 128)
-    assert facts["last"] == {"images": 64, "loss": 0.25}
+    assert facts["last"] == {"images": 64, "loss": 0.25, "lr": 0.1}
     assert facts["weights"] == ["ema-64.safetensors"]
 
 
 def test_a_run_that_has_just_started(tmp_path: Path) -> None:
-    write_json(tmp_path / "manifest.json", {"kind": "run", "status": "running", "images": 0})
+    write_json(tmp_path / "manifest.json", RUN)
     assert (describe(tmp_path)["last"], describe(tmp_path)["weights"]) == (None, [])
 
 
 def test_weights_are_described_without_their_run(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from histosynth.training.checkpoint import Origin, save_weights
+    from histosynth.training.checkpoint import save_weights
+    from histosynth.training.origin import Origin
 
     settings = load_settings("demo")
     path = tmp_path / "weights" / "ema.safetensors"

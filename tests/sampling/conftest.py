@@ -9,7 +9,8 @@ from torch import nn
 
 from histosynth.config import Settings, load_settings
 from histosynth.diffusion.build import build_classifier, build_denoiser, build_schedule
-from histosynth.training.checkpoint import Origin, save_weights
+from histosynth.training.checkpoint import save_weights
+from histosynth.training.origin import Origin
 
 
 @pytest.fixture

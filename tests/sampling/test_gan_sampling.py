@@ -16,8 +16,9 @@ from histosynth.gan.growth import Growth
 from histosynth.gan.progan import seeded_latents
 from histosynth.sampling.generate import generate
 from histosynth.store.store import Store
-from histosynth.training.checkpoint import Origin, load_generator, save_weights
+from histosynth.training.checkpoint import load_generator, save_weights
 from histosynth.training.data.dataset import to_bytes
+from histosynth.training.origin import Origin
 
 MakeRun = Callable[..., Path]
 

@@ -119,7 +119,8 @@ def test_a_mistake_in_sampling_gives_one_line(
 def trained(tmp_path: Path, tiny_settings: Settings) -> Path:
     """A run with initial weights."""
     from histosynth.diffusion.build import build_denoiser
-    from histosynth.training.checkpoint import Origin, save_weights
+    from histosynth.training.checkpoint import save_weights
+    from histosynth.training.origin import Origin
 
     denoiser = build_denoiser(tiny_settings.model, tiny_settings.diffusion, image_px=8, labels=2)
     origin = Origin(

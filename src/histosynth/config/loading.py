@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from histosynth.config.settings import Settings
 from histosynth.errors import HistosynthError, did_you_mean
+from histosynth.json_files import read_text
 
 
 def presets() -> list[str]:
@@ -66,16 +67,13 @@ def _read(config: str | Path) -> dict[str, Any]:
             f"'{name}' is neither a preset nor a file{did_you_mean(name, known)}; pass a TOML file or one of: "
             f"{', '.join(known)}"
         )
-    try:
-        return _loads(path.read_text("utf-8"), f"config '{path}'")
-    except UnicodeDecodeError as error:
-        raise HistosynthError(f"config '{path}' is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    return _loads(read_text(path), f"config '{path}'")
 
 
 def _loads(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise HistosynthError(f"{where} is not valid TOML: {error}") from error
 
 
@@ -83,7 +81,7 @@ def _parse(text: str) -> Any:
     """Parse a TOML value; other text is used as it is (`--set sample.sampler=ddim` needs no quotes)."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

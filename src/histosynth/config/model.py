@@ -13,13 +13,13 @@ class ModelSettings(Section):
 
     kind: Literal["unet", "progan"] = "unet"
     """`unet`: a diffusion model. `progan`: the baseline, a progressive GAN with a projection discriminator."""
-    channels: int = Field(128, ge=8)
+    channels: int = Field(128, ge=8, le=8192)
     """Channels of the first level."""
-    channel_mult: Sizes = Field((1, 1, 2, 3, 4), min_length=1, strict=False)
+    channel_mult: Sizes = Field((1, 1, 2, 3, 4), min_length=1, max_length=16, strict=False)
     """Channels of each level, as multiples of `channels`."""
-    blocks: int = Field(2, ge=1)
+    blocks: int = Field(2, ge=1, le=64)
     """Residual blocks per level."""
-    attention_px: Sizes = Field((32, 16, 8), strict=False)
+    attention_px: Sizes = Field((32, 16, 8), max_length=16, strict=False)
     """Sides of the feature maps with attention."""
     heads: int = Field(4, ge=1)
     """Number of attention heads if `head_channels` is 0."""
@@ -27,7 +27,7 @@ class ModelSettings(Section):
     """Channels per attention head; 0: set by `heads`."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout inside the residual blocks."""
-    stem: int = Field(1, ge=1)
+    stem: int = Field(1, ge=1, le=64)
     """Side of the pixel block folded into channels before the first convolution (1: none)."""
     checkpoint: bool = False
     """Recompute activations in the backward pass: less memory, one third more time."""
@@ -55,7 +55,7 @@ class DiffusionSettings(Section):
     """Rescale the schedule of `ddpm` so that its last timestep, where sampling starts, contains no signal (Lin et al.
     2024). There the noise does not determine the image, so `prediction` must be `v` or `x0`. At this timestep the
     weight of `p2` and `min_snr` is 0; that of `uniform` is not."""
-    timesteps: int = Field(1000, ge=2)
+    timesteps: int = Field(1000, ge=2, le=100_000)
     """Number of training timesteps of `ddpm`."""
     prediction: Literal["epsilon", "x0", "v"] = "epsilon"
     """Quantity that the network of `ddpm` predicts: the noise, the clean image, or the velocity v (Salimans & Ho 2022).
@@ -112,9 +112,9 @@ LOSS_APPLIES_TO = {**dict.fromkeys(("gp_lambda", "drift"), "wgan_gp"), "r1_gamma
 class GanSettings(Section):
     """The progressive GAN (`model.kind = "progan"`) of Karras et al. 2018, conditional after Miyato & Koyama 2018."""
 
-    latent: int = Field(512, ge=1)
+    latent: int = Field(512, ge=1, le=65_536)
     """Size of the latent."""
-    width: int = Field(512, ge=1)
+    width: int = Field(512, ge=1, le=8192)
     """Channels of the levels up to `full_width_px`."""
     full_width_px: int = Field(32, ge=4)
     """Side up to which levels have `width` channels; above it, each doubling of the side halves the channels."""

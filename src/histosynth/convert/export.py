@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from histosynth.convert.export_formats import WRITERS, Row, Selection
 from histosynth.errors import HistosynthError, did_you_mean
-from histosynth.rundir import read_manifest, require_directory, write_json
+from histosynth.rundir import exclusive_replacement, read_manifest, require_directory, write_json
 from histosynth.store.part import SCHEMA, stream_rows
 from histosynth.store.png import SYNTHETIC
 from histosynth.store.source import made_by_model
@@ -111,11 +111,12 @@ def export(
     }
 
     # Files
-    written = not _is_complete(out, record)
-    if written:
-        images = (row for row in stream_rows(parts, columns=SCHEMA.names) if selected(row))
-        with tqdm(images, total=selection.patches, desc="exporting", unit="patch", disable=not progress) as bar:
-            _write(out, lambda directory: WRITERS[format](directory, bar, selection), record)
+    with exclusive_replacement(out.absolute()):
+        written = not _is_complete(out, record)
+        if written:
+            images = (row for row in stream_rows(parts, columns=SCHEMA.names) if selected(row))
+            with tqdm(images, total=selection.patches, desc="exporting", unit="patch", disable=not progress) as bar:
+                _write(out, lambda directory: WRITERS[format](directory, bar, selection), record)
     return ExportResult(
         directory=out,
         format=format,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from histosynth.config import DiffusionSettings, ModelSettings
@@ -124,8 +125,9 @@ def build_schedule(
         return schedule.VarianceExploding()
     if diffusion.process == "flow":
         return schedule.RectifiedFlow()
-    noise = {"linear": schedule.linear, "cosine": schedule.cosine}[diffusion.schedule](diffusion.timesteps)
-    return schedule.zero_terminal_snr(noise) if diffusion.zero_terminal_snr else noise
+    with torch.device("cpu"):  # its values are needed even where a network is built without memory
+        noise = {"linear": schedule.linear, "cosine": schedule.cosine}[diffusion.schedule](diffusion.timesteps)
+        return schedule.zero_terminal_snr(noise) if diffusion.zero_terminal_snr else noise
 
 
 def process_settings(diffusion: DiffusionSettings) -> dict[str, object]:

@@ -87,4 +87,4 @@ def log_bin_mass(x0: Tensor, *, mean: Tensor, log_variance: Tensor) -> Tensor:
 
 def _table(values: Tensor) -> TimestepTable:
     """Build a table from (T,) values of t = 1 … T; the value of t = 0 is never used."""
-    return TimestepTable(torch.cat([torch.zeros(1, dtype=values.dtype), values]))
+    return TimestepTable(torch.cat([values.new_zeros(1), values]))

@@ -1,12 +1,12 @@
 """Facts about directories: stores, runs, studies, reports, comparisons, exports, and folders of slides or outlines."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from histosynth.errors import HistosynthError
 from histosynth.inspect.facts import KNOWN, Facts
+from histosynth.json_files import parse_json, read_text
 from histosynth.rundir import MANIFEST, read_manifest
 
 REPORT = "report.json"
@@ -64,11 +64,13 @@ def _counts(store: Any, column: str) -> dict[str, int]:
 
 def _run(path: Path, manifest: Facts) -> Facts:
     from histosynth.training.log import read_stats
+    from histosynth.training.run import check_run_manifest
 
     keys = ("status", "images", "total_images", "labels", "image_px", "mpp", "data_hash")
+    checked = check_run_manifest(path, manifest)
     return {
         "kind": "run",
-        **{key: manifest[key] for key in keys if key in manifest},
+        **{key: getattr(checked, key) for key in keys},
         "last": next(reversed(read_stats(path)), None),
         "weights": sorted(file.name for file in (path / "weights").glob("*.safetensors")),
     }
@@ -94,7 +96,7 @@ def _study(path: Path, manifest: Facts) -> Facts:
 
 def _report(path: Path) -> Facts:
     try:
-        content = json.loads((path / REPORT).read_text("utf-8"))
+        content = parse_json(read_text(path / REPORT), where=path / REPORT, fix="evaluate again")
         return {
             "kind": "report",
             **{side: content["stores"][side]["path"] for side in ("real", "fake")},
@@ -102,13 +104,13 @@ def _report(path: Path) -> Facts:
             "verdict": content["verdict"],
             "cautions": [caution["text"] for caution in content["cautions"]],
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise HistosynthError(f"{path / REPORT} is damaged, or not written by histosynth; evaluate again") from error
 
 
 def _comparison(path: Path) -> Facts:
     try:
-        content = json.loads((path / COMPARISON).read_text("utf-8"))
+        content = parse_json(read_text(path / COMPARISON), where=path / COMPARISON, fix="compare the reports again")
         return {
             "kind": "comparison",
             "models": {name: model["report"] for name, model in content["models"].items()},
@@ -116,15 +118,15 @@ def _comparison(path: Path) -> Facts:
             "verdict": content["verdict"],
             "cautions": [caution["text"] for caution in content["cautions"]],
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise HistosynthError(f"{path / COMPARISON} is damaged; compare the reports again") from error
 
 
 def _export(path: Path) -> Facts:
     try:
-        record: Facts = json.loads((path / EXPORT).read_text("utf-8"))
+        record: Facts = parse_json(read_text(path / EXPORT), where=path / EXPORT, fix="export again")
         return {"kind": "export of a store", **{key: record[key] for key in record if key != "kind"}}
-    except (ValueError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise HistosynthError(f"{path / EXPORT} is damaged ({error}); export again") from error
 
 

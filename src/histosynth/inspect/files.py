@@ -56,7 +56,7 @@ def labels(path: Path) -> Facts:
 
 def weights(path: Path) -> Facts:
     """Return the origin of a weights file, with the settings that apply to its kind of model."""
-    from histosynth.training.checkpoint import read_origin
+    from histosynth.training.origin import read_origin
 
     origin = read_origin(path)
     sections = {"model", "gan" if origin.settings.model.kind == "progan" else "diffusion", "train"}

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from histosynth.errors import HistosynthError
+from histosynth.rundir import exclusive_replacement
 
 
 def check_output(out: Path, *, facts: str, kind: str) -> None:
@@ -27,7 +28,16 @@ def check_output(out: Path, *, facts: str, kind: str) -> None:
 
 @contextmanager
 def replace_directory(out: Path) -> Iterator[Path]:
-    """Yield a temporary directory beside `out` that replaces it once everything in it is written."""
+    """Yield a temporary directory beside `out` that replaces it once everything in it is written.
+
+    Raises:
+        HistosynthError: another command is writing `out`.
+    """
+    with exclusive_replacement(out):
+        yield from _replaced(out)
+
+
+def _replaced(out: Path) -> Iterator[Path]:
     temporary, old = (out.with_name(f".{out.name}.{suffix}") for suffix in ("tmp", "old"))
     for leftover in (temporary, old):
         shutil.rmtree(leftover, ignore_errors=True)

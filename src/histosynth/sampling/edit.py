@@ -33,9 +33,10 @@ from histosynth.sampling.fixed_batch import FixedBatch
 from histosynth.sampling.mask import central_square
 from histosynth.sampling.sources import Selection, read_sources
 from histosynth.store.part import Patch
-from histosynth.training.checkpoint import Origin, find_weights, load_denoiser
+from histosynth.training.checkpoint import find_weights, load_denoiser
 from histosynth.training.data.dataset import to_tensor
 from histosynth.training.device import pick_device
+from histosynth.training.origin import Origin
 
 UNKNOWN = "no label"
 

@@ -23,8 +23,8 @@ from histosynth.store.contact_sheet import save_contact_sheet
 from histosynth.store.part import Patch, part_fingerprint, part_path, write_part
 from histosynth.store.png import synthetic_mark
 from histosynth.store.store import Store, write_manifest
-from histosynth.training.checkpoint import Origin
 from histosynth.training.data.dataset import to_bytes
+from histosynth.training.origin import Origin
 
 NOTE = (
     "Each patch was made from the real patches listed under its `from`. It keeps their layout (an inpainted patch also "

@@ -21,9 +21,10 @@ from histosynth.store.contact_sheet import save_contact_sheet
 from histosynth.store.part import Patch, part_path, read_ids, read_part, write_part
 from histosynth.store.png import synthetic_mark
 from histosynth.store.store import Store, write_manifest
-from histosynth.training.checkpoint import Origin, find_weights, read_origin
+from histosynth.training.checkpoint import find_weights
 from histosynth.training.data.dataset import to_bytes
 from histosynth.training.launch import broadcast_from_main, launch, main_process_lock, sum_over_processes
+from histosynth.training.origin import Origin, read_origin
 
 _BLOCK = 256  # seeds per part
 _SHOWN = 12  # images per label on the contact sheet

@@ -15,15 +15,8 @@ from histosynth.gan.growth import growth_at
 from histosynth.gan.progan import seeded_latents
 from histosynth.sampling.fixed_batch import FixedBatch, FixedBatchGuide, group_size, padded_groups
 from histosynth.sampling.made_with import sha256_of
-from histosynth.training.checkpoint import (
-    Origin,
-    find_early,
-    find_weights,
-    load_classifier,
-    load_denoiser,
-    load_generator,
-    read_origin,
-)
+from histosynth.training.checkpoint import find_early, find_weights, load_classifier, load_denoiser, load_generator
+from histosynth.training.origin import Origin, read_origin
 
 
 class GenerativeModel(Protocol):

@@ -11,7 +11,7 @@ from histosynth.slides.image import ImageReader
 from histosynth.slides.types import Box
 from histosynth.store.part import Patch
 from histosynth.store.store import Store
-from histosynth.training.checkpoint import Origin
+from histosynth.training.origin import Origin
 
 _SCALE_TOLERANCE = 0.1
 

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError, did_you_mean
+from histosynth.json_files import check, parse_json, read_text
 from histosynth.rundir import write_text
 from histosynth.training.writer import warn_if_unwritten
 
@@ -14,6 +17,18 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 _PROJECT = "histosynth"
+
+
+class _Line(BaseModel):
+    """A line of `stats.jsonl`. Other values, such as the norm of the gradient, are numbers that may be infinite."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+    __pydantic_extra__: dict[str, float] = Field(init=False)
+
+    images: int = Field(ge=0, le=10**15)
+    loss: float = Field(ge=-1e100, le=1e100)
+    lr: float = Field(ge=0, le=1e100)
+    images_per_second: float = Field(0.0, ge=0, le=1e15)
 
 
 class Log:
@@ -54,14 +69,19 @@ class Log:
 
 
 def read_stats(directory: Path) -> list[dict[str, Any]]:
-    """Read the lines of `stats.jsonl`, except an incomplete last line of a killed process."""
+    """Read the lines of `stats.jsonl`, except an incomplete last line of a killed process.
+
+    Raises:
+        HistosynthError: a complete line is not one that `Log` writes.
+    """
     path = directory / "stats.jsonl"
-    lines = []
-    for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
+    complete = read_text(path).split("\n")[:-1] if path.is_file() else []
+    lines: list[dict[str, Any]] = []
+    for number, line in enumerate(complete, start=1):
+        where, fix = f"{path}, line {number}", "delete this line and those after it"
+        values = parse_json(line, where=where, fix=fix)
+        check(values, _Line, where=where, fix=fix)
+        lines.append(values)
     return lines
 
 

@@ -131,7 +131,13 @@ def _train(
     resumed_at, seconds = 0, 0.0
     if path is not None:
         state = load_state(path)
-        task.load_state(state)
+        try:
+            task.load_state(state)
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+            raise HistosynthError(
+                f"{path} does not fit the run ({' '.join(str(error).split())[:120]}); delete it to resume from the "
+                "state before it"
+            ) from error
         resumed_at, seconds = state["images"], state["seconds"]
         del state
     # Train, and save the end.

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from histosynth.rundir import read_manifest
 from histosynth.training.log import read_stats
-from histosynth.training.run import KIND
+from histosynth.training.run import read_run_manifest
+from histosynth.training.saved_states import saved_states
 
+_SLOWEST = 0.01  # images per second; the log rounds slower rates to 0
+_OF_GAN = {"px", "alpha", "score_real", "score_fake", "penalty", "diversity"}
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -51,25 +53,25 @@ def read_progress(run: Path, *, columns: int = 40) -> RunProgress:
         HistosynthError: the directory is not a run.
     """
     # Loss curve, in equal parts.
-    manifest, stats = read_manifest(run, kind=KIND), read_stats(run)
+    manifest, stats = read_run_manifest(run), read_stats(run)
     last, losses = stats[-1] if stats else {}, [line["loss"] for line in stats]
     parts = min(columns, len(losses))
     cuts = [round(n * len(losses) / parts) for n in range(parts + 1)] if parts else []
     # Time left, and metrics.
-    images, total = last.get("images", manifest["images"]), manifest["total_images"]
+    images, total = last.get("images", manifest.images), manifest.total_images
     rate = last.get("images_per_second")
-    left = max(total - images, 0) / rate if rate else None
+    left = max(total - images, 0) / rate if rate and rate >= _SLOWEST else None
     logged = {name: [line[name] for line in stats if name in line] for name in ("frechet",)}
     return RunProgress(
         run=run,
-        status=manifest["status"],
+        status=manifest.status,
         images=images,
         total_images=total,
         loss=last.get("loss"),
         losses=tuple(sum(losses[a:b]) / (b - a) for a, b in pairwise(cuts)),
         images_per_second=rate,
-        seconds_left=0.0 if manifest["status"] == "finished" else left,
-        checkpoint=max((run / "state").glob("state-*.pt"), default=None),
+        seconds_left=0.0 if manifest.status == "finished" else left,
+        checkpoint=max(saved_states(run / "state"), default=None),
         samples=max((run / "samples").glob("*.png"), default=None),
         metrics={name: (values[-1], min(values)) for name, values in logged.items() if values},
         last=last,
@@ -91,7 +93,7 @@ def progress_text(progress: RunProgress) -> str:
     ]
     if progress.loss is not None:
         lines.append(f"loss        {progress.loss:.4f}  {sparkline(progress.losses)}")
-    if "px" in progress.last:  # a GAN
+    if progress.last.keys() >= _OF_GAN:
         lines.append("growth      {px} px, alpha {alpha:.2f}".format(**progress.last))
         lines.append(
             "scores      real {score_real:.3f}, fake {score_fake:.3f}, penalty {penalty:.3f}".format(**progress.last)

@@ -1,10 +1,13 @@
 """The directory of a run, created by the first `train` and checked by every later one."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from histosynth.config import Settings, settings_from_toml
 from histosynth.errors import HistosynthError
+from histosynth.json_files import check, read_text
 from histosynth.rundir import MANIFEST, is_empty, provenance, read_manifest, require_directory, write_json, write_text
 from histosynth.store.source import check_generator
 
@@ -14,6 +17,35 @@ _MAY_CHANGE = {
     "images", "epochs", "hours", "microbatch", "compile", "checkpoint_every", "keep_states", "samples_every",
     "trackers", "frechet_every", "frechet_images", "cache", "cache_gb", "workers",
 }  # fmt: skip
+
+
+class RunManifest(BaseModel):
+    """The facts in the manifest of a run on which other commands rely."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    status: Literal["running", "stopped", "finished"]
+    images: int = Field(ge=0, le=10**15)
+    total_images: int = Field(ge=0, le=10**15)
+    labels: list[str]
+    image_px: int = Field(ge=1)
+    mpp: float | None = Field(gt=0)
+    store: str
+    data_hash: str
+
+
+def read_run_manifest(directory: Path) -> RunManifest:
+    """Read the manifest of a run.
+
+    Raises:
+        HistosynthError: the directory is not a run, or its manifest is damaged.
+    """
+    return check_run_manifest(directory, read_manifest(directory, kind=KIND))
+
+
+def check_run_manifest(directory: Path, content: dict[str, Any]) -> RunManifest:
+    """Check the content of the manifest of a run; see `read_run_manifest`."""
+    return check(content, RunManifest, where=directory / MANIFEST, fix="train again, or restore the file from a backup")
 
 
 class Run:
@@ -39,14 +71,14 @@ class Run:
         require_directory(path)
         config = path / "config.toml"
         if config.exists():
-            _require_same(path, settings_from_toml(config.read_text("utf-8"), where=str(config)), settings)
+            _require_same(path, settings_from_toml(read_text(config), where=str(config)), settings)
         elif not is_empty(path):
             raise HistosynthError(f"{path} exists and is not a run; pass a new or empty directory as --out")
         if (path / MANIFEST).exists():
-            manifest = read_manifest(path, kind=KIND)
-            if manifest["data_hash"] != facts["data_hash"]:
+            manifest = read_run_manifest(path)
+            if manifest.data_hash != facts["data_hash"]:
                 raise HistosynthError(
-                    f"{path} was trained on other patches ({manifest['store']}); pass a new directory as --out"
+                    f"{path} was trained on other patches ({manifest.store}); pass a new directory as --out"
                 )
         for folder in ("samples", "figures"):
             (path / folder).mkdir(parents=True, exist_ok=True)

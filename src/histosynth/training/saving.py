@@ -12,11 +12,13 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from histosynth.errors import Stopped
-from histosynth.training.checkpoint import Origin, save_state, save_weights
+from histosynth.training.checkpoint import save_state, save_weights
 from histosynth.training.curve import save_loss_curve
 from histosynth.training.launch import broadcast_from_main
 from histosynth.training.log import read_stats
+from histosynth.training.origin import Origin
 from histosynth.training.run import Run
+from histosynth.training.saved_states import saved_states
 from histosynth.training.sharding import full_copy
 from histosynth.training.stopping import StopCondition
 from histosynth.training.task import Task
@@ -75,7 +77,7 @@ class Saver:
         """Return the path of the newest state on disk, or the directory of the states if there is none yet."""
         self._writer.wait()
         folder = self.run.path / "state"
-        return max(folder.glob("state-*.pt"), default=folder)
+        return max(saved_states(folder), default=folder)
 
     def _weights(self, seen: int) -> list[Path]:
         """Return the paths of the averaged weights, those of the first half-life first."""

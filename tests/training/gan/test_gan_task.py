@@ -20,10 +20,11 @@ from histosynth.errors import HistosynthError
 from histosynth.gan.losses import DiscriminatorLoss, discriminator_loss
 from histosynth.gan.progan import Generator
 from histosynth.store.store import Store
-from histosynth.training.checkpoint import find_weights, read_origin
+from histosynth.training.checkpoint import find_weights
 from histosynth.training.gan_task import GanTask
 from histosynth.training.log import read_stats
 from histosynth.training.loop import train
+from histosynth.training.origin import read_origin
 from histosynth.training.periodic_metric import PeriodicMetric
 from histosynth.training.run import Run
 

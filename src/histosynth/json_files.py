@@ -1,0 +1,71 @@
+"""JSON and other text from files that somebody else may have written: read in bounds, and checked by a pydantic model.
+
+Whatever the file holds, a caller gets content of the type that it asked for, or one line that names the file and the
+remedy.
+"""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from histosynth.errors import HistosynthError
+
+_MAX_BYTES = 256 << 20  # a manifest of a million patches has a third of it
+T = TypeVar("T")
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file.
+
+    Raises:
+        HistosynthError: it is no regular file, too large, or not UTF-8.
+        FileNotFoundError: it does not exist.
+    """
+    # A named pipe would otherwise block until somebody writes to it.
+    with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode):
+            raise HistosynthError(f"{path} is not a regular file; name a file")
+        if facts.st_size > _MAX_BYTES:
+            raise HistosynthError(f"{path} has {facts.st_size:,} bytes, more than any file of its kind; check the path")
+        content = file.read(_MAX_BYTES)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise HistosynthError(f"{path} is damaged: {error.reason} at byte {error.start} is no UTF-8") from error
+
+
+def parse_json(text: str | bytes, *, where: object, fix: str) -> Any:
+    """Parse JSON; `where` names its place, and `fix` the remedy, in errors.
+
+    Raises:
+        HistosynthError: it is no JSON, or nested more than 200 levels deep.
+    """
+    try:
+        return from_json(text)
+    except ValueError as error:
+        raise HistosynthError(f"{where} is damaged ({error}); {fix}") from error
+
+
+def check(content: Any, expected: type[T] | TypeAdapter[T], *, where: object, fix: str) -> T:
+    """Return the content as the model (or other type) that is expected here.
+
+    Raises:
+        HistosynthError: a field is missing, or of another type or out of range.
+    """
+    adapter = expected if isinstance(expected, TypeAdapter) else TypeAdapter(expected)
+    try:
+        return adapter.validate_python(content)
+    except ValidationError as error:
+        raise HistosynthError(f"{where} is damaged ({first_problem(error)}); {fix}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the place and the message of the first problem."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(map(str, first["loc"]))[:80]
+    return f"{place}: {first['msg']}" if place else first["msg"]
