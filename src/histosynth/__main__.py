@@ -1,5 +1,27 @@
-"""`python -m histosynth`: the command line."""
+"""`histosynth` and `python -m histosynth`: the command line."""
 
-from histosynth.cli import main
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
 
-main()
+
+def _end_at_once(signum: int, frame: FrameType | None) -> NoReturn:
+    """End while packages are imported, where nothing has been written and an exception would show their code."""
+    print("histosynth: stopped; rerun the command to resume", file=sys.stderr, flush=True)
+    os._exit(128 + signum)
+
+
+def main() -> None:
+    """Import the command line, and run it."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as of a shell for a command in the background
+            signal.signal(signum, _end_at_once)
+    from histosynth.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,12 @@
 """The command line: one file per verb, imported when the verb is called."""
 
 import errno
+import signal
 import sys
+import threading
 import warnings
 from importlib import import_module
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -50,6 +53,7 @@ def histosynth() -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in a one-line error and exit code 2, never in a traceback."""
+    _end_by_signals_alike()
     warnings.showwarning = lambda message, *_: _print_message(f"warning: {message}")
     try:
         histosynth(prog_name="histosynth", standalone_mode=False)
@@ -64,14 +68,27 @@ def main() -> None:
     except Stopped as error:
         _print_message(str(error))
         sys.exit(128 + error.signum)
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt) as error:
+        interrupt = error if isinstance(error, KeyboardInterrupt) else error.__cause__
         _print_message("stopped; rerun the command to resume")
-        sys.exit(130)
+        sys.exit(128 + (interrupt.args[0] if interrupt and interrupt.args else signal.SIGINT))
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
             raise
         place = f"{error.filename}: " if error.filename else ""
         _exit_with_error(f"{place}{error.strerror}; no partial file was left; fix this and rerun the command")
+
+
+def _end_by_signals_alike() -> None:
+    """Make SIGTERM, which schedulers send, end the command as Ctrl-C does: by an exception, with every cleanup."""
+    if threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(signum) != signal.SIG_IGN:  # as of a shell for a command in the background
+                signal.signal(signum, _interrupt)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt(signum)
 
 
 def _exit_with_error(text: str) -> NoReturn:

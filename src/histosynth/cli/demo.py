@@ -1,6 +1,7 @@
 """`histosynth demo`: from phantom slides to a report, with the commands that a user would type."""
 
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -23,14 +24,16 @@ def command(out: Path) -> None:
     The cohort has three genotypes with four patients each. The demo takes about three minutes on two recent cores.
     Rerun the command to resume after an interruption.
     """
+    from histosynth.rundir import exclusive_lock
     from histosynth.slides.phantom import Cohort, draw_cohort
 
     started = time.perf_counter()
     cohort, store, run, samples, report = (out / name for name in ("cohort", "store", "run", "samples", "report"))
     slides = Cohort.at(cohort)
-    if not slides.labels.is_file():
-        click.secho(f"Drawing 12 phantom slides, their outlines and labels into {cohort}", bold=True)
-        draw_cohort(cohort)
+    with exclusive_lock(out):
+        if not slides.labels.is_file():
+            click.secho(f"Drawing 12 phantom slides, their outlines and labels into {cohort}", bold=True)
+            draw_cohort(cohort)
     config = ["--config", "demo"]
     for verb in (
         ["patches", slides.slides, "--outlines", slides.outlines, "--labels", slides.labels, "--out", store, *config],
@@ -55,6 +58,12 @@ def command(out: Path) -> None:
 def _run(words: list[str]) -> None:
     """Print a command, run it in a new process, and exit with its code if it fails."""
     click.secho(f"\n$ histosynth {shlex.join(words)}", fg="cyan", bold=True)
-    ended = subprocess.run([sys.executable, "-m", "histosynth", *words], check=False)
-    if ended.returncode not in (0, COPIES_FOUND):  # copies do not fail the demo; the report lists them
-        sys.exit(ended.returncode)
+    with subprocess.Popen([sys.executable, "-m", "histosynth", *words]) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt as interrupt:
+            if interrupt.args == (signal.SIGTERM,):  # Ctrl-C has reached the process, too
+                process.terminate()
+            raise
+    if code not in (0, COPIES_FOUND):  # copies do not fail the demo; the report lists them
+        sys.exit(code if code >= 0 else 128 - code)
