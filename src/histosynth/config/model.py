@@ -78,7 +78,7 @@ class DiffusionSettings(Section):
     """Mean of log sigma in training, for `edm`."""
     log_sigma_std: float = Field(1.2, gt=0)
     """Standard deviation of log sigma in training, for `edm`."""
-    mixture: int = Field(0, ge=0)
+    mixture: int = Field(0, ge=0, le=1024)
     """Gaussians per label of the analytic start of `edm`: a mixture fitted to the training patches, whose exact
     denoiser the network corrects. 64 suit training for minutes or hours; 0: the preconditioning of Karras et al."""
     whitening: float = Field(0.5, ge=0, le=1)

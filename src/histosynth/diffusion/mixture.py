@@ -50,7 +50,8 @@ class Mixture(nn.Module):
 
     def __init__(self, *, image_px: int, labels: int, components: int) -> None:
         super().__init__()
-        band = band_of_coefficient(image_px)
+        with torch.device("cpu"):  # its values are needed even where a network is built without memory
+            band = band_of_coefficient(image_px)
         bands = int(band[-1]) + 1
         self.register_buffer("axes", torch.eye(3))
         self.register_buffer("log_weight", -torch.full((labels, components), labels * components).log())

@@ -38,7 +38,7 @@ class Origin(BaseModel):
 
     settings: Settings
     labels: list[Name] = Field(min_length=1, max_length=10_000)
-    image_px: int = Field(ge=1, le=1 << 16)
+    image_px: int = Field(ge=1, le=4096)
     mpp: float | None = Field(gt=0)
     run: str = Field(max_length=255)
     images: int = Field(ge=0, le=_MAX_NUMBER)
