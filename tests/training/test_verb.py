@@ -69,7 +69,8 @@ def test_a_full_disk_gives_one_line_and_the_run_can_resume(
     assert (full.returncode, full.stdout) == (2, "")
     *warnings, error = full.stderr.splitlines()
     assert [line.split(" could")[0] for line in warnings] == [
-        f"histosynth: warning: the checkpoint after {images} images" for images in (32, 64)
+        f"histosynth: warning: the {what} images"
+        for what in ("early weights after 24", "checkpoint after 32", "checkpoint after 64")
     ]
     assert "the checkpoint after 96 images could not be written (File too large)" in error
     assert "fix this and rerun the command" in error
