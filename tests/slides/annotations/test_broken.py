@@ -1,8 +1,11 @@
 """Invalid and malicious files: a one-line error with cause and position, without delay, reading no other file."""
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from histosynth.errors import HistosynthError
@@ -92,6 +95,57 @@ def test_invalid_files_give_a_one_line_error(read: Any, content: str | bytes, me
     with pytest.raises(HistosynthError, match=rf"^outlines .*slide\.xml.*{message}") as caught:
         read(content, frame=FRAME)
     assert "\n" not in str(caught.value)
+
+
+def geojson(*rings: Any) -> str:
+    """Write a polygon per ring; the coordinates may be texts."""
+    areas = ", ".join(
+        f'{{"type": "Polygon", "coordinates": [[{", ".join(f"[{x}, {y}]" for x, y in [*ring, ring[0]])}]]}}'
+        for ring in rings
+    )
+    return (
+        f'{{"type": "Feature", "properties": {{"name": "Tumor"}}, "geometry": {{"type": "GeometryCollection", '
+        f'"geometries": [{areas}]}}}}'
+    )
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+@pytest.mark.parametrize("fraction", ["", ".0"])
+def test_coordinates_of_many_digits_are_an_error(read: Any, digits: int, fraction: str) -> None:
+    with pytest.raises(HistosynthError, match=r"slide\.xml"):
+        read(geojson([(0, 0), ("9" * digits + fraction, 0), (5, 5)]))
+
+
+@pytest.mark.parametrize("vertices", [3_000, 20_000])
+def test_ring_that_crosses_itself_everywhere_is_an_error_within_seconds(read: Any, vertices: int) -> None:
+    ring = np.random.default_rng(0).uniform(0, 10_000, (vertices, 2)).tolist()
+    started = time.process_time()
+    with pytest.raises(HistosynthError, match="cross themselves more than 20000 times; redraw or remove them"):
+        read(geojson(ring))
+    assert time.process_time() - started < 10
+
+
+def test_long_ring_with_few_crossings_is_repaired(read: Any) -> None:
+    angle = np.linspace(0, 2 * np.pi, 20_000, endpoint=False)
+    ring = np.stack([1000 + 900 * np.sin(angle), 1000 + 900 * np.sin(2 * angle)], axis=1)  # a figure of eight
+    outlines = read(geojson(ring.tolist()))
+    assert outlines.counts == {"polygons": 1, "repaired": 1}
+    assert outlines.tumor.area == pytest.approx(900**2 * 8 / 3, rel=1e-3)
+
+
+def test_many_small_areas_are_read_within_seconds(read: Any) -> None:
+    corners = [(x, y) for x in range(0, 2000, 10) for y in range(0, 1000, 10)]
+    started = time.process_time()
+    outlines = read(geojson(*([(x, y), (x + 5, y), (x + 5, y + 5)] for x, y in corners)))
+    assert time.process_time() - started < 10  # the union of all of them at once took a minute
+    assert outlines.counts == {"polygons": 20_000}
+    assert outlines.tumor.area == pytest.approx(20_000 * 12.5)
+
+
+def test_outlines_that_are_no_regular_file_are_an_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.geojson")
+    with pytest.raises(HistosynthError, match=r"a\.geojson cannot be read: not a regular file"):
+        summarize_outlines(tmp_path / "a.geojson")
 
 
 def test_external_entities_are_not_read(read: Any, tmp_path: Path) -> None:

@@ -50,6 +50,22 @@ def test_collection_list_and_single_feature_are_read(file: Path, wrap: Any) -> N
 
 
 @pytest.mark.parametrize(
+    "geometry",
+    [
+        polygon(SQUARE, HOLE),
+        {"type": "MultiPolygon", "coordinates": [[SQUARE, HOLE]]},
+        {"type": "GeometryCollection", "geometries": [polygon(SQUARE, HOLE)]},
+    ],
+    ids=lambda geometry: geometry["type"],
+)
+def test_bare_geometry_is_an_area_without_a_class(file: Path, geometry: Any) -> None:
+    outlines = read(file, geometry, "(no class)")
+    assert outlines.tumor.area == 100 - 4
+    with pytest.raises(HistosynthError, match=r"only '\(no class\)' \(1\)"):
+        read(file, geometry)
+
+
+@pytest.mark.parametrize(
     "properties",
     [
         {"classification": {"name": "tumor ", "color": [200, 0, 0]}, "name": "Area 3"},

@@ -14,6 +14,8 @@ from histosynth.errors import HistosynthError
 NO_CLASS = "(no class)"
 _MAX_COORDINATE = 1e9  # a slide of 75 mm is 75 million nanometers, and fewer pixels
 _MAX_ELLIPSE_POINTS = 4
+_MAX_CROSSINGS = 20_000
+_SEGMENTS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,26 @@ def check_coordinates(points: NDArray[np.float64], where: str) -> None:
         raise HistosynthError(f"{where}: coordinates that are not finite; fix or remove the area")
     if points.size and np.abs(points).max() > _MAX_COORDINATE:
         raise HistosynthError(f"{where}: coordinates larger than any slide; fix or remove the area")
+
+
+def check_crossings(shapes: Sequence[Polygon], where: str) -> None:
+    """Raise if rings cross themselves or each other so often that their repair would take minutes and gigabytes.
+
+    The repair computes the arrangement of all segments, so that its cost grows with the square of their crossings.
+    """
+    crossings = 0
+    for shape in shapes:
+        ends = [shapely.get_coordinates(ring) for ring in (shape.exterior, *shape.interiors)]
+        segments = shapely.linestrings(np.concatenate([np.stack([ring[:-1], ring[1:]], axis=1) for ring in ends]))
+        tree = shapely.STRtree(segments)
+        for first in range(0, len(segments), _SEGMENTS):
+            part = segments[first : first + _SEGMENTS]
+            # A segment touches itself and its two neighbors, and each crossing is counted from both sides.
+            crossings += max(0, tree.query(part, predicate="intersects").shape[1] - 3 * len(part)) // 2
+            if crossings > _MAX_CROSSINGS:
+                raise HistosynthError(
+                    f"{where}: outlines that cross themselves more than {_MAX_CROSSINGS} times; redraw or remove them"
+                )
 
 
 def make_valid(shape: Polygon) -> tuple[list[Polygon], bool]:

@@ -5,8 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+import numpy as np
+import shapely
+
 from histosynth.errors import HistosynthError
-from histosynth.slides.annotations.areas import ParsedAnnotations
+from histosynth.slides.annotations.areas import ParsedAnnotations, check_crossings
 from histosynth.slides.annotations.asap import parse_asap
 from histosynth.slides.annotations.geojson import parse_geojson
 from histosynth.slides.annotations.imagescope import parse_imagescope
@@ -28,13 +31,17 @@ def parse_annotations(path: Path) -> ParsedAnnotations:
     Raises:
         HistosynthError: the file is unreadable, of an unknown format, or invalid.
     """
-    parsed = _parse(path)
+    where = f"outlines {path}"
+    parsed = _parse(path, where)
+    invalid = np.flatnonzero(~shapely.is_valid([area.polygon for area in parsed.areas]))
+    check_crossings([parsed.areas[number].polygon for number in invalid], where)
     areas = [replace(area, name=nfc(area.name), within=tuple(map(nfc, area.within))) for area in parsed.areas]
     return replace(parsed, areas=areas)
 
 
-def _parse(path: Path) -> ParsedAnnotations:
-    where = f"outlines {path}"
+def _parse(path: Path, where: str) -> ParsedAnnotations:
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise HistosynthError(f"{where} cannot be read: not a regular file; check the path")
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""QuPath GeoJSON (RFC 7946 geometries, in pixels instead of degrees): a FeatureCollection, a list, or one feature.
+"""QuPath GeoJSON (RFC 7946, in pixels instead of degrees): a FeatureCollection, a list, one feature, or one geometry.
 
 QuPath has stored the class of an annotation as `properties.classification.name` (current versions), as the text
 `properties.classification`, and as `properties.name`; all are read. Points, lines and detected cells are not outlines:
@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from histosynth.errors import HistosynthError
 from histosynth.slides.annotations.areas import NO_CLASS, Area, ParsedAnnotations, check_coordinates
 
+_GEOMETRIES = frozenset({"Polygon", "MultiPolygon", "GeometryCollection"})
 _CELLS = frozenset({"cell", "detection", "PathCellObject", "PathDetectionObject"})
 
 
@@ -44,6 +45,8 @@ def _features(data: bytes, where: str) -> list[dict[str, Any]]:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise HistosynthError(f"{where} are not valid JSON ({error}); export them from QuPath as GeoJSON") from error
+    if isinstance(content, dict) and content.get("type") in _GEOMETRIES:
+        content = {"type": "Feature", "geometry": content}
     if isinstance(content, dict):
         content = content.get("features") if content.get("type") == "FeatureCollection" else [content]
     features: list[dict[str, Any]] = content if isinstance(content, list) else [{}]
@@ -74,6 +77,7 @@ def _parts(feature: dict[str, Any], where: str) -> list[BaseGeometry]:
         KeyError,
         IndexError,
         AttributeError,
+        OverflowError,
         RecursionError,
         shapely.errors.ShapelyError,
     ) as error:

@@ -54,7 +54,7 @@ def _subtract_in_layer(areas: dict[int, Area]) -> dict[int, NetArea]:
             continue
         parts, was_repaired = repaired[number]
         subtracted: frozenset[int] = frozenset()
-        if number in shapes:
+        if number in shapes and holes.shapes:
             candidates = holes.query("intersects", shapes[number])
             subtracted = frozenset(n for n in candidates if _applies(holes.shapes[n], shapes[number], positive))
         if subtracted:

@@ -88,9 +88,9 @@ def read_outlines(
     if not counts["polygons"]:
         raise HistosynthError(_no_tumor_message(path, tumor_classes, classes, parsed, absent=not tumor_areas))
     # Merge the tumor areas, subtract the excluded ones, and convert the result.
-    tumor = shapely.union_all([part for net in tumor_areas for part in net.parts])
+    tumor = shapely.disjoint_subset_union_all([part for net in tumor_areas for part in net.parts])
     if excluded_areas:
-        tumor = shapely.difference(tumor, shapely.union_all([part for net in excluded_areas for part in net.parts]))
+        tumor = shapely.difference(tumor, shapely.disjoint_subset_union_all([part for net in excluded_areas for part in net.parts]))
     if not (remaining := polygon_parts(tumor)):
         raise HistosynthError(
             f"outlines {path}: nothing remains of class {_listed(tumor_classes)} without {_listed(exclude_classes)}; "
