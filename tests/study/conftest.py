@@ -12,11 +12,14 @@ from sqlalchemy import create_engine, select
 
 from histosynth.store.png import encode_png
 from histosynth.study.analysis import readings as analysis
+from histosynth.study.analysis.declared import Declared
 from histosynth.study.records.answers import Answers
 from histosynth.study.records.database import Database, open_study, sqlite_url
 from histosynth.study.records.exchange import Answer
 from histosynth.study.records.tables import Base, Case, Picture, Presentation, Reader, Reading, Study, now
 from histosynth.study.records.tokens import hash_token, new_id, new_token
+
+DECLARED = Declared(margin=0.1, area_margin=0.14, alpha=0.05)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +50,8 @@ def write_study(database: Database, *, readers: int, cases: int, practice: int, 
     with database.write_session() as session:
         settings = {"patch_px": 32, "mpp": 0.5, "base_url": "http://127.0.0.1:8000"}
         session.add(
-            Study(id=1, title="A study", created_at=now(), seed=0, margin=0.1, alpha=0.05, settings=settings,
-                  organizer_hash=None)
+            Study(id=1, title="A study", created_at=now(), seed=0, margin=0.1, area_margin=0.14, alpha=0.05,
+                  settings=settings, organizer_hash=None)
         )  # fmt: skip
         # Cases and their pictures: real and synthetic alternate.
         case_ids: dict[str, list[str]] = {"practice": [], "main": []}
@@ -174,7 +177,7 @@ def simulate_readings(
                     comment="<b>smeared</b>" if i == 1 else "",
                 )
             )
-    return analysis.Readings(title="A study & more", margin=0.1, alpha=0.05, readings=readings)
+    return analysis.Readings(title="A study & more", declared=DECLARED, readings=readings)
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def _study(path: Path, manifest: Facts) -> Facts:
         cases.setdefault(cell["part"], {})[name] = cell["cases"]
     return {
         "kind": "reader study",
-        **{key: settings[key] for key in ("title", "readers", "repeats", "margin", "alpha", "seed")},
+        **{key: settings[key] for key in ("title", "readers", "repeats", "margin", "area_margin", "alpha", "seed")},
         "cases": cases,
         "side_px": manifest["patch_px"],
         "mpp": manifest["mpp"],

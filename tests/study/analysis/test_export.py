@@ -47,7 +47,7 @@ def test_imrmc_has_one_truth_per_case_and_one_modality_per_generator(make_readin
 
 def test_imrmc_needs_both_kinds(make_readings) -> None:
     readings = make_readings(1, 12)
-    real = Readings(title="", margin=None, alpha=None, readings=[r for r in readings.readings if r.truth == "real"])
+    real = Readings(title="", declared=None, readings=[r for r in readings.readings if r.truth == "real"])
     with pytest.raises(HistosynthError, match="only one kind"):
         imrmc(real)
 

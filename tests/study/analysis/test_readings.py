@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from histosynth.errors import HistosynthError
+from histosynth.study.analysis.declared import Declared
 from histosynth.study.analysis.readings import (
     COLUMNS,
     Reading,
@@ -25,7 +26,8 @@ HEADER = "reader,case,truth,said,confidence"
 
 def test_readings_of_a_study_are_its_main_ones_in_the_order_read(answered) -> None:
     readings = load_readings(answered.path)
-    assert (readings.title, readings.margin, readings.alpha) == ("A study", 0.1, 0.05)
+    assert readings.title == "A study"
+    assert readings.declared == Declared(margin=0.1, area_margin=0.14, alpha=0.05)
     assert readings.planned == {"Reader 1": 5, "Reader 2": 5}
     assert readings.missing == {}
     assert [r.position for r in readings.readings] == [2, 3, 4, 5, 6] * 2
@@ -51,7 +53,7 @@ def test_a_csv_contains_all_columns(tmp_path: Path, make_readings) -> None:
     write_csv(tmp_path / "r.csv", readings.readings)
     loaded = read_csv(tmp_path / "r.csv")
     assert list(loaded.readings) == list(readings.readings)
-    assert (loaded.title, loaded.margin, loaded.planned) == ("r", None, {})
+    assert (loaded.title, loaded.declared, loaded.planned) == ("r", None, {})
     assert (tmp_path / "r.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
 
 

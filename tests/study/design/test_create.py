@@ -188,7 +188,8 @@ def test_settings_are_stored_with_the_study(tmp_path, real, samples):
     assert StudySettings.model_validate(tomllib.loads((created.study / "study.toml").read_text())) == SMALL
     settings = Answers(open_study(created.study)).info().settings
     assert (settings["patch_px"], settings["mpp"], settings["labels"]) == (16, 0.5, list(LABELS))
-    assert rows(created.study, "SELECT title, seed, margin, alpha FROM study") == [("Real or synthetic?", 5, 0.1, 0.05)]
+    declared = rows(created.study, "SELECT title, seed, margin, area_margin, alpha FROM study")
+    assert declared == [("Real or synthetic?", 5, 0.1, 0.14, 0.05)]
 
 
 def test_stores_without_labels(tmp_path):

@@ -96,7 +96,7 @@ def test_text_written_by_readers_is_escaped(tmp_path: Path, make_readings) -> No
     readings = make_readings(2, 12, skill=3, generators=("<gan>", "unet")).readings
     names = {"Reader 1": "$x$ <b>", "Reader 2": "$\\frac a reader of a long name"}
     write_csv(tmp_path / "<i>r.csv", [replace(reading, reader=names[reading.reader]) for reading in readings])
-    analyze(tmp_path / "<i>r.csv", out=tmp_path / "r", margin=0.1, progress=False)
+    analyze(tmp_path / "<i>r.csv", out=tmp_path / "r", margin=0.1, area_margin=0.14, progress=False)
     parsed = page(tmp_path / "r" / PAGE)
     assert "<b>smeared</b>" in parsed.text
     assert "<gan>" in parsed.text
@@ -105,7 +105,7 @@ def test_text_written_by_readers_is_escaped(tmp_path: Path, make_readings) -> No
 
 def test_a_single_reading_makes_a_report(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("reader,case,truth,said,confidence\nA,1,synthetic,real,5\n")
-    analyze(tmp_path / "r.csv", out=tmp_path / "r", margin=0.1, progress=False)
+    analyze(tmp_path / "r.csv", out=tmp_path / "r", margin=0.1, area_margin=0.14, progress=False)
     page(tmp_path / "r" / PAGE)
 
 
@@ -113,7 +113,7 @@ def test_the_same_readings_give_the_same_page(tmp_path: Path, make_readings) -> 
     write_csv(tmp_path / "r.csv", make_readings(2, 12).readings)
     pages = []
     for name in ("a", "b"):
-        analyze(tmp_path / "r.csv", out=tmp_path / name, margin=0.1, progress=False)
+        analyze(tmp_path / "r.csv", out=tmp_path / name, margin=0.1, area_margin=0.14, progress=False)
         pages.append(re.sub(r"20\d\d-\d\d-\d\dT[^<]*", "", (tmp_path / name / PAGE).read_text("utf-8")))
     assert pages[0] == pages[1]
 
@@ -130,7 +130,7 @@ def test_nothing_is_written_for_an_unfinished_study(half_answered, tmp_path: Pat
 def test_export_and_analyze_on_the_command_line(answered, tmp_path: Path, run) -> None:
     _, out, _ = run("export", answered.path, "--out", tmp_path / "r.csv", "--json")
     assert json.loads(out)["readings"] == 10
-    words = ["--margin", "0.1", "--out", tmp_path / "out", "--quiet", "--json"]
+    words = ["--margin", "0.1", "--area-margin", "0.14", "--out", tmp_path / "out", "--quiet", "--json"]
     code, out, err = run("analyze", tmp_path / "r.csv", *words)
     assert json.loads(out)["counts"]["readings"] == 8
     assert (code, err) == (0, "")
@@ -164,6 +164,6 @@ def test_an_unfinished_study_is_rejected_in_one_line(half_answered, tmp_path: Pa
 
 
 def test_plan_prints_json(run) -> None:
-    _, out, err = run("plan", "--readers", "1", "--margin", "0.2", "--json", "--quiet")
+    _, out, err = run("plan", "--readers", "1", "--margin", "0.2", "--area-margin", "0.27", "--json", "--quiet")
     assert json.loads(out)["needs"][0]["cases"] < 80
     assert err == ""

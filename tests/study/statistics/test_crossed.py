@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
-from histosynth.study.design.power import simulate
+from histosynth.study.design.power import Design, simulate
 from histosynth.study.statistics.crossed import effective_number, pooled, variation
 
 
@@ -23,7 +24,37 @@ def test_variances_equal_the_mean_squares_of_a_complete_design() -> None:
     assert result.estimate == pytest.approx(y.mean())
     assert result.same_readers == pytest.approx(case)
     assert result.all == pytest.approx(neither + max(reader - neither, 0) + max(case - neither, 0))
-    assert result.same_readers_df == 29
+    assert result.same_readers_df == pytest.approx(29)
+
+
+def test_patients_are_clusters_as_in_statsmodels() -> None:
+    y, patient = matrix(1, 60), np.arange(60) % 12
+    result = variation(y, strata=np.zeros(60), clusters=patient)
+    fit = sm.OLS(y[0], np.ones(60)).fit(cov_type="cluster", cov_kwds={"groups": patient, "use_correction": False})
+    assert result.same_readers == pytest.approx(fit.bse[0] ** 2 * 12 / 11)
+    assert result.same_readers_df == pytest.approx(11)
+
+
+def test_one_patient_shows_nothing_about_others() -> None:
+    for share in pooled(matrix(3, 40), strata=np.zeros(40), clusters=np.zeros(40), margin=0.1):
+        assert (share.low, share.high) == (0, 1)
+        assert share.equivalence is not None
+        assert share.equivalence.conclusion == "not shown"
+
+
+@pytest.mark.parametrize("patients", [20, 5])
+def test_few_patients_do_not_show_equivalence_at_the_margin(patients: int) -> None:
+    """A short run of `benchmarks/study/study_patients.py`: before, .08 to .14 of these studies showed it."""
+    rng, strata = np.random.default_rng(3), np.arange(200) % 2
+    clusters = np.where(strata == 0, np.arange(200) // 2 % patients, 1000 + np.arange(200))
+    shown = []
+    for _ in range(400):
+        x = rng.normal(0, 0.2**0.5, 2000)[clusters] + rng.normal(0, 0.8**0.5, (5, 200))
+        y = (x + norm.ppf(0.6) > 0).astype(float)
+        test = pooled(y, strata=strata, clusters=clusters, margin=0.1)[0].equivalence
+        assert test is not None
+        shown.append(test.conclusion == "equivalent")
+    assert np.mean(shown) <= 0.06
 
 
 def test_kinds_of_cases_are_fixed() -> None:
@@ -81,7 +112,10 @@ def test_intervals_cover_the_truth(readers: int) -> None:
     """A short run of `benchmarks/study/study_coverage.py`: 300 studies, with a standard error of 1.3 points."""
     rng = np.random.default_rng(7)
     reader_sd = 0.3 if readers > 1 else 0.0  # a single reader does not vary
-    studies = simulate(300, readers=readers, cases=60, accuracy=0.5, reader_sd=reader_sd, case_sd=0.7, rng=rng)
+    design = Design.of(60, patients=0)
+    studies = simulate(
+        300, readers=readers, design=design, accuracy=0.5, reader_sd=reader_sd, case_sd=0.7, patient_sd=0.0, rng=rng
+    )
     results = [pooled(y, strata=np.arange(60) % 2, margin=0.1)[-1 if readers == 2 else 0] for y in studies]
     covered = np.mean([p.low <= 0.5 <= p.high for p in results])
     assert covered > 0.91

@@ -42,6 +42,7 @@ def _setting(name: str, text: str, kind: type = int) -> Callable[[Callable[..., 
 @_setting("title", "Title of the readers' page.", str)
 @_setting("contact", "Contact for readers' questions.", str)
 @_setting("margin", "Accuracy within 0.5 ± margin counts as guessing.", float)
+@_setting("area_margin", "Area under the ROC curve within 0.5 ± area margin counts as guessing.", float)
 @_setting("alpha", "Significance level of the tests.", float)
 @_setting("jpeg_history", "JPEG quality that all pictures go through; 0: none.")
 @_setting("normalize", "Stain normalizer that all pictures go through.", str)

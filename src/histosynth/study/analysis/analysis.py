@@ -1,7 +1,7 @@
 """From readings to a `StudyReport`: all results of a reader study, in one record.
 
 Accuracy, sensitivity and all other results use first presentations; repeats only measure whether readers agree with
-themselves. The margin is the one declared when the study was created. One seed determines all randomness.
+themselves. Real cases of one patient are one cluster. One seed determines all randomness.
 """
 
 from collections.abc import Sequence
@@ -10,38 +10,39 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from histosynth.errors import HistosynthError
+from histosynth.metrics.uncertainty import Interval
+from histosynth.study.analysis.cautions import cautions
 from histosynth.study.analysis.comparisons import comparisons
+from histosynth.study.analysis.declared import Declared
 from histosynth.study.analysis.extreme_cases import extreme_cases
 from histosynth.study.analysis.readings import Reading, Readings
 from histosynth.study.analysis.schema import (
     Agreement,
-    Area,
     Counts,
     Group,
     ReaderFacts,
     StudyReport,
 )
 from histosynth.study.analysis.table import Mask, Table
-from histosynth.study.analysis.wording import cautions, verdict
+from histosynth.study.analysis.wording import sentences
 from histosynth.study.statistics import bootstrap
 from histosynth.study.statistics.agreement import Repeats, agreement, repeats
+from histosynth.study.statistics.area import Area, pooled_area
 from histosynth.study.statistics.calibration import calibration
 from histosynth.study.statistics.confidence import confidence
-from histosynth.study.statistics.crossed import pooled
-from histosynth.study.statistics.equivalence import equivalence
+from histosynth.study.statistics.crossed import Pooled, Scope, pooled, share_of_readings
+from histosynth.study.statistics.equivalence import Verdict, verdict
 from histosynth.study.statistics.learning import learning
-from histosynth.study.statistics.proportion import LEVEL, proportion
-from histosynth.study.statistics.roc import area, area_at_large, area_from_kernel, curve, mann_whitney_kernel
-from histosynth.study.statistics.signal import signal
+from histosynth.study.statistics.proportion import LEVEL
+from histosynth.study.statistics.roc import curve, mann_whitney_kernel
+from histosynth.study.statistics.signal import pooled_signal
 from histosynth.study.statistics.times import times
 
 
 def analysis(
     readings: Readings,
     *,
-    margin: float | None = None,
-    alpha: float | None = None,
+    declared: Declared,
     seed: int = 0,
     provenance: dict[str, Any] | None = None,
     progress: bool = True,
@@ -50,41 +51,42 @@ def analysis(
 
     Args:
         readings: of a study, or of a CSV.
-        margin: the declared margin, for readings of a CSV, which does not contain it.
-        alpha: the declared alpha, for readings of a CSV; default 0.05.
+        declared: the margins and alpha that were declared before anyone read.
         seed: for all resampling.
         provenance: the origin of the readings.
         progress: show a progress bar on standard error.
-
-    Raises:
-        HistosynthError: no margin was declared, or one is given in addition to the declared margin.
     """
-    margin, alpha = _declared(readings, margin, alpha)
     table = Table.of(readings.readings)
     rng = np.random.default_rng(seed)
+    accuracy = pooled(
+        table.correct, strata=table.synthetic, clusters=table.patients, margin=declared.margin, alpha=declared.alpha
+    )
+    areas = _areas(table, declared)
     # Each reader, then what is resampled, then all other results.
     with tqdm(total=len(table.readers) + 3, desc="analyze", unit="step", disable=not progress) as bar:
         readers = {}
         for name in table.readers:
-            readers[name] = _reader(table.of_reader(name), _repeated(readings, name), margin=margin, alpha=alpha)
+            readers[name] = _reader(table.only(name), _repeated(readings, name), declared=declared)
             bar.update()
-        mean_area = _area(table, rng)
+        area_bootstrap = _bootstrap(table, rng)
         bar.update()
         agreement_results = _agreement(table, rng)
         bar.update()
         facts: dict[str, Any] = {
             "title": readings.title,
             "interim": bool(readings.missing),
-            "margin": margin,
-            "alpha": alpha,
+            "declared": declared,
             "level": LEVEL,
             "counts": _counts(readings, table),
-            "pooled": pooled(table.correct, strata=table.synthetic, margin=margin, alpha=alpha),
+            "verdicts": _verdicts(accuracy, areas),
+            "pooled": accuracy,
             "sensitivity": _share(table, table.synthetic),
             "specificity": _share(table, ~table.synthetic),
-            "area": mean_area,
-            "confidence": confidence(table.confidence, table.synthetic),
-            "calibration": _calibration(table.readings),
+            "signal": pooled_signal(table.said_synthetic, synthetic=table.synthetic, clusters=table.patients),
+            "area": areas,
+            "area_bootstrap": area_bootstrap,
+            "confidence": confidence(table.confidence, table.synthetic, clusters=table.patients),
+            "calibration": calibration(table.correct, table.confidence, clusters=table.patients),
             "learning": _learning([table.of_reader(name) for name in table.readers]),
             "times": {
                 "all": _times(table.readings),
@@ -102,33 +104,33 @@ def analysis(
         bar.update()
     # The sentences are written from the results.
     draft = StudyReport(verdict=[], cautions=[], **facts)
-    return StudyReport(verdict=verdict(draft), cautions=cautions(draft), **facts)
+    return StudyReport(verdict=sentences(draft), cautions=cautions(draft), **facts)
 
 
-def _declared(readings: Readings, margin: float | None, alpha: float | None) -> tuple[float, float]:
-    if readings.margin is not None:
-        if margin is not None or alpha is not None:
-            raise HistosynthError(
-                f"the study declared its margin ({readings.margin:g}) and alpha ({readings.alpha:g}) when it was "
-                "created; omit --margin and --alpha"
-            )
-        return readings.margin, readings.alpha or 0.05
-    if margin is None:
-        raise HistosynthError(
-            "a CSV contains no equivalence margin; pass the one you declared, for example --margin 0.10"
-        )
-    alpha = 0.05 if alpha is None else alpha
-    if not (0 < margin < 0.5 and 0 < alpha < 0.5):
-        raise HistosynthError(f"--margin {margin:g} and --alpha {alpha:g} must be between 0 and 0.5")
-    return margin, alpha
+def _areas(table: Table, declared: Declared) -> list[Area]:
+    return pooled_area(
+        table.score,
+        synthetic=table.synthetic,
+        clusters=table.patients,
+        margin=declared.area_margin,
+        alpha=declared.alpha,
+    )
+
+
+def _verdicts(accuracy: Sequence[Pooled], areas: Sequence[Area]) -> dict[Scope, Verdict]:
+    """Return the verdict for each scope; areas may have fewer readers, so their scope can be missing."""
+    area = {result.scope: result.equivalence for result in areas}
+    return {share.scope: verdict(share.equivalence, area.get(share.scope)) for share in accuracy if share.equivalence}
 
 
 def _counts(readings: Readings, table: Table) -> Counts:
+    real = [facts for facts in table.cases if facts.truth == "real"]
     return Counts(
         readers=len(table.readers),
-        real_cases=int((~table.synthetic).sum()),
+        real_cases=len(real),
         synthetic_cases=int(table.synthetic.sum()),
-        patients=len({facts.patient_id for facts in table.cases if facts.patient_id}),
+        patients=len({facts.patient_id for facts in real if facts.patient_id}),
+        unnamed_patients=sum(not facts.patient_id for facts in real),
         readings=len(table.readings),
         repeats=len(readings.readings) - len(table.readings),
         missing=readings.missing,
@@ -136,20 +138,25 @@ def _counts(readings: Readings, table: Table) -> Counts:
     )
 
 
-def _reader(
-    own: Sequence[Reading], repeated: tuple[list[Reading], list[Reading]], *, margin: float, alpha: float
-) -> ReaderFacts:
-    correct = [r.correct for r in own]
-    synthetic = np.array([r.truth == "synthetic" for r in own])
-    scores = [r.score for r in own]
+def _reader(table: Table, repeated: tuple[list[Reading], list[Reading]], *, declared: Declared) -> ReaderFacts:
+    """Return the results of the only reader of a table."""
+    (name,), truth = table.readers, table.synthetic
+    own = table.of_reader(name)
+    (accuracy,) = pooled(
+        table.correct, strata=truth, clusters=table.patients, margin=declared.margin, alpha=declared.alpha
+    )
+    areas = _areas(table, declared)
+    signals = pooled_signal(table.said_synthetic, synthetic=truth, clusters=table.patients)
     return ReaderFacts(
-        accuracy=proportion(sum(correct), len(own)),
-        equivalence=equivalence(sum(correct), len(own), margin=margin, alpha=alpha),
-        signal=signal([r.said == "synthetic" for r in own], synthetic),
-        area=area(scores, synthetic),
-        roc=curve(scores, synthetic),
-        confidence=confidence(np.array([[r.confidence for r in own]]), synthetic),
-        calibration=_calibration(own),
+        accuracy=share_of_readings(table.correct, strata=truth, clusters=table.patients),
+        verdict=_verdicts([accuracy], areas)["one reader"],
+        sensitivity=share_of_readings(table.correct[:, truth], strata=truth[truth]),
+        specificity=share_of_readings(table.correct[:, ~truth], strata=truth[~truth], clusters=table.patients[~truth]),
+        signal=signals[0] if signals else None,
+        area=areas[0] if areas else None,
+        roc=curve([r.score for r in own], [r.truth == "synthetic" for r in own]),
+        confidence=confidence(table.confidence, truth, clusters=table.patients),
+        calibration=calibration(table.correct, table.confidence, clusters=table.patients),
         learning=_learning([own]),
         times=_times(own),
         repeats=_repeats(*repeated),
@@ -171,44 +178,35 @@ def _repeats(first: Sequence[Reading], second: Sequence[Reading]) -> Repeats | N
     return repeats([r.said == "synthetic" for r in first], [r.said == "synthetic" for r in second], shift)
 
 
-def _share(table: Table, cases: Mask) -> list[Any]:
+def _share(table: Table, cases: Mask) -> list[Pooled]:
     """Return the share of correct readings of these cases, which are all real or all synthetic."""
     correct = table.correct[:, cases]
     read = ~np.isnan(correct).all(axis=1)
-    return pooled(correct[read], strata=np.zeros(int(cases.sum()))) if read.any() else []
+    if not read.any():
+        return []
+    return pooled(correct[read], strata=np.zeros(int(cases.sum())), clusters=table.patients[cases])
 
 
-def _area(table: Table, rng: np.random.Generator) -> Area | None:
-    psi = _kernels(table, table.synthetic)
-    if psi is None:
-        return None
-    delong = area_from_kernel(psi.mean(axis=0))
-    if delong is None:
-        return None
-    return Area(delong=delong, at_large=area_at_large(psi), bootstrap=bootstrap.mean_area(psi, rng=rng))
-
-
-def _kernels(table: Table, synthetic: Mask, *, among: Mask | None = None) -> "np.ndarray[Any, Any] | None":
-    """Return ψ (R, m, n) over the cases that all readers read; None without both real and synthetic ones."""
-    complete = ~np.isnan(table.score).any(axis=0) & (np.True_ if among is None else among)
+def _bootstrap(table: Table, rng: np.random.Generator) -> Interval | None:
+    """Return the bootstrap interval of the mean area over the cases that all readers read; None without both kinds."""
+    complete, synthetic = ~np.isnan(table.score).any(axis=0), table.synthetic
     if not (complete & synthetic).any() or not (complete & ~synthetic).any():
         return None
-    return np.stack([mann_whitney_kernel(row[complete], synthetic[complete]) for row in table.score])
+    psi = np.stack([mann_whitney_kernel(row[complete], synthetic[complete]) for row in table.score])
+    return bootstrap.mean_area(psi, patients=table.patients[complete & ~synthetic], rng=rng)
 
 
 def _agreement(table: Table, rng: np.random.Generator) -> Agreement:
     if len(table.readers) < 2:
         return Agreement(fleiss=None, krippendorff=None, krippendorff_confidence=None)
-    said_synthetic, confidence_level = table.said_synthetic, table.confidence - 1
+    said_synthetic, confidence_level, patients = table.said_synthetic, table.confidence - 1, table.patients
     return Agreement(
-        fleiss=agreement(said_synthetic, categories=2, measure="fleiss", rng=rng),
-        krippendorff=agreement(said_synthetic, categories=2, measure="alpha", rng=rng),
-        krippendorff_confidence=agreement(confidence_level, categories=5, measure="ordinal alpha", rng=rng),
+        fleiss=agreement(said_synthetic, categories=2, measure="fleiss", clusters=patients, rng=rng),
+        krippendorff=agreement(said_synthetic, categories=2, measure="alpha", clusters=patients, rng=rng),
+        krippendorff_confidence=agreement(
+            confidence_level, categories=5, measure="ordinal alpha", clusters=patients, rng=rng
+        ),
     )
-
-
-def _calibration(readings: Sequence[Reading]) -> Any:
-    return calibration([r.correct for r in readings], [r.confidence for r in readings])
 
 
 def _learning(sessions: Sequence[Sequence[Reading]]) -> Any:
@@ -235,17 +233,17 @@ def _generator(table: Table, name: str) -> Group:
 
 
 def _group(table: Table, cases: Mask) -> Group:
-    correct, synthetic = table.correct[:, cases], table.synthetic
+    correct, synthetic, patients = table.correct[:, cases], table.synthetic, table.patients
     read = ~np.isnan(correct).all(axis=1)
-    psi = _kernels(table, synthetic, among=cases)
+    areas = pooled_area(table.score[:, cases], synthetic=synthetic[cases], clusters=patients[cases])
     confidence_synthetic = table.confidence[:, cases & synthetic]
     return Group(
         real_cases=int((cases & ~synthetic).sum()),
         synthetic_cases=int((cases & synthetic).sum()),
-        accuracy=pooled(correct[read], strata=synthetic[cases]),
+        accuracy=pooled(correct[read], strata=synthetic[cases], clusters=patients[cases]),
         sensitivity=_share(table, cases & synthetic),
         specificity=_share(table, cases & ~synthetic),
-        area=None if psi is None else area_from_kernel(psi.mean(axis=0)),
+        area=areas[0] if areas else None,
         mean_confidence_synthetic=(
             None if np.isnan(confidence_synthetic).all() else float(np.nanmean(confidence_synthetic))
         ),

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from histosynth.errors import HistosynthError
+from histosynth.study.analysis.declared import Declared
 from histosynth.study.records.exchange import Truth
 
 
@@ -46,17 +47,15 @@ class Reading:
 
 
 COLUMNS = tuple(column.name for column in fields(Reading))
-_Level = Annotated[float, Field(gt=0, lt=0.5)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Readings:
-    """All readings of a study, with the margin and alpha declared when it was created."""
+    """All readings of a study, with what was declared when it was created."""
 
     title: str
-    margin: _Level | None
-    """Equivalence margin; None for a CSV, which does not contain it."""
-    alpha: _Level | None
+    declared: Declared | None
+    """None for a CSV, which does not contain it."""
     readings: Sequence[Reading]
     planned: Mapping[str, int] = field(default_factory=dict)
     """Planned readings by reader, repeats included; empty for a CSV."""
@@ -89,9 +88,8 @@ def load_readings(study: Path, *, database: str | None = None) -> Readings:
     from histosynth.study.records.database import open_study
 
     with open_study(study, database=database) as study_db, study_db.read_session() as session:
-        title, margin, alpha = session.execute(
-            select(tables.Study.title, tables.Study.margin, tables.Study.alpha)
-        ).one()
+        columns = tables.Study.title, tables.Study.margin, tables.Study.area_margin, tables.Study.alpha
+        title, margin, area_margin, alpha = session.execute(select(*columns)).one()
         # Readings with their readers, cases and presentations.
         rows = session.execute(
             select(tables.Reader.name, tables.Case, tables.Presentation, tables.Reading)
@@ -116,8 +114,7 @@ def load_readings(study: Path, *, database: str | None = None) -> Readings:
             return _READINGS.validate_python(
                 {
                     "title": title,
-                    "margin": margin,
-                    "alpha": alpha,
+                    "declared": {"margin": margin, "area_margin": area_margin, "alpha": alpha},
                     "readings": [
                         {
                             "reader": name,

@@ -66,7 +66,7 @@ def read_csv(path: Path) -> Readings:
             )
         seen[key] = line
         readings.append(reading)
-    return Readings(title=path.stem, margin=None, alpha=None, readings=readings)
+    return Readings(title=path.stem, declared=None, readings=readings)
 
 
 def _of_line(row: Mapping[str | None, str | None], *, order: int, where: str) -> Reading:

@@ -11,10 +11,12 @@ from pydantic import TypeAdapter
 
 from histosynth.caution import Caution
 from histosynth.metrics.uncertainty import Interval
+from histosynth.study.analysis.declared import Declared
 from histosynth.study.statistics.agreement import Repeats
+from histosynth.study.statistics.area import Area
 from histosynth.study.statistics.confidence import Confidence
-from histosynth.study.statistics.crossed import Pooled
-from histosynth.study.statistics.equivalence import Equivalence
+from histosynth.study.statistics.crossed import Pooled, Scope
+from histosynth.study.statistics.equivalence import Verdict
 from histosynth.study.statistics.generators import Difference, McNemar
 from histosynth.study.statistics.proportion import Proportion
 from histosynth.study.statistics.roc import Roc
@@ -22,7 +24,7 @@ from histosynth.study.statistics.signal import Signal
 from histosynth.study.statistics.times import Times
 
 KIND: Literal["study_report"] = "study_report"
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class Counts:
     synthetic_cases: int
     patients: int
     """Of the real cases, if named."""
+    unnamed_patients: int
+    """Real cases whose patient is not named: each counts as a patient of its own."""
     readings: int
     repeats: int
     missing: dict[str, int]
@@ -47,9 +51,11 @@ class ReaderFacts:
     """One reader's results. Repeats count only in `repeats`."""
 
     accuracy: Proportion
-    equivalence: Equivalence
-    signal: Signal
-    area: Interval | None
+    verdict: Verdict
+    sensitivity: Proportion
+    specificity: Proportion
+    signal: Signal | None
+    area: Area | None
     roc: Roc | None
     confidence: Confidence
     calibration: dict[int, Proportion]
@@ -68,8 +74,8 @@ class Group:
     """Of real and synthetic cases together. Generators share the real cases, so they differ in `sensitivity`."""
     sensitivity: list[Pooled]
     specificity: list[Pooled]
-    area: Interval | None
-    """Mean over readers, with DeLong's interval for these readers."""
+    area: Area | None
+    """Mean over readers."""
     mean_confidence_synthetic: float | None
 
 
@@ -93,18 +99,6 @@ class Comparison:
     readers: dict[str, ReaderComparison]
     note: str
     """Which patches were paired."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Area:
-    """The readers' mean area under the ROC curve."""
-
-    delong: Interval
-    """For these readers."""
-    at_large: Interval | None
-    """For readers at large (Obuchowski, Rockette, Hillis); None for one reader."""
-    bootstrap: Interval
-    """Over readers and cases; with few readers, over cases only, as its note states. Conservative (too wide)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,21 +146,28 @@ class StudyReport:
     """The content of `study_report.json`."""
 
     kind: Literal["study_report"] = KIND
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     title: str
     interim: bool
     verdict: list[str]
-    """The findings in sentences, the verdict on equivalence first."""
+    """The findings in sentences, the verdict on guessing first."""
     cautions: list[Caution]
-    margin: float
-    alpha: float
+    declared: Declared
     level: float
     counts: Counts
+    verdicts: dict[Scope, Verdict]
+    """Whether readers guess; the conclusion rests on the first scope."""
     pooled: list[Pooled]
-    """Accuracy over all readers; the conclusion rests on the first scope."""
+    """Accuracy over all readers, for the same scopes."""
     sensitivity: list[Pooled]
     specificity: list[Pooled]
-    area: Area | None
+    signal: list[Signal]
+    """Mean d' and criterion over readers who read both kinds."""
+    area: list[Area]
+    """Mean area over readers who read both kinds."""
+    area_bootstrap: Interval | None
+    """Over readers and patients of the cases that all readers read; with few readers, over patients only, as its note
+    states. Conservative (too wide)."""
     confidence: Confidence
     calibration: dict[int, Proportion]
     learning: Interval | None

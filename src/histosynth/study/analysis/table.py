@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.study.analysis.readings import Reading
+from histosynth.study.statistics.clusters import patient_clusters
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -23,6 +24,10 @@ class Table:
     def of(cls, readings: Sequence[Reading]) -> "Table":
         """Make the table of these readings without repeats."""
         return cls(readings=[reading for reading in readings if not reading.is_repeat])
+
+    def only(self, reader: str) -> "Table":
+        """Return the table of one reader."""
+        return Table(readings=[reading for reading in self.readings if reading.reader == reader])
 
     @cached_property
     def readers(self) -> list[str]:
@@ -67,6 +72,11 @@ class Table:
     def synthetic(self) -> Mask:
         """Which cases are synthetic, (C,)."""
         return self.where(lambda facts: facts.truth == "synthetic")
+
+    @cached_property
+    def patients(self) -> NDArray[np.int64]:
+        """The patient of each case, (C,); a synthetic case, or one of an unknown patient, is by itself."""
+        return patient_clusters([facts.patient_id for facts in self.cases], self.synthetic)
 
     def where(self, holds: Callable[[Reading], bool]) -> Mask:
         """Return for which cases a condition holds, (C,)."""

@@ -1,17 +1,18 @@
-"""The sentences of a reader study's report: the verdict first, then each finding, and all cautions."""
+"""The sentences of a reader study's report: the verdict on guessing first, then each finding."""
 
 from collections.abc import Iterator
 
-from histosynth.caution import Caution
 from histosynth.metrics.uncertainty import Interval
+from histosynth.study.analysis.declared import Declared
 from histosynth.study.analysis.schema import Comparison, StudyReport
 from histosynth.study.statistics import MIN_READERS_AT_LARGE
-from histosynth.study.statistics.crossed import Pooled
-from histosynth.study.statistics.equivalence import Equivalence, tost
+from histosynth.study.statistics.crossed import Pooled, Scope
 
-MIN_CASES = 20
-"""Real cases, or synthetic cases; with fewer, intervals over cases are unreliable."""
-MIN_PATIENTS = 5
+_WHO: dict[Scope, str] = {
+    "one reader": "This reader was",
+    "these readers": "These readers were",
+    "readers at large": "Readers at large are",
+}
 
 
 def percent(value: float) -> str:
@@ -40,18 +41,22 @@ def points(margin: float) -> str:
     return f"±{100 * margin:g} points"
 
 
-def verdict(report: StudyReport) -> list[str]:
-    """Return the findings, the most important first."""
+def margins(declared: Declared) -> str:
+    """Return both margins as text."""
+    return f"{points(declared.margin)} around 50% correct and ±{declared.area_margin:g} around an area of 0.5"
+
+
+def sentences(report: StudyReport) -> list[str]:
+    """Return the findings, the verdict on guessing first."""
     first, *others = report.pooled
-    sentences = [_headline(first, report.counts.readers)]
-    sentences += [_other_scope(pooled, report.counts.readers) for pooled in others]
-    sentences += [
-        *_discrimination(report),
+    return [
+        _headline(report, first),
+        *(_other_scope(report, pooled) for pooled in others),
+        *_preference(report),
         *_confidence(report),
         *_generators(report),
         *_learning_and_agreement(report),
     ]
-    return sentences
 
 
 def _subject(pooled: Pooled, readers: int) -> str:
@@ -59,69 +64,94 @@ def _subject(pooled: Pooled, readers: int) -> str:
     return subjects.get(pooled.scope, "Readers at large")
 
 
-def _headline(pooled: Pooled, readers: int) -> str:
-    test, one = _equivalence(pooled), pooled.scope == "one reader"
-    subject = _subject(pooled, readers) + (
-        f" (estimated from {readers} readers)" if pooled.scope == "readers at large" else ""
+def _figures(report: StudyReport, pooled: Pooled) -> str:
+    """Return accuracy and area of one scope."""
+    areas = [area for area in report.area if area.scope == pooled.scope]
+    of_area = "".join(
+        f"; area under the ROC curve {area.value:.3f} ({area.low:.3f} to {area.high:.3f}; 0.5 is guessing)"
+        for area in areas
     )
-    if test.conclusion == "equivalent":
-        though = f"; accuracy is not exactly 50%, however ({p_value(test.p_guessing)})"
+    return f"{with_interval(pooled)} correct{of_area}"
+
+
+def _headline(report: StudyReport, pooled: Pooled) -> str:
+    result, one, readers = report.verdicts[pooled.scope], pooled.scope == "one reader", report.counts.readers
+    figures, within = _figures(report, pooled), f"the declared margins ({margins(report.declared)})"
+    estimated = f" (estimated from {readers} readers)" if pooled.scope == "readers at large" else ""
+    subject = _subject(pooled, readers) + estimated
+    if result.area is None or result.p is None or result.p_guessing is None:
+        return (
+            f"The study cannot show whether {subject[0].lower()}{subject[1:]} can tell real from synthetic patches: "
+            f"{figures}, but without readings of both real and synthetic patches there is no area under the ROC curve."
+        )
+    tests = (result.accuracy.p_guessing, pooled.value), (result.area.p_guessing, _area_value(report, pooled.scope))
+    better = min(tests)[1] > 0.5
+    if result.conclusion == "equivalent" and result.p_guessing > report.declared.alpha:
         return (
             f"{subject} {'tells' if one else 'tell'} real from synthetic patches no better than by guessing, within "
-            f"the declared margin of {points(test.margin)} around 50%: {with_interval(pooled)} correct, equivalence "
-            f"{p_value(test.p)}{though if test.p_guessing <= test.alpha else ''}."
+            f"{within}: {figures}. Equivalence {p_value(result.p)}."
         )
-    if test.conclusion == "different":
-        confuse = f"systematically {'mistakes' if one else 'mistake'} real for synthetic patches and vice versa"
-        finding = "can tell real from synthetic patches" if pooled.value > 0.5 else confuse
+    if result.conclusion == "equivalent":
+        compared = "better" if better else "worse"
         return (
-            f"{subject} {finding}: {with_interval(pooled)} correct. Guessing is ruled out "
-            f"({p_value(test.p_guessing)}), and equivalence to guessing within {points(test.margin)} is not shown "
-            f"({p_value(test.p)})."
+            f"{subject} {'tells' if one else 'tell'} real from synthetic patches {compared} than by guessing "
+            f"({p_value(result.p_guessing)}), but by less than {within}: {figures}. Equivalence "
+            f"{p_value(result.p)}."
+        )
+    if result.conclusion == "different":
+        confuse = f"systematically {'mistakes' if one else 'mistake'} real for synthetic patches and vice versa"
+        return (
+            f"{subject} {'can tell real from synthetic patches' if better else confuse}: {figures}. Guessing is ruled "
+            f"out ({p_value(result.p_guessing)}), and equivalence to guessing within {within} is not shown "
+            f"({p_value(result.p)})."
         )
     return (
         f"The study shows neither that {subject[0].lower()}{subject[1:]} only {'guesses' if one else 'guess'} nor that "
-        f"they do not: {with_interval(pooled)} correct; equivalence to 50% within the declared {points(test.margin)} "
-        f"{p_value(test.p)}, difference from guessing {p_value(test.p_guessing)}."
+        f"they do not: {figures}. Equivalence to guessing within {within} {p_value(result.p)}, difference from "
+        f"guessing {p_value(result.p_guessing)}."
     )
 
 
-def _other_scope(pooled: Pooled, readers: int) -> str:
-    test = _equivalence(pooled)
-    findings = {
-        "equivalent": f"equivalent to guessing within {points(test.margin)} ({p_value(test.p)})",
-        "not shown": (
-            f"neither equivalence to guessing ({p_value(test.p)}) nor a difference ({p_value(test.p_guessing)}) "
-            "is shown"
-        ),
-        "different": f"guessing is ruled out ({p_value(test.p_guessing)})",
-    }
+def _area_value(report: StudyReport, scope: Scope) -> float:
+    return next(area.value for area in report.area if area.scope == scope)
+
+
+def _other_scope(report: StudyReport, pooled: Pooled) -> str:
+    result, readers = report.verdicts[pooled.scope], report.counts.readers
+    if result.p is None or result.p_guessing is None:
+        finding = "neither equivalence to guessing nor a difference can be tested"
+    else:
+        finding = {
+            "equivalent": f"equivalent to guessing within the margins ({p_value(result.p)})",
+            "not shown": (
+                f"neither equivalence to guessing ({p_value(result.p)}) nor a difference "
+                f"({p_value(result.p_guessing)}) is shown"
+            ),
+            "different": f"guessing is ruled out ({p_value(result.p_guessing)})",
+        }[result.conclusion]
     few = (
         f". {readers} readers are too few for conclusions about other readers"
         if pooled.scope == "readers at large" and readers < MIN_READERS_AT_LARGE
         else ""
     )
-    return f"{_subject(pooled, readers)}: {with_interval(pooled)} correct; {findings[test.conclusion]}{few}."
+    return f"{_subject(pooled, readers)}: {_figures(report, pooled)}; {finding}{few}."
 
 
-def _equivalence(pooled: Pooled) -> Equivalence:
-    assert pooled.equivalence is not None, "the accuracy over all readers is always tested"
-    return pooled.equivalence
-
-
-def _discrimination(report: StudyReport) -> Iterator[str]:
-    if report.sensitivity and report.specificity:
-        yield (
-            f"Readers called {percent(report.sensitivity[0].value)} of the synthetic patches and "
-            f"{percent(1 - report.specificity[0].value)} of the real patches synthetic."
-        )
-    if report.area:
-        at_large = report.area.at_large if report.pooled[0].scope == "readers at large" else None
-        area = at_large or report.area.delong
-        yield (
-            f"The mean area under the ROC curve of signed confidence is {area.value:.3f} ({area.level:.0%} interval "
-            f"{area.low:.3f} to {area.high:.3f}); 0.5 is guessing."
-        )
+def _preference(report: StudyReport) -> Iterator[str]:
+    """Name a preference for one answer: it lowers accuracy, and neither d' nor the area."""
+    if not (report.signal and report.sensitivity and report.specificity):
+        return
+    criterion, d_prime = report.signal[0].criterion, report.signal[0].d_prime
+    shown = criterion.low > 0 or criterion.high < 0
+    preferred = "“real”" if criterion.value > 0 else "“synthetic”"
+    bias = f"Readers preferred the answer {preferred}" if shown else "No preference for one answer is shown"
+    effect = ", which lowers the accuracy but neither d′ nor the area" if shown else ""
+    yield (
+        f"{bias}{effect}: criterion {signed(criterion.value)} ({signed(criterion.low)} to {signed(criterion.high)}; "
+        f"0 is none). They called {percent(report.sensitivity[0].value)} of the synthetic and "
+        f"{percent(1 - report.specificity[0].value)} of the real patches synthetic; d′ {signed(d_prime.value)} "
+        f"({signed(d_prime.low)} to {signed(d_prime.high)})."
+    )
 
 
 def _confidence(report: StudyReport) -> Iterator[str]:
@@ -129,10 +159,11 @@ def _confidence(report: StudyReport) -> Iterator[str]:
     if result.synthetic_above_real is None or result.mean_real is None or result.mean_synthetic is None:
         return
     above = result.synthetic_above_real
+    who = _WHO[above.scope]
     if above.high < 0.5:
-        finding = "Readers were less confident on synthetic patches"
+        finding = f"{who} less confident on synthetic patches"
     elif above.low > 0.5:
-        finding = "Readers were more confident on synthetic patches"
+        finding = f"{who} more confident on synthetic patches"
     else:
         finding = "No difference in confidence between real and synthetic patches is shown"
     odds = ""
@@ -149,7 +180,7 @@ def _confidence(report: StudyReport) -> Iterator[str]:
 
 def _generators(report: StudyReport) -> Iterator[str]:
     for comparison in report.comparisons:
-        yield comparison_sentence(comparison, alpha=report.alpha)
+        yield comparison_sentence(comparison, alpha=report.declared.alpha)
 
 
 def comparison_sentence(comparison: Comparison, *, alpha: float) -> str:
@@ -184,69 +215,3 @@ def _learning_and_agreement(report: StudyReport) -> Iterator[str]:
             f"Agreement between readers on real or synthetic: Krippendorff’s alpha {signed(kappa.value)} "
             f"({signed(kappa.low)} to {signed(kappa.high)}){'' if above_chance else ', not shown to exceed chance'}."
         )
-
-
-def cautions(report: StudyReport) -> list[Caution]:
-    """Return everything that limits the results, the most serious first."""
-    alarms = [Caution(level="alarm", text=text) for text in _alarms(report)]
-    return [*alarms, *(Caution(level="note", text=text) for text in _notes(report))]
-
-
-def _alarms(report: StudyReport) -> Iterator[str]:
-    counts = report.counts
-    if report.interim:
-        missing = ", ".join(f"{name}: {number}" for name, number in counts.missing.items())
-        yield (
-            f"Interim: readings are missing ({missing}). Anyone who has seen this page is no longer blinded, and "
-            "stopping or continuing because of it invalidates the declared test."
-        )
-    if not counts.real_cases or not counts.synthetic_cases:
-        kind = "synthetic" if counts.synthetic_cases else "real"
-        yield f"All cases are {kind}: accuracy only shows how often readers said so, not whether they can tell."
-    elif counts.real_cases != counts.synthetic_cases:
-        real, synthetic = counts.real_cases, counts.synthetic_cases
-        yield (
-            f"There are {real} real and {synthetic} synthetic cases. Always giving the more frequent answer would be "
-            f"correct in {percent(max(real, synthetic) / (real + synthetic))}, so 50% is not the accuracy of guessing. "
-            "Use d′ and the area under the curve instead."
-        )
-    least = _least_readings(report.margin, report.alpha)
-    effective = report.pooled[0].effective
-    if effective < least:
-        yield (
-            f"Too few readings: they are equivalent to {effective:.0f} independent readings, and even with exactly 50% "
-            f"correct, {least} are needed to show equivalence within {points(report.margin)}. Here, “not shown” says "
-            "nothing about the readers."
-        )
-
-
-def _least_readings(margin: float, alpha: float) -> int:
-    """Return the fewest independent readings that can show equivalence, with half of them correct."""
-    n = 2
-    while float(tost(n / 2, n, margin=margin)) > alpha:
-        n += 2
-    return n
-
-
-def _notes(report: StudyReport) -> Iterator[str]:
-    counts = report.counts
-    if counts.readers < MIN_READERS_AT_LARGE:
-        subject = "this reader" if counts.readers == 1 else f"these {counts.readers} readers"
-        yield (
-            f"The conclusion holds for {subject} only. Conclusions about readers at large need at least "
-            f"{MIN_READERS_AT_LARGE} readers."
-        )
-    for kind, number in (("real", counts.real_cases), ("synthetic", counts.synthetic_cases)):
-        if 0 < number < MIN_CASES:
-            yield f"Only {number} {kind} cases: intervals over cases are approximate."
-    if 0 < counts.patients < MIN_PATIENTS:
-        yield (
-            f"The real cases come from {counts.patients} patient{'s' if counts.patients > 1 else ''}. Cases of one "
-            "patient resemble each other, but the intervals treat cases as independent."
-        )
-    for name, number in counts.withdrawn.items():
-        yield f"{name} did not finish: {number} readings are missing. The existing readings are used."
-    if not counts.repeats and not report.interim:
-        yield "No case was read twice, so the agreement of readers with themselves is unknown."
-    if len(report.readers) > 1:
-        yield "Results of single readers, labels and confidence levels are not adjusted for multiple comparisons."

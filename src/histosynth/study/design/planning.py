@@ -1,8 +1,8 @@
 """Sample size: how many readers and cases a study needs to show that readers only guess.
 
-The answer is the least number of cases from which on the power (`power.py`) suffices, because the power of one reader's
-exact test rises and falls with n. With several readers, the claim about readers at large is the stronger one, and needs
-readers, not cases; the analysis concludes by it from `MIN_READERS_AT_LARGE` readers on.
+The answer is the least number of cases with which the simulated power (`power.py`) suffices. With several readers, the
+claim about readers at large is the stronger one, and needs readers, not cases; the analysis concludes by it from
+`MIN_READERS_AT_LARGE` readers on.
 
 Repeats are second presentations: they measure whether readers agree with themselves, do not count in any accuracy, and
 add no power.
@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
-from histosynth.study.design.power import Assumptions, exact_power, simulated_power
-from histosynth.study.statistics import MIN_READERS_AT_LARGE
-from histosynth.study.statistics.crossed import Scope
+from histosynth.study.design.power import Assumptions, simulated_power
+from histosynth.study.statistics.crossed import Scope, scopes
 from histosynth.study.statistics.proportion import proportion
 
 STEP = 2
 """Cases come in pairs, one real and one synthetic."""
+_FIRST = 32
+_CLAIMS: list[Scope] = ["one reader", "these readers", "readers at large"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,6 @@ class Need:
     """Real and synthetic together; None if `max_cases` are not enough."""
     power: float
     """With that many cases, or with `max_cases`."""
-    simulated: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +63,7 @@ def plan(assumptions: Assumptions, *, readers: Sequence[int], repeats: int = 0, 
     needs: list[Need] = []
     with tqdm(total=len(set(readers)), desc="plan", unit="design", disable=not progress) as bar:
         for count in sorted(set(readers)):
-            needs += [_exact(assumptions)] if count == 1 else _simulated(assumptions, count)
+            needs += _needs(assumptions, count)
             bar.update()
     agreement = proportion(round(0.8 * repeats), repeats) if repeats else None
     return Plan(
@@ -74,52 +74,37 @@ def plan(assumptions: Assumptions, *, readers: Sequence[int], repeats: int = 0, 
     )
 
 
-def _exact(a: Assumptions) -> Need:
-    sizes = range(STEP, a.max_cases + 1, STEP)
-    powers = {n: exact_power(n, accuracy=a.accuracy, margin=a.margin, alpha=a.alpha) for n in sizes}
-    below = [n for n, power in powers.items() if power < a.power]
-    least = (below[-1] if below else 0) + STEP
-    cases = least if least <= a.max_cases else None
-    return Need(
-        readers=1,
-        claim="one reader",
-        concludes=True,
-        cases=cases,
-        power=powers[cases or max(sizes)],
-        simulated=False,
-    )
+def _needs(a: Assumptions, readers: int) -> list[Need]:
+    known: dict[int, dict[Scope, float]] = {}
 
-
-def _simulated(a: Assumptions, readers: int) -> list[Need]:
-    known: dict[int, tuple[float, float]] = {}
-
-    def powers(cases: int) -> tuple[float, float]:
+    def power(cases: int, claim: Scope) -> float:
         if cases not in known:
             known[cases] = simulated_power(a, readers=readers, cases=cases)
-        return known[cases]
+        return known[cases][claim]
 
+    concludes, *others = scopes(readers)
     needs = []
-    claims: tuple[Scope, Scope] = ("these readers", "readers at large")
-    for number, claim in enumerate(claims):
-        cases = _least(a, [lambda n: powers(n)[0], lambda n: powers(n)[1]][number])
+    for claim in sorted([concludes, *others], key=_CLAIMS.index):
+        cases = _least(a, lambda n, claim=claim: power(n, claim))  # type: ignore[misc]
         needs.append(
             Need(
                 readers=readers,
                 claim=claim,
-                concludes=(claim == "readers at large") == (readers >= MIN_READERS_AT_LARGE),
+                concludes=claim == concludes,
                 cases=cases,
-                power=powers(cases or _largest(a))[number],
-                simulated=True,
+                power=power(cases or _largest(a), claim),
             )
         )
     return needs
 
 
 def _least(a: Assumptions, power: Callable[[int], float]) -> int | None:
-    """Bisect: simulated power rises with the number of cases, apart from its noise."""
-    low, high = 0, _largest(a)
-    if power(high) < a.power:
-        return None
+    """Double, then bisect: simulated power rises with the number of cases, apart from its noise."""
+    low, high = 0, min(_FIRST, _largest(a))
+    while power(high) < a.power:
+        if high == _largest(a):
+            return None
+        low, high = high, min(2 * high, _largest(a))
     while high - low > STEP:
         middle = (low + high) // (2 * STEP) * STEP
         low, high = (low, middle) if power(middle) >= a.power else (middle, high)
@@ -133,6 +118,8 @@ def _largest(a: Assumptions) -> int:
 def as_text(plan: Plan) -> str:
     """Return the plan as a table with its explanation."""
     a = plan.assumptions
+    error = 100 * (a.power * (1 - a.power) / a.simulations) ** 0.5
+    patients = f"real cases of {a.patients} patients" if a.patients else "one real case per patient"
     lines = ["readers   cases each   readings   power   claim"]
     for need in plan.needs:
         cases = f"> {a.max_cases}" if need.cases is None else f"{need.cases}"
@@ -141,14 +128,13 @@ def as_text(plan: Plan) -> str:
         lines.append(f"{need.readers:>7}   {cases:>10}   {readings:>8}   {need.power:>5.1%}   {claim}")
     lines += [
         "",
-        f"for equivalence to 50% within ±{100 * a.margin:g} points at alpha {a.alpha:g} with power {a.power:.0%} or "
-        f"more; assumed: average accuracy {a.accuracy:.1%}, standard deviations {a.reader_sd:g} (readers) and "
-        f"{a.case_sd:g} (cases) on the logit scale",
+        f"for equivalence to guessing within ±{100 * a.margin:g} points of accuracy and ±{a.area_margin:g} of the area "
+        f"under the ROC curve, at alpha {a.alpha:g} with power {a.power:.0%} or more",
+        f"assumed: average accuracy {a.accuracy:.1%}; {patients}; standard deviations {a.reader_sd:g} (readers), "
+        f"{a.case_sd:g} (cases) and {a.patient_sd:g} (patients) on the logit scale",
+        f"{a.simulations} simulated studies per design, power ± {error:.1f} points",
         "* `histosynth study analyze` concludes by this claim",
     ]
-    if any(need.simulated for need in plan.needs):
-        error = 100 * (a.power * (1 - a.power) / a.simulations) ** 0.5
-        lines.append(f"one reader: exact; more readers: {a.simulations} simulated studies, power ± {error:.1f} points")
     if plan.repeat_interval:
         low, high = plan.repeat_interval
         lines.append(

@@ -40,7 +40,8 @@ def populate(
         # The study, and its cases with their pictures.
         session.add(
             Study(id=1, title=settings.title, created_at=now(), seed=settings.seed, margin=settings.margin,
-                  alpha=settings.alpha, settings=settings.model_dump(mode="json") | facts, organizer_hash=None)
+                  area_margin=settings.area_margin, alpha=settings.alpha,
+                  settings=settings.model_dump(mode="json") | facts, organizer_hash=None)
         )  # fmt: skip
         for case in sorted(cases, key=lambda case: case.case_id):  # sorted by random id: the order reveals nothing
             label, source = case.candidate.cell

@@ -69,6 +69,8 @@ class Study(Base):
     seed: Mapped[int]
     margin: Mapped[float]
     """Equivalence margin around 50 % accuracy, declared before anyone reads."""
+    area_margin: Mapped[float]
+    """Equivalence margin around an area under the ROC curve of 0.5."""
     alpha: Mapped[float]
     settings: Mapped[dict[str, Any]]
     organizer_hash: Mapped[str | None]

@@ -16,6 +16,7 @@ from histosynth.pages import data_uri, environment
 from histosynth.rundir import exclusive_lock, write_json, write_text
 from histosynth.store.png import encode_png, synthetic_mark
 from histosynth.study.analysis.analysis import analysis
+from histosynth.study.analysis.declared import declaration
 from histosynth.study.analysis.readings import load_pictures
 from histosynth.study.analysis.schema import PatchFacts, StudyReport, as_json
 from histosynth.study.analysis.table import Table
@@ -34,6 +35,7 @@ def analyze(
     out: Path,
     interim: bool = False,
     margin: float | None = None,
+    area_margin: float | None = None,
     alpha: float | None = None,
     seed: int = 0,
     database: str | None = None,
@@ -45,18 +47,20 @@ def analyze(
         source: the directory of a study, or a CSV of readings.
         out: the directory of the report; created if it does not exist.
         interim: analyze while readers are still reading, which unblinds the study.
-        margin: for a CSV: the equivalence margin that was declared.
+        margin: for a CSV: the equivalence margin of the accuracy that was declared.
+        area_margin: for a CSV: that of the area under the ROC curve.
         alpha: for a CSV: the alpha that was declared.
         seed: for all resampling.
         database: the URL of the study's database, if it is not the file in its directory.
         progress: show a progress bar on standard error.
 
     Raises:
-        HistosynthError: `source` is not a study, has no readings, is not finished, or has no margin.
+        HistosynthError: `source` is not a study, has no readings, is not finished, or has no margins.
     """
     readings = unblind(source, interim=interim, database=database)
     provenance = _provenance(source, seed=seed, readings=repr(readings.readings))
-    report = analysis(readings, margin=margin, alpha=alpha, seed=seed, provenance=provenance, progress=progress)
+    declared = declaration(readings.declared, margin=margin, area_margin=area_margin, alpha=alpha)
+    report = analysis(readings, declared=declared, seed=seed, provenance=provenance, progress=progress)
     cases = {patch.case for patch in _patches(report)}
     pictures = {} if source.is_file() else load_pictures(source, cases, database=database)
     page = render(report, table=Table.of(readings.readings), pictures=pictures)
@@ -86,7 +90,7 @@ def render(report: StudyReport, *, table: Table, pictures: Mapping[str, bytes]) 
         .get_template("study/report/templates/report.html.j2")
         .render(
             r=report,
-            compare=lambda comparison: comparison_sentence(comparison, alpha=report.alpha),
+            compare=lambda comparison: comparison_sentence(comparison, alpha=report.declared.alpha),
             charts={
                 name: Markup(svg) for name, svg in charts(report, table).items()
             },  # our own SVG; its texts are escaped

@@ -66,7 +66,7 @@ def _name_rows(axes: Axes, names: Sequence[str], *, first: int) -> None:
 
 
 def _chance(axes: Axes, report: StudyReport, *, vertical: bool) -> None:
-    half, margin = 50.0, 100 * report.margin
+    half, margin = 50.0, 100 * report.declared.margin
     span, line = (axes.axvspan, axes.axvline) if vertical else (axes.axhspan, axes.axhline)
     span(half - margin, half + margin, color=ZONE, linewidth=0, zorder=0)
     line(half, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)

@@ -11,8 +11,9 @@ n their total,
     α = 1 - (n - 1) Σ o_ck δ²_ck / Σ n_c n_k δ²_ck,     δ² = 1 for c ≠ k, or ordinal (Σ_{g=c..k} n_g - (n_c + n_k)/2)²
 
 **Fleiss' κ** (1971, Psychol Bull 76, 378) uses the cases that all readers read. **Cohen's κ** (1960) compares one
-reader's first and second answers to the same cases. Intervals of α and of Fleiss' κ resample cases (percentiles); that
-of Cohen's κ uses the large-sample error of Fleiss, Cohen & Everitt (1969, Psychol Bull 72, 323).
+reader's first and second answers to the same cases. Intervals of α and of Fleiss' κ resample patients with all their
+cases (percentiles); that of Cohen's κ uses the large-sample error of Fleiss, Cohen & Everitt (1969, Psychol Bull 72,
+323).
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from histosynth.metrics.uncertainty import REPLICATES, Interval
+from histosynth.study.statistics.bootstrap import draw_clusters
 from histosynth.study.statistics.proportion import LEVEL, Proportion, proportion
 
 Array = NDArray[np.float64]
@@ -88,14 +90,20 @@ def agreement(
     categories: int,
     measure: Literal["fleiss", "alpha", "ordinal alpha"],
     rng: np.random.Generator,
+    clusters: ArrayLike | None = None,
     level: float = LEVEL,
     replicates: int = REPLICATES,
 ) -> Interval | None:
-    """Return `fleiss`, `alpha` or `ordinal alpha` of answers (R, C) with an interval over cases; None if undefined."""
+    """Return `fleiss`, `alpha` or `ordinal alpha` of answers (R, C) with an interval over cases; None if undefined.
+
+    `clusters` (C,) are the patients of the cases; each case by itself by default.
+    """
     x = np.asarray(answers, dtype=np.float64)
+    units = np.arange(x.shape[1]) if clusters is None else np.asarray(clusters)
     table = counts(x, categories=categories)
     if measure == "fleiss":
-        table = table[~np.isnan(x).any(axis=0)]
+        complete = ~np.isnan(x).any(axis=0)
+        table, units = table[complete], units[complete]
 
     def statistic(weights: ArrayLike | None) -> float | None:
         if measure == "fleiss":
@@ -105,7 +113,7 @@ def agreement(
     value = statistic(None)
     if value is None:
         return None
-    draws = rng.multinomial(len(table), np.full(len(table), 1 / len(table)), size=replicates)
+    draws = draw_clusters(units, replicates, rng)
     replicate_values = [v for weights in draws if (v := statistic(weights)) is not None]
     low, high = np.quantile(replicate_values, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value=value, low=float(low), high=float(high), level=level)

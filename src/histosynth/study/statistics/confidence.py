@@ -1,13 +1,15 @@
 """Confidence on synthetic and on real patches: the paper's second finding, on an ordinal scale.
 
 Always reported, and without a model: how often a synthetic patch got more confidence than a real one from the same
-reader, a tie counting half (1/2: equal confidence in both), averaged over readers, with DeLong's interval for these
-readers (`roc`).
+reader, a tie counting half (1/2: equal confidence in both). This is the area under the ROC curve of confidence, so its
+mean over readers has the interval of `area`: for readers at large from `MIN_READERS_AT_LARGE` readers on, else for
+these readers.
 
 With `MIN_CLUSTERS` readers or more, also the proportional odds ratio of higher confidence on synthetic patches, by
 generalized estimating equations with the reader as cluster (Heagerty & Zeger 1996, JASA 91, 1024; Mancl & DeRouen 2001,
 Biometrics 57, 126, for few clusters): below 1 if readers are less confident on synthetic patches. Its standard error
-rests on differences between readers and is too small with fewer clusters, so it is not reported then.
+rests on differences between readers and is too small with fewer clusters, so it is not reported then. It holds for
+other readers of the same cases.
 """
 
 import warnings
@@ -18,8 +20,8 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from histosynth.metrics.uncertainty import Interval
+from histosynth.study.statistics.area import Area, pooled_area
 from histosynth.study.statistics.proportion import LEVEL
-from histosynth.study.statistics.roc import area_from_kernel, mann_whitney_kernel
 
 MIN_CLUSTERS = 10
 
@@ -33,8 +35,8 @@ class Confidence:
     counts_real: list[int]
     """Readings at each confidence, 1 to 5."""
     counts_synthetic: list[int]
-    synthetic_above_real: Interval | None
-    """Probability of more confidence on a synthetic than on a real patch; None without a complete case of each kind."""
+    synthetic_above_real: Area | None
+    """Probability of more confidence on a synthetic than on a real patch; None if no reader read both kinds."""
     odds_ratio: Interval | None
     """Of higher confidence on synthetic patches (ordinal GEE); None with few readers, or if the fit failed."""
     p: float | None
@@ -42,11 +44,11 @@ class Confidence:
     """Which model was used, and why."""
 
 
-def confidence(values: ArrayLike, synthetic: ArrayLike, *, level: float = LEVEL) -> Confidence:
-    """Compare confidences (R, C), 1 to 5 or NaN if missing, on synthetic and on real cases (C,)."""
+def confidence(
+    values: ArrayLike, synthetic: ArrayLike, *, clusters: ArrayLike | None = None, level: float = LEVEL
+) -> Confidence:
+    """Compare confidences (R, C), 1 to 5 or NaN if missing, on synthetic and on real cases (C,) of patients (C,)."""
     x, truth = np.asarray(values, dtype=np.float64), np.asarray(synthetic, dtype=bool)
-    complete = ~np.isnan(x).any(axis=0)
-    psi = np.mean([mann_whitney_kernel(row[complete], truth[complete]) for row in x], axis=0)
     odds, p, note = (
         None,
         None,
@@ -60,7 +62,7 @@ def confidence(values: ArrayLike, synthetic: ArrayLike, *, level: float = LEVEL)
         mean_synthetic=None if np.isnan(fake).all() else float(np.nanmean(fake)),
         counts_real=[int((real == k).sum()) for k in range(1, 6)],
         counts_synthetic=[int((fake == k).sum()) for k in range(1, 6)],
-        synthetic_above_real=area_from_kernel(psi, level=level),
+        synthetic_above_real=next(iter(pooled_area(x, synthetic=truth, clusters=clusters, level=level)), None),
         odds_ratio=odds,
         p=p,
         note=note,
