@@ -12,7 +12,8 @@ from histosynth.study.statistics.equivalence import equivalence
 
 def assume(**changes: float) -> Assumptions:
     facts = {"margin": 0.15, "area_margin": 0.21, "power": 0.8, "alpha": 0.05, "accuracy": 0.5, "reader_sd": 0.0,
-             "case_sd": 0.0, "patients": 0, "patient_sd": 0.0, "simulations": 400, "seed": 0, "max_cases": 200}  # fmt: skip
+             "case_sd": 0.0, "patients": 0, "patient_sd": 0.0, "simulations": 400, "seed": 0,
+             "max_cases": 200}  # fmt: skip
     return Assumptions(**(facts | changes))
 
 
