@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from histosynth.convert.export_formats import WRITERS, Row, Selection
 from histosynth.errors import HistosynthError, did_you_mean
-from histosynth.rundir import exclusive_replacement, read_manifest, require_directory, write_json
+from histosynth.rundir import exclusive_replacement, require_directory, write_json
+from histosynth.store.manifest import read_store_manifest
 from histosynth.store.part import SCHEMA, stream_rows
 from histosynth.store.png import SYNTHETIC
 from histosynth.store.source import made_by_model
-from histosynth.store.store import KIND
 
 RECORD = "export.json"
 EXPORT = "export of patches"
@@ -66,7 +66,7 @@ def export(
         HistosynthError: not a store, a damaged store, nothing to export, or other files in `out`.
     """
     # Rows to export, and the labels of the whole store
-    manifest = read_manifest(store, kind=KIND)
+    manifest = read_store_manifest(store)
     parts = sorted(store.glob("part-*.parquet"))
     all_labels: set[str] = set()
     kinds: Counter[tuple[str | None, str | None, str]] = Counter()  # label, split, source

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from histosynth.errors import HistosynthError
-from histosynth.store.png import SYNTHETIC, decode_png, encode_png, is_synthetic, read_texts, synthetic_mark, with_texts
+from histosynth.store.part import image_of
+from histosynth.store.png import SYNTHETIC, encode_png, is_synthetic, read_texts, synthetic_mark, with_texts
 from histosynth.text import csv_line
 
 NO_LABEL = "unlabeled"
@@ -86,12 +87,7 @@ def write_npz(directory: Path, rows: Iterable[Row], selection: Selection) -> Non
         # The default date of ZipInfo, 1980, gives the same bytes for the same store.
         with archive.open(zipfile.ZipInfo("arr_0.npy"), "w", force_zip64=True) as file:
             for row in rows:
-                try:
-                    image = decode_png(row["image"]["bytes"])
-                except (OSError, SyntaxError, ValueError) as error:
-                    raise HistosynthError(
-                        f"the image of patch {row['patch_id']} is damaged ({error}); make the store again"
-                    ) from error
+                image = image_of(row)
                 if shape is None:
                     shape = image.shape
                     header = {"descr": "|u1", "fortran_order": False, "shape": (selection.patches, *shape)}
@@ -138,12 +134,13 @@ WRITERS: Mapping[str, Callable[[Path, Iterable[Row], Selection], None]] = {
 
 def _marked_png(row: Row, selection: Selection) -> bytes:
     """Return the PNG of a row, with the mark of `store.png` if the patch is synthetic."""
+    image_of(row)
     data: bytes = row["image"]["bytes"]
     texts = read_texts(data)
     if row["source"] not in selection.generators or is_synthetic(texts):
         return data
     mark = synthetic_mark(row["source"])
-    return encode_png(decode_png(data), texts | mark) if "Description" in texts else with_texts(data, mark)
+    return encode_png(image_of(row), texts | mark) if "Description" in texts else with_texts(data, mark)
 
 
 def _names(labels: Iterable[str], *, instead: tuple[str, str] | None = None) -> dict[str, str]:

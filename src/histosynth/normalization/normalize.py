@@ -34,11 +34,11 @@ from histosynth.normalization.staining import (
     estimate_fit,
     normalize_each,
 )
-from histosynth.rundir import MANIFEST, locks_output, read_manifest
+from histosynth.rundir import MANIFEST, locks_output
 from histosynth.stain import Fit
-from histosynth.store.part import Patch, part_fingerprint, part_record, read_part, stream_rows, write_part
-from histosynth.store.png import decode_png
-from histosynth.store.store import KIND, list_parts, write_manifest
+from histosynth.store.manifest import read_store_manifest
+from histosynth.store.part import Patch, image_of, part_fingerprint, part_record, read_part, stream_rows, write_part
+from histosynth.store.store import list_parts, write_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def normalize(
         OSError: the store cannot be written; finished parts remain, and the same call resumes.
     """
     # Input
-    source = read_manifest(store, kind=KIND)
+    source = read_store_manifest(store)
     _check_stores(store, out, source)
     if target == MEDIAN_TARGET and per == "patch":
         raise HistosynthError(
@@ -175,9 +175,9 @@ def _fit_slides(
     fits: dict[str, Estimate] = {}
     pools: dict[str, PixelPool] = {}
     remaining = Counter(names)
-    rows = stream_rows(parts, columns=["slide_id", "source", "image"])
+    rows = stream_rows(parts, columns=["patch_id", "slide_id", "source", "image"])
     for row in tqdm(rows, total=remaining.total(), desc="fitting", unit="patch", disable=not progress):
-        name, image = slide_key(row), decode_png(row["image"]["bytes"])
+        name, image = slide_key(row), image_of(row)
         pools.setdefault(name, PixelPool(names[name] * image.size // 3)).add(image)
         remaining[name] -= 1
         if not remaining[name]:

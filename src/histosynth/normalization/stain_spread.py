@@ -14,8 +14,7 @@ from tqdm import tqdm
 from histosynth.normalization.pixel_pool import PixelPool
 from histosynth.stain import Macenko, StainError, StainFit, is_tissue
 from histosynth.stain.distance import mean_stain_distance
-from histosynth.store.part import stream_rows
-from histosynth.store.png import decode_png
+from histosynth.store.part import image_of, stream_rows
 
 REFERENCE_METHOD = Macenko()
 _MEASURED_PIXELS = 50_000  # per slide
@@ -39,10 +38,10 @@ def stain_spread(raw: Sequence[Path], normalized: Sequence[Path], *, progress: b
     sizes = dict(remaining)
     fits: dict[str, list[StainFit]] = {"raw": [], "normalized": []}
     pools: dict[str, tuple[PixelPool, PixelPool]] = {}
-    columns = ["slide_id", "source", "image"]
+    columns = ["patch_id", "slide_id", "source", "image"]
     pairs = zip(stream_rows(raw, columns=columns), stream_rows(normalized, columns=columns), strict=True)
     for rows in tqdm(pairs, total=remaining.total(), desc="measuring", unit="patch", disable=not progress):
-        name, images = slide_key(rows[0]), [decode_png(row["image"]["bytes"]) for row in rows]
+        name, images = slide_key(rows[0]), [image_of(row) for row in rows]
         if name not in pools:
             pixels = sizes[name] * images[0].size // 3
             pools[name] = PixelPool(pixels, at_most=_MEASURED_PIXELS), PixelPool(pixels, at_most=_MEASURED_PIXELS)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from histosynth.errors import HistosynthError
-from histosynth.rundir import MANIFEST, read_manifest
+from histosynth.rundir import MANIFEST
+from histosynth.store.manifest import read_store_manifest
 from histosynth.store.part import part_fingerprint
-from histosynth.store.store import KIND, list_parts
+from histosynth.store.store import list_parts
 
 MadeWith = Mapping[str, object]
 
@@ -26,7 +27,7 @@ def prepare_store(out: Path, made_with: MadeWith) -> None:
     """
     parts = list_parts(out)
     if (out / MANIFEST).exists():
-        before = read_manifest(out, kind=KIND).get("made_with", {})
+        before = read_store_manifest(out).get("made_with") or {}
         for key, value in made_with.items():
             if before.get(key) != value:
                 samples = f"samples made with {key} = {before.get(key)}, not {value}"

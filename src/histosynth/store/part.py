@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
+from histosynth.json_files import parse_json
 from histosynth.rundir import atomic_write
+from histosynth.store.part_files import require_columns
 from histosynth.store.png import decode_png, encode_png, read_texts
 from histosynth.store.rolling_hash import hash_sequence
 from histosynth.store.threads import map_in_threads
@@ -136,8 +138,22 @@ def read_part(path: Path) -> list[Patch]:
     try:
         rows = pq.read_table(path, schema=SCHEMA, page_checksum_verification=True).to_pylist()
         return [patch_of(row) for row in rows]
-    except (OSError, pa.ArrowException, KeyError, SyntaxError, ValueError) as error:
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise HistosynthError(f"{path} cannot be read ({error}); delete it and rerun the command") from error
+
+
+def image_of(row: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """Decode the image of a row of `stream_rows`, (H, W, 3).
+
+    Raises:
+        HistosynthError: it is damaged.
+    """
+    try:
+        return decode_png(row["image"]["bytes"])
+    except (TypeError, ValueError) as error:
+        raise HistosynthError(
+            f"the image of patch {row['patch_id']} is damaged ({error}); make the store again"
+        ) from error
 
 
 def patch_of(row: Mapping[str, Any]) -> Patch:
@@ -150,27 +166,39 @@ def stream_rows(parts: Sequence[Path], *, columns: Sequence[str]) -> Iterator[di
     """Yield the rows of these parts in the order of `Store`, read in batches; images are not decoded.
 
     Raises:
-        HistosynthError: a part is damaged.
+        HistosynthError: a part is damaged, or has another schema.
     """
     for part in parts:
         try:
             with pq.ParquetFile(part, page_checksum_verification=True) as file:
-                for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
-                    yield from batch.to_pylist()
-        except (OSError, pa.ArrowException, KeyError) as error:
+                require_columns(file.schema_arrow, SCHEMA)
+                present = [name for name in columns if name in file.schema_arrow.names]
+                for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=present):
+                    for row in batch.to_pylist():
+                        yield dict.fromkeys(columns) | row
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             raise HistosynthError(f"{part} cannot be read ({error}); delete it and rerun the command") from error
 
 
 def part_fingerprint(path: Path) -> str | None:
     """Return the fingerprint that a part was written with; None where no readable part exists."""
     fingerprint = _metadata(path).get(b"histosynth.fingerprint")
-    return fingerprint.decode() if fingerprint is not None else None
+    return fingerprint.decode(errors="replace") if fingerprint is not None else None
 
 
 def part_record(path: Path) -> dict[str, Any]:
-    """Return the record that a part was written with; empty where no readable part exists."""
-    record: dict[str, Any] = json.loads(_metadata(path).get(b"histosynth.record", b"{}"))
-    return record
+    """Return the record that a part was written with; empty where no readable part exists.
+
+    Raises:
+        HistosynthError: the part has a record that is damaged.
+    """
+    where, fix = f"the record of {path}", "delete the part and rerun the command"
+    record = parse_json(_metadata(path).get(b"histosynth.record", b"{}"), where=where, fix=fix)
+    try:
+        json.dumps(record, allow_nan=False)  # manifests quote it
+    except ValueError as error:
+        raise HistosynthError(f"{where} is damaged ({error}); {fix}") from error
+    return dict(record) if isinstance(record, dict) else {}
 
 
 def read_ids(path: Path) -> list[str]:
@@ -182,7 +210,7 @@ def read_ids(path: Path) -> list[str]:
     try:
         ids: list[str] = pq.read_table(path, columns=["patch_id"]).column("patch_id").to_pylist()
         return ids
-    except (OSError, pa.ArrowException, KeyError) as error:
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise HistosynthError(f"{path} cannot be read ({error}); delete it and rerun the command") from error
 
 

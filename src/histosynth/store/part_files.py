@@ -55,7 +55,9 @@ class PartFiles:
             with self._open(part) as file:
                 if name not in file.schema_arrow.names:
                     return pa.chunked_array([pa.nulls(file.metadata.num_rows, field.type)])
-                return _complete(file.read(columns=[name], use_threads=False), rows=file.metadata.num_rows).column(0)
+                table = _complete(file.read(columns=[name], use_threads=False), rows=file.metadata.num_rows)
+                table.validate(full=True)  # text that is no UTF-8
+                return table.column(0)
 
         return map_in_threads(read, range(len(self.paths)), threads=self._threads)
 
@@ -78,7 +80,7 @@ class PartFiles:
             names = [name for name in self._schema.names if name in file.schema_arrow.names]
             table = file.read_row_group(group, columns=names, use_threads=False)
             table = _complete(table, rows=file.metadata.row_group(group).num_rows)
-        cells: dict[str, Any] = table.slice(offset - int(starts[group]), 1).to_pylist()[0]
+            cells: dict[str, Any] = table.slice(offset - int(starts[group]), 1).to_pylist()[0]
         return dict.fromkeys(self._schema.names) | cells
 
     def map_images(
@@ -122,12 +124,7 @@ class PartFiles:
         """Check the columns of a part and return its number of rows."""
         with self._reading(part):
             footer = self._footer(part).metadata
-            schema = footer.schema.to_arrow_schema()
-            for field in self._schema:
-                if field.name not in schema.names and (field.name == "image" or not field.nullable):
-                    raise KeyError(f"no column '{field.name}'")
-                if field.name in schema.names and schema.field(field.name).type != field.type:
-                    raise KeyError(f"column '{field.name}' is {schema.field(field.name).type}, not {field.type}")
+            require_columns(footer.schema.to_arrow_schema(), self._schema)
         return int(footer.num_rows)
 
     def _footer(self, part: int) -> "_Footer":
@@ -178,6 +175,15 @@ class PartFiles:
                 raise
             fix = "check the address, or copy the store here" if url else "delete it and rerun the command"
             raise HistosynthError(f"{url or path} cannot be read ({error}); {fix}") from error
+
+
+def require_columns(schema: pa.Schema, expected: pa.Schema) -> None:
+    """Raise KeyError unless a part has the expected columns; nullable ones but the image may be absent."""
+    for field in expected:
+        if field.name not in schema.names and (field.name == "image" or not field.nullable):
+            raise KeyError(f"no column '{field.name}'")
+        if field.name in schema.names and schema.field(field.name).type != field.type:
+            raise KeyError(f"column '{field.name}' is {schema.field(field.name).type}, not {field.type}")
 
 
 def _complete(table: pa.Table, *, rows: int) -> pa.Table:

@@ -23,7 +23,10 @@ from PIL import Image
 SYNTHETIC = "SYNTHETIC: made by a generative model"
 """The beginning of the `Description` of every image that shows synthetic patches."""
 _PAETH, _RLE = 0x80, 3  # libpng's PNG_FILTER_PAETH, zlib's Z_RLE
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = 8 + 25  # signature and IHDR, which must come first
+MAX_SIDE_PX = 4096
+"""Largest side of a patch. A PNG of 3 MB may state, and decode to, 30,000 x 30,000 px."""
 _TYPE, _PLAIN = b"iTXt", b"\0\0\0\0\0"
 
 
@@ -54,17 +57,37 @@ def encode_png(image: NDArray[np.uint8], texts: Mapping[str, str] | None = None)
     return with_texts(png, texts or {})
 
 
+def png_size(data: bytes) -> tuple[int, int]:
+    """Return the width and height that a PNG states.
+
+    Raises:
+        ValueError: not a PNG.
+    """
+    if not isinstance(data, bytes) or data[:8] != _SIGNATURE or len(data) < _HEADER:
+        raise ValueError("not a PNG")
+    width, height = struct.unpack(">II", data[16:24])
+    return width, height
+
+
 def decode_png(data: bytes) -> NDArray[np.uint8]:
     """Return the (H, W, 3) image of `encode_png`, or of any other PNG as RGB.
 
     Pillow decodes what imagecodecs does not: it takes twice as long, and reports what is wrong with a damaged file.
+
+    Raises:
+        ValueError: not a PNG, damaged, or larger than any patch, in which case it is not decoded.
     """
+    if max(size := png_size(data)) > MAX_SIDE_PX:
+        raise ValueError(f"{size[0]} x {size[1]} px, while a patch has at most {MAX_SIDE_PX} px per side")
     with suppress(Exception):  # of a class that differs with the version of imagecodecs
         image: NDArray[np.uint8] = imagecodecs.png_decode(data)
         if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
             return image
-    with Image.open(BytesIO(data)) as opened:
-        return np.asarray(opened.convert("RGB"))
+    try:
+        with Image.open(BytesIO(data), formats=("PNG",)) as opened:
+            return np.asarray(opened.convert("RGB"))
+    except Exception as error:  # Pillow raises many classes, by what is damaged
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def with_texts(png: bytes, texts: Mapping[str, str]) -> bytes:
@@ -77,7 +100,7 @@ def with_texts(png: bytes, texts: Mapping[str, str]) -> bytes:
 def read_texts(png: bytes) -> dict[str, str]:
     """Return the texts that `with_texts` wrote, by keyword."""
     pairs = (data.split(_PLAIN, 1) for kind, data in _chunks(png) if kind == _TYPE and _PLAIN in data)
-    return {key.decode("latin-1"): value.decode() for key, value in pairs}
+    return {key.decode("latin-1"): value.decode(errors="replace") for key, value in pairs}
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -5,8 +5,10 @@ written to a local directory, and read from a directory or, through fsspec, from
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,15 @@ from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
 from histosynth.remote import open_binary, url_of
-from histosynth.rundir import MANIFEST, read_manifest, require_directory, write_json
+from histosynth.rundir import MANIFEST, require_directory, write_json
+from histosynth.store.manifest import KIND, read_store_manifest
 from histosynth.store.part import BATCH_ROWS, IMAGES_HASH, SCHEMA, Patch, image_sha256, patch_of
 from histosynth.store.part_files import PartFiles
-from histosynth.store.png import decode_png, synthetic_mark
+from histosynth.store.png import decode_png, png_size, synthetic_mark
 from histosynth.store.rolling_hash import concatenate_hashes, hash_sequence
 from histosynth.store.source import made_by_model
 
-KIND = "patch store"
+_HASH = re.compile(rb"[0-9a-f]{1,64}")
 
 
 def list_parts(directory: Path) -> list[Path]:
@@ -37,7 +40,7 @@ def list_parts(directory: Path) -> list[Path]:
         return []
     parts = sorted(directory.glob("part-*.parquet"))
     if (directory / MANIFEST).exists():
-        read_manifest(directory, kind=KIND)
+        read_store_manifest(directory)
     elif not parts and (others := sorted(e.name for e in directory.iterdir() if not e.name.startswith("."))):
         raise HistosynthError(
             f"--out {directory} is not a patch store and not empty (it holds {others[0]}); name another directory"
@@ -64,7 +67,7 @@ class Store:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         if url_of(self.path) is None:
-            self.manifest = read_manifest(self.path, kind=KIND)
+            self.manifest = read_store_manifest(self.path)
             parts = sorted(self.path.glob("part-*.parquet"))
             if missing := sorted(set(self.manifest.get("files", {})) - {part.name for part in parts}):
                 raise HistosynthError(
@@ -73,7 +76,7 @@ class Store:
                 )
         else:
             with open_binary(self.path / MANIFEST, what="store", blocks=False) as file:
-                self.manifest = read_manifest(self.path, kind=KIND, content=file.read().decode())
+                self.manifest = read_store_manifest(self.path, content=file.read().decode(errors="replace"))
             if "files" not in self.manifest:
                 raise HistosynthError(f"{url_of(self.path / MANIFEST)} names no files; make the store again")
             parts = [self.path / name for name in self.manifest["files"]]
@@ -144,8 +147,15 @@ class Store:
 
     @property
     def patch_px(self) -> int:
-        """Side of the first patch, in pixels."""
-        return int(self.images([0]).shape[1])
+        """Side of the first patch, in pixels; all others must have it too."""
+        return self._size[0]
+
+    @cached_property
+    def _size(self) -> tuple[int, int]:
+        """Width and height of the first patch, as its PNG states them."""
+        with self._decoding():
+            size: tuple[int, int] = self.parts.map_images(np.zeros(1, np.int64), png_size)[0]
+        return size
 
     def select(self, *, split: str | None = None, label: str | None = None) -> "NDArray[np.int64]":
         """Return the row numbers of a split and label (None: any)."""
@@ -170,21 +180,21 @@ class Store:
         """Read and decode these rows: (N, H, W, 3) uint8.
 
         Raises:
-            HistosynthError: an image is damaged, or the sizes differ.
+            HistosynthError: an image is damaged, or has another size than the first of the store.
         """
         with self._decoding():
-            decoded = self.parts.map_images(np.asarray(rows, np.int64), decode_png, threads=threads)
-        return self._stack(decoded)
+            decoded = self.parts.map_images(np.asarray(rows, np.int64), self._decoder(), threads=threads)
+        return np.stack(decoded) if decoded else np.empty((0, 0, 0, 3), dtype=np.uint8)
 
     def stream_images(self) -> Iterator[NDArray[np.uint8]]:
         """Decode all rows in order, by row group: (N, H, W, 3) uint8.
 
         Raises:
-            HistosynthError: an image is damaged, or the sizes within a row group differ.
+            HistosynthError: an image is damaged, or has another size than the first of the store.
         """
         with self._decoding():
-            for decoded in self.parts.stream_images(decode_png):
-                yield self._stack(decoded)
+            for decoded in self.parts.stream_images(self._decoder()):
+                yield np.stack(decoded)
 
     def images_hash(self, rows: Sequence[int] | NDArray[np.int64]) -> str:
         """Return the SHA-256 over the encoded images of these rows, in their order."""
@@ -206,8 +216,8 @@ class Store:
                 digest.update("".join(f"{value}\0" for value in chunk.to_pylist()).encode())
         total = 0
         for part, (rows, size, metadata) in enumerate(self.parts.metadata()):
-            path, stored_hash = self.parts.paths[part], metadata.get(IMAGES_HASH.encode())
-            if stored_hash is None or self.manifest.get("files", {}).get(path.name) != size:
+            path, stored_hash = self.parts.paths[part], metadata.get(IMAGES_HASH.encode(), b"")
+            if not _HASH.fullmatch(stored_hash) or self.manifest.get("files", {}).get(path.name) != size:
                 all_rows = np.arange(rows) + self.parts.starts[part]
                 with self._decoding():
                     images_hash = hash_sequence(self.parts.map_images(all_rows, image_sha256))
@@ -221,13 +231,21 @@ class Store:
     def _decoding(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, SyntaxError, ValueError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise HistosynthError(
                 f"the store {self.path} holds a damaged image ({error}); make the store again"
             ) from error
 
-    def _stack(self, decoded: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        sizes = {image.shape for image in decoded}
-        if len(sizes) > 1:
-            raise HistosynthError(f"the store {self.path} mixes patch sizes {sorted(sizes)}; make one store per size")
-        return np.stack(decoded) if decoded else np.empty((0, 0, 0, 3), dtype=np.uint8)
+    def _decoder(self) -> Callable[[bytes], NDArray[np.uint8]]:
+        """Return a function that decodes images of the size of the first; others are not decoded at all."""
+        size = self._size
+
+        def decode(data: bytes) -> NDArray[np.uint8]:
+            if (other := png_size(data)) != size:
+                raise HistosynthError(
+                    f"the store {self.path} mixes patch sizes, {size[0]} x {size[1]} and {other[0]} x {other[1]} px; "
+                    "make one store per size"
+                )
+            return decode_png(data)
+
+        return decode
