@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wasserstein_distance
 
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.statistics import Statistics
+from histosynth.metrics.wasserstein import wasserstein_distance
 from histosynth.stain import StainError, StainFit, normalizers, tissue_pixels
 from histosynth.stain.optical_density import to_density
 from histosynth.stain.two_stains import TARGET
@@ -97,5 +97,5 @@ def concentration_quantiles(amounts: NDArray[np.float32]) -> NDArray[np.float64]
 
 def concentration_distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> tuple[float, float]:
     """Return 1-Wasserstein distances between (N, 2) and (M, 2) concentrations in OD: hematoxylin, eosin."""
-    hematoxylin, eosin = (float(wasserstein_distance(a[:, k], b[:, k])) for k in range(2))
+    hematoxylin, eosin = (wasserstein_distance(a[:, k], b[:, k]) for k in range(2))
     return hematoxylin, eosin

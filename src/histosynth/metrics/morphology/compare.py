@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wasserstein_distance
 
 from histosynth.metrics.morphology.measure import Morphology
 from histosynth.metrics.morphology.shapes import MORPHOLOGY_FEATURES
+from histosynth.metrics.wasserstein import wasserstein_distance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ def compare_morphology(a: Morphology, b: Morphology) -> dict[str, Difference]:
 
 
 def _difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> Difference:
-    distance = float(wasserstein_distance(a, b)) if len(a) and len(b) else None
+    distance = wasserstein_distance(a, b) if len(a) and len(b) else None
     spread = float(np.std(b)) if len(b) else 0.0
     return Difference(
         distance=distance,
