@@ -82,3 +82,13 @@ def test_the_baseline_of_the_paper_uses_the_same_patches_and_number_of_images() 
     assert baseline.patches == paper.patches
     assert baseline.train.images == paper.train.images
     assert load_settings("progan-demo").patches == load_settings("demo").patches
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0])
+def test_both_values_of_p2_are_offered(gamma: float) -> None:
+    """Choi et al. 2022 use 0.5 and 1; the preset names both in the line of the one that it takes."""
+    settings = load_settings("paper", overrides=[f"diffusion.p2_gamma={gamma}"])
+    assert (settings.diffusion.weighting, settings.diffusion.p2_gamma) == ("p2", gamma)
+    line = next(line for line in preset("paper")[0].splitlines() if line.startswith("p2_gamma"))
+    assert "0.5" in line
+    assert "p2_gamma=1" in line

@@ -67,12 +67,16 @@ class VariancePreserving:
         return (t >= 1) & (t <= self.timesteps) & (t == t.round())
 
     def times(self, steps: int) -> Tensor:
-        """Space times evenly from T to 0 ("trailing" spacing: the first step starts at pure noise; Lin et al. 2024)."""
+        """Space times evenly from T to 1, then 0: both ends as in training (ADM, `space_timesteps`; "linspace" spacing).
+
+        The first step starts at pure noise (Lin et al. 2024), and the last removes the noise of the first timestep only.
+        """
         if not 1 <= steps <= self.timesteps:
             raise ValueError(
                 f"{steps} steps requested, but the schedule has {self.timesteps} timesteps; use 1 to {self.timesteps}"
             )
-        return torch.linspace(self.timesteps, 0, steps + 1, dtype=torch.float64).round().float()
+        evenly = torch.linspace(self.timesteps - 1, 0, steps, dtype=torch.float64).round() + 1
+        return torch.cat([evenly, torch.zeros(1)]).float()
 
 
 class TimestepTable:

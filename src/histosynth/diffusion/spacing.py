@@ -1,7 +1,7 @@
 """Sampling times for few steps: equal steps in the fourth root of the angle φ = atan(σ/α), the noise level.
 
-φ decreases from at most π/2 (pure noise) to 0 (the data), in any process. Equal steps of a discrete schedule end far
-from the data: 20 of 1000 leave σ/α = 0.17 to the last step, and with it all texture. Like the spacing of Karras et al.
+φ decreases from at most π/2 (pure noise) to 0 (the data), in any process. Equal steps of a discrete schedule are
+long where texture forms: with 20 of 1000, one step leads from σ/α = 0.18 to 0.01. Like the spacing of Karras et al.
 2022, eq. 5, this spacing reaches σ/α = 0.002 (or the smallest value of the process) before the last step to 0. Unlike
 theirs, it needs no largest σ and spends fewer steps on noise that hides everything. The exponent is our choice,
 compared in `benchmarks/model/sampler_errors.py`.
