@@ -113,7 +113,7 @@ def test_table_first_used_in_inference_mode_works_in_training() -> None:
 
 @pytest.mark.parametrize("steps", [25, 50, 100, 250, 1000])
 def test_discrete_times_are_those_of_adm(steps: int) -> None:
-    """`space_timesteps(1000, [steps])` of guided-diffusion: fractional strides from 0 to 999, which is 1 to 1000 here."""
+    """`space_timesteps(1000, [steps])` of guided-diffusion: fractional strides from 0 to 999, here from 1 to 1000."""
     stride = 999 / (steps - 1)
     theirs = [round(i * stride) + 1 for i in range(steps)]
     assert linear(1000).times(steps).tolist() == [*reversed(theirs), 0]

@@ -67,9 +67,9 @@ class VariancePreserving:
         return (t >= 1) & (t <= self.timesteps) & (t == t.round())
 
     def times(self, steps: int) -> Tensor:
-        """Space times evenly from T to 1, then 0: both ends as in training (ADM, `space_timesteps`; "linspace" spacing).
+        """Space times evenly from T to 1, then 0, as `space_timesteps` of ADM ("linspace" spacing, Lin et al. 2024).
 
-        The first step starts at pure noise (Lin et al. 2024), and the last removes the noise of the first timestep only.
+        The first step starts at pure noise, and the last removes the noise of the first timestep only.
         """
         if not 1 <= steps <= self.timesteps:
             raise ValueError(
