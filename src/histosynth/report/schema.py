@@ -4,17 +4,20 @@ The meaning of a key never changes within a `schema_version`. The key of a secti
 requested (`evaluate.sections`) and applies to the stores.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from histosynth.caution import Caution
 from histosynth.metrics.inception_score import InceptionScore
-from histosynth.report.comparison import Comparison, Matrix
+from histosynth.report.comparison import MEASURES, PAIRS, Comparison, Matrix
 from histosynth.report.sides import SideName
 
 KIND = "report"
 SCHEMA_VERSION = 2
+
+REQUIRED = frozenset({"frechet_distance", "precision", "recall", "density", "coverage"})
+"""Measures of every comparison with results."""
 
 Pair = Literal["fake_vs_held_out", "fake_vs_train", "train_vs_held_out"]
 
@@ -57,7 +60,31 @@ class StoreFacts(_Table):
     patch_px: int
     mpp: float | None
     sources: list[str]
-    manifest: dict[str, Any]
+    manifest: dict[str, Any]  # `made_with`, if present, is a table
+
+
+class SettingsFacts(BaseModel):
+    """The settings of the evaluation; a comparison reads these."""
+
+    model_config = ConfigDict(extra="allow")
+    neighbors: int = Field(ge=1)
+    grid: int = Field(ge=1, le=10_000)
+    subsample_seed: int
+
+
+class Versions(BaseModel):
+    """Versions of packages."""
+
+    model_config = ConfigDict(extra="allow")
+    histosynth: str
+
+
+class ProvenanceFacts(BaseModel):
+    """The program that made the report; a comparison reads these."""
+
+    model_config = ConfigDict(extra="allow")
+    versions: Versions
+    git_revision: str | None
 
 
 class ReportFacts(_Table):
@@ -79,6 +106,24 @@ class ReportFacts(_Table):
     label_check: dict[str, Any] = {}
     feature_map: dict[str, Any] = {}
     extractor: ExtractorFacts
-    settings: dict[str, Any]
+    settings: SettingsFacts
     stores: dict[Literal["real", "fake"], StoreFacts]
-    provenance: dict[str, Any]
+    provenance: ProvenanceFacts
+
+    @model_validator(mode="after")
+    def _check_completeness(self) -> Self:
+        """Reject a report that lacks a store, a comparison, or a measure of a comparison with results."""
+        if missing := {"real", "fake"} - self.stores.keys():
+            raise ValueError(f"no store '{min(missing)}'")
+        for name, store in self.stores.items():
+            if not isinstance(store.manifest.get("made_with") or {}, dict):
+                raise ValueError(f"the manifest of store '{name}' has a made_with that is no table")
+        for row in (self.overall, *self.labels.values()):
+            if missing := PAIRS.keys() - row.keys():
+                raise ValueError(f"no comparison '{min(missing)}'")
+            for comparison in row.values():
+                if comparison.n and (missing := REQUIRED - comparison.measures.keys()):
+                    raise ValueError(f"no measure '{min(missing)}' although n is {comparison.n}")
+                if unknown := comparison.measures.keys() - MEASURES.keys():
+                    raise ValueError(f"unknown measure '{min(unknown)}'")
+        return self

@@ -51,7 +51,7 @@ def compare(*, reports: Sequence[Path], out: Path) -> dict[str, Any]:
             "cautions": cautions(models, not_shown=missing),
         }
     )
-    count = models[0].facts.settings["grid"]
+    count = models[0].facts.settings.grid
     content = comparison.model_dump(mode="json")
     ComparisonFacts.model_validate(content)
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from histosynth.errors import HistosynthError
+from histosynth.remote import url_of
 from histosynth.report.charts import ACCENT, INK, MUTED
 from histosynth.report.compare.reports import ModelReport, labels_of
 from histosynth.report.compare.schema import ComparisonFacts, Row
@@ -52,6 +53,12 @@ def shown_sides(models: Sequence[ModelReport], *, reference: SideName) -> tuple[
 
 
 def _unchanged(facts: StoreFacts) -> Store:
+    """Open the local store that a report names. An address in a report is never fetched: anyone can write one there."""
+    if url := url_of(Path(facts.path)):
+        raise HistosynthError(
+            f"the report names the remote store {url.partition('?')[0]}, and addresses in a report are not fetched; "
+            "download the store and evaluate the copy"
+        )
     store = Store(Path(facts.path))
     if store.content_hash() != facts.sha256:
         raise HistosynthError(f"{facts.path} no longer holds the patches that were measured")

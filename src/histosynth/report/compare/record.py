@@ -45,7 +45,7 @@ def record(reports: Sequence[ModelReport]) -> ComparisonFacts:
             real={side: facts.inception_score[side] for side in ("held_out", "train") if side in facts.inception_score},
         ),
         extractor=facts.extractor,
-        neighbors=facts.settings["neighbors"],
+        neighbors=facts.settings.neighbors,
         real=facts.stores["real"],
         provenance=provenance(),
     )
@@ -57,7 +57,7 @@ def _model(report: ModelReport) -> ModelFacts:
         report=str(report.path),
         report_sha256=report.sha256,
         samples=report.facts.stores["fake"],
-        evaluated_with={"version": program["versions"]["histosynth"], "git_revision": program["git_revision"]},
+        evaluated_with={"version": program.versions.histosynth, "git_revision": program.git_revision},
     )
 
 

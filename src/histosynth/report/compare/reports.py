@@ -87,13 +87,14 @@ def _read(directory: Path) -> bytes:
 def _facts(directory: Path, content: bytes) -> ReportFacts:
     try:
         facts: Any = json.loads(content)
-    except ValueError as error:
-        raise HistosynthError(f"{directory / FACTS} is damaged ({error}); evaluate again") from error
+        json.dumps(facts, allow_nan=False, ensure_ascii=False).encode()  # finite numbers, and text that can be written
+    except (ValueError, RecursionError) as error:
+        raise HistosynthError(f"{directory / FACTS} is damaged ({_short(error)}); evaluate again") from error
     if not isinstance(facts, dict) or facts.get("kind") != KIND:
         raise HistosynthError(f"{directory / FACTS} is not a report of histosynth; make one with `histosynth evaluate`")
     if (version := facts.get("schema_version")) != SCHEMA_VERSION:
         raise HistosynthError(
-            f"{directory / FACTS} has schema version {version}, but this histosynth reads {SCHEMA_VERSION}; "
+            f"{directory / FACTS} has schema version {_short(version)}, but this histosynth reads {SCHEMA_VERSION}; "
             "evaluate again"
         )
     try:
@@ -101,7 +102,14 @@ def _facts(directory: Path, content: bytes) -> ReportFacts:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise HistosynthError(f"{directory / FACTS} is damaged ({where}: {first['msg']}); evaluate again") from error
+        raise HistosynthError(
+            f"{directory / FACTS} is damaged ({_short(where)}: {_short(first['msg'])}); evaluate again"
+        ) from error
+
+
+def _short(text: object) -> str:
+    """Return at most 200 characters of a message that may quote the file, without control characters."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))[:200]
 
 
 def _names(directories: Sequence[Path], facts: Sequence[ReportFacts]) -> list[str]:
@@ -140,7 +148,7 @@ def _differences(one: ModelReport, other: ModelReport) -> Iterator[str]:
 
     # Settings, labels and n.
     for key in ("neighbors", "subsample_seed"):
-        if (x := a.settings.get(key)) != (y := b.settings.get(key)):
+        if (x := getattr(a.settings, key)) != (y := getattr(b.settings, key)):
             yield f"{key} differs: {x} in {one.path}, {y} in {other.path}; evaluate both with the same value"
     if a.overall_labels != b.overall_labels:
         pooled = [f"{', '.join(f.overall_labels) or 'none'} in {e.path}" for f, e in ((a, one), (b, other))]

@@ -89,7 +89,7 @@ def _of_comparison(reports: Sequence[ModelReport]) -> Iterator[str]:
         )
 
     # Versions.
-    programs = [(r.facts.provenance["versions"]["histosynth"], r.facts.provenance["git_revision"]) for r in reports]
+    programs = [(r.facts.provenance.versions.histosynth, r.facts.provenance.git_revision) for r in reports]
     if len(set(programs)) > 1:
         which = "; ".join(
             f"{r.name}: {version}{f', revision {git[:12]}{git[40:]}' if git else ''}"
