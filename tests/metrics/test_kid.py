@@ -7,16 +7,20 @@ from histosynth.metrics.kid import kid_interval, kid_of_subsets
 from histosynth.metrics.uncertainty import Units, patient_units
 
 
-def naive(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the distance by its definition, one pair at a time."""
+def naive(x: np.ndarray, y: np.ndarray, of: np.ndarray | None = None) -> float:
+    """Return the distance by its definition, one pair at a time; `of` is the patient of each row of x."""
 
     def k(a: np.ndarray, b: np.ndarray) -> float:
         return float((a @ b / len(a) + 1) ** 3)
 
-    def inner(z: np.ndarray) -> float:
-        return float(np.mean([k(z[i], z[j]) for i in range(len(z)) for j in range(len(z)) if i != j]))
+    def inner(z: np.ndarray, of: np.ndarray) -> float:
+        return float(np.mean([k(z[i], z[j]) for i in range(len(z)) for j in range(len(z)) if of[i] != of[j]]))
 
-    return inner(x) + inner(y) - 2 * float(np.mean([k(a, b) for a in x for b in y]))
+    return (
+        inner(x, np.arange(len(x)) if of is None else of)
+        + inner(y, np.arange(len(y)))
+        - 2 * float(np.mean([k(a, b) for a in x for b in y]))
+    )
 
 
 def test_three_points_by_hand():
@@ -35,10 +39,10 @@ def test_value_and_jackknife_agree_with_the_definition(grouped, monkeypatch):
     of = np.array([0, 1, 2, 3, 4, 4, 4, 2, 0, 0, 0, 3, 1, 2, 2, 4])
     units = Units(index=of, count=5, kind="patients") if grouped else None
     interval = kid_interval(x, y, real_units=units, level=0.9)
-    assert interval.value == pytest.approx(naive(x, y))
     groups = of if grouped else np.arange(16)
-    without_x = [naive(x[groups != g], y) for g in np.unique(groups)]
-    without_y = [naive(x, np.delete(y, j, axis=0)) for j in range(12)]
+    assert interval.value == pytest.approx(naive(x, y, groups))
+    without_x = [naive(x[groups != g], y, groups[groups != g]) for g in np.unique(groups)]
+    without_y = [naive(x, np.delete(y, j, axis=0), groups) for j in range(12)]
     variance = sum((len(w) - 1) * np.var(w) for w in (without_x, without_y))
     assert (interval.high - interval.low) / 2 >= 1.645 * np.sqrt(variance)
     assert (interval.high - interval.low) / 2 <= 2.2 * np.sqrt(variance)  # Student's, of 4 to 26 degrees of freedom
@@ -99,8 +103,25 @@ def test_differences_between_patients_widen_the_interval():
     x, y = rng.normal(size=(200, 6)) + rng.normal(size=(8, 6))[of], rng.normal(size=(200, 6))
     by_patient = kid_interval(x, y, real_units=patient_units([f"p{i}" for i in of]))
     by_image = kid_interval(x, y)
-    assert by_patient.value == by_image.value
     assert by_patient.high - by_patient.low > 2 * (by_image.high - by_image.low)
+
+
+@pytest.mark.parametrize("patients", [5, 8])
+def test_equal_distributions_of_clustered_patches_have_no_distance(patients):
+    """Similarity within patients (intraclass correlation 0.3) is no distance: pairs of one patient do not count."""
+    rng, each, values, significant, by_image = np.random.default_rng(5), 30, [], 0, 0
+    units = patient_units([f"p{i // each}" for i in range(patients * each)])
+    for _ in range(200):
+        shared, own = rng.normal(size=(patients, 8)), rng.normal(size=(patients * each, 8))
+        real = np.sqrt(0.3) * shared[units.index] + np.sqrt(0.7) * own
+        fake = rng.normal(size=(patients * each, 8))
+        interval = kid_interval(real, fake, real_units=units)
+        values.append(interval.value)
+        significant += interval.low > 0
+        by_image += kid_interval(real, fake).low > 0
+    assert np.mean(values) == pytest.approx(0, abs=4 * np.std(values) / np.sqrt(200))
+    assert significant <= 0.05 * 200
+    assert by_image > 0.5 * 200, "the reason to leave out pairs of one patient"
 
 
 def test_identical_images_have_an_interval_without_width():
@@ -114,7 +135,7 @@ def test_too_few_images_are_rejected():
         kid_of_subsets(np.zeros((30, 2)), np.zeros((30, 2)), rng=np.random.default_rng(0))
     with pytest.raises(HistosynthError, match="3 or more synthetic images, found 2"):
         kid_interval(np.zeros((30, 2)), np.zeros((2, 2)))
-    with pytest.raises(HistosynthError, match="keeps 0 images"):
+    with pytest.raises(HistosynthError, match="3 or more patients, found 1"):
         kid_interval(np.eye(4), np.eye(4), real_units=Units(index=np.zeros(4, int), count=1, kind="patients"))
     with pytest.raises(HistosynthError, match="units of 5 images do not match values of 4"):
-        kid_interval(np.eye(4), np.eye(4), real_units=Units(index=np.zeros(5, int), count=1, kind="patients"))
+        kid_interval(np.eye(4), np.eye(4), real_units=Units(index=np.arange(5), count=5, kind="images"))

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics.frechet import frechet_distance, frechet_interval
 from histosynth.metrics.statistics import Statistics
-from histosynth.metrics.uncertainty import Units, image_units, mean_interval, patient_units
+from histosynth.metrics.uncertainty import Units, image_units, jackknife_interval, patient_units
 
 
 def grouped(patients: int, each: int) -> Units:
@@ -21,20 +22,22 @@ def test_units_are_patients_unless_there_are_too_few():
     assert "patients are not named" in patient_units(["a", None, "b"]).note
 
 
-def test_the_interval_carries_the_note_of_the_units():
-    units = patient_units(["a", "b", "a", "b"])
-    interval = mean_interval([1.0, 2, 3, 4], units=units, rng=np.random.default_rng(0))
-    assert "only 2 patients" in interval.note
+def test_the_jackknife_of_a_mean_is_students_interval():
+    """Leave-outs of a mean give its standard error exactly; the second side has no spread and takes no part."""
+    x = np.random.default_rng(1).normal(5, 2, size=40)
+    without = (x.sum() - x) / 39
+    interval = jackknife_interval(x.mean(), (without, np.full(7, 3.0)), note="a note")
+    expected = stats.t.interval(0.95, 39, loc=x.mean(), scale=stats.sem(x))
+    assert (interval.low, interval.high) == pytest.approx(expected)
+    assert (interval.value, interval.note) == (x.mean(), "a note")
 
 
-def test_the_interval_of_a_mean_agrees_with_student():
-    x = np.random.default_rng(1).normal(5, 2, size=400)
-    interval = mean_interval(x, units=image_units(400), rng=np.random.default_rng(2), replicates=4000)
-    error = x.std(ddof=1) / 20
-    assert interval.value == pytest.approx(x.mean())
-    assert (interval.low, interval.high) == pytest.approx(
-        (x.mean() - 1.966 * error, x.mean() + 1.966 * error), abs=0.1 * error
-    )
+def test_the_jackknife_adds_the_variances_of_both_sides():
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=30), rng.normal(size=20) * 2
+    interval = jackknife_interval(0.0, ((x.sum() - x) / 29, (y.sum() - y) / 19))
+    welch = stats.ttest_ind(x, y, equal_var=False).confidence_interval()
+    assert interval.high - interval.low == pytest.approx(welch.high - welch.low)
 
 
 def test_the_same_seed_gives_the_same_interval():
@@ -42,20 +45,6 @@ def test_the_same_seed_gives_the_same_interval():
     one, two = (frechet_interval(x, x + 1, real_units=grouped(6, 5), rng=np.random.default_rng(7)) for _ in range(2))
     assert one == two
     assert one != frechet_interval(x, x + 1, real_units=grouped(6, 5), rng=np.random.default_rng(8))
-
-
-@pytest.mark.parametrize("patients", [6, 12])
-def test_intervals_of_shares_cover_the_truth_over_patients(patients):
-    """Each patient has a probability of their own, 15 patches each; 95 % intervals of the mean probability."""
-    rng, units, covered, covered_by_image = np.random.default_rng(3), grouped(patients, 15), 0, 0
-    for _ in range(300):
-        inside = rng.random(patients * 15) < np.repeat(rng.beta(3, 2, size=patients), 15)
-        interval = mean_interval(inside, units=units, rng=rng, replicates=200)
-        covered += interval.low <= 0.6 <= interval.high
-        naive = mean_interval(inside, units=image_units(len(inside)), rng=rng, replicates=100)
-        covered_by_image += naive.low <= 0.6 <= naive.high
-    assert 0.89 * 300 <= covered <= 0.99 * 300  # skewed shares of 6 patients lose two points
-    assert covered_by_image < 0.8 * 300  # the coverage if patients are ignored
 
 
 @pytest.mark.parametrize(
@@ -106,9 +95,13 @@ def test_resampling_images_would_add_distance():
 
 def test_input_without_an_interval_is_rejected():
     rng = np.random.default_rng(7)
+    with pytest.raises(HistosynthError, match="two or more units to leave out, found 1"):
+        jackknife_interval(1.0, (np.ones(1), np.ones(4)))
     with pytest.raises(HistosynthError, match="two or more units"):
-        mean_interval([1.0], units=image_units(1), rng=rng)
+        frechet_interval(
+            np.eye(4), np.eye(4), real_units=Units(index=np.zeros(4, int), count=1, kind="patients"), rng=rng
+        )
     with pytest.raises(HistosynthError, match="units of 3 images do not match values of 4"):
-        mean_interval(np.ones(4), units=image_units(3), rng=rng)
+        frechet_interval(np.eye(4), np.eye(4), real_units=image_units(3), rng=rng)
     with pytest.raises(HistosynthError, match="not finite"):
         frechet_interval(np.full((4, 2), np.nan), np.ones((4, 2)), real_units=image_units(4), rng=rng)

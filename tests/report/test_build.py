@@ -38,7 +38,15 @@ def test_the_keys_of_the_record_are_stable(real, fake, report, tmp_path):
     for row in (content["overall"], *content["labels"].values()):
         assert tuple(row) == PAIRS
         for cell in row.values():
-            assert list(cell) == ["n", "available", "measures", "frechet_infinity", "rank_deficient", "note"]
+            assert list(cell) == [
+                "n",
+                "available",
+                "measures",
+                "frechet_infinity",
+                "frechet_infinity_interval",
+                "rank_deficient",
+                "note",
+            ]
             assert list(cell["measures"]) == MEASURES
             for interval in cell["measures"].values():
                 assert list(interval) == ["value", "low", "high", "level", "note"]
@@ -94,11 +102,17 @@ def test_the_matrix_shows_whether_labels_steer_the_image(make, real, fake_rows, 
 def test_a_second_report_replaces_the_first_and_is_identical(real, fake, report, tmp_path):
     first = report(real, fake)
     page = (tmp_path / "report" / "report.html").read_bytes()
-    (tmp_path / "report" / "figures" / "stale.png").write_bytes(b"old")
     assert report(real, fake) == first
     assert (tmp_path / "report" / "report.html").read_bytes() == page
-    assert not (tmp_path / "report" / "figures" / "stale.png").exists()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fake", "real", "report"]
+
+
+def test_a_report_does_not_delete_files_of_others(real, fake, report, tmp_path):
+    report(real, fake)
+    (tmp_path / "report" / "figures" / "mine.png").write_bytes(b"mine")
+    with pytest.raises(HistosynthError, match=r"holds figures/mine\.png, which the report did not write; move it"):
+        report(real, fake)
+    assert (tmp_path / "report" / "figures" / "mine.png").read_bytes() == b"mine"
 
 
 def test_a_failure_keeps_the_old_report(real, fake, report, tmp_path, monkeypatch):

@@ -2,6 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
+
+from histosynth.metrics.inception_score import InceptionScore
+from histosynth.report.wording import format_score
+
 
 def value(cell, measure):
     return cell["measures"][measure]["value"]
@@ -27,7 +32,8 @@ def test_a_label_with_too_few(make, real_rows, patches, fake, report, tmp_path):
     content = report(make("real", [*rows, *patches(2, "IDHwt", split="held_out")]), fake)
     row = content["labels"]["IDHwt"]
     assert row["fake_vs_held_out"] == {
-        "n": 0, "available": (20, 2), "measures": {}, "frechet_infinity": None, "rank_deficient": False,
+        "n": 0, "available": (20, 2), "measures": {}, "frechet_infinity": None, "frechet_infinity_interval": None,
+        "rank_deficient": False,
         "note": "too few (n=2)",
     }  # fmt: skip
     assert row["fake_vs_train"]["n"] == 20
@@ -109,3 +115,8 @@ def test_patches_with_raw_colors_beside_normalized_ones_are_a_caution(make, real
     assert "% of the patches of real kept their raw colors (40 normalized, 39 skipped:foreign-color)" in texts(
         content, "note"
     )
+
+
+@pytest.mark.parametrize(("splits", "shown"), [(1, "12.34"), (3, "12.34 ± 0.05")])
+def test_an_inception_score_of_one_split_has_no_deviation(splits, shown):
+    assert format_score(InceptionScore(mean=12.341, deviation=0.05 * (splits > 1), splits=splits)) == shown

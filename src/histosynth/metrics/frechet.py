@@ -15,10 +15,11 @@ for all replicates, and holds for fewer images than features. The interval is on
 patients and images, whose expectation lies above that of infinitely many.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics.features import (
@@ -137,6 +138,18 @@ def frechet_infinity(
         sizes=tuple(map(int, sizes)),
         distances=tuple(distances),
     )
+
+
+def frechet_infinity_interval(limit: Extrapolation, *, at_n: Interval) -> Interval:
+    """Return the interval of an extrapolated distance, from the interval of the distance of all images.
+
+    The error of the line says nothing about other patients and other images, which all subsets share: that part is as
+    wide as at n. Both are added in quadrature.
+    """
+    of_line = float(stats.t.ppf((1 + at_n.level) / 2, len(limit.sizes) - 2)) * limit.standard_error
+    low = limit.value - np.hypot(at_n.value - at_n.low, of_line)
+    high = limit.value + np.hypot(at_n.high - at_n.value, of_line)
+    return replace(at_n, value=limit.value, low=float(low), high=float(high))
 
 
 def frechet_influence(features: FeaturesLike, *, other: Statistics) -> NDArray[np.float64]:

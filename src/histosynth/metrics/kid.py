@@ -1,16 +1,19 @@
 """Kernel distance (KID) and its interval: squared maximum mean discrepancy, cubic kernel (Binkowski et al. 2018).
 
 k(x, y) = (xᵀy / D + 1)³
-MMD² = Σ_{i≠j} k(xᵢ, xⱼ) / n(n-1) + Σ_{i≠j} k(yᵢ, yⱼ) / m(m-1) - 2 Σ k(xᵢ, yⱼ) / nm
+MMD² = mean k(xᵢ, xⱼ) + mean k(yᵢ, yⱼ) - 2 mean k(xᵢ, yⱼ),      i and j of different units in the first two means
 
-Unbiased for independent images at any n and therefore, unlike the Fréchet distance, suitable for few; it can be
-negative. There are two ways to report it:
+Units are patients on a real side, and single images on the synthetic side, where this is the usual estimator. Patches
+of one patient resemble each other, so pairs within a patient would raise the first mean, and with it the distance of
+two equal distributions. Over pairs of different patients it is unbiased at any n, and therefore, unlike the Fréchet
+distance, suitable for few images; it can be negative. Where patients are unknown or too few, units are images: the
+distance is then too large by the similarity within patients. There are two ways to report it:
 
-`kid_interval` uses every pair. Its interval is Student's, with the standard error of the delete-one jackknife (one
-patient on the real side, one image on the synthetic side), which is exact in its leave-outs and conservative near zero.
+`kid_interval` uses every such pair. Its interval is that of the delete-one jackknife over units (`uncertainty`), which
+is exact in its leave-outs and conservative near zero.
 
-`kid_of_subsets` is what papers quote: mean and standard deviation over random subsets, 100 of 1000 images. Its
-deviation is that of a subset of 1000, not the standard error of the mean.
+`kid_of_subsets` is what papers quote: mean and standard deviation over random subsets, 100 of 1000 images, whoever they
+are of. Its deviation is that of a subset of 1000, not the standard error of the mean.
 """
 
 from collections.abc import Iterator
@@ -18,11 +21,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics.features import FeaturesLike, Floats, features_of_both_sides
-from histosynth.metrics.uncertainty import LEVEL, Interval, Units, image_units, unit_sums
+from histosynth.metrics.uncertainty import LEVEL, Interval, Units, image_units, jackknife_interval, unit_sums
 
 _BLOCK = 1024  # rows of the kernel matrix held at a time
 
@@ -38,18 +40,23 @@ class SubsetKID:
 
 
 def kid_interval(
-    real: FeaturesLike, fake: FeaturesLike, *, real_units: Units | None = None, level: float = LEVEL
+    real: FeaturesLike,
+    fake: FeaturesLike,
+    *,
+    real_units: Units | None = None,
+    fake_units: Units | None = None,
+    level: float = LEVEL,
 ) -> Interval:
     """Return the MMD² of all (N, D) real and (M, D) fake features with its interval.
 
-    `real_units` are single images by default. Holds 8 * 1024 * N bytes of the kernel matrix at a time.
+    Units are single images by default. Holds 8 * 1024 * N bytes of the kernel matrix at a time.
 
     Raises:
-        HistosynthError: a side has fewer than three images; features are not finite or differ in number.
+        HistosynthError: a side has fewer than three images or units; features are not finite or differ in number.
     """
     sides = features_of_both_sides(real, fake, minimum=3, purpose="the jackknife of a kernel distance")
     x, y = (side.values for side in sides)
-    real_units, fake_units = real_units or image_units(len(x)), image_units(len(y))
+    real_units, fake_units = real_units or image_units(len(x)), fake_units or image_units(len(y))
     # Sum the kernel within each side and between the sides.
     within_x, within_y = _WithinSide(x, real_units), _WithinSide(y, fake_units)
     between_x, between_y = np.zeros(len(x)), np.zeros(len(y))
@@ -60,14 +67,9 @@ def kid_interval(
     value = within_x.mean + within_y.mean - 2 * between / (n * m)
     # Jackknife: the distance without each unit.
     left_x, left_y = n - within_x.sizes, m - within_y.sizes
-    without_x = within_x.left_out - 2 * (between - unit_sums(between_x, real_units)) / (left_x * m)
-    without_y = within_y.left_out - 2 * (between - unit_sums(between_y, fake_units)) / (n * left_y)
-    variances = [max((len(w) - 1) * float(np.var(w)), np.finfo(np.float64).tiny) for w in (without_x, without_y)]
-    variance = sum(variances)
-    # Welch & Satterthwaite: degrees of freedom of a sum of variances, each with its own number of units.
-    inverse = sum((v / variance) ** 2 / (len(w) - 1) for v, w in zip(variances, (without_x, without_y), strict=True))
-    half_width = float(stats.t.ppf((1 + level) / 2, 1 / inverse) * np.sqrt(variance))
-    return Interval(value=value, low=value - half_width, high=value + half_width, level=level, note=real_units.note)
+    without_x = within_x.left_out + within_y.mean - 2 * (between - unit_sums(between_x, real_units)) / (left_x * m)
+    without_y = within_y.left_out + within_x.mean - 2 * (between - unit_sums(between_y, fake_units)) / (n * left_y)
+    return jackknife_interval(value, (without_x, without_y), level=level, note=real_units.note or fake_units.note)
 
 
 def kid_of_subsets(
@@ -92,24 +94,26 @@ def kid_of_subsets(
 
 
 class _WithinSide:
-    """The mean of k over the pairs of one side: of all images, and without each unit."""
+    """The mean of k over the pairs of different units of one side: of all images, and without each unit."""
 
     def __init__(self, x: Floats, units: Units) -> None:
-        diagonal, rows = _diagonal(x), np.empty(len(x))
+        if units.count < 3:
+            raise HistosynthError(
+                f"a kernel distance averages over pairs of different {units.kind}, and its interval leaves one out; "
+                f"it needs 3 or more {units.kind}, found {units.count}; resample by image"
+            )
+        # The sum over all pairs of images, less that over the pairs of each unit.
+        rows = np.empty(len(x))
         for block, kernel in _kernel(x, x):
             rows[block] = kernel.sum(axis=1)
-        rows -= diagonal
         self.sizes = unit_sums(np.ones(len(x)), units)
         members = np.split(np.argsort(units.index, kind="stable"), np.cumsum(self.sizes).astype(int)[:-1])
-        within = np.array([_total(x[i], x[i]) - diagonal[i].sum() if len(i) > 1 else 0.0 for i in members])
-        n, left = len(x), len(x) - self.sizes
-        if left.min() < 2:
-            raise HistosynthError(
-                f"a kernel distance without one of its {units.count} {units.kind} keeps {left.min():.0f} images; "
-                "its interval needs 2 or more; resample by image"
-            )
-        self.mean = float(rows.sum()) / (n * (n - 1))
-        self.left_out = (rows.sum() - 2 * unit_sums(rows, units) + within) / (left * (left - 1))
+        diagonal = _diagonal(x)
+        same = np.array([_total(x[i], x[i]) if len(i) > 1 else diagonal[i].sum() for i in members])
+        different, n = unit_sums(rows, units) - same, len(x)  # pairs of each unit with all others
+        pairs = n**2 - np.sum(self.sizes**2)
+        self.mean = float(different.sum() / pairs)
+        self.left_out = (different.sum() - 2 * different) / (pairs - 2 * self.sizes * (n - self.sizes))
 
 
 def _kernel(a: Floats, b: Floats) -> Iterator[tuple[slice, NDArray[np.float64]]]:

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.features import FeaturesLike, features_of_both_sides
+from histosynth.metrics.features import Features, FeaturesLike, features_of_both_sides
 
 _BLOCK = 2048  # rows and columns of distances held at a time
-_ROUNDING = 16 * float(np.finfo(np.float32).eps)  # of two squared distances, relative to the squared norms
+ROUNDING = 16 * float(np.finfo(np.float32).eps)  # of two squared distances, relative to the squared norms
 
 Rows = NDArray[np.float32]  # (N, D)
 
@@ -40,7 +40,7 @@ class PrecisionRecall:
 
 @dataclass(frozen=True, kw_only=True)
 class Membership:
-    """Membership of each point in the other manifold. Measures are means of these arrays; intervals resample them."""
+    """Membership of each point in the other manifold. Measures are means of these arrays."""
 
     fake_inside: NDArray[np.bool_]  # (M,) in the real manifold
     real_inside: NDArray[np.bool_]  # (N,) in the fake manifold
@@ -82,20 +82,17 @@ def membership(real: FeaturesLike, fake: FeaturesLike, *, neighbors: int = 3, de
         raise HistosynthError(f"a ball needs 1 or more neighbors, found {min(neighbors, density_neighbors)}")
     most = max(neighbors, density_neighbors)
     a, b = features_of_both_sides(real, fake, minimum=most + 1, purpose=f"a manifold of {most} neighbors")
-    # Center, then find the radius of each ball.
-    center = a.values.mean(axis=0, dtype=np.float64)
-    x, y = (
-        np.subtract(z.values, center, out=np.empty(z.values.shape, np.float32), casting="same_kind") for z in (a, b)
-    )
-    nearest = _nearest(x, most)
+    # Find the radius of each ball.
+    x, y = centered(a, b)
+    nearest = nearest_distances(x, most)
     real_radii, density_radii = nearest[:, neighbors - 1, None], nearest[:, density_neighbors - 1, None]
-    fake_radii = _nearest(y, neighbors)[:, neighbors - 1]
+    fake_radii = nearest_distances(y, neighbors)[:, neighbors - 1]
     # Compare every distance between the sides with the radii, block by block.
     fake_inside, real_inside, covered = np.zeros(len(y), bool), np.zeros(len(x), bool), np.zeros(len(x), bool)
     balls = np.zeros(len(y), np.int64)
-    for rows in _blocks(x):
-        for columns in _blocks(y):
-            squared = _squared(x[rows], y[columns], norms=1 - _ROUNDING)
+    for rows in blocks(x):
+        for columns in blocks(y):
+            squared = squared_distances(x[rows], y[columns], norms=1 - ROUNDING)
             fake_inside[columns] |= (squared <= real_radii[rows]).any(axis=0)
             real_inside[rows] |= (squared <= fake_radii[columns]).any(axis=1)
             in_ball = squared <= density_radii[rows]
@@ -115,7 +112,17 @@ def precision_recall(real: FeaturesLike, fake: FeaturesLike, *, neighbors: int =
     return PrecisionRecall(precision=members.precision, recall=members.recall)
 
 
-def _nearest(x: Rows, neighbors: int) -> NDArray[np.float32]:
+def centered(real: Features, fake: Features) -> tuple[Rows, Rows]:
+    """Return both sides in float32, with the mean of the real side subtracted."""
+    center = real.values.mean(axis=0, dtype=np.float64)
+    x, y = (
+        np.subtract(side.values, center, out=np.empty(side.values.shape, np.float32), casting="same_kind")
+        for side in (real, fake)
+    )
+    return x, y
+
+
+def nearest_distances(x: Rows, neighbors: int) -> NDArray[np.float32]:
     """Return the squared distances (N, neighbors) from each point to its nearest others, ascending."""
     best = np.full((len(x), neighbors), np.inf, np.float32)
 
@@ -124,11 +131,11 @@ def _nearest(x: Rows, neighbors: int) -> NDArray[np.float32]:
         candidates.partition(neighbors - 1, axis=1)
         best[rows] = candidates[:, :neighbors]
 
-    for rows in _blocks(x):
-        for columns in _blocks(x):
+    for rows in blocks(x):
+        for columns in blocks(x):
             if columns.start < rows.start:
                 continue  # its transpose has already updated both
-            squared = _squared(x[rows], x[columns])
+            squared = squared_distances(x[rows], x[columns])
             if columns == rows:
                 np.fill_diagonal(squared, np.inf)
             else:
@@ -137,7 +144,7 @@ def _nearest(x: Rows, neighbors: int) -> NDArray[np.float32]:
     return np.sort(best.clip(min=0), axis=1)
 
 
-def _squared(a: Rows, b: Rows, *, norms: float = 1.0) -> NDArray[np.float32]:
+def squared_distances(a: Rows, b: Rows, *, norms: float = 1.0) -> NDArray[np.float32]:
     """Return squared distances from rows of `a` to rows of `b`: |a|² + |b|² - 2ab, the norms multiplied by `norms`."""
     squared = a @ (-2 * b).T
     squared += norms * np.einsum("ij,ij->i", a, a)[:, None]
@@ -145,5 +152,6 @@ def _squared(a: Rows, b: Rows, *, norms: float = 1.0) -> NDArray[np.float32]:
     return squared
 
 
-def _blocks(x: Rows) -> Iterator[slice]:
+def blocks(x: Rows) -> Iterator[slice]:
+    """Return the slices of rows whose distances are computed at a time."""
     return (slice(start, min(start + _BLOCK, len(x))) for start in range(0, len(x), _BLOCK))

@@ -1,22 +1,29 @@
 """Intervals: the range of a measure over other patients and other synthetic images, at the same numbers of both.
 
-Patches of one patient resemble each other, so the real side is resampled by patient, with all patches of each
-(cluster bootstrap; Davison & Hinkley 1997, 3.8). A mean over patches is then a ratio of sums over patients:
+Patches of one patient resemble each other, so the unit of the real side is the patient, with all patches of each
+(Davison & Hinkley 1997, 3.8). There are two methods.
+
+The delete-one jackknife, for measures of pairs of images, such as `kid` and `manifold_interval`: leave out each unit of
+either side, and add the variances of the two sides:
+
+    v = Σ_sides (G-1)/G Σ_g (m₋g - mean m₋)²,      m ± t · √v,      G = units of the side (Efron & Stein 1981)
+
+Student's t has the degrees of freedom of a sum of variances (Welch & Satterthwaite).
+
+The cluster bootstrap, for means over images, such as the linear expansion of `frechet`: a ratio of sums over patients,
 
     m* = Σ cₚ sₚ / Σ cₚ nₚ,      c = how often each patient was drawn,  s = the sum over its n patches
 
 Percentiles of few units are too narrow by √((P-1)/P) and because they use the normal quantile instead of Student's;
 both are corrected by widening (Hesterberg 2015, section 4.3).
-
-The intervals of distances are in the modules of the distances: `kid.kid_interval` and `frechet.frechet_interval`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import stats
 
 from histosynth.errors import HistosynthError
@@ -63,24 +70,29 @@ def patient_units(patients: Sequence[str | None]) -> Units:
     return Units(index=index.astype(np.int64), count=len(names), kind="patients")
 
 
-def mean_interval(
-    values: ArrayLike, *, units: Units, rng: np.random.Generator, level: float = LEVEL, replicates: int = REPLICATES
-) -> Interval:
-    """Return the interval of the mean of values (N,), one per image, such as a share of `Membership`.
+def merged(units: Units, *, most: int) -> Units:
+    """Return at most `most` units, by joining whole units."""
+    return replace(units, index=units.index % most, count=min(units.count, most))
 
-    The manifolds of such a share are held fixed. If all values are equal, the interval has no width, which is too
-    narrow for few images.
+
+def jackknife_interval(
+    value: float, left_out: Sequence[NDArray[np.float64]], *, level: float = LEVEL, note: str | None = None
+) -> Interval:
+    """Return Student's interval of a measure from its values without each unit, one array per side.
+
+    If no unit changes the measure, the interval has no width, which is too narrow for few images.
+
+    Raises:
+        HistosynthError: a side has a single unit.
     """
-    x = np.asarray(values, dtype=np.float64)
-    shifts = resampled_shifts(x, units, level=level, replicates=replicates, rng=rng)
-    low, high = x.mean() + shift_quantiles(shifts, level)
-    return Interval(
-        value=float(x.mean()),
-        low=float(max(low, x.min())),  # a mean cannot lie beyond the values
-        high=float(min(high, x.max())),
-        level=level,
-        note=units.note,
-    )
+    if (fewest := min(map(len, left_out))) < 2:
+        raise HistosynthError(f"an interval needs two or more units to leave out, found {fewest}; add images")
+    smallest = np.finfo(np.float64).tiny
+    variances = [max((len(values) - 1) * float(np.var(values)), smallest) for values in left_out]
+    variance = sum(variances)
+    inverse = sum((v / variance) ** 2 / (len(x) - 1) for v, x in zip(variances, left_out, strict=True))
+    half_width = float(stats.t.ppf((1 + level) / 2, 1 / inverse) * np.sqrt(variance))
+    return Interval(value=value, low=value - half_width, high=value + half_width, level=level, note=note)
 
 
 def unit_sums(values: NDArray[np.float64], units: Units) -> NDArray[np.float64]:

@@ -10,12 +10,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from histosynth.metrics.frechet import Extrapolation, frechet_distance, frechet_infinity, frechet_interval
+from histosynth.metrics.frechet import (
+    Extrapolation,
+    frechet_distance,
+    frechet_infinity,
+    frechet_infinity_interval,
+    frechet_interval,
+)
 from histosynth.metrics.inception_score import InceptionScore, adm_splits, inception_score
 from histosynth.metrics.kid import kid_interval
-from histosynth.metrics.manifold import membership
+from histosynth.metrics.manifold_interval import manifold_intervals
 from histosynth.metrics.statistics import Statistics
-from histosynth.metrics.uncertainty import Interval, mean_interval
+from histosynth.metrics.uncertainty import Interval
 from histosynth.report.activations import Activations
 from histosynth.report.sides import SEED, SideName
 
@@ -53,6 +59,7 @@ class Comparison:
     available: tuple[int, int]  # patches in the stores
     measures: Mapping[str, Interval] = field(default_factory=dict)  # those of `MEASURES` that could be computed
     frechet_infinity: Extrapolation | None = None  # of the overall results, where n is large enough
+    frechet_infinity_interval: Interval | None = None
     rank_deficient: bool = False  # n <= number of features: the distance is biased upward
     note: str | None = None  # why there is no result
 
@@ -115,6 +122,8 @@ def _compare(
     counted = plan.labels if pooled else labels
     count_a, count_b = (sum(len(plan.sides[side].rows[label]) for label in counted) for side in (a, b))
     if not labels or not all(plan.usable(side, label) for side in (a, b) for label in labels):
+        if plan.reference == "train" and b == "held_out":
+            return Comparison(n=0, available=(count_a, count_b), note="not compared")
         few = min(count_a, count_b)
         return Comparison(n=0, available=(count_a, count_b), note=f"too few (n={few})" if few else "none")
     return _measure(activations, labels, key, (count_a, count_b), neighbors, extrapolate=pooled and a == "fake")
@@ -135,8 +144,7 @@ def _measure(
     units, real_units = activations.units(a, labels), activations.units(b, labels)
     rng = np.random.default_rng([SEED, zlib.crc32("/".join((key, *labels)).encode())])
 
-    # Each measure with its interval; the order of the measures is that of the draws from `rng`.
-    inside = membership(second, first, neighbors=neighbors, density_neighbors=min(5, len(first) - 1))
+    # Each measure with its interval; only those of Fréchet distances draw from `rng`.
     measures = {"frechet_distance": frechet_interval(second, first, real_units=real_units, fake_units=units, rng=rng)}
     if activations.has(SPATIAL):
         spatial_real, spatial_fake = (activations.of(side, labels, output=SPATIAL) for side in (b, a))
@@ -144,23 +152,27 @@ def _measure(
             spatial_real, spatial_fake, real_units=real_units, fake_units=units, rng=rng
         )
     if min(len(first), len(second)) >= _MIN_KERNEL:
-        measures["kernel_distance"] = kid_interval(second, first, real_units=real_units)
-    measures |= {
-        "precision": mean_interval(inside.fake_inside, units=units, rng=rng),
-        "recall": mean_interval(inside.real_inside, units=real_units, rng=rng),
-        "density": mean_interval(inside.fake_density, units=units, rng=rng),
-        "coverage": mean_interval(inside.real_covered, units=real_units, rng=rng),
-    }
+        measures["kernel_distance"] = kid_interval(second, first, real_units=real_units, fake_units=units)
+    measures |= manifold_intervals(
+        second,
+        first,
+        neighbors=neighbors,
+        density_neighbors=min(5, len(first) - 1),
+        real_units=real_units,
+        fake_units=units,
+    )
 
     # The limit for infinitely many synthetic patches.
-    infinity = None
+    infinity = infinity_interval = None
     if extrapolate and len(first) > 2 * first.dimension + 30:  # enough for a line of 15 points
         infinity = frechet_infinity(Statistics.of(second), first, rng=rng)
+        infinity_interval = frechet_infinity_interval(infinity, at_n=measures["frechet_distance"])
     return Comparison(
         n=len(first),
         available=available,
         measures=measures,
         frechet_infinity=infinity,
+        frechet_infinity_interval=infinity_interval,
         rank_deficient=len(first) <= first.dimension,
     )
 

@@ -9,7 +9,7 @@ from histosynth.pages import environment
 from histosynth.report.comparison import DISTANCES, MEASURES, PAIR_TITLES, PAIRS, Results
 from histosynth.report.sections.section import Section
 from histosynth.report.sides import SIDE_TITLES, Plan, Side
-from histosynth.report.wording import format_distance, format_interval, format_result
+from histosynth.report.wording import format_distance, format_interval, format_result, format_score
 from histosynth.store.contact_sheet import shown_px
 from histosynth.store.png import encode_png
 
@@ -84,6 +84,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "format_distance": format_distance,
     "format_interval": format_interval,
     "format_result": format_result,
+    "format_score": format_score,
 }
 """Template filters of reports and comparisons."""
 

@@ -44,10 +44,11 @@ class Plan:
     labels: list[str]
     n: Mapping[str, int]  # label -> patches of each side that enter; 0 where fewer than two sides have enough
     min_patches: int  # with fewer there are no results
+    reference: Literal["held_out", "train"] = "held_out"  # `train`: held-out patches take no part and do not limit n
 
     def usable(self, side: SideName, label: str) -> bool:
-        """Return True if that side has enough patches of the label."""
-        return len(self.sides[side].rows[label]) >= self.min_patches
+        """Return True if that side takes part and has enough patches of the label."""
+        return side in taking_part(self.reference) and len(self.sides[side].rows[label]) >= self.min_patches
 
     @property
     def present(self) -> list[SideName]:
@@ -60,7 +61,12 @@ class Plan:
         return [label for label in self.labels if self.n[label] and all(self.usable(s, label) for s in self.present)]
 
 
-def plan(*, real: Store, fake: Store, neighbors: int) -> Plan:
+def taking_part(reference: Literal["held_out", "train"]) -> list[SideName]:
+    """Return the sides that are compared: all, or those without held-out patients."""
+    return [side for side in SIDES if reference == "held_out" or side != "held_out"]
+
+
+def plan(*, real: Store, fake: Store, neighbors: int, reference: Literal["held_out", "train"] = "held_out") -> Plan:
     """Sort the patches of both stores into sides and labels, and fix n.
 
     Raises:
@@ -87,7 +93,7 @@ def plan(*, real: Store, fake: Store, neighbors: int) -> Plan:
     min_patches = neighbors + 1
     n = {}
     for label in labels:
-        enough = [count for side in sides.values() if (count := len(side.rows[label])) >= min_patches]
+        enough = [count for name in taking_part(reference) if (count := len(sides[name].rows[label])) >= min_patches]
         n[label] = min(enough) if len(enough) > 1 else 0
 
     if not any(n[k] and len(sides["fake"].rows[k]) >= min_patches for k in labels):
@@ -98,7 +104,7 @@ def plan(*, real: Store, fake: Store, neighbors: int) -> Plan:
             f"too few patches: a result needs {min_patches} synthetic and {min_patches} real patches of a label "
             f"(evaluate.neighbors + 1); the stores hold {counts}; sample more with --per-label"
         )
-    return Plan(sides=sides, labels=labels, n=n, min_patches=min_patches)
+    return Plan(sides=sides, labels=labels, n=n, min_patches=min_patches, reference=reference)
 
 
 def side_of(store: Store, name: SideName, *, labels: Sequence[str]) -> Side:

@@ -5,6 +5,7 @@ from itertools import chain
 
 from histosynth.caution import Caution
 from histosynth.metrics.extractors import FeatureExtractor
+from histosynth.metrics.inception_score import InceptionScore
 from histosynth.metrics.uncertainty import Interval
 from histosynth.normalization.mixed_colors import mixed_colors
 from histosynth.report.comparison import DISTANCES, Comparison, Results
@@ -27,6 +28,11 @@ def format_result(interval: Interval, measure: str) -> str:
 def format_interval(interval: Interval, measure: str) -> str:
     """Return the interval of a measure for a table."""
     return f"{format_value(interval.low, measure)} to {format_value(interval.high, measure)}"
+
+
+def format_score(score: InceptionScore) -> str:
+    """Return an Inception Score; ± its standard deviation over splits only if there are several."""
+    return f"{score.mean:.2f}" + (f" ± {score.deviation:.2f}" if score.splits > 1 else "")
 
 
 def format_value(value: float, measure: str) -> str:
@@ -108,11 +114,19 @@ def cautions(
 ) -> list[Caution]:
     """Return everything that limits the results, the most serious first."""
     real, fake = plan.sides["train"].store, plan.sides["fake"].store
-    alarms = [*_training(real, fake, real_hash), *_patients(real), *_scale(real, fake)]
+    alarms = [*_reference(plan), *_training(real, fake, real_hash), *_patients(real), *_scale(real, fake)]
     notes = [*_limits(plan, results, dimension), *_left_out(plan, real, fake)]
     of_report = [*(Caution("alarm", text) for text in alarms), *(Caution("note", text) for text in notes)]
     of_sections = [caution for section in sections for caution in section.cautions]
     return sorted([*of_report, *of_sections], key=lambda caution: caution.level != "alarm")
+
+
+def _reference(plan: Plan) -> Iterator[str]:
+    if plan.reference == "train":
+        yield (
+            "The reference is training patients, as requested by evaluate.reference: results reward a model that "
+            "memorizes them, and none shows how it performs on unseen patients."
+        )
 
 
 def _training(real: Store, fake: Store, real_hash: str) -> Iterator[str]:
