@@ -133,3 +133,15 @@ def test_too_few_patches_for_any_result(make, real, patches, report):
     fake = make("fake", [*patches(3, "IDHmut", source="run"), *patches(2, "IDHwt", source="run")])
     with pytest.raises(HistosynthError, match=r"needs 4 synthetic and 4 real .*3 synthetic.*--per-label"):
         report(real, fake)
+
+
+def test_training_patients_as_reference_are_not_limited_by_held_out_patches(real, fake, report, tmp_path):
+    """14 and 10 patches are held out, 20 per label are synthetic; the warning comes first."""
+    content = report(real, fake, reference="train")
+    assert content["cautions"][0]["level"] == "alarm"
+    assert content["cautions"][0]["text"].startswith("The reference is training patients, as requested")
+    assert content["overall"]["fake_vs_train"]["n"] == 40
+    assert content["overall"]["fake_vs_held_out"]["note"] == "not compared"
+    assert content["overall"]["fake_vs_held_out"]["available"] == (40, 24)
+    assert "real patches of training patients" in " ".join(content["verdict"])
+    assert "held-out patients take no part" in (tmp_path / "report" / "report.html").read_text()

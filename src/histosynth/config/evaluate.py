@@ -21,6 +21,10 @@ class EvaluateSettings(Section):
     cache."""
     neighbors: int = Field(3, ge=1)
     """k of improved precision and recall."""
+    reference: Literal["held_out", "train"] = "held_out"
+    """Patients of the main results. `held_out`: those that the model was not trained on. `train`: those that it was, at
+    an n that held-out patches do not limit, for a distance at the n of a paper; the report warns that such results
+    reward a model that memorizes."""
     batch: int = Field(32, ge=1)
     """Images per batch of the extractor."""
     grid: int = Field(24, ge=1)

@@ -61,7 +61,7 @@ def evaluate(
     # Check everything that can fail before the long work.
     check_pair(real, fake)
     check_output(out, facts=FACTS, kind=KIND)
-    planned = plan(real=real, fake=fake, neighbors=settings.neighbors)
+    planned = plan(real=real, fake=fake, neighbors=settings.neighbors, reference=settings.reference)
     weights = Path(settings.weights) if settings.weights else None
     extractor = extractor or build_extractor(settings.extractor, device=device, weights=weights)
     settings = settings.model_copy(update={"extractor": extractor.name})  # the one that `auto` selected

@@ -75,6 +75,8 @@ def check_labels(activations: Activations, *, advance: Callable[[], object] = la
 
 def _obstacle(plan: Plan) -> str | None:
     """Return why these stores cannot be tested; None if they can."""
+    if plan.reference == "train":
+        return "held-out patients take no part (evaluate.reference = train), so no real patches are left for testing"
     for side, reason in _MISSING.items():
         if side not in plan.present:
             return reason if not any(map(len, plan.sides[side].rows.values())) else _few(plan, side, plan.labels)
