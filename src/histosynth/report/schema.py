@@ -122,7 +122,7 @@ class ReportFacts(_Table):
             if missing := PAIRS.keys() - row.keys():
                 raise ValueError(f"no comparison '{min(missing)}'")
             for comparison in row.values():
-                if comparison.n and (missing := REQUIRED - comparison.measures.keys()):
+                if comparison.n and (missing := set(REQUIRED) - comparison.measures.keys()):
                     raise ValueError(f"no measure '{min(missing)}' although n is {comparison.n}")
                 if unknown := comparison.measures.keys() - MEASURES.keys():
                     raise ValueError(f"unknown measure '{min(unknown)}'")
