@@ -30,6 +30,7 @@ ARGUMENTS = {
     "data/stain_cohorts": [DATA],
     "data/stain_light": [DATA],
     "metrics/copies": ["{store}"],
+    "metrics/invisible_changes": ["--data", DATA / "lc25000_768"],
     "metrics/memorization": ["{store}"],
     "metrics/morphology": ["--data", DATA / "glioma_cpm15"],
     "metrics/sensitivity": ["--data", DATA],

@@ -66,12 +66,12 @@ def main() -> None:
     for count in (5, 8, 20, PATIENTS * EACH):
         one_each = count == PATIENTS * EACH
         of = image_units(count) if one_each else patients(count)
-        found = np.zeros(2)
+        positive = np.zeros(2)
         for _ in range(repetitions):
             real = rng.normal(size=(count, DIMENSION)) if one_each else clustered(count, rng)
             fake = rng.normal(size=real.shape)
-            found += [kid_interval(real, fake, real_units=u).low > 0 for u in (of, image_units(len(real)))]
-        alarms[count] = found / repetitions
+            positive += [kid_interval(real, fake, real_units=u).low > 0 for u in (of, image_units(len(real)))]
+        alarms[count] = positive / repetitions
         print(
             f"| {f'{count}, one patch each' if one_each else count} | {alarms[count][0]:.3f} | {alarms[count][1]:.3f} |"
         )

@@ -19,10 +19,10 @@ ODD = [
 def nodes(value, path=()):
     """Return the path of every value below this one."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    found = []
+    paths = []
     for key, child in inner:
-        found += [(*path, key), *nodes(child, (*path, key))]
-    return found
+        paths += [(*path, key), *nodes(child, (*path, key))]
+    return paths
 
 
 def mutated(text: str, rng: random.Random) -> bytes:
