@@ -8,7 +8,8 @@ class HistosynthError(Exception):
     """A mistake in the input, the settings or the named files: problem, place and fix in one line; exit code 2."""
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().split())  # quoted messages of libraries may have several lines
+        line = " ".join(super().__str__().split())  # quoted messages of libraries may have several lines
+        return line.encode("utf-8", "backslashreplace").decode()  # and names of files may not be valid UTF-8
 
 
 class Stopped(Exception):  # noqa: N818 - it is not an error

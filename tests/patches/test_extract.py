@@ -1,6 +1,7 @@
 """`extract`: content of the store, records in the manifest, and identical results on resuming."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -294,3 +295,18 @@ def test_patient_may_have_several_classes_of_regions(draw_cohort: Any, small: Pa
     run(cohort, tmp_path / "store", small.model_copy(update={"one_label_per_patient": False}))
     assert read_manifest(tmp_path / "store")["patients"] == {"train": ["A", "B"], "held_out": []}
     assert set(Store(tmp_path / "store").labels) == {"viable", "necrosis"}
+
+
+def test_slides_that_cannot_be_used_do_not_end_the_cohort(draw_cohort: Any, small: PatchSettings) -> None:
+    cohort = draw_cohort(1)
+    content = (cohort.slides / "S0.png").read_bytes()
+    long, invalid = "n" * 240, os.fsdecode(b"caf\xe9")
+    for name in (long, invalid):
+        (cohort.slides / f"{name}.png").write_bytes(content)
+    (cohort.slides / "leica.lif").write_bytes(b"LIF")
+    result = extract([cohort.slides], out=cohort.root / "store", settings=small, mpp=0.5, skip_bad_slides=True)
+    assert result.slides_done == 1
+    assert result.slides_skipped.keys() == {long, "caf\\udce9", "leica"}
+    assert "has a name of 240 bytes" in result.slides_skipped[long]
+    assert "not valid UTF-8; rename it" in result.slides_skipped["caf\\udce9"]
+    assert "no reader supports" in result.slides_skipped["leica"]

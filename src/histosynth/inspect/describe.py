@@ -38,4 +38,6 @@ def describe(path: Path) -> Facts:
         raise HistosynthError(
             f"no file, directory or preset '{path}'{did_you_mean(str(path), presets())}; name {KNOWN}"
         )
+    if not path.is_file():
+        raise HistosynthError(f"'{path}' is not a regular file; name {KNOWN}")
     return _BY_SUFFIX.get(path.suffix.lower(), files.slide)(path)

@@ -12,14 +12,14 @@ def slide(path: Path) -> Facts:
     """Return the size, scale, tissue share and levels of a slide or an image."""
     import openslide
 
-    from histosynth.slides.files import IMAGE_SUFFIXES, SLIDE_SUFFIXES, TIFF_SUFFIXES
+    from histosynth.slides.files import KNOWN_SUFFIXES
     from histosynth.slides.open import open_slide
     from histosynth.slides.tissue import tissue_mask
 
-    vendor = openslide.OpenSlide.detect_format(path)
-    if vendor is None and path.suffix.lower() not in IMAGE_SUFFIXES | SLIDE_SUFFIXES | TIFF_SUFFIXES:
+    if path.suffix.lower() not in KNOWN_SUFFIXES and openslide.OpenSlide.detect_format(path) is None:
         raise HistosynthError(f"'{path}' is of no kind that histosynth knows; name {KNOWN}")
     with open_slide(path) as opened:
+        vendor = openslide.OpenSlide.detect_format(path)
         facts: Facts = {
             "kind": "slide" if vendor or len(opened.levels) > 1 else "image",
             "slide_id": opened.slide_id,

@@ -30,6 +30,7 @@ from histosynth.slides.open import open_slide
 from histosynth.store.part import part_path
 
 _HASHED_BYTES = 1 << 20
+_MAX_ID_BYTES = 230  # file systems allow names of 255 bytes, and a part's name has a prefix and suffixes
 # These settings affect a part only through its label, split, cap and staining, which are hashed themselves.
 _COVERED_ELSEWHERE = {
     "held_out", "held_out_patients", "folds", "fold", "genotype_aliases", "cap", "cap_per_patient",
@@ -104,6 +105,7 @@ def plan(
             labels.assign(slide_id) if labels else LabelAssignment(label=None, patient_id=patient_id_of(slide_id))
         )
         try:
+            _check_name(path, slide_id)
             outline = find_outlines(outlines, slide_id) if outlines is not None else None
             if labels is not None and assigned.label is None:
                 reason, hint = f"no label in {labels.path.name}", labels.near_miss(slide_id)
@@ -167,6 +169,16 @@ class _UsableSlide:
     assigned: LabelAssignment
     outline: Path | None
     mpp: float
+
+
+def _check_name(path: Path, slide_id: str) -> None:
+    """Raise if the name of a slide cannot be written to the store."""
+    if str(path) != str(path).encode("utf-8", "replace").decode():
+        raise HistosynthError(f"slide {path} has a name that is not valid UTF-8; rename it")
+    if len(slide_id.encode()) > _MAX_ID_BYTES:
+        raise HistosynthError(
+            f"slide {slide_id} has a name of {len(slide_id.encode())} bytes, more than {_MAX_ID_BYTES}; shorten it"
+        )
 
 
 def _checked_mpp(

@@ -9,15 +9,19 @@ from histosynth.text import nfc
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-SLIDE_SUFFIXES = frozenset({".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide"})
-_KNOWN_SUFFIXES = TIFF_SUFFIXES | IMAGE_SUFFIXES | SLIDE_SUFFIXES
+DICOM_SUFFIX = ".dcm"
+SLIDE_SUFFIXES = frozenset({".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi", DICOM_SUFFIX})
+FOREIGN_SUFFIXES = frozenset({".qptiff", ".zvi", ".lif", ".vsi", ".isyntax", ".mds", ".kfb", ".sdpc", ".tmap"})
+"""Slides of formats that no reader supports. They are found, so that none is left out silently, and rejected."""
+KNOWN_SUFFIXES = TIFF_SUFFIXES | IMAGE_SUFFIXES | SLIDE_SUFFIXES | FOREIGN_SUFFIXES
 
 
 def slide_id_of(path: Path) -> str:
     """Return the file name, in its composed spelling, without its suffix: `TCGA-DB-5270-01Z-00-DX1` of `….svs`."""
     path = Path(nfc(file_name(path)))
-    stem = path.stem if path.suffix.lower() in _KNOWN_SUFFIXES else path.name
-    return stem[:-4] if stem.lower().endswith(".ome") else stem
+    stem = path.stem if path.suffix.lower() in KNOWN_SUFFIXES else path.name
+    stem = stem[:-4] if stem.lower().endswith(".ome") else stem
+    return stem.encode("utf-8", "backslashreplace").decode()  # a name may not be valid UTF-8
 
 
 def find_slides(paths: Sequence[Path]) -> list[Path]:
@@ -48,9 +52,14 @@ def find_slides(paths: Sequence[Path]) -> list[Path]:
 
 def _slides_in(folder: Path) -> list[Path]:
     entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    slides = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in _KNOWN_SUFFIXES]
+    slides = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in KNOWN_SUFFIXES]
     if not slides:
         hint = "; its subfolders are not searched, so name them instead" if any(e.is_dir() for e in entries) else ""
-        known = " ".join(sorted(_KNOWN_SUFFIXES))
+        known = " ".join(sorted(KNOWN_SUFFIXES - FOREIGN_SUFFIXES))
         raise HistosynthError(f"no slide in the folder '{folder}' (looked for {known}){hint}")
+    if dicom := sorted(slide.name for slide in slides if slide.suffix.lower() == DICOM_SUFFIX):
+        raise HistosynthError(
+            f"the folder '{folder}' holds {len(dicom)} DICOM file(s), such as {dicom[0]}, of which several can be one "
+            "slide; name one file of each slide instead of the folder"
+        )
     return slides

@@ -6,9 +6,11 @@ from pathlib import Path
 from histosynth.errors import HistosynthError
 from histosynth.registry import Registry
 from histosynth.remote import url_of
-from histosynth.slides.files import IMAGE_SUFFIXES, TIFF_SUFFIXES
+from histosynth.slides.files import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, TIFF_SUFFIXES
 from histosynth.slides.mpp import MPP_RANGE, plausible_mpp
 from histosynth.slides.types import SlideReader
+
+_MAX_SIDE_PX = 1_000_000  # a glass slide of 75 mm at 0.075 microns per pixel
 
 readers: Registry[Callable[[Path], SlideReader]] = Registry("reader")
 """Readers by name. A reader is called with a path, and raises `HistosynthError` if it cannot read the file."""
@@ -49,13 +51,20 @@ def open_slide(path: Path, *, mpp: float | None = None, reader: str | None = Non
     """
     path = Path(path)
     if not url_of(path) and not path.is_file():
-        raise HistosynthError(f"no slide '{path}'; check the path")
+        state = "is not a regular file" if path.exists() else "does not exist"
+        raise HistosynthError(f"no slide '{path}' (it {state}); check the path")
     if mpp is not None and plausible_mpp(mpp) is None:
         low, high = MPP_RANGE
         raise HistosynthError(
             f"{mpp:g} microns per pixel is out of range ({low:g} to {high:g}); a 20x scan has about 0.5, a 40x one 0.25"
         )
     slide = readers[reader](path) if reader else _open(path)
+    if max(slide.width_px, slide.height_px) > _MAX_SIDE_PX:
+        slide.close()
+        raise HistosynthError(
+            f"slide {path} claims {slide.width_px} x {slide.height_px} px, more than any scanner writes; it is "
+            "damaged: copy it again or leave it out"
+        )
     if slide.mpp is None:
         slide.mpp = mpp
     return slide
@@ -75,4 +84,11 @@ def _open(path: Path) -> SlideReader:
             raise HistosynthError(
                 f"{error} (only tiled TIFF is read from remote storage; download the file)"
             ) from error
-    return readers["image" if suffix in TIFF_SUFFIXES and not is_openslide(path) else "openslide"](path)
+    if is_openslide(path):
+        return readers["openslide"](path)
+    if suffix in FOREIGN_SUFFIXES:
+        raise HistosynthError(
+            f"slide {path} is of a format that no reader supports ({suffix}); convert it to OME-TIFF, for example with "
+            "QuPath or bfconvert"
+        )
+    return readers["image" if suffix in TIFF_SUFFIXES else "openslide"](path)

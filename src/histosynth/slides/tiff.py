@@ -18,6 +18,7 @@ from histosynth.remote import file_name, open_binary
 from histosynth.slides.files import slide_id_of
 from histosynth.slides.mpp import square_mpp
 from histosynth.slides.pyramid import make_levels, thumbnail
+from histosynth.slides.tiff_directories import has_circle
 from histosynth.slides.tiff_levels import Pyramid, TiledPage, UnsupportedTiffError, find_pyramid
 from histosynth.slides.types import Box, Level, SlideReader
 
@@ -61,6 +62,10 @@ class TiffReader(SlideReader):
     def _find_pyramid(self) -> Pyramid:
         if self._file.read(4) not in _MAGIC:
             raise UnsupportedTiffError(f"slide {self.path} is not a TIFF; omit the name of the reader")
+        if has_circle(self._file):
+            raise HistosynthError(
+                f"slide {self.path} cannot be read (its directories form a circle); copy it again or leave it out"
+            )
         self._file.seek(0)
         try:
             with tifffile.TiffFile(self._file, name=file_name(self.path)) as tiff:

@@ -33,6 +33,7 @@ _BYTE_CODECS: dict[int, Callable[..., bytes | bytearray]] = {
 _FOREIGN = ("ndpi", "scn", "bif", "philips", "qpi", "vista", "indica", "lsm", "stk", "imagej", "geotiff")
 _MICRONS = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "Å": 1e-4, "in": 25_400.0}
 _END_OF_CODESTREAM, _LOST_BLOCK = b"\xff\xd9", bytes(512)
+_MAX_TILE_PX = 1 << 26
 _PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # microns per inch and per centimeter
 
 
@@ -137,6 +138,11 @@ def _tiled_page(page: tifffile.TiffPage, *, path: Path) -> TiledPage:
         and (photometric == _RGB or (photometric == _YCBCR and compression == _JPEG and planes == 1))
         and page.predictor in (1, 2)
     )
+    if page.tilelength * page.tilewidth > _MAX_TILE_PX:
+        raise HistosynthError(
+            f"slide {path} has tiles of {page.tilewidth} x {page.tilelength} px, which do not fit into memory; save it "
+            "with smaller tiles"
+        )
     # Choose the decoder.
     shape = (page.tilelength, page.tilewidth, 3 // planes)
     if known and compression in _BYTE_CODECS:

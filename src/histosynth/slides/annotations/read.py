@@ -88,9 +88,9 @@ def read_outlines(
     if not counts["polygons"]:
         raise HistosynthError(_no_tumor_message(path, tumor_classes, classes, parsed, absent=not tumor_areas))
     # Merge the tumor areas, subtract the excluded ones, and convert the result.
-    tumor = shapely.disjoint_subset_union_all([part for net in tumor_areas for part in net.parts])
+    tumor = _union(tumor_areas)
     if excluded_areas:
-        tumor = shapely.difference(tumor, shapely.disjoint_subset_union_all([part for net in excluded_areas for part in net.parts]))
+        tumor = shapely.difference(tumor, _union(excluded_areas))
     if not (remaining := polygon_parts(tumor)):
         raise HistosynthError(
             f"outlines {path}: nothing remains of class {_listed(tumor_classes)} without {_listed(exclude_classes)}; "
@@ -132,6 +132,11 @@ def outlined_classes(path: Path) -> dict[str, dict[str, float]]:
     """Return the classes of a file, as reported by `summarize_outlines`."""
     classes: dict[str, dict[str, float]] = summarize_outlines(path)["classes"]
     return classes
+
+
+def _union(areas: Sequence[NetArea]) -> shapely.Geometry:
+    """Return the union of areas; those that touch no other are merged at no cost."""
+    return shapely.disjoint_subset_union_all([part for net in areas for part in net.parts])
 
 
 def _names(classes: Sequence[str]) -> frozenset[str]:
