@@ -61,7 +61,8 @@ def open_unlinked(path: Path) -> IO[bytes]:
     """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     try:
-        file = os.fdopen(os.open(path, flags, 0o666), "r+b")
+        # Not `os.fdopen`: tifffile needs a file that has a name.
+        file = open(path, "r+b", opener=lambda name, _: os.open(name, flags, 0o666))  # noqa: SIM115
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise

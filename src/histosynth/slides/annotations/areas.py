@@ -117,7 +117,7 @@ def check_crossings(shapes: Sequence[Polygon], where: str) -> None:
     for shape in shapes:
         ends = [shapely.get_coordinates(ring) for ring in (shape.exterior, *shape.interiors)]
         pairs = np.concatenate([np.stack([ring[:-1], ring[1:]], axis=1) for ring in ends])
-        segments = np.atleast_1d(shapely.linestrings(pairs))
+        segments = np.asarray(shapely.linestrings(pairs))
         tree = shapely.STRtree(segments)
         for first in range(0, len(segments), _SEGMENTS):
             part = segments[first : first + _SEGMENTS]
