@@ -1,4 +1,4 @@
-"""The picture of the README: real patches of held-out phantom patients beside synthetic ones, a row per genotype.
+"""The picture of the README: patches of held-out phantom patients beside synthetic ones, one row per genotype.
 
     make demo && .venv/bin/python docs/figures/demo.py demo
 
@@ -16,7 +16,7 @@ from histosynth.store.png import encode_png, synthetic_mark
 from histosynth.store.store import Store
 
 OUT = Path(__file__).with_name("demo.png")
-SHOWN, SCALE, GAP_PX, MIDDLE_PX, TITLE_PX, LABEL_PX = 6, 2, 3, 18, 24, 132
+SHOWN, SCALE, GAP_PX, MIDDLE_PX, TITLE_PX, LABEL_PX = 6, 2, 3, 18, 24, 136
 
 
 def main() -> None:
@@ -29,11 +29,11 @@ def main() -> None:
     width, height = LABEL_PX + 2 * half + MIDDLE_PX, TITLE_PX + len(fake.labels) * step - GAP_PX
     sheet = Image.new("RGB", (width, height), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
-    for left, title in ((0, "real"), (half + MIDDLE_PX, "synthetic")):
+    for left, title in ((0, "held-out phantom patients"), (half + MIDDLE_PX, "synthetic")):
         pen.text((LABEL_PX + left, 3), title, fill="black", font=font)
     for row, label in enumerate(fake.labels):
         top = TITLE_PX + row * step
-        pen.text((0, top + step // 2 - 10), label, fill="black", font=font)
+        pen.text((4, top + step // 2 - 10), label, fill="black", font=font)
         sides = (first(real, label, split="held_out"), first(fake, label, split=None))
         for left, images in zip((0, half + MIDDLE_PX), sides, strict=True):
             for column, image in enumerate(images):
