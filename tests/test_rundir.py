@@ -2,9 +2,11 @@
 
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from histosynth.rundir import (
     LOCK,
     atomic_write,
     exclusive_lock,
+    exclusive_replacement,
     git_revision,
     is_empty,
     provenance,
@@ -225,3 +228,46 @@ def test_concurrent_writers_take_turns(tmp_path: Path) -> None:
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]
     assert (tmp_path / "number").read_text() == "300"
     assert names(tmp_path) == ["number"]
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+@pytest.mark.parametrize("write", ["lock", "text"])
+def test_a_link_in_the_place_of_a_file_is_never_followed(
+    tmp_path: Path, link: Callable[[Path, Path], None], write: str
+) -> None:
+    """Somebody else with access to the directory may have put it there, to have the file behind it overwritten."""
+    victim, directory = tmp_path / "victim", tmp_path / "shared"
+    victim.write_text("precious")
+    directory.mkdir()
+    link(directory / (LOCK if write == "lock" else ".a.txt.tmp"), victim)
+    writing = exclusive_lock(directory) if write == "lock" else atomic_write(directory / "a.txt")
+    with pytest.raises(HistosynthError, match=r"link.*; delete it"), writing:
+        pass
+    assert victim.read_text() == "precious"
+
+
+def test_a_named_pipe_in_the_place_of_a_lock_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / LOCK)
+    with pytest.raises(HistosynthError, match="no regular file"), exclusive_lock(tmp_path):
+        pass
+
+
+def test_only_one_command_replaces_a_directory(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "report"
+    with exclusive_replacement(out):
+        out.mkdir()
+        with pytest.raises(HistosynthError, match=r"report is being written by another"), exclusive_replacement(out):
+            pass
+        out.rename(tmp_path / "old")  # the lock holds although the directory is replaced
+        with pytest.raises(HistosynthError, match=r"report is being written by another"), exclusive_replacement(out):
+            pass
+    with exclusive_replacement(out):
+        pass
+    assert names(tmp_path / "a") == []
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"kind": ' * 100_000, b"\xff", b"9" * 10_000, b'"\\ud800"'])
+def test_a_hostile_manifest_gives_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(HistosynthError, match="is damaged"):
+        read_manifest(tmp_path, kind="run")

@@ -60,18 +60,21 @@ def open_unlinked(path: Path) -> IO[bytes]:
         HistosynthError: `path` is a link, a named pipe or a device.
     """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+    def open_checked(name: str, _: int) -> int:
+        descriptor = os.open(name, flags, 0o666)
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
+            os.close(descriptor)
+            raise HistosynthError(f"{path} is a hard link or no regular file; delete it")
+        return descriptor
+
     try:
-        # Not `os.fdopen`: tifffile needs a file that has a name.
-        file = open(path, "r+b", opener=lambda name, _: os.open(name, flags, 0o666))  # noqa: SIM115
+        return open(path, "r+b", opener=open_checked)  # not `os.fdopen`: tifffile needs a file that has a name
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
         raise HistosynthError(f"{path} is a symbolic link, so another file would be overwritten; delete it") from None
-    facts = os.fstat(file.fileno())
-    if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
-        file.close()
-        raise HistosynthError(f"{path} is a hard link or no regular file; delete it")
-    return file
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from histosynth.convert.export import export
 from histosynth.convert.pack import pack
 from histosynth.errors import HistosynthError
 from histosynth.inspect.describe import describe
+from histosynth.rundir import exclusive_replacement
 from histosynth.store.part import SCHEMA, Patch, part_path, write_part
 from histosynth.store.store import Store, write_manifest
 from histosynth.text import nfc
@@ -311,3 +312,9 @@ def test_labels_csv_holds_no_formula_and_packs_back(tmp_path: Path) -> None:
         progress=False,
     )  # fmt: skip
     assert set(Store(tmp_path / "back").labels) == {"=1+1", "@x", "a\rb"}
+
+
+def test_two_exports_to_one_directory_take_turns(store: Path, tmp_path: Path) -> None:
+    with exclusive_replacement(tmp_path / "out"), pytest.raises(HistosynthError, match="is being written by another"):
+        run(store, tmp_path / "out", "png")
+    assert run(store, tmp_path / "out", "png").written

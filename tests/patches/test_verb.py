@@ -246,15 +246,19 @@ def test_rerun_after_a_kill_gives_the_same_bytes(
     assert content(out) == content(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_stops_cleanly_and_rerunning_completes_the_store(
-    draw_cohort: Any, tmp_path: Path, verb: Verb, content: Callable[[Path], dict[str, bytes]]
+    draw_cohort: Any, tmp_path: Path, verb: Verb, content: Callable[[Path], dict[str, bytes]], signum: signal.Signals
 ) -> None:
     cohort, out = draw_cohort(8, side=512), tmp_path / "store"
     process = start(cohort, out, workers=2)
     wait_for_a_part(process, out)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group receives it
+    if signum == signal.SIGINT:
+        os.killpg(process.pid, signum)  # as a terminal does: every process of the group receives it
+    else:
+        process.terminate()  # as a scheduler does
     error = process.communicate(timeout=30)[1].decode()  # it waits until no process holds standard error: no orphan
-    assert process.returncode == 130
+    assert process.returncode == 128 + signum
     assert lines(error) == ["histosynth: stopped; rerun the command to resume"]
     assert not list(out.glob(".*"))
     assert not (out / "manifest.json").exists()

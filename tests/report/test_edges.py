@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from histosynth.errors import HistosynthError
+from histosynth.metrics.extractors import extractors
+from histosynth.rundir import exclusive_replacement
 
 SHARES = ("precision", "recall", "coverage")
 
@@ -145,3 +147,14 @@ def test_training_patients_as_reference_are_not_limited_by_held_out_patches(real
     assert content["overall"]["fake_vs_held_out"]["available"] == (40, 24)
     assert "real patches of training patients" in " ".join(content["verdict"])
     assert "held-out patients take no part" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_report_is_written_by_one_command_at_a_time(make, patches, extractor, tmp_path, monkeypatch, run):
+    monkeypatch.setitem(extractors._items, "test", lambda device: extractor)
+    real = make("real", [p for s in ("train", "held_out") for p in patches(4, "IDHwt", split=s)])
+    fake = make("fake", patches(5, "IDHwt", source="run"))
+    words = ("evaluate", "--real", real.path, "--fake", fake.path, "--out", tmp_path / "report", "--quiet")
+    with exclusive_replacement(tmp_path / "report"):
+        code, _, error = run(*words, "--extractor", "test")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "report is being written by another command" in error

@@ -1,5 +1,6 @@
 """A remote store reads like the local directory; whatever cannot be read gives a one-line error."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,24 @@ def test_unreadable_stores_are_one_line_errors(local: Path, serve: Serve) -> Non
     (local / "manifest.json").write_text('{"kind": "patch store"}')
     with pytest.raises(HistosynthError, match=r"http://\S+/manifest\.json names no files; make the store again"):
         Store(f"{address}/bucket/store")
+
+
+@pytest.mark.parametrize("name", ["http://127.0.0.1:9/part-a.parquet", "../part-a.parquet", "/etc/part-a.parquet", "a"])
+def test_the_manifest_of_a_remote_store_leads_nowhere_else(
+    local: Path, serve: Serve, tmp_path: Path, name: str
+) -> None:
+    manifest = json.loads((local / "manifest.json").read_text())
+    (local / "manifest.json").write_text(json.dumps(manifest | {"files": {name: 9}}))
+    with pytest.raises(HistosynthError, match=r"manifest\.json is damaged \(files"):
+        Store(f"{serve()[0]}/bucket/store")
+
+
+def test_a_damaged_manifest_gives_one_line_or_the_store(local: Path, mutations: type, bounded: None) -> None:
+    path, refused = local / "manifest.json", 0
+    for copy in mutations(path.read_bytes(), count=500):
+        path.write_bytes(copy)
+        try:
+            Store(local)
+        except HistosynthError:
+            refused += 1
+    assert 50 < refused < 500

@@ -6,7 +6,6 @@ same bytes. Synthetic patches are marked in each PNG (`store.png`), in each JSON
 """
 
 import hashlib
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from histosynth.convert.export_formats import WRITERS, Row, Selection
 from histosynth.errors import HistosynthError, did_you_mean
+from histosynth.json_files import parse_json, read_text
 from histosynth.rundir import exclusive_replacement, require_directory, write_json
 from histosynth.store.manifest import read_store_manifest
 from histosynth.store.part import SCHEMA, stream_rows
@@ -141,8 +141,8 @@ def _is_complete(out: Path, record: Mapping[str, Any]) -> bool:
     if not out.exists() or not any(out.iterdir()):
         return False
     try:
-        existing = json.loads((out / RECORD).read_text("utf-8"))
-    except (OSError, ValueError):
+        existing = parse_json(read_text(out / RECORD), where=out / RECORD, fix="export again")
+    except (OSError, HistosynthError):
         existing = None
     if existing != record:
         what = "an export of other patches or in another format" if existing else f"files without {RECORD}"
