@@ -29,14 +29,15 @@ from tqdm import tqdm
 from histosynth.metrics.uncertainty import Interval
 from histosynth.study.statistics import bootstrap
 from histosynth.study.statistics.agreement import agreement, cohen_kappa, counts, krippendorff_alpha
-from histosynth.study.statistics.confidence import confidence
-from histosynth.study.statistics.crossed import Pooled, pooled
+from histosynth.study.statistics.area import Area, pooled_area
+from histosynth.study.statistics.calibration import calibration
+from histosynth.study.statistics.crossed import Pooled, pooled, share_of_readings
 from histosynth.study.statistics.equivalence import equivalence
 from histosynth.study.statistics.generators import difference
 from histosynth.study.statistics.learning import learning
 from histosynth.study.statistics.proportion import Proportion
-from histosynth.study.statistics.roc import area_at_large, area_from_kernel, mann_whitney_kernel
-from histosynth.study.statistics.signal import signal
+from histosynth.study.statistics.roc import mann_whitney_kernel
+from histosynth.study.statistics.signal import pooled_signal
 from histosynth.study.statistics.times import times
 
 Array = NDArray[np.float64]
@@ -92,16 +93,30 @@ class Readers:
         below = np.cumsum(real, axis=1) - real
         return (synthetic * (below + real / 2)).sum(axis=1)
 
+    @property
+    def confidence_above(self) -> Array:
+        """The probability of more confidence on a synthetic than on a real case, a tie half, per reader, (R,)."""
+        real, synthetic = (levels[:, 5:] + levels[:, 4::-1] for levels in self.score_probabilities())
+        below = np.cumsum(real, axis=1) - real
+        return (synthetic * (below + real / 2)).sum(axis=1)
 
-def at_large(measure: Callable[[Readers], Array], d: float) -> float:
+    @property
+    def sure(self) -> Array:
+        """The probability of the highest confidence, and of being right with it, per reader, (R, 2)."""
+        real, synthetic = self.score_probabilities()
+        right = (real[:, 0] + synthetic[:, -1]) / 2
+        return np.stack([right + (real[:, -1] + synthetic[:, 0]) / 2, right], axis=1)
+
+
+def at_large(measure: Callable[[Readers], Array], d: float) -> Array:
     """Return the mean of a measure over the population of readers."""
     u, b = np.meshgrid(NODES, NODES)
     every = Readers(d + SKILL_SD * u.ravel(), d / 2 + THRESHOLD_SD * b.ravel())
     w = np.outer(WEIGHTS, WEIGHTS).ravel()
-    return float(measure(every) @ w / w.sum())
+    return np.asarray(w @ measure(every) / w.sum())
 
 
-def covers(interval: Interval | Pooled | Proportion | None, truth: float) -> bool | None:
+def covers(interval: Interval | Pooled | Proportion | Area | None, truth: float) -> bool | None:
     return None if interval is None else interval.low <= truth <= interval.high
 
 
@@ -114,14 +129,17 @@ def one_study(d: float, rng: np.random.Generator) -> Iterator[tuple[str, bool | 
         said_synthetic = score > 0
         correct = (said_synthetic == SYNTHETIC).astype(float)
         accuracy = {p.scope: p for p in pooled(correct, strata=strata)}
+        area = {result.scope: result for result in pooled_area(score, synthetic=SYNTHETIC)}
+        signals = {result.scope: result for result in pooled_signal(said_synthetic, synthetic=SYNTHETIC)}
         psi = np.stack([mann_whitney_kernel(row, SYNTHETIC) for row in score])
         if number == 1:
             yield "accuracy, one reader", covers(accuracy["one reader"], readers.accuracy[0])
-            own = signal(said_synthetic[0], SYNTHETIC)
-            yield "sensitivity, one reader", covers(own.sensitivity, readers.sensitivity[0])
+            sensitivity = share_of_readings(correct[:, SYNTHETIC], strata=SYNTHETIC[SYNTHETIC])
+            yield "sensitivity, one reader", covers(sensitivity, readers.sensitivity[0])
+            own = signals["one reader"]
             yield "d', one reader", covers(own.d_prime, readers.skill[0])
             yield "criterion, one reader", covers(own.criterion, (readers.threshold - readers.skill / 2)[0])
-            yield "area, one reader (DeLong)", covers(area_from_kernel(psi[0]), readers.area[0])
+            yield "area, one reader (DeLong)", covers(area["one reader"], readers.area[0])
             position = rng.permutation(CASES) / (CASES - 1)
             yield "learning (none), one reader", covers(learning(correct[0], position, np.zeros(CASES)), 0.0)
             yield "median time, one reader", covers(times(rng.lognormal(2, 0.6, CASES)).median, np.exp(2))
@@ -132,27 +150,21 @@ def one_study(d: float, rng: np.random.Generator) -> Iterator[tuple[str, bool | 
             yield f"accuracy, readers at large ({number} read)", covers(accuracy["readers at large"], truth)
             mean = bootstrap.mean_area(psi, rng=rng)
             yield f"area, readers at large ({number} read, bootstrap)", covers(mean, at_large_known("area", d))
-            yield f"area, readers at large ({number} read)", covers(area_at_large(psi), at_large_known("area", d))
+            yield f"area, readers at large ({number} read)", covers(area["readers at large"], at_large_known("area", d))
+            yield f"d', readers at large ({number} read)", covers(signals["readers at large"].d_prime, d)
+            yield f"criterion, readers at large ({number} read)", covers(signals["readers at large"].criterion, 0.0)
+            sure = calibration(correct, np.abs(score))[5]
+            yield f"calibration, highest confidence ({number} read)", covers(sure, at_large_known("sure", d))
+            above = pooled_area(np.abs(score), synthetic=SYNTHETIC)[0]
+            yield f"confidence, readers at large ({number} read)", covers(above, at_large_known("confidence_above", d))
         else:
-            yield (
-                f"area, these {number} readers (DeLong)",
-                covers(area_from_kernel(psi.mean(axis=0)), readers.area.mean()),
-            )
+            yield f"area, these {number} readers (DeLong)", covers(area["these readers"], readers.area.mean())
             mean = bootstrap.mean_area(psi, rng=rng)
             yield f"area, these {number} readers (bootstrap)", covers(mean, readers.area.mean())
-            yield (
-                "confidence, these 2 readers",
-                covers(confidence(np.abs(score), SYNTHETIC).synthetic_above_real, confidence_above(readers)),
-            )
+            above = pooled_area(np.abs(score), synthetic=SYNTHETIC)[0]
+            yield "confidence, these 2 readers", covers(above, readers.confidence_above.mean())
         generators = difference(said_synthetic[:, SYNTHETIC].astype(float), np.arange(CASES // 2) % 2 == 0)
         yield f"two like generators, {number} readers", covers(generators.difference, 0.0)
-
-
-def confidence_above(readers: Readers) -> float:
-    """Return the probability of more confidence on a synthetic than on a real case, a tie half, mean over readers."""
-    real, synthetic = (levels[:, 5:] + levels[:, 4::-1] for levels in readers.score_probabilities())
-    below = np.cumsum(real, axis=1) - real
-    return float((synthetic * (below + real / 2)).sum(axis=1).mean())
 
 
 KNOWN: dict[tuple[str, float], float] = {}
@@ -160,7 +172,8 @@ KNOWN: dict[tuple[str, float], float] = {}
 
 def at_large_known(name: str, d: float) -> float:
     if (name, d) not in KNOWN:
-        KNOWN[name, d] = at_large(lambda readers: getattr(readers, name), d)
+        mean = at_large(lambda readers: getattr(readers, name), d)
+        KNOWN[name, d] = float(mean[1] / mean[0] if name == "sure" else mean)
     return KNOWN[name, d]
 
 
@@ -209,6 +222,7 @@ def false_equivalence(simulations: int, seed: int) -> dict[str, float]:
 
 
 def main() -> None:
+    """Print the tables and a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
