@@ -99,8 +99,16 @@ def test_cases_are_balanced_held_out_and_spread(tmp_path, real, samples):
     assert {patient[-1] for _, patient in patients} == set("012")
     patches = rows(created.study, 'SELECT patch_id FROM "case"')
     assert len(set(patches)) == len(patches) == 20
-    assert created.manifest["warnings"] == []
+    (warning,) = created.manifest["warnings"]
+    assert "The 8 real cases come from 6 patients" in warning
     assert json.loads((created.study / "manifest.json").read_text())["cases"] == created.manifest["cases"]
+
+
+def test_there_is_one_real_case_per_patient_where_there_are_enough(tmp_path, real, samples):
+    created = make(real, samples("unet"), out=tmp_path / "study", settings=StudySettings(cases=12))
+    real_cases = rows(created.study, "SELECT patient_id FROM \"case\" WHERE truth = 'real'")
+    assert len(set(real_cases)) == len(real_cases) == 6
+    assert created.manifest["warnings"] == []
 
 
 def test_pictures_show_the_selected_patches(tmp_path, real, samples):

@@ -23,7 +23,7 @@ from histosynth.store.store import Store
 from histosynth.study.design.candidates import Candidates, find_candidates
 from histosynth.study.design.design import REAL
 from histosynth.study.design.populate import populate
-from histosynth.study.design.selection import Selection, select_cases
+from histosynth.study.design.selection import Selection, patient_warnings, select_cases
 from histosynth.study.records.database import Database, sqlite_url
 from histosynth.study.records.links import reader_link
 from histosynth.study.records.tokens import new_token
@@ -150,7 +150,7 @@ def _manifest(
         "patch_px": candidates.patch_px,
         "mpp": candidates.mpp,
         "left_out": dict(selection.left_out),
-        "warnings": candidates.warnings,
+        "warnings": [*candidates.warnings, *patient_warnings(selection.cases)],
         "provenance": provenance() | {"argv": argv},
     }  # fmt: skip
 

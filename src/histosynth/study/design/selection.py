@@ -1,7 +1,7 @@
 """Select the cases: the required number from each cell, in the order of its candidates, with blinded pictures."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tqdm import tqdm
@@ -118,3 +118,15 @@ def _next(
         f"too few patches of {_cell_name(cell)} can be normalized by {settings.normalize} ({left_out.total()} cannot); "
         "pass fewer --cases, or provide more patches"
     )
+
+
+def patient_warnings(cases: Iterable[SelectedCase]) -> list[str]:
+    """Return a warning if the main real cases come from fewer patients than cases; unnamed patients are not counted."""
+    real = [case.candidate for case in cases if case.part == "main" and case.candidate.cell[1] == REAL]
+    patients = {candidate.patient_id for candidate in real} - {None}
+    if not patients or len(patients) == len(real):
+        return []
+    return [
+        f"The {len(real)} real cases come from {len(patients)} patients. Cases of one patient count together: "
+        f"`histosynth study plan --patients {len(patients)}` computes what this costs."
+    ]
