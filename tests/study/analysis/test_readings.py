@@ -89,6 +89,7 @@ def test_five_columns_suffice(tmp_path: Path) -> None:
         ("", "lacks the column 'reader'"),
         (f"{HEADER}\nA,1,fake,real,5\n", r"line 2: truth 'fake'"),
         (f"{HEADER}\nA,1,real,real,6\n", r"line 2: confidence '6'"),
+        (f'{HEADER}\nA,1,real,real,"6\n\x1b[31m"\n', r"line 3: confidence '6 +\[31m'"),
         (f"{HEADER}\nA,1,real,real,\n", r"line 2: confidence is missing"),
         (f"{HEADER}\nA,1,real,real,5\nA,1,real,real,4\n", r"line 3: A already read 1 in line 2; mark repeats"),
         (f"{HEADER}\nA,1,real,real,5\nB,1,synthetic,real,4\n", r"line 3: case 1 was .*real"),

@@ -57,12 +57,13 @@ def read_csv(path: Path) -> Readings:
         if key in seen:
             hint = "; mark repeats in the column is_repeat" if not reading.is_repeat else ""
             raise HistosynthError(
-                f"{path}, line {line}: {reading.reader} already read {reading.case} in line {seen[key]}{hint}"
+                f"{path}, line {line}: {_brief(reading.reader)} already read {_brief(reading.case)} in line "
+                f"{seen[key]}{hint}"
             )
         if cases.setdefault(reading.case, facts) != facts:
             raise HistosynthError(
-                f"{path}, line {line}: case {reading.case} was {cases[reading.case]} in an earlier line; "
-                "correct one of them"
+                f"{path}, line {line}: case {_brief(reading.case)} was {_brief(str(cases[reading.case]))} in an "
+                "earlier line; correct one of them"
             )
         seen[key] = line
         readings.append(reading)
@@ -87,10 +88,15 @@ def _of_line(row: Mapping[str | None, str | None], *, order: int, where: str) ->
     except ValidationError as error:
         first = error.errors()[0]
         column = first["loc"][0]
-        problem = "is missing" if first["type"] == "missing" else f"'{first['input']}': {first['msg']}"
+        problem = "is missing" if first["type"] == "missing" else f"'{_brief(first['input'])}': {first['msg']}"
         raise HistosynthError(f"{where}: {column} {problem}") from None
     if (reading.source == "real") != (reading.truth == "real"):
         raise HistosynthError(
-            f"{where}: truth is '{reading.truth}', but source is '{reading.source}'; correct one of them"
+            f"{where}: truth is '{reading.truth}', but source is '{_brief(reading.source)}'; correct one of them"
         )
     return reading
+
+
+def _brief(text: str) -> str:
+    """Return text for a message of one line: without line breaks and control characters, at most 60 characters."""
+    return "".join(character if character.isprintable() else " " for character in text[:60])
