@@ -98,13 +98,13 @@ def test_a_sample_store_as_real_store(make, fake, fake_rows, report, extractor):
 
 
 def test_a_real_store_as_sample_store(make, real, real_rows, report, extractor):
-    with pytest.raises(HistosynthError, match=r"--fake .*other holds real patches; swap --real and --fake\?"):
+    with pytest.raises(HistosynthError, match=r"--fake .*other holds real patches; swap --real and --fake, or pack"):
         report(real, make("other", real_rows))
     assert extractor.seen == 0
 
 
 def test_swapped_stores(real, fake, report):
-    with pytest.raises(HistosynthError, match=r"--fake .*real holds real patches; swap --real and --fake\?"):
+    with pytest.raises(HistosynthError, match=r"--fake .*real holds real patches; swap --real and --fake, or pack"):
         report(fake, real)
 
 

@@ -2,9 +2,8 @@
 
 The best result of a column may be best by chance. A model is called distinguishable only if its interval overlaps that
 of no other model, and if the real side has enough patients to resample. Where it has not, a note on an interval says so
-(`Interval.note`); the intervals of precision and density, which keep the real side fixed, then prove no more than the
-others. All models share the real patients, so their results rise and fall together: overlapping intervals do not show
-that models are equal.
+(`Interval.note`). All models share the real patients, so their results rise and fall together: overlapping intervals
+do not show that models are equal.
 """
 
 from collections.abc import Mapping
