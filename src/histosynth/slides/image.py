@@ -72,7 +72,9 @@ def _load(path: Path) -> tuple[NDArray[np.uint8], float | None]:
         raise HistosynthError(
             f"image {path} is too large to be read completely ({error}); save it as a pyramidal TIFF"
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except HistosynthError:
+        raise
+    except Exception as error:  # Pillow raises anything for an invalid structure
         reason = "the file is empty" if path.stat().st_size == 0 else str(error)
         raise HistosynthError(f"image {path} cannot be read ({reason}); save it again or leave it out") from error
 
