@@ -40,8 +40,8 @@ def jpeg(patch: Patch, quality: int) -> Patch:
 
 
 def shifted(patch: Patch, dy: int, dx: int) -> Patch:
-    padded = np.pad(patch, ((8, 8), (8, 8), (0, 0)), mode="reflect")
-    return padded[8 + dy : 8 + dy + len(patch), 8 + dx : 8 + dx + len(patch)]
+    padded = np.pad(patch, ((16, 16), (16, 16), (0, 0)), mode="reflect")
+    return padded[16 + dy : 16 + dy + len(patch), 16 + dx : 16 + dx + len(patch)]
 
 
 def cropped(patch: Patch, px: int) -> Patch:
@@ -64,14 +64,19 @@ def kinds(rng: np.random.Generator) -> dict[str, Callable[[Patch], Patch]]:
         "darker by 30": lambda p: clipped(p - 30.0),
         "other tint": lambda p: clipped(p * np.array([1.1, 0.9, 1.05]) + [5, -8, 3]),
         "density times 1.3": lambda p: clipped(240 * (p / 240) ** 1.3),
-        "shifted by (2, -2) px": lambda p: shifted(p, 2, -2),
-        "shifted by (4, -3) px": lambda p: shifted(p, 4, -3),
-        "cropped by 2 px, resized": lambda p: cropped(p, 2),
-        "cropped by 4 px, resized": lambda p: cropped(p, 4),
+        "shifted down by 1/16 of the side": lambda p: shifted(p, len(p) // 16, 0),
+        "shifted left by 1/16": lambda p: shifted(p, 0, len(p) // 16),
+        "shifted diagonally by 1/16": lambda p: shifted(p, -len(p) // 16, len(p) // 16),
+        "shifted diagonally by 1/32": lambda p: shifted(p, len(p) // 32, -len(p) // 32),
+        "rotated, shifted diagonally by 1/16": lambda p: shifted(np.rot90(p), len(p) // 16, len(p) // 16),
+        "shifted diagonally by 3/32": lambda p: shifted(p, 3 * len(p) // 32, 3 * len(p) // 32),
+        "cropped by 1/32 at each border, resized": lambda p: cropped(p, len(p) // 32),
+        "cropped by 1/16": lambda p: cropped(p, len(p) // 16),
+        "cropped by 3/32": lambda p: cropped(p, 3 * len(p) // 32),
         "noise, sigma 10": lambda p: noisy(p, 10),
         "noise, sigma 20": lambda p: noisy(p, 20),
         "rotated, shifted, dimmed, noise 5, JPEG 50": lambda p: jpeg(
-            noisy(shifted(np.rot90(p)[::-1], 2, 3) * 0.95, 5), 50
+            noisy(shifted(np.rot90(p)[::-1], len(p) // 64, len(p) // 42) * 0.95, 5), 50
         ),
     }
 

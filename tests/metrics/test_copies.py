@@ -11,16 +11,15 @@ from histosynth.metrics import copies
 from histosynth.metrics.copies import (
     MAX_THRESHOLD,
     MIN_THRESHOLD,
-    SYMMETRIES,
     LoadImages,
     Textures,
-    apply_symmetry,
     calibrate_threshold,
     compute_textures,
     find_copies,
     match_patches,
     similarity,
 )
+from histosynth.metrics.symmetries import SYMMETRIES, apply_symmetry, undo_symmetry
 
 PX = 96
 
@@ -190,3 +189,36 @@ def test_real_tissue_of_other_patients_is_not_a_copy_and_planted_copies_are(shar
     matches = find_copies(match_patches(textures_of(planted), index), threshold=threshold.value)
     assert np.mean([rows[c.fake_row] == c.train_row for c in matches]) == 1.0
     assert len(matches) >= 0.95 * len(rows)
+
+
+def moved(patch: np.ndarray, dy: int, dx: int) -> np.ndarray:
+    padded = np.pad(patch, ((8, 8), (8, 8), (0, 0)), mode="reflect")
+    return padded[8 + dy : 8 + dy + len(patch), 8 + dx : 8 + dx + len(patch)]
+
+
+SIXTEENTH = {
+    "moved down": lambda p: moved(p, len(p) // 16, 0),
+    "moved left": lambda p: moved(p, 0, -len(p) // 16),
+    "moved diagonally": lambda p: moved(p, -len(p) // 16, len(p) // 16),
+    "moved by half as much": lambda p: moved(p, len(p) // 32, -len(p) // 32),
+    "rotated and moved": lambda p: moved(np.rot90(p)[::-1], len(p) // 16, len(p) // 16),
+    "cropped": lambda p: cropped(p, len(p) // 16),
+    "cropped by half as much": lambda p: cropped(p, len(p) // 32),
+}
+
+
+@pytest.mark.parametrize("px", [32, 64, 96])
+@pytest.mark.parametrize("kind", SIXTEENTH)
+def test_copies_moved_or_cropped_by_a_sixteenth_of_the_side_are_found_among_many(px, kind):
+    """The candidates are few of many; a selection by features that do not tolerate moves would miss these."""
+    images = tissue(20, 400, px)
+    changed = np.stack([SIXTEENTH[kind](p) for p in images[:20]])
+    matches = match_patches(textures_of(changed), textures_of(images))
+    assert matches.train_row.tolist() == list(range(20))
+    assert np.mean(matches.similarity >= MIN_THRESHOLD) >= 0.95
+
+
+@pytest.mark.parametrize("symmetry", range(8))
+def test_a_symmetry_is_undone(symmetry):
+    patch = tissue(3, 1)
+    assert np.array_equal(undo_symmetry(apply_symmetry(patch, symmetry), symmetry), patch)

@@ -6,14 +6,15 @@ then normalized by the local mean μ and standard deviation σ (a Gaussian of 4 
     x = (D - μ) / (σ + 0.05)
 
 so that brightness, stain intensity and large shapes common to much tissue (an edge, a gradient) have little weight;
-blur, JPEG and noise act below this scale. Candidates are the 8 training patches whose 16 x 16 block means correlate
-best over all symmetries, found by one matrix product. Each is then compared in detail: the center of the synthetic
-patch is divided into four quarters, each of which may shift by 4 points (a sixteenth of the side) on the training
-patch, and
+blur, JPEG and noise act below this scale. The 8 training patches that resemble it most coarsely (`copy_candidates`) are
+then compared in detail: the center of the synthetic patch is divided into four quarters, each of which may shift by 4
+points (a sixteenth of the side) on the training patch, and
 
     similarity = Σ cov / √(Σ var · Σ var)        over the four quarters, each at its best shift; at most 1
 
-the normalized cross-correlation (Lewis 1995), summed over quarters. Small shifts and crops are therefore tolerated.
+the normalized cross-correlation (Lewis 1995), summed over quarters. If the synthetic patch looks like an enlarged crop
+of the candidate, it is compared in reduced size as well. Shifts and crops by a sixteenth of the side are therefore
+tolerated.
 
 Nearly uniform patches, such as glass, all resemble each other. A training patch can be copied only if at least half of
 its center has a local σ above 0.02; a synthetic patch is compared from a tenth on, since copying may fade it. The other
@@ -23,6 +24,7 @@ alarms on real tissue of other patients, and the share of planted copies that is
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -31,21 +33,17 @@ from PIL import Image
 from scipy import fft, ndimage
 from tqdm import tqdm
 
+from histosynth.metrics.copy_candidates import CROP_SCALE, Candidates, coarse_features, select_candidates
+from histosynth.metrics.symmetries import SYMMETRIES, apply_symmetry
 from histosynth.stain.optical_density import to_density
 
 LoadImages = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 """Returns the patches of these rows, (N, H, W, 3) with H = W, such as `Store.images`."""
 
-SYMMETRIES = (
-    "unchanged", "rotated 90° left", "rotated 180°", "rotated 90° right",
-    "mirrored", "rotated 90° left, mirrored", "rotated 180°, mirrored", "rotated 90° right, mirrored",
-)  # fmt: skip
-"""Symmetries by number: quarter turns to the left; from 4 on, followed by mirroring left to right."""
-
 MIN_THRESHOLD, MAX_THRESHOLD = 0.85, 0.9
 """Bounds of the calibrated threshold."""
 
-_SIDE, _COARSE, _QUARTER, _SHIFT = 64, 16, 24, 4
+_SIDE, _QUARTER, _SHIFT = 64, 24, 4
 _SIGMA_FLOOR = 0.05  # of optical density
 _TEXTURED = 0.02  # of local σ
 _MIN_TRAIN, _MIN_FAKE = 0.5, 0.1  # textured share of the center
@@ -105,12 +103,6 @@ class Threshold:
     reached: int = 0  # held-out patches at or above the threshold
 
 
-def apply_symmetry(patches: NDArray[Any], symmetry: int) -> NDArray[Any]:
-    """Apply one of the eight `SYMMETRIES` to (N, H, W, …) patches."""
-    rotated = np.rot90(patches, symmetry % 4, axes=(1, 2))
-    return rotated[:, :, ::-1] if symmetry >= 4 else rotated
-
-
 def compute_textures(images: LoadImages, count: int, *, progress: "tqdm[Any] | None" = None) -> Textures:
     """Compute the textures of rows 0 to `count` - 1, block by block; `progress` advances by patches."""
     values, textured = np.empty((count, _SIDE, _SIDE), np.int8), np.empty(count, np.float32)
@@ -130,14 +122,14 @@ def match_patches(fake: Textures, train: Textures, *, progress: "tqdm[Any] | Non
     if progress is not None:
         progress.update(len(fake) - len(fake_rows))
     if len(train_rows):
-        coarse = _coarse(train.values[train_rows])
+        coarse = coarse_features(train.values[train_rows])
         for start in range(0, len(fake_rows), _BLOCK):
             block = fake_rows[start : start + _BLOCK]
-            candidates, symmetries = _candidates(fake.values[block], coarse)
-            similarities = _compare(fake.values[block], train.values, train_rows[candidates], symmetries)
+            candidates = select_candidates(fake.values[block], coarse, count=_CANDIDATES)
+            similarities = _compare(fake.values[block], train.values, candidates, train_rows)
             best = similarities.argmax(axis=1)[:, None]
-            row[block] = np.take_along_axis(train_rows[candidates], best, 1)[:, 0]
-            symmetry[block] = np.take_along_axis(symmetries, best, 1)[:, 0]
+            row[block] = train_rows[np.take_along_axis(candidates.rows, best, 1)[:, 0]]
+            symmetry[block] = np.take_along_axis(candidates.symmetry, best, 1)[:, 0]
             similarity[block] = np.take_along_axis(similarities, best, 1)[:, 0]
             if progress is not None:
                 progress.update(len(block))
@@ -190,38 +182,31 @@ def _blurred(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return blurred
 
 
-def _coarse(values: NDArray[np.int8]) -> NDArray[np.float32]:
-    """Return (N, 256) block means, with mean 0 and norm 1."""
-    step = _SIDE // _COARSE
-    means = values.reshape(-1, _COARSE, step, _COARSE, step).mean(axis=(2, 4), dtype=np.float32)
-    means = means.reshape(len(values), -1)
-    means -= means.mean(axis=1, keepdims=True)
-    unit: NDArray[np.float32] = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6)
-    return unit
-
-
-def _candidates(values: NDArray[np.int8], coarse: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return (N, 8) rows of `coarse`, and the symmetry with which each correlates best."""
-    # The inverse is applied to the synthetic patch, which is cheaper. A mirrored symmetry is its own inverse.
-    views = [_coarse(apply_symmetry(values, s if s >= 4 else -s % 4)) for s in range(len(SYMMETRIES))]
-    highest = views[0] @ coarse.T
-    for view in views[1:]:
-        np.maximum(highest, view @ coarse.T, out=highest)
-    count = min(_CANDIDATES, len(coarse))
-    rows = np.argpartition(highest, -count, axis=1)[:, -count:]
-    return rows, np.einsum("snd,nkd->nks", np.stack(views), coarse[rows]).argmax(axis=2)
-
-
 def _compare(
-    fake: NDArray[np.int8], train: NDArray[np.int8], rows: NDArray[np.int64], symmetries: NDArray[np.int64]
+    fake: NDArray[np.int8], train: NDArray[np.int8], candidates: Candidates, train_rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the similarity of each fake patch (N, 64, 64) with rows of `train`, (N, K), under these symmetries."""
-    similarities = np.empty(rows.shape)
-    for symmetry in range(len(SYMMETRIES)):
-        which, column = np.nonzero(symmetries == symmetry)
-        if len(which):
-            similarities[which, column] = similarity(fake[which], apply_symmetry(train[rows[which, column]], symmetry))
+    """Return the similarities (N, K) of fake patches (N, 64, 64) with their candidates among `train[train_rows]`."""
+    similarities = np.empty(candidates.rows.shape)
+    for symmetry, enlarged in product(range(len(SYMMETRIES)), (False, True)):
+        which, column = np.nonzero((candidates.symmetry == symmetry) & (candidates.enlarged == enlarged))
+        if not len(which):
+            continue
+        training = apply_symmetry(train[train_rows[candidates.rows[which, column]]], symmetry)
+        values = similarity(fake[which], training)
+        if enlarged:  # as it seems from block means: a small shift can look alike
+            values = np.maximum(values, similarity(_reduced(fake[which]), training))
+        similarities[which, column] = values
     return similarities
+
+
+def _reduced(values: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Undo the enlargement of a crop: reduce textures around their center, by linear interpolation."""
+    points = np.arange(_SIDE)
+    middle = (_SIDE - 1) / 2
+    at = (points - middle) * CROP_SCALE + middle
+    weights = np.stack([np.interp(at, points, one) for one in np.eye(_SIDE)], axis=1).astype(np.float32)
+    reduced: NDArray[np.int8] = np.rint(weights @ values.astype(np.float32) @ weights.T).astype(np.int8)
+    return reduced
 
 
 def similarity(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:

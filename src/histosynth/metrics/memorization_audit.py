@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
 from histosynth.metrics.copies import (
-    SYMMETRIES,
     Copy,
     LoadImages,
     Threshold,
@@ -20,6 +19,7 @@ from histosynth.metrics.copies import (
     match_patches,
 )
 from histosynth.metrics.memorization import Closeness, measure_closeness, measure_controls
+from histosynth.metrics.symmetries import SYMMETRIES
 
 N_CLOSEST = 12
 """Number of closest pairs that are listed, copies or not."""

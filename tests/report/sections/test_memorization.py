@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from histosynth import cli
 from histosynth.cli.evaluate import COPIES_FOUND
-from histosynth.metrics.copies import apply_symmetry
+from histosynth.metrics.symmetries import apply_symmetry
 from histosynth.report import build
 from histosynth.report.sections.memorization import measure
 from histosynth.store.part import Patch

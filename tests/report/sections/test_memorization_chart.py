@@ -3,7 +3,8 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
-from histosynth.metrics.copies import Copy, apply_symmetry
+from histosynth.metrics.copies import Copy
+from histosynth.metrics.symmetries import apply_symmetry
 from histosynth.report.sections.memorization.chart import pair_sheet
 
 

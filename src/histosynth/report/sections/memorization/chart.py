@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from histosynth.metrics.copies import Copy, LoadImages, apply_symmetry
+from histosynth.metrics.copies import Copy, LoadImages
+from histosynth.metrics.symmetries import apply_symmetry
 from histosynth.store.contact_sheet import grid
 from histosynth.store.png import encode_png
 

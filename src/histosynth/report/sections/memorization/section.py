@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from histosynth.caution import Caution
-from histosynth.metrics.copies import SYMMETRIES
 from histosynth.metrics.memorization_audit import MemorizationAudit, Pair
+from histosynth.metrics.symmetries import SYMMETRIES
 from histosynth.report.sections.memorization.chart import pair_images, pair_sheet
 from histosynth.report.sections.memorization.measure import MemorizationResults, measure_memorization
 from histosynth.report.sections.section import Section, SectionInputs
