@@ -1,28 +1,32 @@
-"""Authenticity and C_T of real patches and of deliberate copies, which show why these measures need controls.
+"""Authenticity and C_T of real patches and of deliberate copies, by the report itself, and why they need controls.
 
-Needs a patch store of real patches with held-out patients. Prints both measures for 500 training patches that were
-mirrored and compressed as JPEG; for half of the held-out patches against the other half; for the two controls; and for
-the control of left-out patches with copies mixed in. Takes about four minutes on one core for 4,000 patches; `--quick`
-uses few patches and a tenth of the copies. The last line is JSON.
+Needs a patch store of real patches with held-out patients. Writes sample stores of real patches, evaluates each with
+`evaluate` as `histosynth evaluate` does, and prints the section on memorization: for training patches that were
+mirrored and compressed as JPEG, among them patches that are not in the main results; for half of the held-out patches
+against the other half; for training patches that were taken out of the training set, with copies of others mixed in;
+and for the two controls. Takes about five minutes on one core for 4,000 patches; `--quick` uses few patches and a tenth
+of the copies. The last line is JSON.
 
     .venv/bin/python benchmarks/metrics/memorization.py STORE [--quick]
 """
 
 import argparse
 import json
-from dataclasses import asdict
+import tempfile
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
-from histosynth.metrics.extraction import extract_features
-from histosynth.metrics.extractors import extractors
-from histosynth.metrics.memorization import Closeness, measure_closeness, measure_controls
-from histosynth.store.store import Store
+from histosynth.config import EvaluateSettings
+from histosynth.report.build import evaluate
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import Store, write_manifest
+
+Rows = NDArray[np.int64]
 
 
 def copied(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -31,11 +35,51 @@ def copied(patch: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.open(buffer))
 
 
-def print_closeness(name: str, closeness: Closeness) -> None:
-    text = f"{name:<42} n {closeness.n:>5}, authentic {closeness.authenticity:.2f}" if closeness.n else name
-    if closeness.copying:
-        text += f", C_T {closeness.copying.c_t:6.1f}, nearer {closeness.copying.nearer:.2f}"
-    print(text, closeness.note or "")
+class Evaluation:
+    """Stores made from the rows of one store, and their reports; the features of equal stores are cached."""
+
+    def __init__(self, store: Store, directory: Path) -> None:
+        self.store, self.directory, self.written = store, directory, 0
+        self.columns = {name: store.column(name) for name in ("label", "patient_id")}
+
+    def write(self, images: NDArray[np.uint8], rows: Rows, *, splits: list[str] | None = None) -> Store:
+        """Write images with the labels of these rows: real patches with their splits, or a sample store."""
+        self.written += 1
+        directory = self.directory / f"store-{self.written}"
+        directory.mkdir()
+        label, patient = self.columns["label"], self.columns["patient_id"]
+        patches = [
+            Patch(
+                patch_id=f"{i}", image=image, label=label[row], mpp=1.0, source="real" if splits else "benchmark",
+                split=splits[i] if splits else None, patient_id=patient[row] if splits else None,
+            )
+            for i, (image, row) in enumerate(zip(images, rows, strict=True))
+        ]  # fmt: skip
+        write_part(part_path(directory, "one"), patches, fingerprint="benchmark")
+        write_manifest(directory, {} if splits else {"synthetic": True, "train_split": "train"})
+        return Store(directory)
+
+    def real(self, train: Rows, held_out: Rows) -> Store:
+        """Write the real patches of these rows."""
+        rows = np.concatenate([train, held_out])
+        splits = ["train"] * len(train) + ["held_out"] * len(held_out)
+        return self.write(self.store.images(rows), rows, splits=splits)
+
+    def measure(self, real: Store, fake: Store) -> dict[str, Any]:
+        """Return the section on memorization of a report on both stores."""
+        settings = EvaluateSettings(
+            extractor="efficientnet-lite0", cache=str(self.directory / "cache"), sections=("memorization",)
+        )
+        content = evaluate(real=real, fake=fake, out=self.directory / "report", settings=settings)
+        section: dict[str, Any] = content["memorization"]
+        return section
+
+
+def print_closeness(name: str, closeness: dict[str, Any]) -> None:
+    text = f"{name:<45} n {closeness['n']:>5} of {closeness['n_train']:>6}, authentic {closeness['authenticity']:.3f}"
+    if closeness["copying"]:
+        text += f", C_T {closeness['copying']['c_t']:6.1f}, nearer {closeness['copying']['nearer']:.2f}"
+    print(text, closeness["note"] or "", flush=True)
 
 
 def main() -> None:
@@ -44,37 +88,36 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="200 patches per split, 50 copies")
     options = parser.parse_args()
     store, rng = Store(options.store), np.random.default_rng(0)
-    extractor = extractors["efficientnet-lite0"](None)
-    n, splits = 500, [store.select(split=split) for split in ("train", "held_out")]
+    n, (train, held_out) = 500, (rng.permutation(store.select(split=split)) for split in ("train", "held_out"))
     if options.quick:
-        n, splits = 50, [rows[:: -(-len(rows) // 200)] for rows in splits]
-    # Features of both splits, and of copies of some training patches.
-    with tqdm(total=sum(map(len, splits)), unit="img") as bar:
-        train, held_out = (
-            extract_features(store, r, extractor=extractor, batch=64, progress=bar).values for r in splits
-        )
-    rows = splits[0]
-    order = rng.permutation(len(rows))
-    chosen, left_out = order[:n], order[n : 2 * n]
-    copies = np.concatenate(
-        [extractor(np.stack([copied(p) for p in store.images(rows[chosen[i : i + 50]])])) for i in range(0, n, 50)]
-    )
-    # Measure them, the controls, and mixtures.
-    patients = store.column("patient_id")
-    by_patient, by_patch = measure_controls(held_out, train, patients=[patients[row] for row in rows], n=n)
-    results = {
-        f"{n} copies": measure_closeness(copies, held_out, train),
-        "half of the held-out, against the other": measure_closeness(held_out[::2], held_out[1::2], train),
-        "control, left-out patients": by_patient,
-        "control, left-out patches": by_patch,
-    }
-    rest = np.delete(train, left_out, axis=0)
-    for count in (0, n // 10, n // 5, n // 2):
-        mixed = np.concatenate([train[left_out][count:], copies[:count]])
-        results[f"left-out patches, {count} of them now copies"] = measure_closeness(mixed, held_out, rest)
+        n, train, held_out = 50, train[:200], held_out[:200]
+    chosen, left_out = train[:n], train[n : 2 * n]
+    rest = np.concatenate([chosen, train[2 * n :]])
+    copies = np.stack([copied(patch) for patch in store.images(chosen)])
+    results = {}
+    with tempfile.TemporaryDirectory() as directory:
+        evaluation = Evaluation(store, Path(directory))
+        # Copies against the whole store, and its controls.
+        whole = evaluation.real(train, held_out)
+        section = evaluation.measure(whole, evaluation.write(copies, chosen))
+        results[f"{n} copies"] = section["synthetic"]
+        results["control, left-out patients"] = section["left_out_patients"]
+        results["control, left-out patches"] = section["left_out_patches"]
+        # Held-out patches against other held-out patches.
+        half = evaluation.write(store.images(held_out[::2]), held_out[::2])
+        section = evaluation.measure(evaluation.real(train, held_out[1::2]), half)
+        results["half of the held-out, against the other"] = section["synthetic"]
+        # Patches that were taken out, with copies of others mixed in.
+        without, images = evaluation.real(rest, held_out), store.images(left_out)
+        for count in (0, n // 10, n // 5, n // 2):
+            mixed = evaluation.write(
+                np.concatenate([copies[:count], images[count:]]), np.concatenate([chosen[:count], left_out[count:]])
+            )
+            section = evaluation.measure(without, mixed)
+            results[f"left-out patches, {count} of them now copies"] = section["synthetic"]
     for name, closeness in results.items():
         print_closeness(name, closeness)
-    print(json.dumps({"name": "memorization", "results": {name: asdict(one) for name, one in results.items()}}))
+    print(json.dumps({"name": "memorization", "results": results}))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,12 @@ def test_results_use_the_same_patches_at_equal_n(real, fake, report, extractor):
     assert {k: c["n"] for k, c in content["overall"].items()} == dict.fromkeys(PAIRS, 24)
     assert content["labels"]["IDHmut"]["fake_vs_train"]["available"] == (20, 30)
     assert {m["n"] for m in content["matrices"].values()} == {10}
-    assert extractor.seen == 3 * 24, "each patch that enters a result is computed once, and no other"
+    assert extractor.seen == 3 * 24 + (55 - 24), "all training patches enter the audit; each patch is computed once"
+
+
+def test_without_the_audit_only_patches_of_the_main_results_are_computed(real, fake, report, extractor):
+    report(real, fake, sections=("color",))
+    assert extractor.seen == 3 * 24
 
 
 def test_results_agree_with_the_metric_functions(make, patches, report, extractor):

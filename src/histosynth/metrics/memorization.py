@@ -84,7 +84,7 @@ def nearest_neighbors(
     shifted = b - center  # float32 is accurate enough around the center
     half = np.einsum("nd,nd->n", shifted, shifted) / 2
     rows, distances = np.empty(len(a), np.int64), np.empty(len(a))
-    step = max(1, _BLOCK_BYTES // (4 * len(b)))
+    step = max(1, _BLOCK_BYTES // (4 * max(len(b), 2 * a.shape[1])))  # closeness in float32, differences in float64
     for start in range(0, len(a), step):
         block = a[start : start + step]
         closeness = (block - center) @ shifted.T - half  # (|a|² - |a - b|²) / 2

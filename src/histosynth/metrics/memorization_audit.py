@@ -27,7 +27,7 @@ N_CLOSEST = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Patches:
-    """One side. Pixels are compared for all patches; features may be those of a subset."""
+    """One side. Features may be those of a subset, except for training patches, any of which may be copied."""
 
     ids: Sequence[str]
     images: LoadImages

@@ -7,11 +7,14 @@ and `OUT/figures/` (charts as PNG and SVG, patches as PNG).
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from histosynth.config import EvaluateSettings
 from histosynth.metrics.cache import cache_directory, cached_outputs
-from histosynth.metrics.extractors import FeatureExtractor, build_extractor, output_widths
+from histosynth.metrics.extractors import FEATURES, FeatureExtractor, build_extractor, output_widths
+from histosynth.metrics.features import Features
 from histosynth.report.activations import Activations, Outputs
 from histosynth.report.charts import write_charts
 from histosynth.report.comparison import compare_sides
@@ -20,7 +23,7 @@ from histosynth.report.page import render
 from histosynth.report.record import provenance_tables, record
 from histosynth.report.schema import KIND
 from histosynth.report.sections.build import build_sections
-from histosynth.report.sections.section import SectionInputs
+from histosynth.report.sections.section import ExtractFeatures, SectionInputs
 from histosynth.report.sides import Plan, SideName, plan
 from histosynth.report.wording import cautions, verdict
 from histosynth.rundir import write_json, write_text
@@ -69,7 +72,13 @@ def evaluate(
         # Measure.
         activations = _activations(planned, extractor, settings=settings, progress=progress)
         results = compare_sides(activations, neighbors=settings.neighbors)
-        inputs = SectionInputs(plan=planned, activations=activations, settings=settings, progress=progress)
+        inputs = SectionInputs(
+            plan=planned,
+            activations=activations,
+            extract=_extract(extractor, settings=settings, progress=progress),
+            settings=settings,
+            progress=progress,
+        )
         sections = build_sections(inputs, names=settings.sections)
         real_hash = real.content_hash()
         content = record(
@@ -126,3 +135,16 @@ def _activations(
                 outputs=list(output_widths(extractor)),
             )
     return Activations(plan=planned, outputs=outputs)
+
+
+def _extract(extractor: FeatureExtractor, *, settings: EvaluateSettings, progress: bool) -> ExtractFeatures:
+    """Return the function by which a section extracts the features of more patches."""
+    cache = cache_directory(settings.cache)
+
+    def extract(store: Store, rows: NDArray[np.int64]) -> Features:
+        with tqdm(total=len(rows), desc=f"{extractor.name} features", unit="img", disable=not progress) as bar:
+            return cached_outputs(store, rows, extractor=extractor, batch=settings.batch, progress=bar, cache=cache)[
+                FEATURES
+            ]
+
+    return extract

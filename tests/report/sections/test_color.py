@@ -76,6 +76,7 @@ def test_the_progress_bar_counts_every_patch_once(real, fake):
     inputs = SectionInputs(
         plan=plan,
         activations=Activations(plan=plan, outputs={}),
+        extract=pytest.fail,
         settings=EvaluateSettings(batch=5),
         progress=False,
     )

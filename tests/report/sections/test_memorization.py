@@ -13,6 +13,7 @@ from histosynth.cli.evaluate import COPIES_FOUND
 from histosynth.metrics.symmetries import apply_symmetry
 from histosynth.report import build
 from histosynth.report.sections.memorization import measure
+from histosynth.report.sides import plan
 from histosynth.store.part import Patch
 
 PX = 32
@@ -85,7 +86,7 @@ def test_the_keys_are_stable_and_the_page_shows_the_controls(audited, tmp_path):
         "n_train", "n_held_out", "n_fake", "synthetic", "left_out_patients", "left_out_patches", "plain_train",
         "plain_fake", "threshold", "copies", "closest", "train_in_store", "held_out_in_store", "fake_in_store",
     ]  # fmt: skip
-    assert (facts["synthetic"]["n"], facts["synthetic"]["n_train"]) == (30, 30), "as many as enter the main results"
+    assert (facts["synthetic"]["n"], facts["synthetic"]["n_train"]) == (30, 60), "all training patches"
     assert facts["left_out_patients"]["n"] > 0
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
     rows = [page.index(f"<th>{name}") for name in ("Synthetic patches", "Real, patients", "Real, patches")]
@@ -95,6 +96,27 @@ def test_the_keys_are_stable_and_the_page_shows_the_controls(audited, tmp_path):
 def test_a_model_trained_on_all_patients_may_copy_held_out_patches(audited):
     copy = replace(SYNTHETIC[0], image=HELD_OUT[5].image)
     assert audited([copy, *SYNTHETIC[1:]], train_split="all")["memorization"]["copies"][0]["train_id"] == "real-2-5"
+
+
+def test_features_are_compared_with_all_training_patches(audited, make, tmp_path):
+    """The main results compare 30 training patches; copies of the other 30 are not authentic either."""
+    rows = plan(real=make("all", [*TRAIN, *HELD_OUT]), fake=make("some", SYNTHETIC), neighbors=3).sides["train"].rows
+    others = rows["IDHwt"][30:]
+    copies = [replace(patch, image=TRAIN[row].image) for patch, row in zip(SYNTHETIC, others, strict=True)]
+    facts = audited(copies)["memorization"]
+    assert facts["synthetic"]["authenticity"] == 0
+    assert facts["synthetic"]["copying"]["nearer"] > 0.95
+    assert (facts["synthetic"]["n"], facts["synthetic"]["n_train"]) == (30, 60)
+    assert facts["left_out_patches"]["authenticity"] > 0.3
+    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert "30 synthetic patches of the main results are compared with the same 60 training patches" in page
+
+
+def test_held_out_patches_of_a_model_trained_on_all_patients_are_training_patches_in_features(audited):
+    copies = [replace(patch, image=HELD_OUT[i].image) for i, patch in enumerate(SYNTHETIC)]
+    facts = audited(copies, train_split="all")["memorization"]
+    assert (facts["synthetic"]["authenticity"], facts["synthetic"]["n_train"]) == (0, 100)
+    assert facts["synthetic"]["note"].startswith("C_T not measured")
 
 
 def test_a_held_out_patch_is_not_a_copy_of_a_training_patch(audited):
@@ -108,6 +130,7 @@ def test_above_the_limits_patches_are_drawn_at_random_with_a_caution(audited, mo
     content = audited(planted())
     facts = content["memorization"]
     assert [facts[f"n_{side}"] for side in ("train", "held_out", "fake")] == [50, 20, 20]
+    assert facts["synthetic"]["n_train"] == 50
     assert [facts[f"{side}_in_store"] for side in ("train", "held_out", "fake")] == [60, 40, 30]
     assert any("among 50 of 60 training patches" in c["text"] for c in content["cautions"])
     samples, ids = planted(), [patch.patch_id for patch in TRAIN]

@@ -4,14 +4,22 @@ The main results are those of `comparison`. Everything else in a report is a sec
 that build, record and render a report need not know any section by name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from histosynth.caution import Caution
 from histosynth.config import EvaluateSettings
+from histosynth.metrics.features import Features
 from histosynth.report.activations import Activations
 from histosynth.report.sides import Plan
+from histosynth.store.store import Store
+
+ExtractFeatures = Callable[[Store, NDArray[np.int64]], Features]
+"""Returns the features of these rows of a store, from the cache where it holds them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +28,8 @@ class SectionInputs:
 
     plan: Plan
     activations: Activations
+    extract: ExtractFeatures
+    """For patches that are not in the main results."""
     settings: EvaluateSettings
     progress: bool
     """Show a bar on standard error for long work."""

@@ -1,8 +1,9 @@
-"""Copies among all synthetic patches, and the closeness in features of the patches of the main results.
+"""Near copies among all synthetic patches, and the closeness in features of those of the main results.
 
-Pixels are compared with all training patches, not only with those of the main results, since any of them may have been
-copied. The time of the search grows with the number of pairs. Above `MAX_PAIRS`, fewer synthetic patches are compared,
-which leaves their share of copies the same; above `MAX_TRAIN`, fewer training patches, which raises a caution.
+Both are measured against all training patches, not only against those of the main results, since any of them may have
+been copied. The time of the search in pixels grows with the number of pairs. Above `MAX_PAIRS`, fewer synthetic patches
+are compared, which leaves their share of copies the same; above `MAX_TRAIN`, fewer training patches, in pixels and in
+features, which raises a caution.
 """
 
 from collections.abc import Sequence
@@ -14,15 +15,17 @@ from numpy.typing import NDArray
 
 from histosynth.metrics.memorization_audit import MemorizationAudit, Pair, Patches, audit_memorization
 from histosynth.report.activations import Activations
+from histosynth.report.sections.section import SectionInputs
 from histosynth.report.sides import SEED, SideName
 
 MAX_PAIRS = 300_000_000
 """Synthetic (or held-out) times training patches: half a minute on one core."""
 MAX_TRAIN = 100_000
-"""Training patches: 0.5 GB of memory, and two minutes on one core to read them."""
+"""Training patches: 0.5 GB of memory for their textures, and two minutes on one core to read them."""
 
 Rows = NDArray[np.int64]
 Features = tuple[NDArray[np.float32], Sequence[str | None]]  # (n, D), and the patient of each row
+_NONE: Features = np.empty((0, 0), np.float32), ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +47,9 @@ class MemorizationResults:
         }
 
 
-def measure_memorization(activations: Activations, *, progress: bool = False) -> MemorizationResults | None:
-    """Audit the synthetic store against the training patches of the real store; None if there are none.
-
-    Args:
-        activations: features of the patches of the main results, and the stores.
-        progress: show a bar on standard error.
-    """
+def measure_memorization(inputs: SectionInputs) -> MemorizationResults | None:
+    """Audit the synthetic store against the training patches of the real store; None if there are none."""
+    activations = inputs.activations
     real, fake = (activations.plan.sides[name].store for name in ("train", "fake"))
     trained_on_all = fake.manifest.get("train_split") == "all"
 
@@ -61,16 +60,17 @@ def measure_memorization(activations: Activations, *, progress: bool = False) ->
     if not len(train):
         return None
 
-    # Pixels of as many patches as the limits allow, features of those of the main results.
+    # Pixels of as many patches as the limits allow; features of these training patches and of the main results.
     in_store = {"train": train, "held_out": held_out, "fake": np.arange(len(fake))}
     rows = _within_limits(in_store)
-    features = _features(activations, trained_on_all=trained_on_all)
     audit = audit_memorization(
-        train=_patches(activations, "train", rows["train"], features["train"]),
-        held_out=_patches(activations, "held_out", rows["held_out"], features["held_out"]),
-        fake=_patches(activations, "fake", rows["fake"], features["fake"]),
+        train=_patches(activations, "train", rows["train"], _train_features(inputs, rows["train"])),
+        held_out=_patches(
+            activations, "held_out", rows["held_out"], _NONE if trained_on_all else _features(activations, "held_out")
+        ),
+        fake=_patches(activations, "fake", rows["fake"], _features(activations, "fake")),
         seed=SEED,
-        progress=progress,
+        progress=inputs.progress,
     )
     return MemorizationResults(
         audit=_with_store_rows(audit, rows),
@@ -91,21 +91,32 @@ def _within_limits(in_store: dict[str, Rows]) -> dict[str, Rows]:
     }
 
 
-def _features(activations: Activations, *, trained_on_all: bool) -> dict[SideName, Features]:
-    """Return features and patients of the patches of the main results; `train` is all that the model was trained on."""
+def _features(activations: Activations, name: SideName) -> Features:
+    """Return features and patients of the patches of the main results."""
     plan = activations.plan
-    features: dict[SideName, Features] = {}
-    for name in ("fake", "train", "held_out"):
-        labels = [label for label in plan.labels if plan.n[label] and plan.usable(name, label)]
-        if labels:  # always so for synthetic patches, as the plan ensures
-            features[name] = activations.of(name, labels).values, activations.patients(name, labels)
-        else:
-            features[name] = features["fake"][0][:0], []
-    if trained_on_all:
-        (train, patients), (held_out, held_out_patients) = features["train"], features["held_out"]
-        features["train"] = np.concatenate([train, held_out]), [*patients, *held_out_patients]
-        features["held_out"] = held_out[:0], []
-    return features
+    labels = [label for label in plan.labels if plan.n[label] and plan.usable(name, label)]
+    if not labels:  # never so for synthetic patches, as the plan ensures
+        return _NONE
+    return activations.of(name, labels).values, activations.patients(name, labels)
+
+
+def _train_features(inputs: SectionInputs, rows: Rows) -> Features:
+    """Return features and patients of these rows of the real store; the main results already hold some features."""
+    plan, activations = inputs.plan, inputs.activations
+    store = plan.sides["train"].store
+    known = [
+        (activations.rows(name, label), activations.of(name, [label]).values)
+        for name in ("train", "held_out")
+        for label in plan.labels
+        if plan.n[label] and plan.usable(name, label)
+    ]
+    missing = np.setdiff1d(rows, np.concatenate([at for at, _ in known]))
+    if len(missing):
+        known.append((missing, inputs.extract(store, missing).values))
+    at, values = (np.concatenate(parts) for parts in zip(*known, strict=True))
+    order = np.argsort(at)
+    patients = store.column("patient_id")
+    return values[order[np.searchsorted(at, rows, sorter=order)]], [patients[row] for row in rows]
 
 
 def _patches(activations: Activations, name: SideName, rows: Rows, features: Features) -> Patches:

@@ -30,8 +30,8 @@ class ShownPair:
 
 
 def memorization_section(inputs: SectionInputs) -> Section:
-    """Return the section: copies among all synthetic patches, and closeness of those of the main results."""
-    results = measure_memorization(inputs.activations, progress=inputs.progress)
+    """Return the section: near copies in pixels, and closeness in features, each against all training patches."""
+    results = measure_memorization(inputs)
     if results is None:
         text = "The real store holds no training patches: copies of them were not searched for."
         return Section(
@@ -91,8 +91,8 @@ def _cautions(results: MemorizationResults) -> Iterator[Caution]:
     if audit.n_train < results.train_in_store:
         yield Caution(
             "note",
-            f"Copies were searched for among {audit.n_train:,} of {results.train_in_store:,} training patches, drawn "
-            "at random: copies of the others are not detected.",
+            f"Copies were searched for, in pixels and in features, among {audit.n_train:,} of "
+            f"{results.train_in_store:,} training patches, drawn at random: copies of the others are not detected.",
         )
     if audit.threshold.reached:
         yield Caution(
