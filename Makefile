@@ -2,7 +2,7 @@
 PYTHONS := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14)
 BIN := .venv/bin
 
-.PHONY: demo test lint types contracts words benchmarks check docs clean help
+.PHONY: demo test lint types contracts words benchmarks check docs oldest constraints audit clean help
 
 demo: .venv/installed  ## draw phantom slides and process them up to a report in demo/
 	$(BIN)/histosynth demo --out demo
@@ -31,8 +31,19 @@ benchmarks: .venv/installed  ## run a third of the benchmarks with --quick, anot
 docs: .venv/installed  ## regenerate docs/reference from the code
 	$(BIN)/python docs/reference/generate.py
 
+oldest:  ## install the lower bounds of the dependencies into .venv-oldest (6 GB) and test them; not in CI
+	python3.11 tools/oldest.py
+
+constraints: .venv-tools/installed  ## write constraints.txt with hashes, for installation without the internet
+	.venv-tools/bin/pip-compile --quiet --generate-hashes --extra study --output-file constraints.txt pyproject.toml
+
+audit: .venv-tools/installed .venv/installed  ## known vulnerabilities (asks the internet), and licenses of all packages
+	.venv-tools/bin/pip-licenses --python=$(BIN)/python --order=license
+	$(BIN)/python -m pip list --format=freeze --exclude-editable > .venv-tools/audited.txt
+	.venv-tools/bin/pip-audit --no-deps --disable-pip --strict --requirement .venv-tools/audited.txt
+
 clean:  ## remove .venv and every cache
-	rm -rf .venv .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest .venv-tools .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/make \1:/p' $(MAKEFILE_LIST)
@@ -44,4 +55,9 @@ help:  ## show this list
 	done; echo "error: no Python >= 3.11 with venv found; install one (Debian: python3-venv) or name it: make PYTHON=/path/to/python" >&2; exit 1
 	@echo "installing into .venv (the first time about 6 GB, mostly PyTorch and its CUDA libraries)"
 	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) --editable '.[dev]'
+	@touch $@
+
+.venv-tools/installed:  # apart from .venv, since their own dependencies must not decide about ours
+	@python3.11 -m venv .venv-tools
+	@.venv-tools/bin/python -m pip install --quiet pip-tools pip-audit pip-licenses
 	@touch $@
