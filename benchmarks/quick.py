@@ -44,6 +44,7 @@ ARGUMENTS = {
     "model/samplers": ["--data", DATA / "osteosarcoma_10x"],
     "model/small_recipe": ["--data", DATA / "osteosarcoma_10x"],
     "model/translation": ["--store", "{store}", "--run", "{run}"],
+    "study/study_pixels": ["--data", DATA / "osteosarcoma_10x"],
 }
 """Arguments beside `--quick`; `{store}`, `{run}` and `{discrete}` stand for toy models of phantom tissue."""
 

@@ -35,8 +35,10 @@ class StudySettings(Section):
     """Significance level of the tests."""
     allow_training_patients: bool = False
     """Also use real cases from patients on whom the model was trained."""
-    jpeg_history: int = Field(0, ge=0, le=100)
-    """Quality of a JPEG compression applied to every image, real or synthetic; 0: none."""
+    random_crop: bool = True
+    """Crop every picture by 8 px at a random offset, which hides the place of an earlier JPEG's grid."""
+    jpeg_history: int = Field(80, ge=0, le=100)
+    """Quality of a JPEG compression applied to every picture after the crop, real or synthetic; 0: none."""
     normalize: str = ""
     """Stain normalizer applied to every image individually; empty: colors as in the stores."""
     valid_days: int = Field(90, ge=1, le=3650)

@@ -54,15 +54,14 @@ def answer_over_http(url: str, token: str, *, answers: int) -> None:
             assert reply.status_code == 303
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 0)])
-def test_after_a_signal_the_file_alone_has_every_answer(tiny_study, tmp_path, signum, code):
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_after_a_signal_the_file_alone_has_every_answer(tiny_study, tmp_path, signum):
     tiny_study.database.close()
     with serving(tiny_study.path) as (process, url):
         answer_over_http(url, tiny_study.tokens[0], answers=5)
         process.send_signal(signum)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "Traceback" not in err
+    assert (process.returncode, err) == (0, "")
     copy = tmp_path / "copy"
     copy.mkdir()
     shutil.copy(tiny_study.path / FILE, copy)

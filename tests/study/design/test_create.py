@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -111,12 +112,63 @@ def test_there_is_one_real_case_per_patient_where_there_are_enough(tmp_path, rea
     assert created.manifest["warnings"] == []
 
 
+def min_crop_distance(picture: np.ndarray, patch: np.ndarray) -> float:
+    side = len(picture)
+    offsets = [(y, x) for y in range(len(patch) - side + 1) for x in range(len(patch) - side + 1)]
+    return min(float(np.abs(picture - patch[y : y + side, x : x + side]).mean()) for y, x in offsets)
+
+
+def test_of_two_commands_for_one_study_only_one_creates_it(tmp_path, real, samples):
+    unet, results = samples("unet"), []
+    start = threading.Barrier(4)
+
+    def command() -> None:
+        start.wait()
+        try:
+            results.append(make(real, unet, out=tmp_path / "study"))
+        except HistosynthError as error:
+            results.append(str(error))
+
+    threads = [threading.Thread(target=command) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    created, *errors = sorted(results, key=lambda result: isinstance(result, str))
+    assert all("is being written by another command" in text or "never overwritten" in text for text in errors)
+    answers = Answers(open_study(created.study))
+    assert all(answers.reader_by_token(link.rpartition("/")[2], address="") for link in created.links.values())
+    assert {path.name for path in tmp_path.iterdir()} == {"real", "unet", "study"}
+
+
+def test_pictures_without_crop_and_jpeg_are_the_patches(tmp_path, real, samples):
+    plain = SMALL.model_copy(update={"random_crop": False, "jpeg_history": 0})
+    created = make(real, samples("unet"), out=tmp_path / "study", settings=plain)
+    images = {patch.patch_id: patch.image for patch in [*real_patches(), *fake_patches("unet")]}
+    pictures = rows(created.study, 'SELECT patch_id, png FROM "case" JOIN picture USING (case_id)')
+    assert all(np.array_equal(decode_png(png), images[name]) for name, png in pictures)
+
+
+def test_the_seed_decides_the_bytes_of_the_pictures(tmp_path, real, samples):
+    unet, query = samples("unet"), 'SELECT patch_id, png FROM "case" JOIN picture USING (case_id) ORDER BY patch_id'
+    first, again = (rows(make(real, unet, out=tmp_path / name).study, query) for name in ("a", "b"))
+    assert first == again
+    other = dict(rows(make(real, unet, out=tmp_path / "c", settings=SMALL.model_copy(update={"seed": 6})).study, query))
+    common = [(png, other[name]) for name, png in first if name in other]
+    assert any(one != two for one, two in common)
+
+
 def test_pictures_show_the_selected_patches(tmp_path, real, samples):
     created = make(real, samples("unet"), out=tmp_path / "study")
     images = {patch.patch_id: patch.image for patch in [*real_patches(), *fake_patches("unet")]}
     pictures = rows(created.study, 'SELECT patch_id, png FROM "case" JOIN picture USING (case_id)')
     assert len(pictures) == 20
-    assert all(np.array_equal(decode_png(png), images[name]) for name, png in pictures)
+    for name, png in pictures:
+        picture = decode_png(png).astype(float)
+        assert picture.shape == (12, 12, 3)
+        # A crop of this patch, through JPEG: more like its best crop than like the best crop of any other patch.
+        distances = {other: min_crop_distance(picture, image) for other, image in images.items()}
+        assert min(distances, key=distances.get) == name
     assert len({len(png) for _, png in pictures}) == 1
 
 

@@ -44,7 +44,13 @@ def _setting(name: str, text: str, kind: type = int) -> Callable[[Callable[..., 
 @_setting("margin", "Accuracy within 0.5 ± margin counts as guessing.", float)
 @_setting("area_margin", "Area under the ROC curve within 0.5 ± area margin counts as guessing.", float)
 @_setting("alpha", "Significance level of the tests.", float)
-@_setting("jpeg_history", "JPEG quality that all pictures go through; 0: none.")
+@click.option(
+    "--random-crop/--no-random-crop",
+    default=_DEFAULTS.random_crop,
+    show_default=True,
+    help="Crop all pictures by 8 px at a random offset, which hides the grid of an earlier JPEG.",
+)
+@_setting("jpeg_history", "JPEG quality that all pictures go through after the crop; 0: none.")
 @_setting("normalize", "Stain normalizer that all pictures go through.", str)
 @_setting("valid_days", "Days until links expire.")
 @_setting("base_url", "Address at which readers reach the page.", str)
@@ -66,12 +72,15 @@ def command(
 ) -> None:
     """Create a blinded study from STORE's held-out patches and SAMPLES: same size, same encoding, opaque names.
 
+    A small program then tries to tell real from synthetic pictures by traces in their pixels; the output, the manifest
+    and the report state how well it does (0.5 is guessing).
+
     Cases are balanced over genotypes and models, and spread over patients. Links are printed only once; the database
     stores only their hashes. STUDY reveals which cases are real: keep it, and the seed, away from readers.
 
     \b
       histosynth study create --real stores/lgg --fake samples/lgg --cases 120 --readers 2 --practice 6 --out study
-      histosynth study create --real stores/lgg --fake unet=samples/a --fake gan=samples/b --jpeg-history 80 --out study
+      histosynth study create --real stores/lgg --fake unet=samples/a --fake gan=samples/b --out study
     """
     require("sqlalchemy")
     from histosynth.study.design.create import create
@@ -88,8 +97,11 @@ def command(
     )
     warnings = "".join(f"! {text}\n" for text in created.manifest["warnings"])
     links = "\n".join(f"{name:12} {link}" for name, link in created.links.items())
+    pixels = created.manifest["pixel_auc"]
+    program = f"pixels   a program tells real from synthetic with AUC {pixels['value']:.2f}\n" if pixels else ""
     text = (
-        f"{case_counts}\n{warnings}study    {created.study}\nlinks    (shown only once; store them safely)\n{links}\n"
+        f"{case_counts}\n{warnings}{program}study    {created.study}\n"
+        f"links    (shown only once; store them safely)\n{links}\n"
     )
     print_result(facts, f"{text}next     histosynth study serve {created.study}", as_json=as_json)
 

@@ -5,12 +5,11 @@ import socket
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from histosynth.cli.study.options import database_option, study_argument
-from histosynth.errors import HistosynthError, Stopped
+from histosynth.errors import HistosynthError
 from histosynth.study import require
 
 
@@ -51,17 +50,12 @@ def command(study: Path, host: str, port: int, new_organizer_link: bool, databas
             create_app(study_db), log_level="warning", forwarded_allow_ips="127.0.0.1", **server_settings()
         )
         server = uvicorn.Server(config)
-        # SIGTERM (of systemd) and SIGHUP (of a closed terminal) end the server as Ctrl-C does: the database is closed.
-        # Uvicorn stops gracefully on SIGTERM, and then sends it again to the handler that was set before.
-        signal.signal(signal.SIGTERM, _stop)
+        # A closed terminal (SIGHUP) ends the server as Ctrl-C and SIGTERM do: gracefully, with a closed database.
+        # Uvicorn handles the latter, and then sends them again to the handler of `main`, a KeyboardInterrupt.
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not under nohup
             signal.signal(signal.SIGHUP, server.handle_exit)
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise Stopped(signum, "stopped; every answer is on disk")
 
 
 def _listen(host: str, port: int) -> socket.socket:

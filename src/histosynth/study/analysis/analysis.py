@@ -78,6 +78,7 @@ def analysis(
             "declared": declared,
             "level": LEVEL,
             "counts": _counts(readings, table),
+            "pixel_auc": readings.pixel_auc,
             "verdicts": _verdicts(accuracy, areas),
             "pooled": accuracy,
             "sensitivity": _share(table, table.synthetic),

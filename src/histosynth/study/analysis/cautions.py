@@ -65,6 +65,11 @@ def _notes(report: StudyReport) -> Iterator[str]:
             f"The conclusion holds for {subject} only. Conclusions about readers at large need at least "
             f"{MIN_READERS_AT_LARGE} readers."
         )
+    if pixels := report.pixel_auc:
+        yield (
+            "A program could still tell real from synthetic pictures by traces in their pixels: area under its ROC "
+            f"curve {pixels.value:.2f} ({pixels.low:.2f} to {pixels.high:.2f}; 0.5 is guessing; {pixels.note})."
+        )
     for kind, number in (("real", counts.real_cases), ("synthetic", counts.synthetic_cases)):
         if 0 < number < MIN_CASES:
             yield f"Only {number} {kind} cases: intervals over cases are approximate."

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from histosynth.errors import HistosynthError
+from histosynth.metrics.uncertainty import Interval
 from histosynth.study.analysis.declared import Declared
 from histosynth.study.records.exchange import Truth
 
@@ -61,6 +62,8 @@ class Readings:
     """Planned readings by reader, repeats included; empty for a CSV."""
     withdrawn: Mapping[str, int] = field(default_factory=dict)
     """Missing readings by reader, of readers who do not continue because their link was revoked."""
+    pixel_auc: Interval | None = None
+    """How well a program distinguished the pictures by their pixels at creation; None if not measured."""
 
     @property
     def missing(self) -> dict[str, int]:
@@ -88,8 +91,12 @@ def load_readings(study: Path, *, database: str | None = None) -> Readings:
     from histosynth.study.records.database import open_study
 
     with open_study(study, database=database) as study_db, study_db.read_session() as session:
-        columns = tables.Study.title, tables.Study.margin, tables.Study.area_margin, tables.Study.alpha
-        title, margin, area_margin, alpha = session.execute(select(*columns)).one()
+        columns = (
+            tables.Study.title, tables.Study.margin, tables.Study.area_margin, tables.Study.alpha,
+            tables.Study.settings,
+        )  # fmt: skip
+        facts = session.execute(select(*columns).where(tables.Study.id == 1)).one()
+        title, margin, area_margin, alpha, settings = facts
         # Readings with their readers, cases and presentations.
         rows = session.execute(
             select(tables.Reader.name, tables.Case, tables.Presentation, tables.Reading)
@@ -134,6 +141,7 @@ def load_readings(study: Path, *, database: str | None = None) -> Readings:
                         }
                         for name, case, presentation, reading in rows
                     ],
+                    "pixel_auc": settings.get("pixel_auc"),
                     "planned": {name: total for name, _, total, _ in planned},
                     "withdrawn": {
                         name: total - given for name, revoked, total, given in planned if revoked and given < total

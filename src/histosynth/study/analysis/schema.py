@@ -155,6 +155,9 @@ class StudyReport:
     declared: Declared
     level: float
     counts: Counts
+    pixel_auc: Interval | None
+    """How well a program distinguished the pictures by their pixels when the study was created: area under its
+    ROC curve. None for a CSV, or if there were too few pictures."""
     verdicts: dict[Scope, Verdict]
     """Whether readers guess; the conclusion rests on the first scope."""
     pooled: list[Pooled]

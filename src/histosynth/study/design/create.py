@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ import tomli_w
 
 from histosynth.config import StudySettings
 from histosynth.errors import HistosynthError
-from histosynth.rundir import MANIFEST, provenance, write_json, write_text
+from histosynth.rundir import MANIFEST, exclusive_replacement, provenance, write_json, write_text
 from histosynth.store.store import Store
 from histosynth.study.design.candidates import Candidates, find_candidates
 from histosynth.study.design.design import REAL
+from histosynth.study.design.pictures import picture_px
+from histosynth.study.design.pixel_check import pixel_warning
 from histosynth.study.design.populate import populate
 from histosynth.study.design.selection import Selection, patient_warnings, select_cases
 from histosynth.study.records.database import Database, sqlite_url
@@ -67,8 +69,22 @@ def create(
         progress: show a progress bar.
 
     Raises:
-        HistosynthError: `out` is not empty, the stores do not match, or there are too few patches. Nothing is written.
+        HistosynthError: `out` is not empty or being written by another command, the stores do not match, or there are
+            too few patches. Nothing is written.
     """
+    with exclusive_replacement(out):
+        return _create(real, fakes, out=out, settings=settings, database=database, progress=progress)
+
+
+def _create(
+    real: Path,
+    fakes: Sequence[tuple[str | None, Path]],
+    *,
+    out: Path,
+    settings: StudySettings,
+    database: str | None,
+    progress: bool,
+) -> CreatedStudy:
     _require_new(out)
     generators = _by_name([(name, Store(path)) for name, path in fakes])
     candidates = find_candidates(
@@ -86,7 +102,7 @@ def create(
         write_json(directory / MANIFEST, manifest)
         with Database(database or sqlite_url(directory)) as db:
             db.create_tables()
-            populate(db, selection.cases, candidates=candidates, settings=settings, tokens=tokens)
+            populate(db, selection, candidates=candidates, settings=settings, tokens=tokens)
     links = {name: reader_link(settings.base_url, token) for name, token in tokens.items()}
     return CreatedStudy(study=out, links=links, manifest=manifest)
 
@@ -148,9 +164,13 @@ def _manifest(
         ],
         "patients": [{"label": label, "patients": len(names)} for label, names in patients.items()],
         "patch_px": candidates.patch_px,
+        "picture_px": picture_px(candidates.patch_px, random_crop=settings.random_crop),
+        "pixel_auc": selection.pixel_auc and asdict(selection.pixel_auc),
         "mpp": candidates.mpp,
         "left_out": dict(selection.left_out),
-        "warnings": [*candidates.warnings, *patient_warnings(selection.cases)],
+        "warnings": [
+            *candidates.warnings, *patient_warnings(selection.cases), *pixel_warning(selection.pixel_auc),
+        ],
         "provenance": provenance() | {"argv": argv},
     }  # fmt: skip
 

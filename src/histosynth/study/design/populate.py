@@ -1,11 +1,12 @@
 """Populate the database of a new study: cases and pictures, readers, and their presentations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import asdict
 
 from histosynth.config import StudySettings
 from histosynth.study.design.candidates import Candidates
 from histosynth.study.design.design import REAL, SYNTHETIC, derive_rng, draw_repeats, reading_order
-from histosynth.study.design.selection import SelectedCase
+from histosynth.study.design.selection import Selection
 from histosynth.study.records.database import Database
 from histosynth.study.records.tables import Case, Picture, Presentation, Reader, Study, now
 from histosynth.study.records.tokens import hash_token, new_id
@@ -13,7 +14,7 @@ from histosynth.study.records.tokens import hash_token, new_id
 
 def populate(
     database: Database,
-    cases: Sequence[SelectedCase],
+    selection: Selection,
     *,
     candidates: Candidates,
     settings: StudySettings,
@@ -23,11 +24,12 @@ def populate(
 
     Args:
         database: one with empty tables.
-        cases: the selected cases.
+        selection: the selected cases.
         candidates: the candidates they were selected from.
         settings: the settings of the study.
         tokens: the readers' tokens by their names.
     """
+    cases = selection.cases
     cells = {case.case_id: case.candidate.cell for case in cases}
     case_ids = {part: [case.case_id for case in cases if case.part == part] for part in ("practice", "main")}
     facts = {
@@ -35,6 +37,7 @@ def populate(
         "mpp": candidates.mpp,
         "labels": candidates.labels,
         "generators": candidates.generators,
+        "pixel_auc": selection.pixel_auc and asdict(selection.pixel_auc),
     }
     with database.write_session() as session:
         # The study, and its cases with their pictures.

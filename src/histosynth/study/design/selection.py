@@ -1,17 +1,19 @@
 """Select the cases: the required number from each cell, in the order of its candidates, with blinded pictures."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tqdm import tqdm
 
 from histosynth.config import StudySettings
 from histosynth.errors import HistosynthError
+from histosynth.metrics.uncertainty import Interval
 from histosynth.normalization.staining import StainNormalization, build_normalization
 from histosynth.study.design.candidates import Candidate, Candidates
 from histosynth.study.design.design import REAL, Cell, derive_rng, main_quota, max_balanced_cases, practice_quota
 from histosynth.study.design.pictures import BlindingError, blinded_png
+from histosynth.study.design.pixel_check import check_pixels
 from histosynth.study.records.tokens import new_id
 
 
@@ -32,10 +34,12 @@ class Selection:
     Attributes:
         cases: all of them.
         left_out: number of patches that could not go through the same steps as the others, by cell and reason.
+        pixel_auc: how well a program tells real from synthetic pictures (`pixel_check`); None if there are too few.
     """
 
     cases: Sequence[SelectedCase]
     left_out: Mapping[str, int]
+    pixel_auc: Interval | None
 
 
 def study_staining(settings: StudySettings) -> StainNormalization | None:
@@ -61,6 +65,11 @@ def select_cases(candidates: Candidates, *, settings: StudySettings, progress: b
         HistosynthError: the patches do not suffice, or the number of cases cannot be balanced.
     """
     quotas, staining = _quotas(candidates, settings), study_staining(settings)
+
+    def blind(candidate: Candidate) -> bytes:
+        rng = derive_rng(settings.seed, "crop", *candidate.cell, candidate.patch_id) if settings.random_crop else None
+        return blinded_png(candidate.image(), staining=staining, crop=rng, jpeg_history=settings.jpeg_history)
+
     left_out: Counter[str] = Counter()
     cases: list[SelectedCase] = []
     total = sum(sum(quota.values()) for quota in quotas.values())
@@ -69,10 +78,11 @@ def select_cases(candidates: Candidates, *, settings: StudySettings, progress: b
             remaining = iter(order)
             for part, quota in quotas.items():
                 for _ in range(quota[cell]):
-                    candidate, png = _next(remaining, cell, staining=staining, settings=settings, left_out=left_out)
+                    candidate, png = _next(remaining, cell, blind=blind, settings=settings, left_out=left_out)
                     cases.append(SelectedCase(case_id=new_id(), part=part, candidate=candidate, png=png))
                     bar.update()
-    return Selection(cases=cases, left_out=left_out)
+    pixel_auc = check_pixels(candidates, settings=settings, blind=blind)
+    return Selection(cases=cases, left_out=left_out, pixel_auc=pixel_auc)
 
 
 def _quotas(candidates: Candidates, settings: StudySettings) -> dict[str, dict[Cell, int]]:
@@ -104,14 +114,14 @@ def _next(
     remaining: Iterator[Candidate],
     cell: Cell,
     *,
-    staining: StainNormalization | None,
+    blind: Callable[[Candidate], bytes],
     settings: StudySettings,
     left_out: Counter[str],
 ) -> tuple[Candidate, bytes]:
     """Return the next candidate of a cell whose picture can be blinded; count those that cannot."""
     for candidate in remaining:
         try:
-            return candidate, blinded_png(candidate.image(), staining=staining, jpeg_history=settings.jpeg_history)
+            return candidate, blind(candidate)
         except BlindingError as error:
             left_out[f"{_cell_name(cell)}: {error}"] += 1
     raise HistosynthError(
