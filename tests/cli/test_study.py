@@ -75,7 +75,7 @@ def test_create_prints_json(run, stores, tmp_path):
     facts = json.loads(out)
     assert set(facts["links"]) == {"Reader 1", "Reader 2"}
     assert all(link.startswith("https://read.example/r/") for link in facts["links"].values())
-    assert len(facts["warnings"]) == 2
+    assert len(facts["warnings"]) == 3
 
 
 def test_info_describes_the_design(run, stores, tmp_path):
