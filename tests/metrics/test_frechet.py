@@ -5,8 +5,15 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
 from histosynth.errors import HistosynthError
-from histosynth.metrics.frechet import frechet_distance, frechet_infinity, frechet_influence
+from histosynth.metrics.frechet import (
+    frechet_distance,
+    frechet_infinity,
+    frechet_infinity_interval,
+    frechet_influence,
+    frechet_interval,
+)
 from histosynth.metrics.statistics import Statistics
+from histosynth.metrics.uncertainty import image_units
 
 
 def by_sqrtm(a: Statistics, b: Statistics) -> float:
@@ -137,6 +144,20 @@ def test_the_extrapolation_is_linear_and_reproducible():
     assert first.value == pytest.approx(intercept)
     assert first.standard_error == pytest.approx(np.sqrt(covariance[1, 1]))
     assert slope > 0
+
+
+def test_the_interval_of_the_extrapolation_covers_other_images():
+    """The error of the line alone, which earlier reports printed behind ±, covers little more than half of them."""
+    rng, intervals, by_line = np.random.default_rng(12), [], []
+    for _ in range(80):
+        real, fake = rng.normal(size=(400, 6)), rng.normal(0.2, 1.2, size=(400, 6))
+        at_n = frechet_interval(real, fake, real_units=image_units(400), rng=rng, replicates=100)
+        limit = frechet_infinity(Statistics.of(real), fake, rng=rng)
+        intervals.append(frechet_infinity_interval(limit, at_n=at_n))
+        by_line.append(1.96 * limit.standard_error)
+    values = np.array([i.value for i in intervals])
+    assert np.mean([i.low <= values.mean() <= i.high for i in intervals]) >= 0.9
+    assert np.mean(np.abs(values - values.mean()) <= by_line) < 0.7
 
 
 @pytest.mark.parametrize(("m", "smallest"), [(30, None), (12, None), (300, 10), (101, 100)])
