@@ -1,6 +1,7 @@
 """Reports from others: changed at random, and with paths that should not be opened."""
 
 import json
+import os
 import random
 
 import pytest
@@ -95,3 +96,10 @@ def test_an_address_in_a_report_is_not_fetched(paths, edit, tmp_path, monkeypatc
     content = compare(reports=[edit(path, f"r-{path.name}", remote) for path in paths], out=tmp_path / "both")
     notes = [c["text"] for c in content["cautions"] if "addresses in a report are not fetched" in c["text"]]
     assert len(notes) == 3
+
+
+def test_a_pipe_in_place_of_a_report_is_refused_and_not_waited_for(paths, tmp_path):
+    (paths[1] / "report.json").unlink()
+    os.mkfifo(paths[1] / "report.json")
+    with pytest.raises(HistosynthError, match="is not a regular file"):
+        compare(reports=paths, out=tmp_path / "both")

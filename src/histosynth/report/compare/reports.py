@@ -12,9 +12,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from histosynth.errors import HistosynthError
+from histosynth.json_files import check, parse_json, read_text
 from histosynth.report.build import FACTS, PAGE
 from histosynth.report.comparison import Comparison
 from histosynth.report.schema import KIND, SCHEMA_VERSION, Pair, ReportFacts
@@ -55,7 +54,7 @@ def read_reports(paths: Sequence[Path]) -> list[ModelReport]:
     facts = [_facts(directory, content) for directory, content in zip(directories, contents, strict=True)]
     rows = zip(_names(directories, facts), directories, contents, facts, strict=True)
     reports = [
-        ModelReport(name=name, path=directory, sha256=hashlib.sha256(content).hexdigest(), facts=report_facts)
+        ModelReport(name=name, path=directory, sha256=hashlib.sha256(content.encode()).hexdigest(), facts=report_facts)
         for name, directory, content, report_facts in rows
     ]
     for one, other in combinations(reports, 2):
@@ -75,41 +74,29 @@ def shared_sources(reports: Sequence[ModelReport]) -> list[str]:
     return sorted({source for source in all_sources if all_sources.count(source) > 1})
 
 
-def _read(directory: Path) -> bytes:
+def _read(directory: Path) -> str:
     try:
-        return (directory / FACTS).read_bytes()
+        return read_text(directory / FACTS)
     except (FileNotFoundError, NotADirectoryError):
         raise HistosynthError(
             f"{directory} is not a report: it has no {FACTS}; make one with `histosynth evaluate`"
         ) from None
 
 
-def _facts(directory: Path, content: bytes) -> ReportFacts:
-    try:
-        facts: Any = json.loads(content)
-        json.dumps(facts, allow_nan=False, ensure_ascii=False).encode()  # finite numbers, and text that can be written
-    except (ValueError, RecursionError) as error:
-        raise HistosynthError(f"{directory / FACTS} is damaged ({_short(error)}); evaluate again") from error
+def _facts(directory: Path, content: str) -> ReportFacts:
+    path = directory / FACTS
+    facts: Any = parse_json(content, where=path, fix="evaluate again")
     if not isinstance(facts, dict) or facts.get("kind") != KIND:
-        raise HistosynthError(f"{directory / FACTS} is not a report of histosynth; make one with `histosynth evaluate`")
+        raise HistosynthError(f"{path} is not a report of histosynth; make one with `histosynth evaluate`")
     if (version := facts.get("schema_version")) != SCHEMA_VERSION:
         raise HistosynthError(
-            f"{directory / FACTS} has schema version {_short(version)}, but this histosynth reads {SCHEMA_VERSION}; "
-            "evaluate again"
+            f"{path} has schema version {str(version)[:20]}, but this histosynth reads {SCHEMA_VERSION}; evaluate again"
         )
     try:
-        return ReportFacts.model_validate(facts)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise HistosynthError(
-            f"{directory / FACTS} is damaged ({_short(where)}: {_short(first['msg'])}); evaluate again"
-        ) from error
-
-
-def _short(text: object) -> str:
-    """Return at most 200 characters of a message that may quote the file, without control characters."""
-    return "".join(c if c.isprintable() else "?" for c in str(text))[:200]
+        json.dumps(facts, allow_nan=False)
+    except ValueError as error:
+        raise HistosynthError(f"{path} is damaged ({error}); evaluate again") from error
+    return check(facts, ReportFacts, where=path, fix="evaluate again")
 
 
 def _names(directories: Sequence[Path], facts: Sequence[ReportFacts]) -> list[str]:
