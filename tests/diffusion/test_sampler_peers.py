@@ -9,14 +9,23 @@ from torch import Tensor
 
 from histosynth.diffusion.denoiser import Prediction
 from histosynth.diffusion.samplers import DDIM, Sampler, ddpm, dpmpp_2m, dpmpp_2m_sde
-from histosynth.diffusion.schedule import linear
+from histosynth.diffusion.schedule import VariancePreserving, linear
 
 diffusers = pytest.importorskip("diffusers", reason="the reference for the samplers: install histosynth[bench]")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers, NumPy 2
 
 SHAPE, STEPS = (2, 3, 4, 4), 20
-OURS = linear(1000)
 BETAS = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02, "beta_schedule": "linear"}
+
+
+class Trailing(VariancePreserving):
+    """The times of the schedulers below, whose steps are all of one length ("trailing" spacing, Lin et al. 2024)."""
+
+    def times(self, steps: int) -> Tensor:
+        return torch.linspace(self.timesteps, 0, steps + 1).round()
+
+
+OURS = Trailing(linear(1000).alpha_bars[1:])
 
 
 def predicted_noise(x: Tensor, t: float) -> Tensor:
