@@ -63,7 +63,7 @@ def same_weights() -> Callable[[Path, Path], bool]:
     """Return a function: whether two runs have equal averaged weights, in one file each."""
 
     def same(a: Path, b: Path) -> bool:
-        (first,), (second,) = ((run / "weights").glob("*.safetensors") for run in (a, b))
+        (first,), (second,) = ((run / "weights").glob("ema-*.safetensors") for run in (a, b))
         one, other = load_file(first), load_file(second)
         return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 

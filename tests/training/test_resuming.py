@@ -27,7 +27,7 @@ SameWeights = Callable[[Path, Path], bool]
 
 
 def weights_of(run: Path) -> dict[str, torch.Tensor]:
-    (path,) = (run / "weights").glob("*.safetensors")
+    (path,) = (run / "weights").glob("ema-*.safetensors")
     return load_file(path)
 
 
