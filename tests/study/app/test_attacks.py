@@ -231,3 +231,15 @@ def test_the_audit_log_cannot_be_flooded(browse, tiny_study) -> None:
     for n in range(100):
         assert http.get(f"/nowhere/{n}").status_code == 404
     assert 60 <= len(tiny_study.answers.audit_log(last=1000)) < 75
+
+
+def test_a_valid_link_cannot_be_opened_without_limit(browse, tiny_study) -> None:
+    """Each opening without a cookie stores a visit."""
+    http = browse(0, consent=False).http
+    replies = []
+    for _ in range(25):
+        http.cookies.clear()
+        replies.append(http.get(f"/r/{tiny_study.tokens[0]}").status_code)
+    assert replies == [303] * 19 + [429] * 6  # the first was opened by `browse`
+    http.cookies.clear()
+    assert http.get(f"/r/{tiny_study.tokens[1]}").status_code == 303

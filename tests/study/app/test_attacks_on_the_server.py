@@ -1,5 +1,6 @@
 """Attacks on a real server, byte for byte: path traversal, slow clients, oversized headers (see `test_attacks.py`)."""
 
+import contextlib
 import logging
 import socket
 import time
@@ -7,6 +8,7 @@ import time
 import pytest
 
 from histosynth.study.app import timeouts
+from histosynth.study.app.limits import RateLimiter
 from histosynth.study.app.state import create_state
 
 
@@ -19,6 +21,7 @@ def logged(study) -> list[str]:
 def port(monkeypatch, request) -> int:
     """The port of a server with short timeouts."""
     monkeypatch.setattr(timeouts, "HEADER_TIMEOUT_S", 1)
+    monkeypatch.setattr(timeouts, "_log_limit", RateLimiter(burst=1, per_second=1 / 60))
     monkeypatch.setattr("histosynth.study.app.middleware.BODY_TIMEOUT_S", 0.4)
     return int(request.getfixturevalue("server").rpartition(":")[2])
 
@@ -62,6 +65,23 @@ def test_slow_headers(port, caplog) -> None:
                 time.sleep(0.1)
         assert time.monotonic() - began < 12
     assert "headers incomplete after 1 s" in caplog.text
+
+
+def test_many_half_open_connections_are_closed_and_do_not_fill_the_log(port, caplog, monkeypatch) -> None:
+    monkeypatch.setattr(timeouts, "MAX_OPEN", 5)
+    with caplog.at_level(logging.WARNING), contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(40)]
+        for connection in connections:
+            connection.settimeout(10)
+            with contextlib.suppress(ConnectionResetError):
+                assert connection.recv(1) == b""
+        with socket.create_connection(("127.0.0.1", port)) as other:
+            other.sendall(b"GET /case HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert received(other).startswith(b"HTTP/1.1 401")
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        "closed a connection of 127.0.0.1: headers incomplete after 1 s",
+        "closed a connection of 127.0.0.1: more than 5 connections",
+    ]
 
 
 def test_silent_connections(port) -> None:

@@ -62,6 +62,8 @@ def start_visit(request: Request, role: Role, token: str) -> Response:
     response = RedirectResponse("/" if reader else "/organizer", 303)
     if reader and reader == state.visits.reader(request.cookies.get(cookie_name(request, role), "")):
         return response
+    if retry_after_s := state.link_opens.take(token):
+        raise RequestRejected(429, reason="a link opened too often", retry_after_s=retry_after_s)
     cookie = state.visits.start(reader, token=token)
     state.answers.audit(reader.actor if reader else ORGANIZER, "link opened", address=address)
     secure = request.url.scheme == "https"

@@ -29,6 +29,8 @@ class AppState:
     """Path of scripts and styles. It changes with their content, so browsers may cache them forever."""
     invalid_links: RateLimiter = field(default_factory=lambda: RateLimiter(burst=10, per_second=1 / 60))
     """Per network: ten guesses, then one per minute."""
+    link_opens: RateLimiter = field(default_factory=lambda: RateLimiter(burst=20, per_second=1 / 60))
+    """Per link: new visits, each of which is stored."""
     form_posts: RateLimiter = field(default_factory=lambda: RateLimiter(burst=300, per_second=10))
     """Per visit: faster than anyone can click."""
     rejections: RateLimiter = field(default_factory=lambda: RateLimiter(burst=60, per_second=1))
