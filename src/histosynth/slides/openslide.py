@@ -32,10 +32,10 @@ class OpenSlideReader(SlideReader):
         self.slide_id = slide_id_of(path)
         try:
             self._slide = openslide.OpenSlide(path)
-        except openslide.OpenSlideError as error:
+            self.width_px, self.height_px = self._slide.dimensions
+            self.properties = dict(self._slide.properties)
+        except (openslide.OpenSlideError, KeyError) as error:  # KeyError: a property that is listed but not there
             raise HistosynthError(_unreadable(path, error)) from error
-        self.width_px, self.height_px = self._slide.dimensions
-        self.properties = dict(self._slide.properties)
         self._levels = make_levels(self._slide.level_dimensions)
         self.mpp = self._stated_mpp()
 

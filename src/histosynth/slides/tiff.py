@@ -70,6 +70,7 @@ class TiffReader(SlideReader):
         try:
             with tifffile.TiffFile(self._file, name=file_name(self.path)) as tiff:
                 pyramid = find_pyramid(tiff, path=self.path)
+            end = max(o + n for page in pyramid.pages for o, n in zip(page.offsets, page.lengths, strict=True))
         except HistosynthError:
             raise
         except Exception as error:  # an invalid structure may raise anything; another reader judges the file
@@ -77,7 +78,6 @@ class TiffReader(SlideReader):
                 f"slide {self.path} cannot be read (invalid TIFF: {error}); copy it again or leave it out"
             ) from error
         size = self._file.seek(0, 2)
-        end = max(o + n for page in pyramid.pages for o, n in zip(page.offsets, page.lengths, strict=True))
         if end > size:
             raise HistosynthError(
                 f"slide {self.path} cannot be read (it is truncated: {size} bytes of at least {end}); "
