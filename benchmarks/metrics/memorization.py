@@ -4,7 +4,7 @@ Needs a patch store of real patches with held-out patients. Writes sample stores
 `evaluate` as `histosynth evaluate` does, and prints the section on memorization: for training patches that were
 mirrored and compressed as JPEG, among them patches that are not in the main results; for half of the held-out patches
 against the other half; for training patches that were taken out of the training set, with copies of others mixed in;
-and for the two controls. Takes about five minutes on one core for 4,000 patches; `--quick` uses few patches and a tenth
+and for the two controls. Takes some minutes on one idle core for 4,000 patches; `--quick` uses few patches and a tenth
 of the copies. The last line is JSON.
 
     .venv/bin/python benchmarks/metrics/memorization.py STORE [--quick]

@@ -19,7 +19,7 @@ from histosynth.report.sections.section import SectionInputs
 from histosynth.report.sides import SEED, SideName
 
 MAX_PAIRS = 300_000_000
-"""Synthetic (or held-out) times training patches: half a minute on one core."""
+"""Synthetic (or held-out) times training patches: a minute on one core."""
 MAX_TRAIN = 100_000
 """Training patches: 0.5 GB of memory for their textures, and two minutes on one core to read them."""
 
