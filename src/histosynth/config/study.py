@@ -30,7 +30,7 @@ class StudySettings(Section):
     """Accuracy within 0.5 ± margin counts as equivalent to guessing. Fixed before the first reading."""
     area_margin: float = Field(0.14, gt=0, lt=0.5)
     """Area under the ROC curve within 0.5 ± area margin counts as equivalent to guessing, whichever answer a reader
-    prefers; both margins must hold. 0.14 is the area of a reader without preference who is right in 60 %."""
+    prefers; both margins must hold. 0.64 is the area of a reader without preference who is right in 60 %."""
     alpha: float = Field(0.05, gt=0, lt=0.5)
     """Significance level of the tests."""
     allow_training_patients: bool = False
