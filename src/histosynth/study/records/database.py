@@ -23,6 +23,8 @@ from histosynth.errors import HistosynthError
 from histosynth.study.records.tables import SCHEMA_VERSION, Base, SchemaVersion, Study
 
 FILE = "study.db"
+FAILURES = (SQLAlchemyError, sqlite3.Error, UnicodeError)
+"""What a database that cannot be reached, or is damaged, raises; its texts and messages may be no UTF-8."""
 _BUSY_MS = 30_000  # how long a write transaction waits for the previous one
 _WRITES = "histosynth_writes"
 
@@ -69,7 +71,7 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-        if isinstance(error, SQLAlchemyError):
+        if isinstance(error, FAILURES):
             raise self._readable(error) from error
 
     @property
@@ -106,7 +108,7 @@ class Database:
             Base.metadata.create_all(self._write_engine)
             with self.write_session() as session:
                 session.merge(SchemaVersion(version=SCHEMA_VERSION))
-        except SQLAlchemyError as error:
+        except FAILURES as error:
             raise self._readable(error) from error
 
     def require_study(self) -> "Database":
@@ -121,7 +123,7 @@ class Database:
                     f"the database {self.display_url} contains no study; create one with `histosynth study create`"
                 )
             self._require_version()
-        except SQLAlchemyError as error:
+        except FAILURES as error:
             raise self._readable(error) from error
         return self
 
@@ -135,14 +137,14 @@ class Database:
             with closing(sqlite3.connect(path)) as copy, closing(self._engine.raw_connection()) as connection:
                 assert isinstance(connection.dbapi_connection, sqlite3.Connection)
                 connection.dbapi_connection.backup(copy)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             raise HistosynthError(f"the database {self.display_url} cannot be copied to {path}: {error}") from error
 
     def close(self) -> None:
         """Move what is in the write-ahead log to the database's file, and close all connections."""
         if self.is_sqlite:
             # What cannot be moved (a full disk, a damaged file) stays in the log, which SQLite reads at the next start.
-            with suppress(sqlite3.Error, SQLAlchemyError), closing(self._engine.raw_connection()) as connection:
+            with suppress(*FAILURES), closing(self._engine.raw_connection()) as connection:
                 connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._engine.dispose()
 
@@ -164,7 +166,7 @@ class Database:
                 f"version {SCHEMA_VERSION}; use the version of histosynth in the study's manifest.json"
             )
 
-    def _readable(self, error: SQLAlchemyError) -> HistosynthError:
+    def _readable(self, error: BaseException) -> HistosynthError:
         cause = error.orig if isinstance(error, DBAPIError) else error
         return HistosynthError(f"the database {self.display_url} cannot be reached, or is not that of a study: {cause}")
 
