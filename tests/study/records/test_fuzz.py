@@ -47,8 +47,7 @@ def attempt(study: Path) -> bool:
     """Return whether the study could be used; any exception but a `HistosynthError` fails the test."""
     try:
         use(study)
-    except HistosynthError as error:
-        assert len(str(error)) < 2000
+    except HistosynthError:
         return False
     return True
 
