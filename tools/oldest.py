@@ -18,8 +18,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = ("study", "tensorboard")
 TEST_TOOLS = ("hypothesis", "pytest", "httpx")
-SMOKE = ("tests/store", "tests/slides/annotations", "tests/study/records", "tests/test_config.py", "tests/cohort")
-WITH_TORCH = ("tests/training/test_checkpoint.py", "tests/sampling/test_generate.py", "tests/report/test_build.py")
+SMOKE = (
+    "tests/store/test_part.py",
+    "tests/slides/annotations",
+    "tests/study/records",
+    "tests/test_config.py",
+    "tests/cohort",
+)
+WITH_TORCH = (
+    "tests/store",
+    "tests/training/test_checkpoint.py",
+    "tests/sampling/test_generate.py",
+    "tests/report/test_build.py",
+)
 
 
 def main() -> None:

@@ -36,7 +36,9 @@ def read_text(path: Path) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise HistosynthError(f"{path} is damaged: {error.reason} at byte {error.start} is no UTF-8") from error
+        raise HistosynthError(
+            f"{path} is damaged: it is not UTF-8 text ({error.reason} at byte {error.start})"
+        ) from error
 
 
 def parse_json(text: str | bytes, *, where: object, fix: str) -> Any:
