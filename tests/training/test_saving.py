@@ -215,7 +215,7 @@ def test_each_half_life_has_its_own_weights(make_store: MakeStore, tiny_settings
     store, run = make_store(), tmp_path / "run"
     several = load_settings(tiny_settings, overrides=["train.ema_halflife=[40, 5]"])
     train(store, out=run, settings=several, device="cpu", progress=False)
-    assert sorted(p.name for p in (run / "weights").iterdir()) == [
+    assert sorted(p.name for p in (run / "weights").glob("ema*")) == [
         "ema-0000000096.safetensors", "ema5-0000000096.safetensors"
     ]  # fmt: skip
     assert find_weights(run) == run / "weights" / "ema-0000000096.safetensors"
