@@ -82,7 +82,7 @@ def test_pixels_that_are_not_finite_are_not_stored(make, fake_rows):
 
 
 def test_mixed_patch_sizes_within_a_store(make, real, patches, fake_rows, report, tmp_path):
-    with pytest.raises(HistosynthError, match=r"fake mixes patch sizes \[\(8, 8, 3\), \(16, 16, 3\)\]; make one"):
+    with pytest.raises(HistosynthError, match="fake mixes patch sizes, 16 x 16 and 8 x 8 px; make one"):
         report(real, make("fake", [*fake_rows, *patches(9, "IDHwt", source="run-1", px=8, seed=9)]))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fake", "real"]
 

@@ -57,7 +57,7 @@ def test_the_command_prints_json(real, fake, extractor, tmp_path, monkeypatch, r
 @pytest.mark.parametrize(
     ("real_name", "fake_name", "extra", "message"),
     [
-        ("fake", "real", (), "swap --real and --fake?"),
+        ("fake", "real", (), "swap --real and --fake, or pack"),
         ("absent", "fake", (), "is not a patch store"),
         ("real", "fake", ("--set", "evaluate.extractor=inceptoin"), "did you mean 'inception'?"),
         ("real", "fake", ("--device", "cuda:99"), "try --device cpu"),

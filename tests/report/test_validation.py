@@ -10,7 +10,7 @@ DIMENSION = 6  # of the extractor in conftest.py
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_an_evaluation_validates_each_array_once(real, fake, report, tmp_path, monkeypatch, cached):
-    """Two labels on three sides: six arrays, extracted or read from the cache."""
+    """Two labels on three sides and the remaining training patches: seven arrays, extracted or read from the cache."""
     cache = {"cache": str(tmp_path / "cache")}
     if cached:
         report(real, fake, out="before", **cache)
@@ -23,8 +23,9 @@ def test_an_evaluation_validates_each_array_once(real, fake, report, tmp_path, m
 
     monkeypatch.setattr(features, "_validated", record)
     content = report(real, fake, **cache)
-    assert len(arrays) == 6
+    assert len(arrays) == 7
     assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
-    assert sum(map(len, arrays)) == 3 * (14 + 10)  # equally many per side: those held out
+    every = real.select(split="train").size  # memorization compares with all training patches
+    assert sum(map(len, arrays)) == 2 * (14 + 10) + every  # equally many per side: those held out
     assert content["overall"]["fake_vs_held_out"]["measures"].keys() >= {"frechet_distance", "kernel_distance"}
     assert content["label_check"]["accuracy"]

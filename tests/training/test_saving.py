@@ -27,7 +27,9 @@ MakeStore = Callable[..., Path]
 @pytest.fixture
 def states(tmp_path: Path) -> Path:
     for images in (8, 16, 24):
-        save_state(tmp_path / "state", {"images": images, "w": torch.randn(200, 20)}, images=images, keep=2)
+        save_state(
+            tmp_path / "state", {"images": images, "seconds": 1.0, "w": torch.randn(200, 20)}, images=images, keep=2
+        )
     return tmp_path / "state"
 
 
