@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from small_budget import each, figures, make_store, verb
+from small_budget import make_store, report_results, run_verb, set_options
 
 from histosynth.config import load_settings
 
@@ -81,8 +81,8 @@ def _trained(name: str, folder: Path, config: Path, store: Path, *, seconds: flo
         sets = [*PARTS[name], f"train.seed={seed}"]
 
         def train(images: int, out: Path) -> dict[str, Any]:
-            options = each([*sets, f"train.images={images}"])
-            return verb("train", str(store), "--out", str(out), "--config", str(config), *options)
+            options = set_options([*sets, f"train.images={images}"])
+            return run_verb("train", str(store), "--out", str(out), "--config", str(config), *options)
 
         images = 64
         if seconds:
@@ -99,12 +99,12 @@ def _measured(folder: Path, config: Path, store: Path, *, weight: float, per_lab
     """Sample and evaluate, or what of it is missing."""
     samples, report = (folder / f"{kind}-{weight:g}" for kind in ("samples", "report"))
     if not (report / "report.json").exists():
-        guided = each([f"sample.autoguidance={weight}"])
-        verb("sample", str(folder / "run"), "--out", str(samples), "--per-label", str(per_label), *guided)
-        sections = each(['evaluate.sections=["color", "morphology"]'])
+        guided = set_options([f"sample.autoguidance={weight}"])
+        run_verb("sample", str(folder / "run"), "--out", str(samples), "--per-label", str(per_label), *guided)
+        sections = set_options(['evaluate.sections=["color", "morphology"]'])
         sides = ["--real", str(store), "--fake", str(samples), "--out", str(report)]
-        verb("evaluate", *sides, "--config", str(config), *sections)
-    return figures(json.loads((report / "report.json").read_text()))
+        run_verb("evaluate", *sides, "--config", str(config), *sections)
+    return report_results(json.loads((report / "report.json").read_text()))
 
 
 def _cell(value: float) -> str:
