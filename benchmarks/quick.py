@@ -20,7 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[1] / "shared" / "data"
-LIMIT_S = 180
+LIMIT_S = 600
 
 ARGUMENTS = {
     "data/base_or_level": [DATA / "slides" / "CMU-1-Small-Region.svs"],
