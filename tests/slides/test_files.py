@@ -96,12 +96,3 @@ def test_tiled_qptiff_opens_alike_everywhere(tmp_path: Path) -> None:
     tifffile.imwrite(path, np.full((64, 64, 3), 99, np.uint8), tile=(64, 64), photometric="rgb", metadata=None)
     assert find_slides([tmp_path]) == [path]
     assert describe(path)["width_px"] == 64
-
-
-def test_folder_of_dicom_files_is_an_error_and_the_id_lacks_the_suffix(tmp_path: Path) -> None:
-    (tmp_path / "a.dcm").touch()
-    (tmp_path / "b.dcm").touch()
-    with pytest.raises(HistosynthError, match=r"holds 2 DICOM file\(s\), such as a\.dcm, .*; name one file of each"):
-        find_slides([tmp_path])
-    assert find_slides([tmp_path / "a.dcm"]) == [tmp_path / "a.dcm"]
-    assert slide_id_of(tmp_path / "a.dcm") == "a"

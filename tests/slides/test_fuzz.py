@@ -22,6 +22,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from dicom_files import write_instance
 from histosynth.errors import HistosynthError
 from histosynth.slides.annotations import SlideFrame, read_outlines, summarize_outlines
 from histosynth.slides.open import open_slide
@@ -65,6 +66,11 @@ def image(kind: str) -> bytes:
     return buffer.getvalue()
 
 
+def dicom() -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        return write_instance(Path(directory) / "a.dcm", picture(), series="1.2.3", mpp=0.5).read_bytes()
+
+
 def geojson() -> bytes:
     ring = [*map(list, RING), list(RING[0])]
     return json.dumps(
@@ -96,6 +102,7 @@ SLIDES: dict[str, Callable[[], bytes]] = {
     "a.ome.tif": lambda: tiff(ome=True, compression="jpeg"),
     "a.png": lambda: image("PNG"),
     "a.jpg": lambda: image("JPEG"),
+    "a.dcm": dicom,
 }
 OUTLINES: dict[str, Callable[[], bytes]] = {
     "a.geojson": geojson,
@@ -133,7 +140,8 @@ FORMATS = {"slides": SLIDES, "outlines": OUTLINES}
 @pytest.mark.parametrize("kind", FORMATS)
 def test_mutated_file_ends_in_success_or_a_one_line_error(kind: str) -> None:
     command = [sys.executable, __file__, kind, str(MUTATIONS)]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # with tests/helpers
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     tried = run.stdout.splitlines()
     assert run.returncode == 0, f"{tried[-1:]}: exit {run.returncode}, {run.stderr[-2000:]}"
     assert len(tried) == sum(MUTATIONS + len(REGRESSIONS.get(name, ())) for name in FORMATS[kind])

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from histosynth.errors import HistosynthError
 from histosynth.remote import file_name, url_of
+from histosynth.slides.dicom import DICOM_SUFFIX, one_per_series
 from histosynth.text import nfc
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-DICOM_SUFFIX = ".dcm"
 SLIDE_SUFFIXES = frozenset({".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".czi", DICOM_SUFFIX})
 FOREIGN_SUFFIXES = frozenset({".qptiff", ".zvi", ".lif", ".vsi", ".isyntax", ".mds", ".kfb", ".sdpc", ".tmap"})
 """Slides of formats that no reader supports. They are found, so that none is left out silently, and rejected."""
@@ -27,10 +27,12 @@ def slide_id_of(path: Path) -> str:
 def find_slides(paths: Sequence[Path]) -> list[Path]:
     """Return the slide files at `paths`, sorted by slide id. A folder contributes its slides (not those of subfolders).
 
-    URLs are not checked here; a missing slide is reported when it is opened.
+    Of the DICOM files of one series, only that of the full resolution is returned. URLs are not checked here; a missing
+    slide is reported when it is opened.
 
     Raises:
-        HistosynthError: a path does not exist, a folder holds no slide, or two files have the same slide id.
+        HistosynthError: a path does not exist, a folder holds no slide, two files have the same slide id, or the files
+            of a DICOM series lie in several folders.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -43,7 +45,7 @@ def find_slides(paths: Sequence[Path]) -> list[Path]:
     if not files:
         raise HistosynthError("no slide given; name slide files or folders of them")
     by_id: dict[str, Path] = {}
-    for file in files:
+    for file in one_per_series(files):
         other = by_id.setdefault(slide_id_of(file), file)
         if other.resolve() != file.resolve():
             raise HistosynthError(f"two slides are called '{slide_id_of(file)}': {other} and {file}; rename one")
@@ -57,9 +59,4 @@ def _slides_in(folder: Path) -> list[Path]:
         hint = "; its subfolders are not searched, so name them instead" if any(e.is_dir() for e in entries) else ""
         known = " ".join(sorted(KNOWN_SUFFIXES - FOREIGN_SUFFIXES))
         raise HistosynthError(f"no slide in the folder '{folder}' (looked for {known}){hint}")
-    if dicom := sorted(slide.name for slide in slides if slide.suffix.lower() == DICOM_SUFFIX):
-        raise HistosynthError(
-            f"the folder '{folder}' holds {len(dicom)} DICOM file(s), such as {dicom[0]}, of which several can be one "
-            "slide; name one file of each slide instead of the folder"
-        )
     return slides
