@@ -15,7 +15,7 @@ MEASURES = ["frechet_distance", "kernel_distance", "precision", "recall", "densi
 
 
 def test_results_are_those_of_the_reports(models, paths, tmp_path):
-    content = compare(reports=paths, out=tmp_path / "both")
+    content = compare(reports=paths, out=tmp_path / "both", stores=[tmp_path])
     assert list(content["models"]) == ["run-1", "run-2"]
     assert content["reference"] == "held_out"
     for name, (_, facts) in zip(content["models"], models.values(), strict=True):
@@ -29,7 +29,7 @@ def test_results_are_those_of_the_reports(models, paths, tmp_path):
 
 
 def test_the_keys_are_stable(paths, tmp_path):
-    content = compare(reports=paths, out=tmp_path / "both")
+    content = compare(reports=paths, out=tmp_path / "both", stores=[tmp_path])
     assert list(content) == [
         "kind", "schema_version", "verdict", "cautions", "reference", "models", "overall", "overall_labels", "labels",
         "inception_score", "extractor", "neighbors", "real", "provenance",
@@ -43,7 +43,7 @@ def test_samples_without_labels(make, real, fake_rows, report, tmp_path):
     for name in ("x", "y"):
         rows = [replace(p, source=name, label=None) for p in fake_rows]
         report(real, make(f"samples-{name}", rows), out=name)
-    content = compare(reports=[tmp_path / "x", tmp_path / "y"], out=tmp_path / "both")
+    content = compare(reports=[tmp_path / "x", tmp_path / "y"], out=tmp_path / "both", stores=[tmp_path])
     assert list(content["labels"]) == ["all patches"]
     with Image.open(tmp_path / "both" / "figures" / "patches-all patches.png") as image:
         assert is_synthetic(image.info)
@@ -51,9 +51,9 @@ def test_samples_without_labels(make, real, fake_rows, report, tmp_path):
 
 
 def test_a_repeated_comparison_is_identical(paths, tmp_path):
-    compare(reports=paths, out=tmp_path / "both")
+    compare(reports=paths, out=tmp_path / "both", stores=[tmp_path])
     before = {p.name: p.read_bytes() for p in (tmp_path / "both").rglob("*") if p.is_file()}
-    compare(reports=paths, out=tmp_path / "both")
+    compare(reports=paths, out=tmp_path / "both", stores=[tmp_path])
     assert {p.name: p.read_bytes() for p in (tmp_path / "both").rglob("*") if p.is_file()} == before
 
 

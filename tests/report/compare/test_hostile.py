@@ -3,11 +3,12 @@
 import json
 import os
 import random
+import shutil
 
 import pytest
 
 from histosynth.errors import HistosynthError
-from histosynth.report.compare import build
+from histosynth.report.compare import build, charts
 from histosynth.report.compare.build import as_text, compare
 from histosynth.report.compare.schema import ComparisonFacts
 
@@ -67,7 +68,7 @@ def test_changed_reports_end_in_a_message_or_a_comparison(paths, tmp_path, monke
                 patch.setattr(build, "shown_sides", lambda *_, **__: ([], []))
             message = ""
             try:
-                result = compare(reports=paths, out=tmp_path / "both")
+                result = compare(reports=paths, out=tmp_path / "both", stores=[tmp_path])
                 as_text(ComparisonFacts.model_validate(result), narrow=True).encode()
                 ended["compared"] += 1
             except HistosynthError as error:
@@ -96,6 +97,39 @@ def test_an_address_in_a_report_is_not_fetched(paths, edit, tmp_path, monkeypatc
     content = compare(reports=[edit(path, f"r-{path.name}", remote) for path in paths], out=tmp_path / "both")
     notes = [c["text"] for c in content["cautions"] if "addresses in a report are not fetched" in c["text"]]
     assert len(notes) == 3
+
+
+def test_only_stores_beside_the_report_or_in_a_named_folder_are_opened(paths, edit, tmp_path, monkeypatch):
+    opened = []
+    store_type = charts.Store
+    monkeypatch.setattr(charts, "Store", lambda path: opened.append(path) or store_type(path))
+
+    def cautions(reports, **options):
+        content = compare(reports=reports, out=tmp_path / "both", **options)
+        return [
+            c["text"] for c in content["cautions"] if "not inside the report's directory and is not read" in c["text"]
+        ]
+
+    assert len(cautions(paths)) == 3
+    assert opened == []
+    # A copy of the samples inside the report, one behind a link, and one with an unusable name.
+    shutil.copytree(tmp_path / "one-samples", paths[0] / "samples")
+    (paths[1] / "samples").symlink_to(tmp_path / "two-samples")
+    inside = [
+        edit(path, f"r-{path.name}", lambda facts, name=path.name: facts["stores"]["fake"].update(
+            path=str(tmp_path / f"r-{name}" / "samples")))
+        for path in paths
+    ]  # fmt: skip
+    shutil.rmtree(inside[1] / "samples")
+    (inside[1] / "samples").symlink_to(tmp_path / "two-samples")
+    assert len(cautions(inside)) == 2
+    assert opened == [inside[0] / "samples"]
+    assert cautions(paths, stores=[tmp_path]) == []
+    assert set(opened[1:]) == {tmp_path / "one-samples", tmp_path / "two-samples", opened[1]}
+    for name in ("a\0b", "x" * 5000, "..", str(tmp_path / "r-one" / ".." / "one-samples")):
+        odd = edit(paths[0], "odd", lambda facts, name=name: facts["stores"]["fake"].update(path=name))
+        assert len(cautions([odd, paths[1]])) == 3
+        shutil.rmtree(odd)
 
 
 def test_a_pipe_in_place_of_a_report_is_refused_and_not_waited_for(paths, tmp_path):

@@ -12,7 +12,7 @@ from histosynth.store.png import is_synthetic
 
 
 def test_the_page_is_self_contained_and_shows_patches_that_were_measured(paths, real, sources, tmp_path):
-    compare(reports=paths, out=tmp_path / "both")
+    compare(reports=paths, out=tmp_path / "both", stores=[tmp_path])
     page = (tmp_path / "both" / "compare.html").read_text()
     sources.feed(page)
     assert len(sources.sources) == 2 * 3 * 4
@@ -27,7 +27,7 @@ def test_the_page_is_self_contained_and_shows_patches_that_were_measured(paths, 
 
 
 def test_the_charts_and_their_marks(paths, tmp_path):
-    compare(reports=paths, out=tmp_path / "both")
+    compare(reports=paths, out=tmp_path / "both", stores=[tmp_path])
     figures = tmp_path / "both" / "figures"
     assert sorted(p.name for p in figures.iterdir()) == [
         "intervals.png", "intervals.svg", "patches-IDHmut.png", "patches-IDHwt.png",
@@ -45,7 +45,7 @@ def test_each_block_shows_the_patches_of_its_store(make, real, fake_rows, report
     for name, tone in (("dark", 40), ("light", 220)):
         flat = [replace(p, source=name, image=np.full_like(p.image, tone)) for p in fake_rows]
         report(real, make(f"{name}-samples", flat), out=name)
-    compare(reports=[tmp_path / "dark", tmp_path / "light"], out=tmp_path / "both")
+    compare(reports=[tmp_path / "dark", tmp_path / "light"], out=tmp_path / "both", stores=[tmp_path])
     with Image.open(tmp_path / "both" / "figures" / "patches-IDHmut.png") as image:
         pixels = np.asarray(image)
     block = 4 * 80 + 3 * 4
@@ -57,7 +57,7 @@ def test_missing_and_changed_stores_are_reported(paths, make, fake_rows, real, t
     shutil.rmtree(tmp_path / "one-samples")
     shutil.rmtree(tmp_path / "two-samples")
     make("two-samples", [replace(p, source="run-2") for p in fake_rows])
-    content = compare(reports=paths, out=tmp_path / "both")
+    content = compare(reports=paths, out=tmp_path / "both", stores=[tmp_path])
     texts = " | ".join(c["text"] for c in content["cautions"])
     assert "Patches not shown (run-1, synthetic)" in texts
     assert re.search(r"Patches not shown \(run-2, synthetic\): .*two-samples no longer holds the patches", texts)
@@ -65,7 +65,7 @@ def test_missing_and_changed_stores_are_reported(paths, make, fake_rows, real, t
     with Image.open(tmp_path / "both" / "figures" / "patches-IDHwt.png") as image:
         assert not is_synthetic(image.info), "only real patches are left"
     shutil.rmtree(real.path)
-    compare(reports=paths, out=tmp_path / "both")
+    compare(reports=paths, out=tmp_path / "both", stores=[tmp_path])
     assert sorted(p.suffix for p in (tmp_path / "both" / "figures").iterdir()) == [".png", ".svg"]
 
 
@@ -75,7 +75,7 @@ def test_markup_is_escaped(make, real_rows, fake_rows, report, tmp_path):
     for name in ("<i>one</i>", "two|"):
         rows = [replace(p, label=rename[p.label], source=name) for p in fake_rows]
         report(real, make(f"samples-{len(name)}", rows), out=f"r{len(name)}")
-    compare(reports=[tmp_path / "r10", tmp_path / "r4"], out=tmp_path / "both")
+    compare(reports=[tmp_path / "r10", tmp_path / "r4"], out=tmp_path / "both", stores=[tmp_path])
     page = (tmp_path / "both" / "compare.html").read_text()
     assert "<i>one</i>" not in page
     assert "&lt;i&gt;one&lt;/i&gt;" in page

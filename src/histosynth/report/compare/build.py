@@ -25,12 +25,13 @@ PAGE = "compare.html"
 TABLES = "compare.md"
 
 
-def compare(*, reports: Sequence[Path], out: Path) -> dict[str, Any]:
+def compare(*, reports: Sequence[Path], out: Path, stores: Sequence[Path] = ()) -> dict[str, Any]:
     """Put the models of these reports side by side, in this order, and write the comparison to `out`.
 
     Args:
         reports: two or more directories that `evaluate` wrote, of the same real patches and features, at the same n.
         out: the comparison's directory: absent, empty, or an older comparison.
+        stores: directories whose stores may be opened to show patches, beside those inside a report's own directory.
 
     Returns:
         The content of `compare.json`.
@@ -44,7 +45,7 @@ def compare(*, reports: Sequence[Path], out: Path) -> dict[str, Any]:
 
     # Compare.
     comparison = record(models)
-    shown, missing = shown_sides(models, reference=comparison.reference)
+    shown, missing = shown_sides(models, reference=comparison.reference, stores=stores)
     comparison = comparison.model_copy(
         update={
             "verdict": verdict(comparison, alarmed=alarmed(models)),

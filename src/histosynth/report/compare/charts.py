@@ -1,9 +1,12 @@
 """The patches of all models side by side, for each label, and the chart of their results.
 
-The patches are those that entered the results: the first few of each side, in the order of its report. A store that is
-missing, or that now holds other patches, is not shown, and a caution gives the reason.
+The patches are those that entered the results: the first few of each side, in the order of its report. A report may
+come from anyone, so a store that it names is opened only inside the report's directory or a directory that the caller
+names. A store elsewhere, one that is missing, and one that now holds other patches is not shown, and a caution gives
+the reason.
 """
 
+import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,7 @@ from histosynth.report.sides import SIDE_TITLES, Side, SideName, side_of
 from histosynth.store.contact_sheet import GAP_PX, grid
 from histosynth.store.png import encode_png, synthetic_mark
 from histosynth.store.store import Store
+from histosynth.text import printable
 
 CHART_MEASURES = ("frechet_distance", "precision", "recall")
 _HEAD_PX = 26
@@ -38,31 +42,58 @@ class ShownSide:
     side: Side
 
 
-def shown_sides(models: Sequence[ModelReport], *, reference: SideName) -> tuple[list[ShownSide], list[str]]:
-    """Return the sides to show, real patches first, and the reason for each that cannot be shown."""
+def shown_sides(
+    models: Sequence[ModelReport], *, reference: SideName, stores: Sequence[Path] = ()
+) -> tuple[list[ShownSide], list[str]]:
+    """Return the sides to show, real patches first, and the reason for each that cannot be shown.
+
+    Only stores inside the directory of their report, or inside one of the directories `stores`, are opened.
+    """
     labels = labels_of(models)
-    requested = [(SIDE_TITLES[reference], reference, models[0].facts.stores["real"])]
-    requested += [(f"{model.name}, synthetic", "fake", model.facts.stores["fake"]) for model in models]
+    requested = [(SIDE_TITLES[reference], reference, models[0], models[0].facts.stores["real"])]
+    requested += [(f"{model.name}, synthetic", "fake", model, model.facts.stores["fake"]) for model in models]
     shown, missing = [], []
-    for title, name, facts in requested:
+    for title, name, model, facts in requested:
         try:
-            shown.append(ShownSide(title=title, side=side_of(_unchanged(facts), name, labels=labels)))
+            store = _unchanged(facts, folders=[model.path, *stores])
+            shown.append(ShownSide(title=title, side=side_of(store, name, labels=labels)))
         except HistosynthError as error:
             missing.append(f"Patches not shown ({title}): {error}.")
     return shown, missing
 
 
-def _unchanged(facts: StoreFacts) -> Store:
-    """Open the local store that a report names. An address in a report is never fetched: anyone can write one there."""
-    if url := url_of(Path(facts.path)):
+def _unchanged(facts: StoreFacts, *, folders: Sequence[Path]) -> Store:
+    """Open the local store that a report names, if it lies in one of the folders and holds the measured patches."""
+    path = Path(facts.path)
+    if url := url_of(path):
         raise HistosynthError(
             f"the report names the remote store {url.partition('?')[0]}, and addresses in a report are not fetched; "
             "download the store and evaluate the copy"
         )
-    store = Store(Path(facts.path))
+    if not any(_lies_in(path, folder) for folder in folders):
+        raise HistosynthError(
+            f"the report names the store {printable(facts.path)}, which is not inside the report's directory and is "
+            "not read; if you trust the report, name the store or a folder above it with --stores"
+        )
+    store = Store(path)
     if store.content_hash() != facts.sha256:
         raise HistosynthError(f"{facts.path} no longer holds the patches that were measured")
     return store
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Return True if the path is in the folder as it is spelled, and also after links are followed."""
+    spelled = _spelled(path)  # without a look at the disk, since the path may be on a remote mount
+    if not any(spelled.is_relative_to(root) for root in (_spelled(folder), folder.resolve())):
+        return False
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a circle of links, or a name that no file can have
+        return False
+
+
+def _spelled(path: Path) -> Path:
+    return Path(os.path.normpath(path.absolute()))
 
 
 def contact_sheet(shown: Sequence[ShownSide], label: str, *, count: int) -> bytes:
