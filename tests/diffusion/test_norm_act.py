@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from histosynth.diffusion import norm_act as module
 from histosynth.diffusion.norm_act import norm_act
 
 SIDES = [5, 32]  # the branch for few pixels, and the one for many
@@ -62,3 +63,27 @@ def test_bf16_error_is_no_larger_than_that_of_separate_operations(side: int) -> 
     theirs = errors(separate, [value.bfloat16() for value in tensors], groups=8, silu=True)
     for our_error, their_error in zip(ours, theirs, strict=True):
         assert our_error < max(1.5 * their_error, 2**-8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_statistics_of_gpus_equal_those_of_the_formula(dtype: torch.dtype) -> None:
+    x = draw(32, 3)[0].contiguous(memory_format=torch.channels_last)
+    normalized, scale = module._normalize_on_gpu(x.to(dtype), 8, 1e-5)
+    groups = x.to(dtype).double().reshape(3, 8, -1)
+    expected_scale = (groups.var(2, correction=0) + 1e-5).rsqrt().repeat_interleave(3, dim=1)
+    tolerance = max(torch.finfo(dtype).eps, 1e-10)
+    torch.testing.assert_close(
+        normalized.double(), F.group_norm(x.to(dtype).double(), 8), atol=4 * tolerance, rtol=tolerance
+    )
+    torch.testing.assert_close(scale.double(), expected_scale, atol=0, rtol=1e-5 if dtype != torch.float64 else 1e-10)
+    assert normalized.dtype == dtype
+    assert normalized.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_steps_of_gpus_equal_separate_operations(monkeypatch: pytest.MonkeyPatch, side: int) -> None:
+    monkeypatch.setattr(module, "_normalize", module._normalize_on_gpu)
+    tensors = draw(side, 3)
+    fused, expected = (output_and_gradients(f, tensors, groups=8, silu=True) for f in (norm_act, separate))
+    for f, e in zip(fused, expected, strict=True):
+        torch.testing.assert_close(f, e, atol=1e-10, rtol=1e-10)

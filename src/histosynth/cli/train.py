@@ -84,6 +84,7 @@ def _metrics(store: Path, settings: Settings, device: str | None) -> "list[Perio
     from histosynth.metrics.extractors import build_extractor
     from histosynth.metrics.quick_frechet import quick_frechet
     from histosynth.store.store import Store
+    from histosynth.training.device import pick_device
     from histosynth.training.periodic_metric import PeriodicMetric
 
     real = Store(store)
@@ -91,7 +92,8 @@ def _metrics(store: Path, settings: Settings, device: str | None) -> "list[Perio
     measure = quick_frechet(
         real,
         real.select(split=None if train.split == "all" else train.split),
-        extractor=build_extractor(settings.evaluate.extractor, device=device, weights=weights),
+        # Under a launcher, the GPU of this process: no device is set as the current one yet.
+        extractor=build_extractor(settings.evaluate.extractor, device=str(pick_device(device)), weights=weights),
         images=train.frechet_images,
         batch=settings.evaluate.batch,
         seed=train.seed,

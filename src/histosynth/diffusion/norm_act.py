@@ -6,12 +6,15 @@ pass. With δ = dL/d(a x̂ + b) and ⟨·⟩ the mean over a group,
 
     da = Σ δ x̂,   db = Σ δ,   dx = (a δ - ⟨a δ⟩ - x̂ ⟨a δ x̂⟩) / sqrt(v + ε).
 
-No large numbers cancel, so bf16 loses little accuracy. This implementation is for the CPU, where convolutions are
-fastest with the channels innermost (`channels_last`). In this format torch's own backward pass of group norm takes far
-longer, because it works group by group and the few channels of a group do not fill a vector register. Other devices use
-torch's operations.
+No large numbers cancel, so bf16 loses little accuracy. Statistics are in float32; everything else keeps the type of `x`
+and has the channels innermost (`channels_last`), where convolutions are fastest. Autocast is off inside: on CUDA it
+would compute, and store for the backward pass, all of this in float32.
+
+Torch's own group norm suits neither device. On CUDA it returns the channels outermost. On the CPU its backward pass
+works group by group, and the few channels of a group do not fill a vector register.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -24,11 +27,14 @@ _SMALL = 1024  # pixels; below this, torch's forward pass of group norm works gr
 
 def norm_act(x: Tensor, a: Tensor, b: Tensor, *, groups: int, eps: float = 1e-5, silu: bool = True) -> Tensor:
     """Normalize `x` (B, C, H, W), apply `a` and `b`, (B, C) or (1, C), and then SiLU if `silu`."""
-    if x.device.type == "cpu":
+    with _no_autocast(x):
         out: Tensor = _NormAct.apply(x, a, b, groups, eps, silu)
-        return out
-    z = torch.addcmul(b[..., None, None], F.group_norm(x, groups, eps=eps), a[..., None, None])
-    return F.silu(z) if silu else z
+    return out
+
+
+def _no_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Switch autocast off for operations on `x`; that of other devices than GPUs changes none of them."""
+    return torch.autocast("cuda", enabled=False) if x.device.type == "cuda" else nullcontext()
 
 
 class _NormAct(torch.autograd.Function):
@@ -43,6 +49,11 @@ class _NormAct(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        with _no_autocast(dy):
+            return _NormAct._gradients(ctx, dy)
+
+    @staticmethod
+    def _gradients(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         image, scale, a, b = ctx.saved_tensors
         x, delta = _pixels(image), _pixels(dy.contiguous(memory_format=torch.channels_last))
         if ctx.silu:
@@ -57,17 +68,29 @@ def _normalize(image: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:
     """Return x̂, and 1 / sqrt(v + ε) of each channel's group, (B, C) in at least float32."""
     batch, channels, height, width = image.shape
     dtype = torch.promote_types(image.dtype, torch.float32)
+    if image.device.type != "cpu":
+        return _normalize_on_gpu(image, groups, eps)
     if height * width < _SMALL:
         x = _pixels(image).to(dtype)
         x = x - _over_groups(x.mean(1), groups)[:, None]
         scale = (_over_groups(x.square().mean(1), groups) + eps).rsqrt()
         return _image((x * scale[:, None]).to(image.dtype), image), scale
-    one, zero = (
-        torch.ones(channels, dtype=dtype),
-        torch.zeros(channels, dtype=dtype),
-    )  # their type is that of the statistics
+    # The type of gain and offset is that of the statistics.
+    one, zero = torch.ones(channels, dtype=dtype), torch.zeros(channels, dtype=dtype)
     x, _, scale = torch.native_group_norm(image, one, zero, batch, channels, height * width, groups, eps)
     return x, scale.repeat_interleave(channels // groups, dim=1)
+
+
+def _normalize_on_gpu(image: Tensor, groups: int, eps: float) -> tuple[Tensor, Tensor]:
+    """Do the same in few passes over the memory: one kernel reads `x`, converts it, and writes x̂ in the type of `x`."""
+    x, size = _pixels(image), image.shape[1] // groups
+    wide = x.to(torch.promote_types(x.dtype, torch.float32)).view(*x.shape[:2], groups, size)
+    variance, mean = torch.var_mean(wide, dim=(1, 3), correction=0)
+    scale = (variance + eps).rsqrt()
+    offset = -mean * scale
+    scale, offset = (values.repeat_interleave(size, dim=1) for values in (scale, offset))
+    normalized = torch.addcmul(offset[:, None], x, scale[:, None], out=torch.empty_like(x))
+    return _image(normalized, image), scale
 
 
 def _over_groups(values: Tensor, groups: int) -> Tensor:

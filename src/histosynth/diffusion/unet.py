@@ -13,6 +13,7 @@ Feature maps have their channels innermost (`channels_last`). `benchmarks/model/
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -221,10 +222,13 @@ def zero_initialized(module: nn.Conv2d) -> nn.Conv2d:
 
 
 def resize(x: Tensor, scale: float) -> Tensor:
-    """Resize by average pooling (scale 0.5) or nearest neighbor (2), or return the input (1)."""
+    """Resize by average pooling (scale 0.5) or nearest neighbor (2), or return the input (1), in the type of `x`."""
     if scale == 1:
         return x
-    return F.avg_pool2d(x, 2) if scale < 1 else F.interpolate(x, scale_factor=2.0, mode="nearest")
+    if scale < 1:
+        return F.avg_pool2d(x, 2)
+    with torch.autocast("cuda", enabled=False) if x.device.type == "cuda" else nullcontext():  # it returns float32
+        return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def upsampled_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:

@@ -28,7 +28,8 @@ def pair_distances(x: Tensor, label: Tensor, *, labels: int) -> Tensor:
     group, group_label = coarse.view(-1, size, coarse.shape[1]), label.view(-1, size)
     distance = (group[:, first] - group[:, second]).square().mean(2).sqrt()
     same = group_label[:, first] == group_label[:, second]
-    return distance.new_zeros(labels).index_add(0, group_label[:, first][same], distance[same])
+    # Products instead of a selection, whose size a GPU would have to report before the program can continue.
+    return distance.new_zeros(labels).index_add(0, group_label[:, first].flatten(), (distance * same).flatten())
 
 
 class DiversityMonitor:

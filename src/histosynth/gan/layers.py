@@ -7,6 +7,7 @@ channel.
 """
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -81,8 +82,11 @@ def minibatch_stddev(x: Tensor) -> Tensor:
 
 
 def upsample(x: Tensor, factor: int = 2) -> Tensor:
-    """Repeat each pixel as a square of `factor`² pixels."""
-    return F.interpolate(x, scale_factor=float(factor), mode="nearest") if factor > 1 else x
+    """Repeat each pixel as a square of `factor`² pixels, in the type of `x`."""
+    if factor == 1:
+        return x
+    with torch.autocast("cuda", enabled=False) if x.device.type == "cuda" else nullcontext():  # it returns float32
+        return F.interpolate(x, scale_factor=float(factor), mode="nearest")
 
 
 def downsample(x: Tensor, factor: int = 2) -> Tensor:

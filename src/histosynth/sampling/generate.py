@@ -23,7 +23,7 @@ from histosynth.store.png import synthetic_mark
 from histosynth.store.store import Store, write_manifest
 from histosynth.training.checkpoint import find_weights
 from histosynth.training.data.dataset import to_bytes
-from histosynth.training.launch import broadcast_from_main, launch, main_process_lock, sum_over_processes
+from histosynth.training.launch import broadcast_from_main, launch, main_process_lock, sum_over_processes, wait_for_all
 from histosynth.training.origin import Origin, read_origin
 
 _BLOCK = 256  # seeds per part
@@ -103,7 +103,7 @@ def generate(
     with main_process_lock(accelerator, out):
         if accelerator.is_main_process:
             prepare_store(out, made_with)
-        accelerator.wait_for_everyone()
+        wait_for_all(accelerator)
         # The missing seeds, block by block.
         seeds = range(seed, seed + per_label * len(origin.labels))
         blocks = range(seed // _BLOCK + accelerator.process_index, -(-seeds.stop // _BLOCK), accelerator.num_processes)

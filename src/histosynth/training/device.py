@@ -1,4 +1,9 @@
-"""Choice of the device."""
+"""Choice of the device.
+
+Under a launcher (`torchrun`, `accelerate launch`, Slurm's `srun`), each process takes the GPU of its local rank.
+"""
+
+import os
 
 import torch
 
@@ -9,8 +14,11 @@ def pick_device(name: str | None = None) -> torch.device:
     """Return the named device; by default CUDA if available, else Apple's MPS, else the CPU.
 
     Raises:
-        HistosynthError: the device is not available.
+        HistosynthError: the device is not available; under a launcher, a particular GPU is named, or there are fewer
+            GPUs than processes.
     """
+    if launched_processes() > 1:
+        name = _device_of_rank(name)
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -21,6 +29,25 @@ def pick_device(name: str | None = None) -> torch.device:
             f"device '{name}' is not available: {str(error).splitlines()[0]}; pass another --device"
         ) from error
     return device
+
+
+def launched_processes() -> int:
+    """Return the number of processes that the launcher started; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _device_of_rank(name: str | None) -> str:
+    """Return the device of this process, one of several."""
+    if name not in (None, "cuda", "cpu"):
+        raise HistosynthError(f"--device {name}: under a launcher, each process takes its own; omit --device")
+    if name == "cpu" or not torch.cuda.is_available():
+        return "cpu"
+    rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if rank >= gpus:
+        raise HistosynthError(
+            f"process {rank} of this machine has no GPU: the machine has only {gpus}; launch one process per GPU"
+        )
+    return f"cuda:{rank}"
 
 
 def has_native_bf16(device: torch.device) -> bool:

@@ -1,7 +1,11 @@
 """One process or several, detected by Accelerate, which is the only layer between a task and its processes.
 
-A command started directly is one process. Under `torchrun` or `accelerate launch` it is several, one per GPU (or on
-CPUs, with gloo). Accelerate then wraps the model in DDP, or in FSDP if `accelerate config` asks for it.
+A command started directly is one process. Under `torchrun`, `accelerate launch` or Slurm's `srun` it is several, one
+per GPU (or on CPUs, with gloo). Accelerate then wraps the model in DDP.
+
+Processes communicate in two groups. Gradients and sums are exchanged by Accelerate, with NCCL on GPUs: all processes
+arrive at about the same time, and if one does not, its machine is gone, so the others end after 15 minutes. The other
+group, with gloo, is for waiting: while the main process decodes patches, measures or writes, which can take hours.
 """
 
 import atexit
@@ -15,15 +19,17 @@ from typing import Any, Literal, cast
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
-from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast_object_list
+from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
 
 from histosynth.errors import HistosynthError
 from histosynth.rundir import exclusive_lock
-from histosynth.training.device import has_native_bf16, pick_device
+from histosynth.training.device import has_native_bf16, launched_processes, pick_device
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-_TIMEOUT = timedelta(days=1)  # for a process that waits for another, which may be measuring or writing
+COLLECTIVE_TIMEOUT = timedelta(minutes=15)
+"""Time after which processes end if another one does not take part in an exchange of gradients or sums."""
+_WAITING_TIMEOUT = timedelta(days=1)
 
 
 def launch(
@@ -38,16 +44,23 @@ def launch(
         directory: directory for the files of the trackers.
 
     Raises:
-        HistosynthError: no such device, fewer GPUs than processes, a precision that the device does not support.
+        HistosynthError: no such device, fewer GPUs than processes, a precision that the device does not support, FSDP
+            or DeepSpeed in Accelerate's configuration.
     """
     # Device and precision.
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    torch_device = pick_device(_device_of_rank(device) if several else device)
+    for name in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("true", "1"):
+            raise HistosynthError(
+                f"Accelerate is configured for {name}, which is not supported: every GPU holds the whole model; run "
+                "`accelerate config` again and choose multi-GPU without it"
+            )
+    several = launched_processes() > 1
+    torch_device = pick_device(device)
     if precision == "fp16" and torch_device.type == "cpu":
         raise HistosynthError("train.precision = fp16 needs a GPU; on a CPU, set it to fp32 or bf16")
     if precision == "auto":
         precision = "bf16" if has_native_bf16(torch_device) else "fp32"
-    if torch_device.type == "cuda":
+    if torch_device.index is not None and torch_device.type == "cuda":  # "cuda" alone is the current one already
         torch.cuda.set_device(torch_device)
     # Accelerate keeps one state per process, fixed by its first user; a second call may need another device.
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -57,28 +70,17 @@ def launch(
         mixed_precision="no" if precision == "fp32" else precision,
         log_with=list(trackers) or None,
         project_dir=directory,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_TIMEOUT)] if several else None,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=COLLECTIVE_TIMEOUT)] if several else None,
     )
-    if accelerator.distributed_type == DistributedType.FSDP and not accelerator.is_fsdp2:
-        raise HistosynthError("FSDP version 1 is not supported; set `fsdp_version: 2` with `accelerate config`")
     if several:
+        global _waiting_group
+        _waiting_group = torch.distributed.new_group(backend="gloo", timeout=_WAITING_TIMEOUT)
         atexit.unregister(_destroy_process_group)
         atexit.register(_destroy_process_group)
     return accelerator
 
 
-def _device_of_rank(device: str | None) -> str | None:
-    """Return the device of this process, one of several."""
-    if device not in (None, "cuda", "cpu"):
-        raise HistosynthError(f"--device {device}: under a launcher, each process takes its own; omit --device")
-    if device == "cpu" or not torch.cuda.is_available():
-        return "cpu"
-    rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if rank >= gpus:
-        raise HistosynthError(
-            f"process {rank} of this machine has no GPU: the machine has only {gpus}; launch one process per GPU"
-        )
-    return f"cuda:{rank}"
+_waiting_group: Any = None
 
 
 def _destroy_process_group() -> None:
@@ -96,9 +98,20 @@ def sum_over_processes(accelerator: Accelerator, values: Tensor) -> Tensor:
     return cast(Tensor, accelerator.reduce(values, reduction="sum"))
 
 
-def broadcast_from_main(accelerator: Accelerator, value: Any) -> Any:
-    """Return the value of the main process on every process."""
+def wait_for_all(accelerator: Accelerator) -> None:
+    """Wait, for hours if need be, until every process has arrived here."""
+    gather_objects(accelerator, None)
 
+
+def broadcast_from_main(accelerator: Accelerator, value: Any) -> Any:
+    """Return the value of the main process on every process, which wait for it, for hours if need be."""
+    return gather_objects(accelerator, value if accelerator.is_main_process else None)[0]
+
+
+def gather_objects(accelerator: Accelerator, value: Any) -> list[Any]:
+    """Return the values of all processes on every process, which wait for each other, for hours if need be."""
     if accelerator.num_processes == 1:
-        return value
-    return broadcast_object_list([value])[0]
+        return [value]
+    values: list[Any] = [None] * int(accelerator.num_processes)
+    torch.distributed.all_gather_object(values, value, group=_waiting_group)
+    return values

@@ -21,7 +21,7 @@ from histosynth.training.classifier_task import ClassifierTask
 from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.gan_task import GanTask
-from histosynth.training.launch import broadcast_from_main, launch, main_process_lock
+from histosynth.training.launch import broadcast_from_main, launch, main_process_lock, wait_for_all
 from histosynth.training.log import Log, check_trackers, read_stats
 from histosynth.training.periodic_metric import PeriodicMetric
 from histosynth.training.run import Run
@@ -145,7 +145,7 @@ def _train(
         saver = Saver(run, task, stop, writer, seen=resumed_at)
         seen = _loop(run, task, stop, saver, writer, seen=resumed_at, progress=progress, metrics=metrics)
         saver.finish(seen, changed=seen > resumed_at)
-    accelerator.wait_for_everyone()
+    wait_for_all(accelerator)
     stats = read_stats(out)
     tail = [line["loss"] for line in stats[-max(len(stats) // 10, 1) :]]
     return TrainingResult(

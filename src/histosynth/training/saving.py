@@ -14,7 +14,7 @@ from torch import Tensor
 from histosynth.errors import Stopped
 from histosynth.training.checkpoint import save_state, save_weights
 from histosynth.training.curve import save_loss_curve
-from histosynth.training.launch import broadcast_from_main
+from histosynth.training.launch import broadcast_from_main, wait_for_all
 from histosynth.training.log import read_stats
 from histosynth.training.origin import Origin
 from histosynth.training.run import Run
@@ -56,7 +56,7 @@ class Saver:
         """
         self.save(seen, status="stopped")
         self._writer.wait(required=True)
-        self.task.accelerator.wait_for_everyone()
+        wait_for_all(self.task.accelerator)
         name = Signals(self._stop.signum).name
         raise Stopped(
             self._stop.signum,

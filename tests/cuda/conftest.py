@@ -1,0 +1,196 @@
+"""A CUDA device without a GPU: tensors with shapes, types, formats and the device "cuda", but without values.
+
+Under `fake_cuda`, PyTorch's FakeTensorMode carries the tensors, so a tensor left on the CPU, a mixture of types and a
+wrong shape raise as they would on a GPU; autocast is that of CUDA. Everything that makes the CPU wait for the GPU
+(`item`, `tolist`, `bool`, `cpu`, …) is counted with the line of histosynth that asked, and answered with ones.
+
+What is not real: values, the time, and the backward pass. Autograd needs a CUDA context, so gradients are zeros of the
+right type; `norm_act` is our only backward pass, and has its own test. PyTorch has no public functions for some of
+this; the private ones are patched in this file only.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.overrides import TorchFunctionMode
+
+import histosynth.diffusion.build
+import histosynth.diffusion.discrete
+import histosynth.training.classifier_task
+from histosynth.diffusion.samplers.time_grid import TimeGrid
+from histosynth.diffusion.variational import Posterior
+
+_SOURCE = "/src/histosynth/"
+_READS = {"item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__"}
+
+
+class Waits(TorchFunctionMode):
+    """Counts what waits for the GPU, by file, line and function; answers reads with ones (False for a truth value)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def total(self) -> int:
+        """Number of waits."""
+        return self.counts.total()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name, x = getattr(func, "__name__", ""), args[0] if args else None
+        if not isinstance(x, FakeTensor):
+            return func(*args, **kwargs)
+        on_gpu = x.device.type == "cuda"
+        if name in _READS:
+            if on_gpu:
+                self._add(name)
+            return _ones(x, name)
+        result = func(*args, **kwargs)
+        if on_gpu and isinstance(result, Tensor) and (result.device.type == "cpu" or name in ("nonzero", "unique")):
+            self._add(name)
+        return result
+
+    def _add(self, name: str) -> None:
+        self.counts[_line_of_histosynth(), name] += 1
+
+
+def _ones(x: FakeTensor, name: str) -> Any:
+    """Return what `name` (`item`, `tolist`, …) returns for a tensor of ones, or of False."""
+    kinds = {torch.bool: np.bool_, torch.int64: np.int64, torch.uint8: np.uint8}
+    fill = np.zeros if x.dtype == torch.bool else np.ones
+    values: Any = fill(tuple(x.shape), dtype=kinds.get(x.dtype, np.float32))
+    if name == "numpy":
+        return values
+    if name == "tolist":
+        return values.tolist()
+    value = values.reshape(-1)[0].item()
+    return {"__bool__": bool, "__float__": float, "__int__": int, "__index__": int}.get(name, lambda each: each)(value)
+
+
+def _line_of_histosynth() -> str:
+    frame = sys._getframe(1)
+    while frame is not None:
+        if _SOURCE in frame.f_code.co_filename:
+            return f"{frame.f_code.co_filename.split(_SOURCE)[1]}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return "outside"
+
+
+class FakeCuda:
+    """What a test needs of the fake device."""
+
+    def __init__(self) -> None:
+        self.parameters: list[Tensor] = []
+
+    def accelerator(self, precision: str) -> Accelerator:
+        """Return a real accelerator whose device is a GPU."""
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+        accelerator = Accelerator(cpu=True, mixed_precision="bf16" if precision == "bf16" else "no")
+        PartialState().device = accelerator.state.device = torch.device("cuda")
+        if precision == "fp16":  # a scaler needs a GPU from the start
+            accelerator.state._mixed_precision, accelerator.native_amp = "fp16", True
+            accelerator.scaler = torch.amp.GradScaler("cuda")
+        return accelerator
+
+    def receives_gradients(self, model: nn.Module) -> None:
+        """Make `backward` fill the gradients of this model."""
+        self.parameters = list(model.parameters())
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
+    """Make "cuda" a device of tensors without values."""
+    fake = FakeCuda()
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    monkeypatch.setattr(nn.Module, "_apply", _apply)
+    monkeypatch.setattr(torch.Tensor, "backward", lambda loss, *_, **__: _backward(loss, fake.parameters))
+    monkeypatch.setattr(torch.autograd, "grad", _grad)
+    _patch_convolutions(monkeypatch)
+    # Tables and time grids need values, and their owners read them on the CPU before a tensor reaches the GPU.
+    build_schedule = _with_values(histosynth.diffusion.build.build_schedule)
+    monkeypatch.setattr(histosynth.diffusion.build, "build_schedule", build_schedule)
+    monkeypatch.setattr(histosynth.training.classifier_task, "build_schedule", build_schedule)
+    posterior = _with_values(Posterior)
+    monkeypatch.setattr(histosynth.diffusion.discrete, "Posterior", posterior)
+    monkeypatch.setattr(TimeGrid, "__init__", _time_grid)
+    shapes = ShapeEnv(allow_scalar_outputs=True, allow_dynamic_output_shape_ops=True)
+    with FakeTensorMode(allow_non_fake_inputs=True, shape_env=shapes):
+        yield fake
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+
+
+def _apply(self: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+    """Replace parameters instead of swapping their data, which fake tensors do not support."""
+    for child in self.children():
+        _apply(child, function)
+    for name, parameter in self._parameters.items():
+        if parameter is not None:
+            with torch.no_grad():
+                moved = function(parameter)
+            if moved is not parameter:  # as otherwise an optimizer would keep the old one
+                self._parameters[name] = nn.Parameter(moved, parameter.requires_grad)
+    for name, buffer in self._buffers.items():
+        self._buffers[name] = None if buffer is None else function(buffer)
+    return self
+
+
+def _backward(loss: Tensor, parameters: list[Tensor]) -> None:
+    assert loss.requires_grad
+    assert loss.device.type == "cuda"
+    for parameter in parameters:
+        if parameter.requires_grad:
+            gradient = torch.zeros_like(parameter)
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+
+def _grad(outputs: Tensor, inputs: Tensor, **_: object) -> tuple[Tensor]:
+    assert outputs.requires_grad
+    return (inputs * 0 + 1,)
+
+
+def _with_values(function: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with unset_fake_temporarily():
+            return function(*args, **kwargs)
+
+    return run
+
+
+def _time_grid(self: TimeGrid, schedule: Any, count: int, *, like: Tensor) -> None:
+    with unset_fake_temporarily():
+        times = schedule.times(count)
+        self.alpha, self.sigma = schedule.alpha(times.double()).tolist(), schedule.sigma(times.double()).tolist()
+    self.last, self.times = count - 1, torch.empty(count + 1).to(like)
+
+
+def _patch_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choose cuDNN, which keeps `channels_last`; without a GPU, a kernel is chosen that does not."""
+    choose, backends = torch._C._select_conv_backend, torch._C._ConvBackend  # type: ignore[attr-defined]
+
+    def choose_cudnn(*args: Any, **kwargs: Any) -> Any:
+        x: Any = kwargs.get("input", args[0] if args else None)
+        if getattr(x, "fake_device", x.device).type != "cuda":
+            return choose(*args, **kwargs)
+        return backends.CudnnTranspose if kwargs.get("transposed") else backends.Cudnn
+
+    monkeypatch.setattr(torch._C, "_select_conv_backend", choose_cudnn)
+
+
+@pytest.fixture
+def waits() -> Waits:
+    """A counter of waits, to be entered inside the test."""
+    return Waits()
