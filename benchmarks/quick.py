@@ -40,9 +40,8 @@ ARGUMENTS = {
     "model/noise_levels": ["--store", "{store}", "--run", "{discrete}"],
     "model/objectives": ["--data", DATA / "osteosarcoma_10x"],
     "model/osteosarcoma": ["--data", DATA / "osteosarcoma_10x"],
-    "model/quality_at_equal_time": ["--data", DATA / "osteosarcoma_10x"],
+    "model/quality_by_compute": ["--data", DATA / "osteosarcoma_10x"],
     "model/samplers": ["--data", DATA / "osteosarcoma_10x"],
-    "model/small_recipe": ["--data", DATA / "osteosarcoma_10x"],
     "model/translation": ["--store", "{store}", "--run", "{run}"],
     "study/study_pixels": ["--data", DATA / "osteosarcoma_10x"],
 }
