@@ -50,7 +50,7 @@ def take_steps(fake: Any, waits: Any, task_type: Any, settings: Settings, *, pre
     task.step(0)
     waits.counts.clear()
     task.step(settings.train.batch)
-    found = waits.total
+    waited = waits.total
     for images in task.preview(2).values():
         assert images.shape == (2, 32, 32, 3)
     state = task.state()
