@@ -58,7 +58,7 @@ def take_steps(fake: Any, waits: Any, task_type: Any, settings: Settings, *, pre
     assert {each.device.type for each in tensors} == {"cpu"}
     task.load_state(state)
     task.step(2 * settings.train.batch)
-    return int(found)
+    return int(waited)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.pipeline import SamplingPipeline
 from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.model_task import Images, ModelTask
-from histosynth.training.sharding import unsharded
 from histosynth.training.task import PREVIEW_BATCH
 
 _EARLY = 0.2  # share of training; an eighth was too early on osteosarcoma, a quarter worked as well
@@ -63,7 +62,7 @@ class DiffusionTask(ModelTask):
         """See `ModelTask.losses`."""
         return self.denoiser.loss_at(images.x, images.label, t=images.t, noise=images.noise).weighted, {}
 
-    @torch.no_grad()  # FSDP does not support inference mode
+    @torch.no_grad()
     def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
         """See `Task.preview`."""
         labels = self.data.labels
@@ -75,7 +74,7 @@ class DiffusionTask(ModelTask):
             seeds = range(start, min(start + PREVIEW_BATCH, per_label * len(labels)))
             noise = SeededNoise(seeds, image_px=self.data.image_px, device=self.device)
             label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
-            with self.accelerator.autocast(), unsharded(self.module):
+            with self.accelerator.autocast():
                 batches.append(to_bytes(self.pipeline.images(self.denoiser, label, noise=noise)))
         self.denoiser.load_state_dict(current)
         images = np.concatenate(batches)

@@ -5,7 +5,7 @@ the images seen, so that poor early weights are forgotten (Karras et al. 2022, w
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class EMA:
@@ -19,6 +19,11 @@ class EMA:
     def __init__(self, module: nn.Module, *, halflife: int) -> None:
         self.halflife = halflife
         self.weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Copy `weights` into the average."""
+        for name, weight in self.weights.items():
+            weight.copy_(weights[name])
 
     @torch.no_grad()
     def update(self, module: nn.Module, *, images: int, batch: int) -> None:

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
 from accelerate.utils.memory import should_reduce_batch_size
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -30,10 +29,10 @@ from histosynth.gan.growth import Growth, full_size_at, growth_at, real_images_a
 from histosynth.gan.layers import STDDEV_GROUP, upsample
 from histosynth.gan.losses import discriminator_loss, generator_loss
 from histosynth.gan.progan import seeded_latents
+from histosynth.training.cpu_copy import cpu_copy
 from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.ema import EMA
 from histosynth.training.launch import sum_over_processes
-from histosynth.training.sharding import full_copy, load_optimizer, load_weights
 from histosynth.training.task import PREVIEW_BATCH, Task
 
 _COLLAPSED = 0.25  # share of the distances between real images of the label; good runs stayed above 0.36
@@ -59,7 +58,7 @@ class GanTask(Task):
 
     Raises:
         HistosynthError: patches of a size that it cannot grow to; a batch or microbatch that is not a multiple of the
-            group size; fp16; FSDP.
+            group size; fp16.
     """
 
     lr_setting = "gan.lr"
@@ -260,25 +259,23 @@ class GanTask(Task):
     def state(self) -> dict[str, Any]:
         """See `Task.state`."""
         return {
-            "model": full_copy(self.model.state_dict()),
-            "emas": [full_copy(ema.weights) for ema in self.emas],
-            "optimizers": {name: full_copy(optimizer.state_dict()) for name, optimizer in self.optimizers.items()},
+            "model": cpu_copy(self.model.state_dict()),
+            "emas": [cpu_copy(ema.weights) for ema in self.emas],
+            "optimizers": {name: cpu_copy(optimizer.state_dict()) for name, optimizer in self.optimizers.items()},
             "diversity": self.diversity.state(),
             "seen": self.seen,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """See `Task.load_state`."""
-        load_weights(self.model.state_dict(), state["model"])
-        load_weights(self.emas[0].weights, state["emas"][0])
+        self.model.load_state_dict(state["model"])
+        self.emas[0].load(state["emas"][0])
         for name, optimizer in self.optimizers.items():
-            load_optimizer(optimizer, state["optimizers"][name])
+            optimizer.load_state_dict(state["optimizers"][name])
         self.diversity.load(state["diversity"])
         self.seen = state["seen"]
 
 
 def _check_supported(accelerator: Accelerator) -> None:
-    if accelerator.distributed_type == DistributedType.FSDP:
-        raise HistosynthError("a progan cannot be trained under FSDP; launch one process per GPU without FSDP")
     if accelerator.scaler is not None:
         raise HistosynthError("a progan cannot be trained in fp16; set train.precision to auto, bf16 or fp32")

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError
+from histosynth.training.cpu_copy import cpu_copy
 from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.ema import EMA
 from histosynth.training.launch import sum_over_processes
 from histosynth.training.muon import build_optimizer
-from histosynth.training.sharding import full_copy, load_optimizer, load_weights
 from histosynth.training.task import Task, image_seed
 
 _SMALLEST_SCALE = 2.0**-10  # of the fp16 loss; a gradient that overflows below this scale has diverged
@@ -58,14 +58,7 @@ class ModelTask(Task):
         super().__init__(data, settings=settings, accelerator=accelerator)
         train = settings.train
         self.microbatch = min(train.microbatch or self.share, self.share)
-        sharded = accelerator.distributed_type == DistributedType.FSDP  # it supports only the contiguous layout
-        layout = torch.contiguous_format if sharded else torch.channels_last
-        self.model = model.to(self.device).to(memory_format=layout)
-        if sharded and train.optimizer == "muon":
-            raise HistosynthError(
-                "train.optimizer = muon needs whole matrices, and FSDP spreads them over processes; set "
-                "train.optimizer=adamw, or launch without FSDP"
-            )
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
         optimizer = build_optimizer(self.model, train, fused=self.device.type in ("cpu", "cuda"))
         self.module, self.optimizer = accelerator.prepare(_Forward(self.model, self), optimizer)
         self.emas = [EMA(self.model, halflife=halflife) for halflife in train.ema_halflife]
@@ -214,18 +207,18 @@ class ModelTask(Task):
         """See `Task.state`."""
         scaler = self.accelerator.scaler
         return {
-            "model": full_copy(self.model.state_dict()),
-            "emas": [full_copy(ema.weights) for ema in self.emas],
-            "optimizer": full_copy(self.optimizer.state_dict()),
+            "model": cpu_copy(self.model.state_dict()),
+            "emas": [cpu_copy(ema.weights) for ema in self.emas],
+            "optimizer": cpu_copy(self.optimizer.state_dict()),
             "scaler": scaler.state_dict() if scaler is not None else {},
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """See `Task.load_state`."""
-        load_weights(self.model.state_dict(), state["model"])
+        self.model.load_state_dict(state["model"])
         for ema, weights in zip(self.emas, state["emas"], strict=True):
-            load_weights(ema.weights, weights)
-        load_optimizer(getattr(self.optimizer, "optimizer", self.optimizer), state["optimizer"])
+            ema.load(weights)
+        getattr(self.optimizer, "optimizer", self.optimizer).load_state_dict(state["optimizer"])
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 

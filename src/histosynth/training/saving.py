@@ -1,6 +1,6 @@
 """Saving during training: checkpoints written in the background, the best weights, and the progress.
 
-All processes gather the tensors to save, and the main process writes them. A checkpoint is copied to the CPU; a thread
+Only the main process saves, because every process has the same tensors. A checkpoint is copied to the CPU; a thread
 then writes the weights, the state that refers to them, and the manifest, and deletes older files last.
 """
 
@@ -13,13 +13,13 @@ from torch import Tensor
 
 from histosynth.errors import Stopped
 from histosynth.training.checkpoint import save_state, save_weights
+from histosynth.training.cpu_copy import cpu_copy
 from histosynth.training.curve import save_loss_curve
 from histosynth.training.launch import broadcast_from_main, wait_for_all
 from histosynth.training.log import read_stats
 from histosynth.training.origin import Origin
 from histosynth.training.run import Run
 from histosynth.training.saved_states import saved_states
-from histosynth.training.sharding import full_copy
 from histosynth.training.stopping import StopCondition
 from histosynth.training.task import Task
 from histosynth.training.writer import BackgroundWriter
@@ -36,8 +36,8 @@ class Saver:
 
     def save(self, seen: int, *, status: str = "running") -> None:
         """Start to write a checkpoint."""
-        state = self.task.state() | {"images": seen, "seconds": self._stop.seconds}
         if self._main:
+            state = self.task.state() | {"images": seen, "seconds": self._stop.seconds}
             self._writer.submit(partial(self._write, state, status), what=f"the checkpoint after {seen} images")
 
     def save_best(self, seen: int) -> None:
@@ -97,8 +97,8 @@ class Saver:
         self.run.write_manifest(status, images=seen)
 
     def _save_weights(self, name: str, seen: int) -> None:
-        weights = full_copy(self.task.emas[0].weights)
         if self._main:
+            weights = cpu_copy(self.task.emas[0].weights)
             job = partial(self._write_weights, name, weights, seen)
             self._writer.submit(job, what=f"the {name} weights after {seen} images")
 

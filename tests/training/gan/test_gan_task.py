@@ -167,18 +167,11 @@ def test_a_batch_that_is_not_a_multiple_of_the_group_is_rejected(
         make_task(*overrides)
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"distributed_type": DistributedType.FSDP}, "cannot be trained under FSDP"),
-        ({"scaler": object()}, "cannot be trained in fp16"),
-    ],
-)
-def test_fsdp_and_fp16_are_rejected(make_task: MakeTask, changed: dict[str, object], message: str) -> None:
-    accelerator = {"device": torch.device("cpu"), "num_processes": 1, "process_index": 0, "scaler": None}
-    accelerator |= {"distributed_type": DistributedType.NO} | changed
+def test_fp16_is_rejected(make_task: MakeTask) -> None:
+    accelerator = {"device": torch.device("cpu"), "num_processes": 1, "process_index": 0, "scaler": object()}
+    accelerator["distributed_type"] = DistributedType.NO
     task = make_task()
-    with pytest.raises(HistosynthError, match=message):
+    with pytest.raises(HistosynthError, match="cannot be trained in fp16"):
         GanTask(task.data, settings=task.settings, accelerator=SimpleNamespace(**accelerator))
 
 
