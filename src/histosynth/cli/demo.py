@@ -38,7 +38,7 @@ def command(out: Path) -> None:
     for verb in (
         ["patches", slides.slides, "--outlines", slides.outlines, "--labels", slides.labels, "--out", store, *config],
         ["train", store, "--out", run, *config],
-        ["sample", run, "--out", samples, "--per-label", _PER_LABEL],
+        ["sample", run, "--out", samples, "--per-label", _PER_LABEL, "--autoguidance", 1.5],
         ["evaluate", "--real", store, "--fake", samples, "--out", report],
     ):
         _run([str(word) for word in verb])
