@@ -20,12 +20,14 @@ import argparse
 import io
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from contenders import CONTENDERS, PEERS, images_in, split_name, train
+from numpy.typing import NDArray
 from PIL import Image
 from small_budget import make_store, report_results, run_verb, set_options
 
@@ -78,7 +80,7 @@ def main() -> None:
     if options.figure:
         _draw_curves(rows, options.figure)
     if options.sheet:
-        _draw_sheet(rows, options.sheet)
+        _draw_sheet(rows, Store(store), options.sheet)
     print(json.dumps(_result(rows, Store(store).labels), ensure_ascii=False))
 
 
@@ -169,10 +171,11 @@ def _draw_curves(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _draw_sheet(rows: Sequence[Row], path: Path) -> None:
-    """Draw the first patches of each class, one line per contender and budget."""
-    groups: Mapping[str, Any] = {
-        f"{row['title']}, {row['minutes']:g} min (synthetic)": _first_patches(Store(row["samples"]), 5)
+def _draw_sheet(rows: Sequence[Row], real: Store, path: Path) -> None:
+    """Draw five patches of each class, held-out ones first, then one line per contender and budget."""
+    held_out = [row for label in real.labels for row in _spread(real.select(split="held_out", label=label), 5)]
+    groups: dict[str, Any] = {"held-out patches (real)": real.images(held_out)} | {
+        f"{row['title']}, {row['minutes']:g} min (synthetic)": _patches(Store(row["samples"]))
         for row in rows
         if row["seed"] == rows[0]["seed"]
     }
@@ -182,8 +185,13 @@ def _draw_sheet(rows: Sequence[Row], path: Path) -> None:
     path.write_bytes(with_texts(buffer.getvalue(), synthetic_mark(", ".join(dict.fromkeys(r["name"] for r in rows)))))
 
 
-def _first_patches(store: Store, count: int) -> Any:
-    return store.images([row for label in store.labels for row in store.select(label=label)[:count]])
+def _patches(store: Store) -> NDArray[np.uint8]:
+    return store.images([row for label in store.labels for row in _spread(store.select(label=label), 5)])
+
+
+def _spread(rows: Sequence[int], count: int) -> list[int]:
+    """Return `count` of the rows at equal distances."""
+    return [rows[i * len(rows) // count] for i in range(count)]
 
 
 def _cell(value: float) -> str:
