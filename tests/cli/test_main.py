@@ -131,3 +131,16 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout.strip() in ("0", "1")
+
+
+def test_threads_wait_without_spinning_unless_the_user_chose_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "import os, sys, histosynth.cli; histosynth.cli.main = lambda: print(os.environ['OMP_WAIT_POLICY']);"
+        "from histosynth.__main__ import main; main()"
+    )
+    for given, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if given:
+            monkeypatch.setenv("OMP_WAIT_POLICY", given)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == expected
