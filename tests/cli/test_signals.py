@@ -36,6 +36,16 @@ def test_a_signal_during_imports_and_work_says_stopped(running: Path, signum: si
     assert process.returncode == 128 + signum
 
 
+def test_an_interrupt_inside_exec_gives_the_same_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        "from histosynth import cli\ncli.histosynth = lambda **_: exec('raise KeyboardInterrupt(15)')\ncli.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.strip()) == (143, STOPPED)
+
+
 def wait_for_handlers(pid: int) -> None:
     """Wait until the interpreter has started and handles SIGTERM; before that, no program can say anything."""
     deadline = time.monotonic() + 30

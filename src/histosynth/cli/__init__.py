@@ -71,6 +71,9 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt) as error:
         interrupt = error if isinstance(error, KeyboardInterrupt) else error.__cause__
         _print_message("stopped; rerun the command to resume")
+        # An interrupt inside `exec` of a string, as in some imports, makes CPython kill itself by SIGINT at its exit
+        # although it was caught; another `exec` resets that (`run_eval_code_obj` in CPython's pythonrun.c).
+        exec("")
         sys.exit(128 + (interrupt.args[0] if interrupt and interrupt.args else signal.SIGINT))
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
