@@ -21,7 +21,7 @@ _PER_LABEL = 64
 def command(out: Path) -> None:
     """Draw a small cohort of phantom slides and process it up to a report. Needs neither network nor data.
 
-    The cohort has three genotypes with four patients each. The demo takes about three minutes on two recent cores.
+    The cohort has three genotypes with four patients each. The demo takes four to eight minutes on two cores.
     Rerun the command to resume after an interruption.
     """
     from histosynth.rundir import exclusive_lock
