@@ -111,10 +111,11 @@ def images_in(name: str, minutes: float, *, out: Path, settings: Path, store: Pa
 
     Two short runs measure it once; `out / "rates.json"` keeps the result, so that all budgets of a machine agree.
     """
-    path = out / "rates.json"
+    path, contender = out / "rates.json", split_name(name)[0]
+    name = contender if name.startswith(f"{contender}: lr ") else name  # the learning rate costs no time
     rates = json.loads(path.read_text()) if path.exists() else {}
     if name not in rates:
-        few, many = PROBES[split_name(name)[0]]
+        few, many = PROBES[contender]
         seconds = [
             train(name, count, 0, out / "probes" / f"{name}, {count}", settings=settings, store=store)["cpu_seconds"]
             for count in (few, many)
@@ -130,7 +131,7 @@ def train(
 ) -> dict[str, Any]:
     """Train on `images` images in `folder / "run"`; return `images` and `cpu_seconds`.
 
-    A peer has no command for sampling: it writes `per_label` samples per class to `folder / "samples-1"`.
+    A peer has no command for sampling: it writes `per_label` samples per class to `folder / "samples"`.
     """
     contender, tried = split_name(name)
     changes = TRIES[contender][tried] if tried else ()
@@ -164,7 +165,7 @@ def _train_peer(
     words = ["--patches", str(patches_file), "--out", str(samples_file), "--images", str(images), "--seed", str(seed)]
     script = str(Path(__file__).with_name("equal_time_peers.py"))
     trained = run_python(script, peer, *words, "--per-label", str(per_label), *changes)
-    samples, mpp, out = np.load(samples_file), real.column("mpp")[0], folder / "samples-1"
+    samples, mpp, out = np.load(samples_file), real.column("mpp")[0], folder / "samples"
     patches = [
         Patch(patch_id=f"{peer}_{i}", image=image, source=peer, label=names[label], mpp=mpp, texts=synthetic_mark(peer))
         for i, (image, label) in enumerate(zip(samples["images"], samples["labels"], strict=True))

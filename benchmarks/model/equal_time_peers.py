@@ -31,7 +31,7 @@ from torch.nn import functional as F
 
 from histosynth.training.device import has_native_bf16
 
-LABELS, SIDE, STEPS, AT_ONCE = 3, 32, 25, 50
+SIDE, STEPS, AT_ONCE = 32, 25, 50
 UNGUIDED = 1 + 1e-9  # at exactly 1, denoising-diffusion-pytorch 2.3.4 raises a ValueError
 Loss = Callable[[Tensor, Tensor], Tensor]
 Sample = Callable[[Tensor], Tensor]
@@ -52,7 +52,9 @@ def main() -> None:
     torch.manual_seed(options.seed)
     patches = np.load(options.patches)
     x = torch.from_numpy(patches["images"]).permute(0, 3, 1, 2) / 255
-    result = PEERS[options.peer](x, torch.from_numpy(patches["labels"]), options)
+    labels = torch.from_numpy(patches["labels"])
+    options.classes = len(labels.unique())
+    result = PEERS[options.peer](x, labels, options)
     print(json.dumps(result))
 
 
@@ -68,7 +70,7 @@ def diffusers(x: Tensor, labels: Tensor, options: argparse.Namespace) -> dict[st
         norm_num_groups=8 if options.width % 32 else 32,
         down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
-        num_class_embeds=LABELS,
+        num_class_embeds=options.classes,
     )
     process = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.lr, betas=(0.95, 0.999), weight_decay=1e-6)
@@ -104,7 +106,7 @@ def denoising_diffusion_pytorch(x: Tensor, labels: Tensor, options: argparse.Nam
     from ema_pytorch import EMA
 
     batch = options.batch or 32
-    net = Unet(dim=options.width, num_classes=LABELS, cond_drop_prob=0.5)
+    net = Unet(dim=options.width, num_classes=options.classes, cond_drop_prob=0.5)
     process = GaussianDiffusion(net, image_size=SIDE, sampling_timesteps=STEPS)
     optimizer = torch.optim.Adam(process.parameters(), lr=options.lr, betas=(0.9, 0.99))
     ema = EMA(process, beta=0.995, update_every=10)
@@ -150,7 +152,7 @@ def finish(module: nn.Module, sample: Sample, options: argparse.Namespace, *, se
     """Write `images` (N, 32, 32, 3) uint8 and `labels`, and return the record of the training."""
     trained = time.process_time()
     module.eval()
-    labels = torch.arange(options.per_label * LABELS) % LABELS
+    labels = torch.arange(options.per_label * options.classes) % options.classes
     samples: list[NDArray[np.uint8]] = []
     with autocast():
         for part in labels.split(AT_ONCE):

@@ -5,15 +5,16 @@ Each contender (`contenders.py`) trains a class-conditional model on the same 32
 images fit, so that other work on the machine changes no result later. All generate equal numbers of patches, which
 `histosynth evaluate` measures with EfficientNet-Lite0, with real patches as the floor.
 
-    .venv/bin/python benchmarks/model/quality_by_compute.py --data DIR [--tissue lung] [--out DIR] [--minutes 1 4 15 30]
-        [--seeds 0 1] [--only NAME …] [--autoguidance 1.5] [--per-label 150] [--jobs 1] [--rates]
-        [--figure PNG] [--sheet PNG] [--quick]
+    .venv/bin/python benchmarks/model/quality_by_compute.py --data DIR [--tissue colon] [--out DIR] [--minutes 1 4 15]
+        [--seeds 0 1] [--only NAME …] [--autoguidance 1.5] [--samplers ddpm/schedule …] [--per-label 150] [--jobs 1]
+        [--rates] [--figure PNG] [--sheet PNG] [--quick]
 
-NAME is a contender, or one of its tries as in `--only "progan: lr 4e-3"`; settings are chosen by the distance to the
-training patches. What is done is not done again: interrupt and rerun at will, and rerun on an idle machine with
-`--rates` first. `--figure` draws distance and recall against minutes, `--sheet` patches of each contender at each
-budget. The last line is JSON: `ratio` is the Fréchet distance to held-out patches of `small` divided by that of the
-best peer, after the longest time that both have; `low` and `high` are the extremes over the classes.
+NAME is a contender, or one of its tries as in `--only "progan: lr 4e-3"`; settings are chosen on colon, by the
+distance to held-out patches, and reported on the other two tissues. What is done is not done again: interrupt and rerun
+at will, and rerun on an idle machine with `--rates` first. `--figure` draws distance and recall against minutes,
+`--sheet` patches of each contender at each budget. The last line is JSON: `ratio` is the Fréchet distance to held-out
+patches of `small` divided by that of the best peer, after the longest time that both have; `low` and `high` are the
+extremes over the classes.
 """
 
 import argparse
@@ -29,7 +30,7 @@ import numpy as np
 from contenders import CONTENDERS, PEERS, images_in, split_name, train
 from numpy.typing import NDArray
 from PIL import Image
-from small_budget import make_store, report_results, run_verb, set_options
+from small_budget import TISSUES, make_store, report_results, run_verb, set_options
 
 from histosynth.store.contact_sheet import contact_sheet
 from histosynth.store.png import synthetic_mark, with_texts
@@ -44,12 +45,13 @@ Row = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--tissue", choices=("osteosarcoma", "lung"), default="osteosarcoma")
+    parser.add_argument("--tissue", choices=TISSUES, default="osteosarcoma")
     parser.add_argument("--out", type=Path, default=Path("runs/quality-by-compute"))
     parser.add_argument("--minutes", nargs="+", type=float, default=[1, 4, 15, 30], help="of processor time, each")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="of training")
     parser.add_argument("--only", nargs="+", default=list(CONTENDERS), metavar="NAME")
     parser.add_argument("--autoguidance", nargs="*", type=float, default=[1.5], metavar="W")
+    parser.add_argument("--samplers", nargs="*", default=[], metavar="SAMPLER/SPACING", help="beside the default")
     parser.add_argument("--per-label", type=int, default=150)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
     parser.add_argument("--rates", action="store_true", help="only measure images per second, on an idle machine")
@@ -87,21 +89,26 @@ def main() -> None:
 def _measure(
     minutes: float, seed: int, name: str, *, settings: Path, store: Path, options: argparse.Namespace
 ) -> list[Row]:
-    """Train, sample and evaluate, except for finished parts; one row per guidance weight."""
+    """Train, sample and evaluate, except for finished parts; one row per way of sampling."""
     folder: Path = options.out / f"{name}, {minutes:g} min, seed {seed}"
     record = folder / "trained.json"
     if not record.exists():
         images = images_in(name, minutes, out=options.out, settings=settings, store=store) if minutes else 64
         trained = train(name, images, seed, folder, settings=settings, store=store, per_label=options.per_label)
         record.write_text(json.dumps(trained))
+    ways: dict[str, list[str]] = {"": []}
+    if split_name(name)[0] in GUIDED:
+        ways |= {f"autoguidance {weight:g}": [f"sample.autoguidance={weight}"] for weight in options.autoguidance}
+        for way in options.samplers:
+            sampler, spacing = way.split("/")
+            ways[way.replace("/", " ")] = [f"sample.sampler={sampler}", f"sample.spacing={spacing}"]
     rows = []
-    for weight in (1.0, *(options.autoguidance if split_name(name)[0] in GUIDED else ())):
-        samples, report = folder / f"samples-{weight:g}", folder / f"report-{weight:g}"
-        if not samples.exists():
-            guided = set_options([f"sample.autoguidance={weight}"] if weight > 1 else [])
-            run = str(folder / "run")
-            run_verb("sample", run, "--out", str(samples), "--per-label", str(options.per_label), *guided)
+    for way, sets in ways.items():
+        samples, report = (folder / f"{kind} {way}".strip() for kind in ("samples", "report"))
         if not (report / "report.json").exists():
+            if name.partition(": ")[0] not in PEERS:
+                words = ["--out", str(samples), "--per-label", str(options.per_label), *set_options(sets)]
+                run_verb("sample", str(folder / "run"), *words)
             sections = set_options(['evaluate.sections=["color", "morphology"]'])
             sides = ["--real", str(store), "--fake", str(samples), "--out", str(report)]
             run_verb("evaluate", *sides, "--config", str(settings), *sections)
@@ -110,7 +117,7 @@ def _measure(
             label: cells["fake_vs_held_out"]["measures"]["frechet_distance"]["value"]
             for label, cells in results["labels"].items()
         }
-        title = name if weight == 1 else f"{name}, autoguidance {weight:g}"
+        title = f"{name}, {way}" if way else name
         about = {"title": title, "name": name, "minutes": minutes, "seed": seed, "samples": samples}
         rows.append({**about, **json.loads(record.read_text()), **report_results(results), "labels": labels})
     return rows

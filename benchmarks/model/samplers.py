@@ -5,9 +5,10 @@ with those of the training patches, the target of a sampler. Color is the distan
 training patches, in optical density. An evaluation is one pass of the network per image; Heun's method uses two per
 step.
 
-    .venv/bin/python benchmarks/model/samplers.py --data DIR [--run RUN] [--out DIR] [--per-label 80] [--quick]
+    .venv/bin/python benchmarks/model/samplers.py --data DIR [--tissue colon] [--run RUN] [--out DIR]
+        [--per-label 80] [--quick]
 
-DIR is described in `osteosarcoma.py`. Without `--run`, the model is trained first (`small_budget.py`). The script takes
+DIR is described in `small_budget.py`. Without `--run`, the model is trained first (`small_budget.py`). The script takes
 a quarter of an hour on two cores; a rerun skips finished parts. `--quick` only shows that the script runs. The last
 line is JSON: `ratio` is the distance of the default sampler at 20 evaluations divided by that of `ddpm` at 250; `low`
 and `high` are the values of the two halves of the seeds.
@@ -18,7 +19,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from small_budget import EDM, make_store, run_verb, set_options
+from small_budget import EDM, TISSUES, make_store, run_verb, set_options
 from training_reference import TrainingReference
 
 from histosynth.store.store import Store
@@ -35,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, help="a run on the store of `small_budget.py`; by default one is trained")
+    parser.add_argument("--tissue", choices=TISSUES, default="osteosarcoma")
     parser.add_argument("--out", type=Path, default=Path("runs/samplers"))
     parser.add_argument("--per-label", type=int, default=80)
     parser.add_argument("--jobs", type=int, default=2, help="stores sampled at a time, one thread each")
@@ -45,7 +47,7 @@ def main() -> None:
         out, images, counts, options.per_label = Path(f"{out}-quick"), 32, (5, 20), 4
         reference = ("ddpm", 20)
     # Model
-    config, store = make_store(options.data, out, quick=options.quick)
+    config, store = make_store(options.data, out, tissue=options.tissue, quick=options.quick)
     run = options.run or out / "run"
     if not options.run:
         run_verb(
