@@ -96,9 +96,23 @@ def test_a_single_held_out_patient(make, real_rows, fake, report):
     assert "Intervals were resampled by image, because there is only 1 patient: too narrow." in notes
 
 
-def test_intervals_over_enough_patients_have_no_note(real, fake, report):
-    """Six patients are held out, three per label."""
-    assert "Intervals were" not in texts(report(real, fake), "note")
+@pytest.mark.parametrize("patients", [3, 6])
+def test_few_patients_are_a_caution_for_intervals_and_the_kernel_distance(
+    make, real_rows, fake, report, tmp_path, patients
+):
+    rows = [replace(p, patient_id=f"{p.split}-{i % patients}") for i, p in enumerate(real_rows)]
+    content = report(make("real", rows), fake)
+    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    for sentence in (
+        "Intervals were resampled by image, because there are only 3 patients: too narrow.",
+        "The kernel distance includes pairs of patches of one patient and is too large.",
+    ):
+        assert (sentence in texts(content, "note")) == (sentence in page) == (patients == 3)
+    few = "resampled by image, because there are only 3 patients: too narrow" if patients == 3 else None
+    for comparison in content["overall"].values():
+        assert {name: interval["note"] for name, interval in comparison["measures"].items()} == dict.fromkeys(
+            comparison["measures"], few
+        )
 
 
 def test_only_inception_features_are_called_comparable_with_an_fid(real, fake, report, extractor):

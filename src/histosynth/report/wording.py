@@ -182,7 +182,11 @@ def _limits(plan: Plan, results: Results, dimension: int) -> Iterator[str]:
         )
     main = results.overall["fake_vs_held_out" if len(patients) else "fake_vs_train"]
     if note := next((interval.note for interval in main.measures.values() if interval.note), None):
-        yield f"Intervals were {note}. They do not account for differences between patients."
+        kernel = "kernel_distance" in main.measures
+        yield (
+            f"Intervals were {note}. They do not account for differences between patients."
+            + " The kernel distance includes pairs of patches of one patient and is too large." * kernel
+        )
 
     # Images.
     comparisons = chain(results.overall.values(), *(row.values() for row in results.labels.values()))
