@@ -69,6 +69,24 @@ def test_results_use_the_same_patches_at_equal_n(real, fake, report, extractor):
     assert extractor.seen == 3 * 24 + (55 - 24), "all training patches enter the audit; each patch is computed once"
 
 
+def test_another_n_extracts_no_training_patch_again(make, real, fake, patches, report, extractor, tmp_path):
+    """The audit has extracted all 55 training patches; a larger n needs more held-out patches, and a smaller n none."""
+    cache = str(tmp_path / "cache")
+
+    def extracted(fake, out):
+        before = extractor.seen
+        n = report(real, fake, out=out, cache=cache)["labels"]["IDHmut"]["fake_vs_train"]["n"]
+        return n, extractor.seen - before
+
+    few, more = (
+        make(name, [*patches(count, "IDHmut", source=name), *patches(count, "IDHwt", source=name)])
+        for name, count in (("few", 5), ("more", 9))
+    )
+    assert extracted(few, "1") == (5, 2 * 5 + 55 + 2 * 5)
+    assert extracted(more, "2") == (9, 2 * 9 + 2 * (9 - 5)), "synthetic patches and held-out ones"
+    assert extracted(few, "3") == (5, 0)
+
+
 def test_without_the_audit_only_patches_of_the_main_results_are_computed(real, fake, report, extractor):
     report(real, fake, sections=("color",))
     assert extractor.seen == 3 * 24

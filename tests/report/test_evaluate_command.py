@@ -23,7 +23,7 @@ def test_the_command(make, patches, tmp_path, run):
 
 def test_the_command_prints_the_extractor_and_caches_its_features(make, patches, extractor, tmp_path, monkeypatch, run):
     monkeypatch.setitem(extractors._items, "test", lambda device: extractor)
-    real = make("real", [p for s in ("train", "held_out") for p in patches(4, "IDHwt", split=s)])
+    real = make("real", [p for i, s in enumerate(("train", "held_out")) for p in patches(4, "IDHwt", split=s, seed=i)])
     fake = make("fake", patches(5, "IDHwt", source="run"))
     arguments = ("--real", real.path, "--fake", fake.path, "--out", tmp_path / "report")
     reports = []

@@ -20,7 +20,7 @@ from histosynth.errors import HistosynthError
 from histosynth.remote import open_binary, url_of
 from histosynth.rundir import MANIFEST, require_directory, write_json
 from histosynth.store.manifest import KIND, read_store_manifest
-from histosynth.store.part import BATCH_ROWS, IMAGES_HASH, SCHEMA, Patch, image_sha256, patch_of
+from histosynth.store.part import IMAGES_HASH, SCHEMA, Patch, image_sha256, patch_of
 from histosynth.store.part_files import PartFiles
 from histosynth.store.png import decode_png, png_size, synthetic_mark
 from histosynth.store.rolling_hash import concatenate_hashes, hash_sequence
@@ -196,12 +196,9 @@ class Store:
             for decoded in self.parts.stream_images(self._decoder()):
                 yield np.stack(decoded)
 
-    def images_hash(self, rows: Sequence[int] | NDArray[np.int64]) -> str:
-        """Return the SHA-256 over the encoded images of these rows, in their order."""
-        digest, rows = hashlib.sha256(), np.asarray(rows, np.int64)
-        for start in range(0, len(rows), BATCH_ROWS):
-            digest.update(b"".join(self.parts.map_images(rows[start : start + BATCH_ROWS], image_sha256)))
-        return digest.hexdigest()
+    def image_hashes(self, rows: Sequence[int] | NDArray[np.int64]) -> list[bytes]:
+        """Return the SHA-256 of the encoded image of each of these rows."""
+        return self.parts.map_images(np.asarray(rows, np.int64), image_sha256)
 
     def content_hash(self) -> str:
         """Return the SHA-256 over the content of the rows; it does not depend on the names and boundaries of the files.
