@@ -12,6 +12,14 @@ def test_the_message_is_one_line_also_after_pickling() -> None:
     assert str(pickle.loads(pickle.dumps(error))) == "part-a.parquet cannot be read (thrift: no type ); delete it"
 
 
+def test_a_message_that_quotes_a_long_text_keeps_its_place_and_its_fix() -> None:
+    message = str(HistosynthError(f"settings.toml: unknown setting '{'x' * 10**6}'; delete it"))
+    assert len(message) == 2000
+    assert message.startswith("settings.toml: unknown setting 'xxx")
+    assert message.endswith("xxx'; delete it")
+    assert "x … x" in message
+
+
 @pytest.mark.parametrize(("name", "tail"), [("trian", " (did you mean 'train'?)"), ("zzz", "")])
 def test_did_you_mean(name: str, tail: str) -> None:
     assert did_you_mean(name, ["train", "sample"]) == tail

@@ -3,13 +3,18 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_MAX_MESSAGE = 2000
+
 
 class HistosynthError(Exception):
     """A mistake in the input, the settings or the named files: problem, place and fix in one line; exit code 2."""
 
     def __str__(self) -> str:
         line = " ".join(super().__str__().split())  # quoted messages of libraries may have several lines
-        return line.encode("utf-8", "backslashreplace").decode()  # and names of files may not be valid UTF-8
+        line = line.encode("utf-8", "backslashreplace").decode()  # and names of files may not be valid UTF-8
+        if len(line) > _MAX_MESSAGE:  # it quotes a file; the place is at its beginning, the fix at its end
+            line = f"{line[: _MAX_MESSAGE - 503]} … {line[-500:]}"
+        return line
 
 
 class Stopped(Exception):  # noqa: N818 - it is not an error
