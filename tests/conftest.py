@@ -6,9 +6,7 @@ A cohort is PNG regions of violet tissue on glass, an outline each, and a table 
 import csv
 import json
 import os
-import random
 import re
-import resource
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+import limits
 from histosynth.config import PatchSettings
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -33,6 +32,12 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 # The same examples in every run: a failing test means a change, never chance. `--hypothesis-profile=default` explores.
 settings.register_profile("histosynth", deadline=None, derandomize=True)
 settings.load_profile("histosynth")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Report hangs on the standard error of pytest itself."""
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        limits.hang_report = os.dup(2)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -200,56 +205,6 @@ def draw_cohort(tmp_path: Path) -> Callable[..., Cohort]:
 def small() -> PatchSettings:
     """Regions of 32 px at `MPP`, patches of 16 px."""
     return PatchSettings(region_px=32, region_mpp=MPP, patch_px=16, cap=12)
-
-
-class Mutations:
-    """Damaged copies of a file, the same for the same seed: what faulty disks, editors and attackers make of it."""
-
-    VALUES = (b"null", b"-1", b"1e999", b"NaN", b"9" * 400, b'""', b"[]", b"{}", b"true", b'"\\ud800"', b"\0", b"\xff",
-              b"[" * 5000, b'{"a":' * 5000, b"../../x", b"1" * 18, b"0.1", b"\n\n", b"\x1b[31m")  # fmt: skip
-
-    def __init__(self, data: bytes, *, count: int) -> None:
-        self.data, self.count = data, count
-
-    def __iter__(self) -> Iterator[bytes]:
-        for seed in range(self.count):
-            rng, data = random.Random(seed), bytearray(self.data)
-            for _ in range(rng.choice((1, 1, 2, 8))):
-                self._damage(data, rng)
-            yield bytes(data)
-
-    def _damage(self, data: bytearray, rng: random.Random) -> None:
-        at = rng.randrange(len(data) + 1)
-        match rng.randrange(6):
-            case 0:  # a bit
-                if data:
-                    data[at % len(data)] ^= 1 << rng.randrange(8)
-            case 1:  # a shorter file
-                del data[at:]
-            case 2:  # a missing piece
-                del data[at : at + rng.randrange(1, 200)]
-            case 3:  # a piece twice
-                data[at:at] = data[at : at + rng.randrange(1, 200)]
-            case 4:  # another value in place of one
-                if values := list(re.finditer(rb'(?<=[:=,\[])\s*("[^"]*"|[-+\w.]+)', data)):
-                    start, end = rng.choice(values).span()
-                    data[start:end] = rng.choice(self.VALUES)
-            case 5:  # something else in between
-                data[at:at] = rng.choice(self.VALUES)
-
-
-@pytest.fixture(scope="session")
-def mutations() -> type[Mutations]:
-    """Return the class of damaged copies."""
-    return Mutations
-
-
-@pytest.fixture
-def bounded() -> Iterator[None]:
-    """Fail if the test takes a gigabyte more memory than before."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # kB
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """500 damaged or hostile tables: each is read, or ends in an error of one line; every reader is tried on each."""
 
 import random
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +9,14 @@ from histosynth.cohort.labels import read_labels
 from histosynth.cohort.mpp_table import read_mpp_table
 from histosynth.cohort.split_table import read_split_table
 from histosynth.convert.tiles import list_labeled_tiles
-from histosynth.errors import HistosynthError
+from limits import attempt, bounded
 
-TABLES, MAX_SECONDS = 500, 30
+TABLES = 500
 ROWS = 'file,slide_id,patient_id,label,split,mpp\n"a.png",S1,P1,wt,train,0.5\nb.png,S2,P2,"co, del",test,0.25\n'
 PIECES = [
     '"', ",", ";", "\t", "\r", "\n", "\r\n", "\0", "#", "'=1", "\ufeff", "\x1b[2J", "\u2028", "\ud7ff", "a\u0308",
     "\U0010ffff", "..", "/", "../../x", "C:\\x", "\\\\host\\x", "http://[", "https://h/../x?y", "memory://x", "nan",
-    "1e400", "-1", "NA", "x" * 200_000, ",".join("x" * 2000), "\n" * 5000, "label,label", "S1", "P1", "é.ome.tif",
+    "1e400", "-1", "NA", "x" * 10**6, ",".join("x" * 2000), "\n" * 5000, "label,label", "S1", "P1", "é.ome.tif",
 ]  # fmt: skip
 
 
@@ -60,14 +59,6 @@ def test_hostile_tables_end_in_success_or_an_error(tmp_path: Path) -> None:
     for seed in range(TABLES):
         path.write_bytes(table_of(random.Random(seed)))
         for number, read in enumerate(readers):
-            started = time.monotonic()
-            try:
-                read()
-                outcomes["ok"] += 1
-            except HistosynthError as error:
-                outcomes["error" if "\n" not in str(error) else "several lines"] += 1
-            except Exception as error:
-                raise AssertionError(f"table {seed}, reader {number}: {type(error).__name__}: {error}"[:300]) from error
-            assert time.monotonic() - started < MAX_SECONDS, (seed, number)
-    assert set(outcomes) == {"ok", "error"}
+            with bounded(f"table {seed}, reader {number}"):
+                outcomes["error" if attempt(read) else "ok"] += 1
     assert min(outcomes.values()) > TABLES / 2, "a test of both outcomes"

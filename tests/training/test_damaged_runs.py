@@ -3,18 +3,20 @@
 import json
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
+from histosynth.cli.info import as_lines
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError
 from histosynth.inspect.describe import describe
 from histosynth.training.checkpoint import load_state, newest_state, save_state
 from histosynth.training.loop import train
 from histosynth.training.progress import progress_text, read_progress
+from limits import attempt
+from mutations import Mutations
 
 MANIFEST = {
     "kind": "run", "status": "running", "images": 64, "total_images": 128, "labels": ["a"], "image_px": 8, "mpp": None,
@@ -25,14 +27,9 @@ GAN = {"px": 8, "alpha": 0.5, "score_real": 0.1, "score_fake": 0.2, "penalty": 0
 
 
 def watch_and_describe(run: Path) -> bool:
-    """Return whether `watch` and `info` refuse the run."""
-    refused = False
-    for read in (lambda: progress_text(read_progress(run)), lambda: describe(run)):
-        try:
-            read()
-        except HistosynthError:
-            refused = True
-    return refused
+    """Return whether `watch` or `info` refuses the run."""
+    readers = (lambda: progress_text(read_progress(run)), lambda: as_lines(describe(run)))
+    return sum(attempt(read) is not None for read in readers) > 0
 
 
 @pytest.fixture
@@ -45,10 +42,10 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "stats.jsonl"])
-def test_a_damaged_manifest_or_log(run: Path, name: str, mutations: type, bounded: None) -> None:
+def test_a_damaged_manifest_or_log(run: Path, name: str) -> None:
     assert not watch_and_describe(run)
     refused = 0
-    for copy in mutations((run / name).read_bytes(), count=500):
+    for copy in Mutations((run / name).read_bytes(), count=500):
         (run / name).write_bytes(copy)
         refused += watch_and_describe(run)
     assert 50 < refused < 500
@@ -89,16 +86,15 @@ def test_a_state_with_other_content_gives_one_line(
         train(make_store(), out=tmp_path / "run", settings=tiny_settings, device="cpu", progress=False)
 
 
-def test_a_damaged_state_is_skipped_or_gives_one_line(mutations: type, bounded: None, tmp_path: Path) -> None:
+def test_a_damaged_state_is_skipped_or_gives_one_line(tmp_path: Path) -> None:
     save_state(tmp_path, {"images": 32, "seconds": 1.0, "model": {"w": torch.zeros(9)}}, images=32)
     path = tmp_path / "state-000000000032.pt"
     skipped = 0
-    for copy in mutations(path.read_bytes(), count=500):
+    for copy in Mutations(path.read_bytes(), count=500):
         path.write_bytes(copy)
         with warnings.catch_warnings(action="ignore"):  # of the damaged state that is skipped
             intact = newest_state(tmp_path) is not None
         skipped += not intact
         if intact:
-            with suppress(HistosynthError):
-                assert load_state(path).keys() >= {"images", "seconds"}
+            attempt(lambda: load_state(path)["seconds"])
     assert skipped > 100

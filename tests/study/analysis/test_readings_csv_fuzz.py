@@ -1,20 +1,19 @@
 """Damaged CSVs of readings: 500 seeded mutations end in readings or in one line that says what is wrong."""
 
-import time
 from pathlib import Path
 
 import numpy as np
 
-from histosynth.errors import HistosynthError
 from histosynth.study.analysis.analysis import analysis
 from histosynth.study.analysis.declared import Declared
 from histosynth.study.analysis.readings_csv import read_csv, write_csv
 from histosynth.study.analysis.schema import as_json
+from limits import attempt, bounded
 
-MUTATIONS, MAX_S = 500, 30.0
+MUTATIONS = 500
 HOSTILE = [
     b"\0", b"\xff\xfe", b"\r", b'"', b"'", b",", b"\n\n", b"1e999", b"-1", b"nan", b"9" * 400, b"real", b"=1+1",
-    "\u202e\ufeff".encode(), b"\x1b[31m", b"x" * 200_000,
+    "\u202e\ufeff".encode(), b"\x1b[31m", b"x" * 10**6,
 ]  # fmt: skip
 
 
@@ -40,14 +39,12 @@ def damage(content: bytes, rng: np.random.Generator) -> bytes:
 def test_damaged_csvs_end_in_readings_or_in_one_line(tmp_path: Path, make_readings) -> None:
     path, rng = tmp_path / "r.csv", np.random.default_rng(0)
     write_csv(path, make_readings(2, 24, generators=("a", "b")).readings)
-    content, accepted, messages, start = path.read_bytes(), [], [], time.monotonic()
-    for _ in range(MUTATIONS):
+    content, accepted, messages = path.read_bytes(), [], []
+    for number in range(MUTATIONS):
         path.write_bytes(damage(content, rng))
-        try:
-            accepted.append(read_csv(path))
-        except HistosynthError as error:
-            messages.append(str(error))
-    assert time.monotonic() - start < MAX_S
+        with bounded(f"mutation {number}"):
+            if message := attempt(lambda: accepted.append(read_csv(path))):
+                messages.append(message)
     assert len(accepted) > 10  # the damages are not all fatal
     assert len(messages) > 250
     assert all(message.isprintable() and len(message) < 600 for message in messages)
