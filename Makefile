@@ -2,7 +2,7 @@
 PYTHONS := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14)
 BIN := .venv/bin
 
-.PHONY: demo test lint types contracts words benchmarks check docs oldest constraints audit clean help
+.PHONY: demo test lint types contracts words licenses benchmarks check docs oldest constraints audit clean help
 
 demo: .venv/installed  ## draw phantom slides and process them up to a report in demo/
 	$(BIN)/histosynth demo --out demo
@@ -23,7 +23,10 @@ contracts: .venv/installed  ## import-linter: the layers of packages
 words: .venv/installed  ## words that the style excludes
 	$(BIN)/python tools/check_words.py
 
-check: lint types contracts words  ## lint, types, contracts and words
+licenses: .venv/installed  ## licenses of all installed packages
+	$(BIN)/python tools/check_licenses.py
+
+check: lint types contracts words licenses  ## lint, types, contracts, words and licenses
 
 benchmarks: .venv/installed  ## run a third of the benchmarks with --quick, another third for each commit
 	$(BIN)/python benchmarks/quick.py --third
@@ -37,8 +40,7 @@ oldest:  ## install the lower bounds of the dependencies into .venv-oldest (6 GB
 constraints: .venv-tools/installed  ## write constraints.txt with hashes, for installation without the internet
 	.venv-tools/bin/pip-compile --quiet --generate-hashes --extra study --output-file constraints.txt pyproject.toml
 
-audit: .venv-tools/installed .venv/installed  ## known vulnerabilities (asks the internet), and licenses of all packages
-	.venv-tools/bin/pip-licenses --python=$(BIN)/python --order=license
+audit: .venv-tools/installed licenses  ## licenses, and known vulnerabilities of the installed versions (asks the internet)
 	$(BIN)/python -m pip list --format=freeze --exclude-editable > .venv-tools/audited.txt
 	.venv-tools/bin/pip-audit --no-deps --disable-pip --strict --requirement .venv-tools/audited.txt
 
@@ -59,5 +61,5 @@ help:  ## show this list
 
 .venv-tools/installed:  # apart from .venv, since their own dependencies must not decide about ours
 	@python3.11 -m venv .venv-tools
-	@.venv-tools/bin/python -m pip install --quiet pip-tools pip-audit pip-licenses
+	@.venv-tools/bin/python -m pip install --quiet pip-tools pip-audit
 	@touch $@
