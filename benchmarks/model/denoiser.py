@@ -45,6 +45,7 @@ from denoiser_networks import LABELS, MULT, NETWORKS, histosynth
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from histosynth.diffusion.denoiser import Denoiser
 from histosynth.diffusion.discrete import DiscreteDenoiser
 from histosynth.diffusion.schedule import linear
 from histosynth.diffusion.weighting import p2
@@ -57,31 +58,37 @@ warnings.filterwarnings("ignore", module="diffusers|accelerate|torch_utils|train
 
 
 class Trainee:
-    """A network with the data, optimizer and averaged weights of a training step."""
+    """A denoiser with the data, optimizer and averaged weights of a training step."""
 
-    def __init__(self, name: str, *, px: int, batch: int, precision: str, memory_format: torch.memory_format) -> None:
-        torch.manual_seed(0)
-        self.precision = precision
-        self.denoiser = DiscreteDenoiser(NETWORKS[name](px), linear(1000), weighting=partial(p2, gamma=0.5)).to(
-            memory_format=memory_format
-        )
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        *,
+        px: int,
+        batch: int,
+        precision: str,
+        layout: torch.memory_format,
+        device: str = "cpu",
+    ) -> None:
+        self.denoiser, self.precision, self.device = denoiser.to(device, memory_format=layout), precision, device
         self.optimizer = torch.optim.AdamW(self.denoiser.parameters(), lr=1e-4, fused=True)
         self.ema = EMA(self.denoiser, halflife=1000)
-        self.x = torch.rand(batch, 3, px, px).mul(2).sub(1).to(memory_format=memory_format)
-        self.label = torch.arange(batch) % LABELS
-        self.generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(0)
+        self.x = (torch.rand(batch, 3, px, px, generator=generator) * 2 - 1).to(device, memory_format=layout)
+        self.noise = torch.randn(self.x.shape, generator=generator).to(device, memory_format=layout)
+        self.t = denoiser.draw_times(batch, generator=generator).to(device)
+        self.label = (torch.arange(batch) % LABELS).to(device)
         self.seen = 0
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the autocast context of this precision."""
-        return torch.autocast("cpu", dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        kind = self.device.partition(":")[0]
+        return torch.autocast(kind, dtype=torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
     def step(self) -> None:
         """Take one training step."""
         with self.autocast():
-            t = self.denoiser.draw_times(len(self.x), generator=self.generator)
-            noise = torch.randn(self.x.shape, generator=self.generator)
-            loss = self.denoiser.loss_at(self.x, self.label, t=t, noise=noise).weighted.mean()
+            loss = self.denoiser.loss_at(self.x, self.label, t=self.t, noise=self.noise).weighted.mean()
         loss.backward()
         nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
         self.optimizer.step()
@@ -93,7 +100,13 @@ class Trainee:
     def forward(self) -> None:
         """Denoise once, as in sampling."""
         with self.autocast():
-            self.denoiser(self.x, torch.full((len(self.x),), 500.0), self.label)
+            self.denoiser(self.x, self.t, self.label)
+
+
+def build(name: str, px: int) -> Denoiser:
+    """Build the denoiser of a network, with the same loss for all."""
+    torch.manual_seed(0)
+    return DiscreteDenoiser(NETWORKS[name](px), linear(1000), weighting=partial(p2, gamma=0.5))
 
 
 def main() -> None:
@@ -137,7 +150,9 @@ def compare(px: int, precision: str, *, threads: int, options: argparse.Namespac
             continue
         formats = [torch.channels_last] if name == "histosynth" else list(FORMATS)
         try:
-            trainees[name] = [Trainee(name, px=px, batch=batch, precision=precision, memory_format=f) for f in formats]
+            trainees[name] = [
+                Trainee(build(name, px), px=px, batch=batch, precision=precision, layout=f) for f in formats
+            ]
         except ImportError as error:
             print(f"{name} is omitted: {error}")
     clock = time.process_time if threads == 1 else time.perf_counter
@@ -231,7 +246,7 @@ def peak_rss_mb(name: str, px: int, precision: str) -> int:
     """Measure the largest resident set of this process after three steps, in MB, in the faster memory format."""
     torch.set_num_threads(1)
     memory_format = torch.channels_last if name == "histosynth" or px > 64 else torch.contiguous_format
-    trainee = Trainee(name, px=px, batch=BATCH[px], precision=precision, memory_format=memory_format)
+    trainee = Trainee(build(name, px), px=px, batch=BATCH[px], precision=precision, layout=memory_format)
     for _ in range(3):
         trainee.step()
     # Linux only: `ru_maxrss` of a child starts from the value of its parent
