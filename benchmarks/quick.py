@@ -29,6 +29,7 @@ ARGUMENTS = {
     "data/stain": ["--data", DATA / "osteosarcoma_10x"],
     "data/stain_cohorts": [DATA],
     "data/stain_light": [DATA],
+    "gpu": ["--data", DATA / "osteosarcoma_10x", "--device", "cpu"],
     "metrics/copies": ["{store}"],
     "metrics/invisible_changes": ["--data", DATA / "lc25000_768"],
     "metrics/memorization": ["{store}"],
@@ -56,10 +57,10 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help="of each script")
     given = parser.parse_args()
     scripts = sorted(script_names())
-    if unknown := [name for name in given.names if name not in {script.split("/")[1] for script in scripts}]:
+    if unknown := [name for name in given.names if name not in {Path(script).name for script in scripts}]:
         parser.error(f"no script '{unknown[0]}' with --quick")
     if given.names:
-        scripts = [script for script in scripts if script.split("/")[1] in given.names]
+        scripts = [script for script in scripts if Path(script).name in given.names]
     if given.third:
         scripts = scripts[commit_count() % 3 :: 3]
     failed = []
@@ -75,9 +76,11 @@ def main() -> None:
 
 
 def script_names() -> list[str]:
-    """Return `folder/name` of each script that has `--quick`."""
-    files = [file for file in HERE.glob("*/*.py") if "__main__" in file.read_text("utf-8")]
-    return [f"{file.parent.name}/{file.stem}" for file in files if not file.stem.endswith(("_peer", "_peers"))]
+    """Return `folder/name` of each script that has `--quick`, and `gpu`."""
+    files = [HERE / "gpu.py", *HERE.glob("*/*.py")]
+    texts = {file: file.read_text("utf-8") for file in files}
+    scripts = [file for file, text in texts.items() if "__main__" in text and "--quick" in text]
+    return [str(file.relative_to(HERE).with_suffix("")) for file in scripts]
 
 
 def commit_count() -> int:
