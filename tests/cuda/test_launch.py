@@ -84,6 +84,7 @@ def test_each_process_takes_its_gpu(machine: Any) -> None:
     assert "nccl" in backend
     assert timeout == module.COLLECTIVE_TIMEOUT
     assert timeout.total_seconds() < 3600
+    assert accelerator.ddp_handler.gradient_as_bucket_view
     # Waiting for the main process has a group of its own, with a timeout of its own.
     ((backend, timeout),) = [value for name, value in calls if name == "new_group"]
     assert backend == "gloo"
@@ -103,6 +104,18 @@ def test_fewer_gpus_than_processes_is_an_error(machine: Any) -> None:
     machine(1)
     with pytest.raises(HistosynthError, match=r"has only 1; launch one process per GPU"):
         launch(None)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_algorithms_are_timed_only_where_asked_and_unless_they_must_be_deterministic(
+    machine: Any, monkeypatch: pytest.MonkeyPatch, deterministic: bool
+) -> None:
+    machine(1)
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: deterministic)
+    for asked in (True, False):
+        launch(None, time_algorithms=asked)
+        assert torch.backends.cudnn.benchmark == (asked and not deterministic)
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 @pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])

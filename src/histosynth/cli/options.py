@@ -26,8 +26,23 @@ def settings_options(command: F) -> F:
 
 
 def device_option(command: F) -> F:
-    """Add `--device`."""
-    return click.option("--device", help="cpu, cuda, cuda:1, mps … Default: the best available device.")(command)
+    """Add `--device`, and `--deterministic`, which needs no argument of the command: PyTorch keeps it per process."""
+    device = click.option("--device", help="cpu, cuda, cuda:1, mps … Default: the best available device.")
+    deterministic = click.option(
+        "--deterministic",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_deterministic,
+        help="Repeat results to the bit on GPUs of one kind, at some cost in time.",
+    )
+    return device(deterministic(command))
+
+
+def _set_deterministic(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        from histosynth.training.device import use_deterministic_algorithms
+
+        use_deterministic_algorithms()
 
 
 def quiet_option(command: F) -> F:

@@ -103,7 +103,9 @@ class NoisyClassifier(nn.Module):
         """Compute cross entropy and correctness of each image at times `t` with `noise`, (B,) each."""
         alpha, sigma = self.schedule.alpha(t)[:, None, None, None], self.schedule.sigma(t)[:, None, None, None]
         log_probabilities = self(alpha * x0 + sigma * noise, t)
-        return F.nll_loss(log_probabilities, label, reduction="none"), log_probabilities.argmax(dim=1) == label
+        # Not `nll_loss`, which has no deterministic algorithm on a GPU.
+        cross_entropy = -log_probabilities.gather(1, label[:, None])[:, 0]
+        return cross_entropy, log_probabilities.argmax(dim=1) == label
 
     def gradient(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
         """See `guidance.GuidingClassifier`; also works inside `torch.inference_mode`."""

@@ -32,7 +32,8 @@ def dynamic_thresholding(percentile: float) -> Clip:
     def clip(clean: Tensor) -> Tensor:
         values = clean.abs().flatten(1)
         rank = max(math.ceil(values.shape[1] * percentile / 100), 1)
-        s = values.kthvalue(rank, dim=1).values.clamp(min=1)[:, None, None, None]
+        # Sorted, because `kthvalue` has no deterministic algorithm on a GPU.
+        s = values.sort(dim=1).values[:, rank - 1].clamp(min=1)[:, None, None, None]
         return clean.clamp(-s, s) / s
 
     return clip

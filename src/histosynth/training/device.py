@@ -1,4 +1,4 @@
-"""Choice of the device.
+"""Choice of the device, and of deterministic algorithms on it.
 
 Under a launcher (`torchrun`, `accelerate launch`, Slurm's `srun`), each process takes the GPU of its local rank.
 """
@@ -29,6 +29,18 @@ def pick_device(name: str | None = None) -> torch.device:
             f"device '{name}' is not available: {str(error).splitlines()[0]}; pass another --device"
         ) from error
     return device
+
+
+def use_deterministic_algorithms() -> None:
+    """Make a GPU repeat every result to the bit, at some cost in time; to be called before CUDA starts.
+
+    An operation that has no deterministic algorithm raises an error. Results still depend on the kind of GPU, the
+    versions of PyTorch and its libraries, and the number of processes that sum gradients.
+    """
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # one of the two values that PyTorch requires of cuBLAS
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 def launched_processes() -> int:

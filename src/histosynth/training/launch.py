@@ -19,7 +19,7 @@ from typing import Any, Literal, cast
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor
 
 from histosynth.errors import HistosynthError
@@ -33,13 +33,20 @@ _WAITING_TIMEOUT = timedelta(days=1)
 
 
 def launch(
-    device: str | None, *, precision: Precision = "fp32", trackers: Sequence[str] = (), directory: Path | None = None
+    device: str | None,
+    *,
+    precision: Precision = "fp32",
+    time_algorithms: bool = False,
+    trackers: Sequence[str] = (),
+    directory: Path | None = None,
 ) -> Accelerator:
     """Return the accelerator, which represents the processes of this command.
 
     Args:
         device: name of the device (None: the best available; under a launcher, each process takes its own).
         precision: see `train.precision`.
+        time_algorithms: let cuDNN time its algorithms for each new shape and take the fastest, unless deterministic
+            algorithms are required. Processes may then choose different ones, which round differently.
         trackers: names of Accelerate's trackers.
         directory: directory for the files of the trackers.
 
@@ -62,6 +69,10 @@ def launch(
         precision = "bf16" if has_native_bf16(torch_device) else "fp32"
     if torch_device.index is not None and torch_device.type == "cuda":  # "cuda" alone is the current one already
         torch.cuda.set_device(torch_device)
+    # Matrix products of fp32 keep all their digits, which the mixture at low noise needs, rather than those of TF32.
+    # Convolutions of fp32 on a GPU use TF32, which is PyTorch's default.
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.benchmark = time_algorithms and not torch.are_deterministic_algorithms_enabled()
     # Accelerate keeps one state per process, fixed by its first user; a second call may need another device.
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
@@ -70,7 +81,13 @@ def launch(
         mixed_precision="no" if precision == "fp32" else precision,
         log_with=list(trackers) or None,
         project_dir=directory,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=COLLECTIVE_TIMEOUT)] if several else None,
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=COLLECTIVE_TIMEOUT),
+            # Gradients are summed where they are, rather than in a second copy.
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True),
+        ]
+        if several
+        else None,
     )
     if several:
         global _waiting_group

@@ -93,7 +93,13 @@ def train(
         Stopped: SIGTERM or SIGINT arrived, and the state is saved.
     """
     trackers = check_trackers(settings.train.trackers)
-    accelerator = launch(device, precision=settings.train.precision, trackers=trackers, directory=out / "tensorboard")
+    accelerator = launch(
+        device,
+        precision=settings.train.precision,
+        time_algorithms=True,
+        trackers=trackers,
+        directory=out / "tensorboard",
+    )
     with main_process_lock(accelerator, out):
         return _train(store, accelerator, out=out, settings=settings, progress=progress, metrics=metrics)
 
