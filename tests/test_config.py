@@ -191,7 +191,7 @@ def test_unknown_preset_is_reported_with_the_known_ones() -> None:
     with pytest.raises(
         HistosynthError,
         match=r"'papr' is neither a preset nor a file \(did you mean 'paper'\?\); "
-        "pass a TOML file or one of: demo, paper, progan-demo, progan-paper, small",
+        "pass a TOML file or one of: demo, paper, paper-8gpu, progan-demo, progan-paper, small",
     ):
         load_settings("papr")
 

@@ -16,19 +16,21 @@ def test_presets_load(name: str) -> None:
 
 
 SOURCE = re.compile(r"^(\w+) = .*\S\s+# (paper|ADM|P2|Karras|other|ours)\b")
-STATED: dict[str, dict[str, dict[str, Any]]] = {
-    "paper": {
-        "patches": {"region_px": 512, "patch_px": 128, "cap": 100, "stain": "macenko"},
-        "model": {
-            "kind": "unet", "channels": 256, "channel_mult": [1, 1, 2, 3, 4], "blocks": 2, "attention_px": [32, 16, 8],
-            "heads": 4,
-        },
-        "diffusion": {
-            "process": "ddpm", "schedule": "linear", "timesteps": 1000, "prediction": "epsilon", "variance": "learned",
-            "weighting": "p2", "p2_k": 1.0, "p2_gamma": 0.5,
-        },
-        "evaluate": {"extractor": "auto", "neighbors": 3},
+PAPER: dict[str, dict[str, Any]] = {
+    "patches": {"region_px": 512, "patch_px": 128, "cap": 100, "stain": "macenko"},
+    "model": {
+        "kind": "unet", "channels": 256, "channel_mult": [1, 1, 2, 3, 4], "blocks": 2, "attention_px": [32, 16, 8],
+        "heads": 4,
     },
+    "diffusion": {
+        "process": "ddpm", "schedule": "linear", "timesteps": 1000, "prediction": "epsilon", "variance": "learned",
+        "weighting": "p2", "p2_k": 1.0, "p2_gamma": 0.5,
+    },
+    "evaluate": {"extractor": "auto", "neighbors": 3},
+}  # fmt: skip
+STATED: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": PAPER,
+    "paper-8gpu": {**PAPER, "train": {"batch": 256, "lr": 1e-4, "ema_halflife": 1_770_000}},
     "progan-paper": {
         "patches": {"region_px": 512, "patch_px": 128, "cap": 100, "stain": "macenko"},
         "model": {"kind": "progan"},
@@ -82,6 +84,19 @@ def test_the_baseline_of_the_paper_uses_the_same_patches_and_number_of_images() 
     assert baseline.patches == paper.patches
     assert baseline.train.images == paper.train.images
     assert load_settings("progan-demo").patches == load_settings("demo").patches
+
+
+def test_the_preset_for_eight_gpus_differs_from_the_paper_by_its_batch_and_what_is_counted_in_steps() -> None:
+    paper, eight = load_settings("paper"), load_settings("paper-8gpu")
+    larger = eight.train.batch / paper.train.batch
+    assert (eight.train.batch % 8, larger) == (0, 4)
+    in_steps = ("warmup", "checkpoint_every", "samples_every")
+    changes: dict[str, Any] = {key: larger * getattr(paper.train, key) for key in in_steps}
+    changes |= {"batch": 256, "ema_halflife": eight.train.ema_halflife}
+    assert eight == paper.model_copy(update={"train": paper.train.model_copy(update=changes)})
+    for settings in (paper, eight):  # ADM's decay of 0.9999 per step
+        (halflife,) = settings.train.ema_halflife
+        assert 0.5 ** (settings.train.batch / halflife) == pytest.approx(0.9999, abs=1e-6)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0])

@@ -45,7 +45,7 @@ def command(
       histosynth train STORE --out runs/try --config demo --set train.images=20000
       histosynth train STORE --out runs/lgg-classifier --config paper --set train.task=classifier
       histosynth train STORE --out runs/lgg-gan --config progan-paper
-      torchrun --nproc-per-node 8 -m histosynth train STORE --out runs/lgg --config paper
+      torchrun --nproc-per-node 8 -m histosynth train STORE --out runs/lgg --config paper-8gpu
     """
     # Settings and training.
     settings = load_settings(config, overrides=overrides)
