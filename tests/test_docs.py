@@ -8,6 +8,7 @@ import click
 import pytest
 
 from histosynth.cli import histosynth
+from histosynth.config import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = runpy.run_path(str(ROOT / "docs" / "reference" / "generate.py"))["PAGES"]
@@ -40,6 +41,13 @@ def test_commands_in_documents_exist(document: str, line: str) -> None:
     known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
     unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
     assert not unknown, f"{document}: {line}"
+
+
+def test_the_plan_for_scale_states_the_operations_of_the_paper_preset() -> None:
+    arithmetic = runpy.run_path(str(ROOT / "benchmarks" / "data" / "loader.py"))["arithmetic"]
+    forward, step = (count / 1e9 for count in arithmetic(load_settings("paper")))
+    page = (ROOT / "docs" / "concepts" / "scale.md").read_text("utf-8")
+    assert f"{forward:.0f} GFLOP per pass, {step:,.0f} GFLOP per training step" in page
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
