@@ -73,3 +73,20 @@ def write_instance(path: Path, picture: np.ndarray, *, series: str, mpp: float, 
     pixels = element(0x7FE00010, "OB", items + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0), undefined=True)
     path.write_bytes(dicom(b"".join(elements) + pixels, syntax=JPEG))
     return path
+
+
+def picture(side: int, *, seed: int = 0) -> np.ndarray:
+    """Return squares of 16 px in colors of tissue, (side, side, 3)."""
+    colors = np.random.default_rng(seed).integers((150, 60, 120), (220, 130, 190), (side // 16, side // 16, 3))
+    return colors.repeat(16, 0).repeat(16, 1).astype(np.uint8)
+
+
+def write_series(folder: Path, names: str, *, series: str, undefined: bool = False, seed: int = 0) -> np.ndarray:
+    """Write a slide of 320 px and two coarser levels as a file each, and return its pixels."""
+    folder.mkdir(exist_ok=True)
+    pixels = picture(320, seed=seed)
+    for name, step in zip(names, (1, 2, 4), strict=True):
+        write_instance(
+            folder / f"{name}.dcm", pixels[::step, ::step], series=series, mpp=0.5 * step, undefined=undefined
+        )
+    return pixels

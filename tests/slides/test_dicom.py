@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dicom_files import EXPLICIT, IMPLICIT, delimited, dicom, element, write_instance
+from dicom_files import EXPLICIT, IMPLICIT, delimited, dicom, element, picture, write_instance, write_series
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.inspect.describe import describe
@@ -17,23 +17,6 @@ from histosynth.slides.open import open_slide
 from histosynth.slides.types import Box
 from limits import bounded
 from mutations import Mutations
-
-
-def picture(side: int, *, seed: int = 0) -> np.ndarray:
-    """Return squares of 16 px in colors of tissue, (side, side, 3)."""
-    colors = np.random.default_rng(seed).integers((150, 60, 120), (220, 130, 190), (side // 16, side // 16, 3))
-    return colors.repeat(16, 0).repeat(16, 1).astype(np.uint8)
-
-
-def write_series(folder: Path, names: str, *, series: str, undefined: bool = False, seed: int = 0) -> np.ndarray:
-    """Write a slide of 320 px and two coarser levels as a file each, and return its pixels."""
-    folder.mkdir(exist_ok=True)
-    pixels = picture(320, seed=seed)
-    for name, step in zip(names, (1, 2, 4), strict=True):
-        write_instance(
-            folder / f"{name}.dcm", pixels[::step, ::step], series=series, mpp=0.5 * step, undefined=undefined
-        )
-    return pixels
 
 
 def test_files_of_a_series_are_one_slide_named_by_its_full_resolution(tmp_path: Path) -> None:

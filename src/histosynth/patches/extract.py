@@ -103,16 +103,18 @@ def extract(
     if dask is not None:
         require_cluster(dask, workers=workers)
     staining = _build_staining(settings)
-    paths = {slide_id_of(path): path for path in find_slides(slides)}
+    unusable: dict[str, str] = {}
+    paths = {slide_id_of(path): path for path in find_slides(slides, unusable=unusable)}
     per_patient, aliases = settings.one_label_per_patient, settings.genotype_aliases
     table = read_labels(labels, one_label_per_patient=per_patient, aliases=aliases) if labels is not None else None
     splits = read_split_table(split_table) if split_table is not None else None
     if outlines is not None and not outlines.is_dir():
         raise HistosynthError(f"no folder of outlines '{outlines}'; check --outlines")
-    require_own_parts(out, slide_ids=set(paths))
+    require_own_parts(out, slide_ids={*paths, *unusable})
     mpp_by_slide = read_mpp_table(mpp_table) if mpp_table is not None else None
     planned = plan(
         paths,
+        unusable=unusable,
         out=out,
         settings=settings,
         staining=staining,

@@ -70,6 +70,7 @@ class Plan:
 def plan(
     slides: Mapping[str, Path],
     *,
+    unusable: Mapping[str, str] | None = None,
     out: Path,
     settings: PatchSettings,
     staining: StainNormalization,
@@ -84,6 +85,7 @@ def plan(
 
     Args:
         slides: path by slide id.
+        unusable: reason by slide id, of slides that cannot be opened at all.
         out: the store.
         settings: placement, scaling and split of the patches.
         staining: stain normalization of the patches.
@@ -97,7 +99,7 @@ def plan(
     # Check every slide.
     check_split_settings(settings, table=split_table is not None)
     usable: list[_UsableSlide] = []
-    skips: list[SkippedSlide] = []
+    skips = [SkippedSlide(slide_id=slide_id, reason=reason, bad=True) for slide_id, reason in (unusable or {}).items()]
     for slide_id, path in tqdm(
         slides.items(), desc="checking", unit="slide", delay=1, leave=False, disable=not progress
     ):
@@ -119,7 +121,7 @@ def plan(
         except HistosynthError as error:
             skips.append(SkippedSlide(slide_id=slide_id, reason=str(error), bad=True))
     # Split the patients and divide the caps, then define the jobs.
-    split = _split(usable, settings, split_table, patients_of(slides, labels))
+    split = _split(usable, settings, split_table, patients_of([*slides, *(unusable or {})], labels))
     caps = slide_caps({slide.slide_id: slide.assigned.patient_id for slide in usable}, settings)
     jobs = [
         _job(

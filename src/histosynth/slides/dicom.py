@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from histosynth.errors import HistosynthError
 from histosynth.remote import url_of
 
 DICOM_SUFFIX = ".dcm"
@@ -51,15 +50,14 @@ def read_instance(path: Path) -> Instance | None:
     return Instance(series, columns * rows) if series else None
 
 
-def one_per_series(files: Iterable[Path]) -> list[Path]:
+def one_per_series(files: Iterable[Path]) -> tuple[list[Path], dict[Path, str]]:
     """Return the files, with one file for each series of DICOM files: that of the full resolution.
 
-    Other files, URLs, and DICOM files without a readable header are returned as they are.
-
-    Raises:
-        HistosynthError: the files of a series lie in several folders.
+    Other files, URLs, and DICOM files without a readable header are returned as they are. A series whose files lie in
+    several folders cannot be read as one slide; the second result has the reason by its file of the full resolution.
     """
     kept: list[Path] = []
+    scattered: dict[Path, str] = {}
     of_series: dict[str, dict[Path, int]] = {}
     for file in files:
         local = file.suffix.lower() == DICOM_SUFFIX and not url_of(file) and file.is_file()
@@ -68,13 +66,13 @@ def one_per_series(files: Iterable[Path]) -> list[Path]:
         else:
             kept.append(file)
     for series, pixels in of_series.items():
+        kept.append(max(sorted(pixels), key=lambda file: pixels[file]))
         if len(folders := sorted({str(file.parent.resolve()) for file in pixels})) > 1:
-            raise HistosynthError(
+            scattered[kept[-1]] = (
                 f"the DICOM files of the series {series} lie in several folders, such as {folders[0]} and "
                 f"{folders[1]}; put the files of a slide into one folder, or name only one of the folders"
             )
-        kept.append(max(sorted(pixels), key=lambda file: pixels[file]))
-    return kept
+    return kept, scattered
 
 
 def _read_values(file: BinaryIO) -> dict[int, bytes]:

@@ -24,11 +24,16 @@ def slide_id_of(path: Path) -> str:
     return stem.encode("utf-8", "backslashreplace").decode()  # a name may not be valid UTF-8
 
 
-def find_slides(paths: Sequence[Path]) -> list[Path]:
+def find_slides(paths: Sequence[Path], *, unusable: dict[str, str] | None = None) -> list[Path]:
     """Return the slide files at `paths`, sorted by slide id. A folder contributes its slides (not those of subfolders).
 
     Of the DICOM files of one series, only that of the full resolution is returned. URLs are not checked here; a missing
     slide is reported when it is opened.
+
+    Args:
+        paths: files, folders and URLs.
+        unusable: receives the reason, by slide id, of each DICOM series whose files lie in several folders; None: such
+            a series is an error.
 
     Raises:
         HistosynthError: a path does not exist, a folder holds no slide, two files have the same slide id, or the files
@@ -45,10 +50,16 @@ def find_slides(paths: Sequence[Path]) -> list[Path]:
     if not files:
         raise HistosynthError("no slide given; name slide files or folders of them")
     by_id: dict[str, Path] = {}
-    for file in one_per_series(files):
+    found, scattered = one_per_series(files)
+    for file in found:
         other = by_id.setdefault(slide_id_of(file), file)
         if other.resolve() != file.resolve():
             raise HistosynthError(f"two slides are called '{slide_id_of(file)}': {other} and {file}; rename one")
+    for file, reason in scattered.items():
+        if unusable is None:
+            raise HistosynthError(reason)
+        unusable[slide_id_of(file)] = reason
+        del by_id[slide_id_of(file)]
     return [by_id[slide_id] for slide_id in sorted(by_id)]
 
 
