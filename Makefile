@@ -1,6 +1,7 @@
 # `make demo` and `make test` each work alone on a fresh machine with Python 3.11 or newer; the rest is for developers.
 PYTHONS := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14)
 BIN := .venv/bin
+TOOLS := .venv-tools/bin
 
 .PHONY: demo test lint types contracts words licenses benchmarks check docs oldest constraints audit clean help
 
@@ -34,15 +35,19 @@ benchmarks: .venv/installed  ## run a third of the benchmarks with --quick, anot
 docs: .venv/installed  ## regenerate docs/reference from the code
 	$(BIN)/python docs/reference/generate.py
 
-oldest:  ## install the lower bounds of the dependencies into .venv-oldest (6 GB) and test them; not in CI
-	python3.11 tools/oldest.py
+oldest: .venv-tools/installed  ## install the lower bounds of all dependencies into .venv-oldest (6 GB) and test them; not in CI
+	$(TOOLS)/uv venv --quiet --clear --python 3.11 .venv-oldest
+	$(TOOLS)/uv pip install --python .venv-oldest --resolution lowest-direct --editable '.[dev,remote]'
+	.venv-oldest/bin/python -m pytest -q -W default -m 'not slow' tests/test_config.py tests/store tests/cohort
 
-constraints: .venv-tools/installed  ## write constraints.txt with hashes, for installation without the internet
-	.venv-tools/bin/pip-compile --quiet --generate-hashes --extra study --output-file constraints.txt pyproject.toml
+constraints: .venv-tools/installed  ## write constraints.txt: versions and hashes of what users install, for any system
+	$(TOOLS)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+		--extra cluster --extra encoders --extra remote --extra study --extra tensorboard \
+		--custom-compile-command 'make constraints' --output-file constraints.txt pyproject.toml
 
 audit: .venv-tools/installed licenses  ## licenses, and known vulnerabilities of the installed versions (asks the internet)
-	$(BIN)/python -m pip list --format=freeze --exclude-editable > .venv-tools/audited.txt
-	.venv-tools/bin/pip-audit --no-deps --disable-pip --strict --requirement .venv-tools/audited.txt
+	$(BIN)/python -m pip list --format=freeze --exclude-editable > $(TOOLS)/audited.txt
+	$(TOOLS)/pip-audit --no-deps --disable-pip --strict --requirement $(TOOLS)/audited.txt
 
 clean:  ## remove .venv and every cache
 	rm -rf .venv .venv-oldest .venv-tools .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -52,14 +57,18 @@ help:  ## show this list
 
 # pip shows progress on a terminal only. The stamp comes last, so a broken installation is repeated.
 .venv/installed: pyproject.toml
-	@for python in $(PYTHONS); do \
-		$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec $$python -m venv .venv; \
-	done; echo "error: no Python >= 3.11 with venv found; install one (Debian: python3-venv) or name it: make PYTHON=/path/to/python" >&2; exit 1
+	$(call create_venv,.venv)
 	@echo "installing into .venv (the first time about 6 GB, mostly PyTorch and its CUDA libraries)"
 	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) --editable '.[dev]'
 	@touch $@
 
 .venv-tools/installed:  # apart from .venv, since their own dependencies must not decide about ours
-	@python3.11 -m venv .venv-tools
-	@.venv-tools/bin/python -m pip install --quiet pip-tools pip-audit
+	$(call create_venv,.venv-tools)
+	@$(TOOLS)/python -m pip install --quiet uv pip-audit
 	@touch $@
+
+define create_venv
+@for python in $(PYTHONS); do \
+	$$python -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec $$python -m venv $(1); \
+done; echo "error: no Python >= 3.11 with venv found; install one (Debian: python3-venv) or name it: make PYTHON=/path/to/python" >&2; exit 1
+endef
