@@ -1,10 +1,12 @@
-"""The DICOM files of one slide: bad ones are skipped with a reason."""
+"""Slides of several DICOM files: bad ones are skipped with a reason, and a change of any file is noticed."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
-from dicom_files import write_series
+import pytest
+
+from dicom_files import picture, write_instance, write_series
 
 Verb = Callable[..., tuple[int, str, str]]
 SMALL = (
@@ -33,3 +35,20 @@ def test_a_series_in_two_folders_is_skipped_like_other_bad_slides(verb: Verb, tm
     assert "1 slide(s) were skipped:\nhistosynth:   m: " + reason in error
     slides = json.loads((tmp_path / "out" / "manifest.json").read_text())["slides"]
     assert [(slide["slide_id"], slide["status"]) for slide in slides] == [("c", "done"), ("m", "skipped")]
+
+
+@pytest.mark.parametrize("changed", ["m", "z", "b", "new"])
+def test_a_changed_file_of_a_series_is_extracted_again(verb: Verb, tmp_path: Path, changed: str) -> None:
+    """The three levels of a slide, and another of its files; the other slide of the folder is kept."""
+    folder = tmp_path / "a"
+    write_series(folder, "mzb", series="1.2.3.4")
+    write_series(folder, "cde", series="1.2.3.5", seed=1)
+    arguments = (folder, "--out", tmp_path / "out", *SMALL)
+    assert verb(*arguments)[0] == 0
+    assert "2 slide(s) were complete already" in verb(*arguments)[2]
+    side, mpp = {"m": (320, 0.5), "z": (160, 1.0), "b": (80, 2.0), "new": (64, 2.5)}[changed]
+    write_instance(folder / f"{changed}.dcm", picture(side, seed=2), series="1.2.3.4", mpp=mpp)
+    code, _, error = verb(*arguments)
+    assert code == 0
+    assert "1 slide(s) were complete already" in error
+    assert "1 slide(s) were extracted again because their settings or inputs have changed" in error

@@ -25,6 +25,7 @@ from histosynth.patches.extract_slide import Job, tumor_area
 from histosynth.patches.region import region_extent
 from histosynth.remote import file_name, open_binary
 from histosynth.slides.annotations import find_outlines
+from histosynth.slides.dicom import other_files_of_series
 from histosynth.slides.mpp import require_mpp
 from histosynth.slides.open import open_slide
 from histosynth.store.part import part_path
@@ -123,9 +124,11 @@ def plan(
     # Split the patients and divide the caps, then define the jobs.
     split = _split(usable, settings, split_table, patients_of([*slides, *(unusable or {})], labels))
     caps = slide_caps({slide.slide_id: slide.assigned.patient_id for slide in usable}, settings)
+    other_files = other_files_of_series(slide.path for slide in usable)
     jobs = [
         _job(
             slide,
+            other_files=other_files.get(slide.path, []),
             split=split[slide.assigned.patient_id],
             cap=caps[slide.slide_id],
             out=out,
@@ -226,19 +229,26 @@ def slide_caps(patients: Mapping[str, str], settings: PatchSettings) -> dict[str
 
 
 def _job(
-    slide: _UsableSlide, *, split: str, cap: int, out: Path, settings: PatchSettings, staining: StainNormalization
+    slide: _UsableSlide,
+    *,
+    other_files: Sequence[Path],
+    split: str,
+    cap: int,
+    out: Path,
+    settings: PatchSettings,
+    staining: StainNormalization,
 ) -> Job:
     """Return the job, with the SHA-256 of all inputs of its part.
 
-    A slide is represented by its size and its first and last MiB: reading gigabytes to resume would cost more than it
-    saves.
+    A slide is represented by the size and the first and last MiB of each of its files: reading gigabytes to resume
+    would cost more than it saves.
     """
     inputs = {
         "version": __version__,
         "settings": settings.model_dump(mode="json", exclude=_COVERED_ELSEWHERE),
         "staining": staining.to_dict(),
         "cap": cap,
-        "slide": [slide.slide_id, file_name(slide.path), _partial_hash(slide.path)],
+        "slide": [slide.slide_id, file_name(slide.path), *map(_partial_hash, [slide.path, *other_files])],
         "outline": hashlib.sha256(slide.outline.read_bytes()).hexdigest() if slide.outline else None,
         "patient": [slide.assigned.patient_id, slide.assigned.label, split],
         "mpp": slide.mpp,

@@ -75,6 +75,25 @@ def one_per_series(files: Iterable[Path]) -> tuple[list[Path], dict[Path, str]]:
     return kept, scattered
 
 
+def other_files_of_series(slides: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Return, for each local DICOM slide, the other files of its series: those that OpenSlide finds beside it.
+
+    They are sorted by name; the headers of each folder are read once. Slides of other formats are left out.
+    """
+    series_of: dict[Path, dict[Path, str]] = {}  # folder -> file -> series
+    others: dict[Path, list[Path]] = {}
+    for slide in slides:
+        if slide.suffix.lower() != DICOM_SUFFIX or url_of(slide):
+            continue
+        if (folder := slide.parent) not in series_of:
+            files = sorted(file for file in folder.iterdir() if file.is_file())
+            instances = {file: read_instance(file) for file in files}
+            series_of[folder] = {file: instance.series for file, instance in instances.items() if instance}
+        series = series_of[folder].get(slide)
+        others[slide] = [file for file, other in series_of[folder].items() if other == series and file != slide]
+    return others
+
+
 def _read_values(file: BinaryIO) -> dict[int, bytes]:
     """Return the values of the wanted elements by tag.
 
