@@ -47,9 +47,8 @@ def gpu(device: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _exact_products() -> None:
-    """Multiply fp32 in fp32, as the CPU does."""
+    """Compute convolutions of fp32 in fp32, as the CPU does."""
     torch.backends.cudnn.allow_tf32 = False
-    torch.set_float32_matmul_precision("highest")
 
 
 @pytest.fixture(scope="session")
