@@ -2,7 +2,7 @@
 
 Lung fields of LC25000 at half resolution, crops of 64 px, halved by source field: 500 crops of one half are the real
 set; 500 of the other half, also real, stand in for samples of an ideal generator, and are then changed. Features are
-those of EfficientNet-Lite0.
+those of EfficientNet-Lite0. Sharpening is the control for guidance, which sharpens samples: it adds no information.
 
     python benchmarks/metrics/invisible_changes.py --data DIR       # LC25000 (images/, labels.csv); five minutes
 """
@@ -11,6 +11,7 @@ import argparse
 import csv
 import json
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -50,7 +51,10 @@ def main() -> None:
         "none": other,
         "noise, sd 3 of 255": (other + rng.normal(0, 3, other.shape)).round().clip(0, 255).astype(np.uint8),
         "JPEG of quality 90": each(other, lambda image: jpeg(image, quality=90)),
-        "blur, sigma 0.5 px": each(other, lambda image: ndimage.gaussian_filter(image, (0.5, 0.5, 0))),
+        "blur, sigma 0.5 px": each(other, partial(blur, sigma=0.5)),
+        "sharpened": each(other, sharpen),
+        "blur, sigma 1 px": each(other, partial(blur, sigma=1)),
+        "blur, sigma 1 px, then sharpened": each(other, lambda image: sharpen(blur(image, sigma=1))),
         f"{DISTINCT} distinct patches repeated": other[np.arange(count) % DISTINCT],
     }
     print("| change | Fréchet distance | kernel distance | precision | recall |\n| --- | --- | --- | --- | --- |")
@@ -89,6 +93,17 @@ def halves(folder: Path, count: int, rng: np.random.Generator) -> list[tuple[Ima
 def each(images: Images, change: Callable[[Images], Images]) -> Images:
     """Return every image changed."""
     return np.stack([change(image) for image in images])
+
+
+def blur(image: Images, *, sigma: float) -> Images:
+    """Return the image after a Gaussian blur."""
+    return ndimage.gaussian_filter(image, (sigma, sigma, 0))
+
+
+def sharpen(image: Images) -> Images:
+    """Return the image after an unsharp mask: half of what a blur of one pixel removes is added."""
+    soft = ndimage.gaussian_filter(image.astype(np.float64), (1, 1, 0))
+    return (image + 0.5 * (image - soft)).round().clip(0, 255).astype(np.uint8)
 
 
 def jpeg(image: Images, *, quality: int) -> Images:
