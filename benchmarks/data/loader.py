@@ -33,6 +33,7 @@ from histosynth.diffusion.build import build_denoiser
 from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.png import decode_png, encode_png
 from histosynth.store.store import Store, write_manifest
+from histosynth.training.data.ahead import Ahead
 from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.data.feistel_permutation import permute_indices
 from histosynth.training.diffusion_task import DiffusionTask
@@ -73,7 +74,8 @@ def rate(load: Callable[[int], Any], *, seconds: float) -> float:
 
 
 def store_rate(data: PatchDataset, *, seconds: float) -> float:
-    return rate(lambda n: data.batch(n * BATCH, BATCH, seed=0, stride=BATCH), seconds=seconds)
+    ahead = Ahead(lambda start: data.batch(start, BATCH, seed=0), stride=BATCH)
+    return rate(lambda n: ahead.take(n * BATCH), seconds=seconds)
 
 
 def datasets_rate(store: Path, *, workers: int, seconds: float) -> float:
@@ -148,11 +150,12 @@ def step(data: PatchDataset, *, settings: Settings, seconds: float) -> tuple[str
     """Return the device and the images per second of training, after two steps for warming up; at least one step."""
     accelerator, batch = launch(None, precision=settings.train.precision), settings.train.batch
     task = DiffusionTask(data, settings=settings, accelerator=accelerator)
-    task.step(0), task.step(batch)
+    task.step(0), task.step(batch), task.read()
     started, n = time.perf_counter(), 0
     while not n or time.perf_counter() - started < seconds:
         task.step((2 + n) * batch)
         n += 1
+    task.read()  # waits for the device
     return str(task.device), n * batch / (time.perf_counter() - started)
 
 

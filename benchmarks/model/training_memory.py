@@ -58,10 +58,10 @@ def main() -> None:
     # Train with a step that records memory
     process, original_step, memory = psutil.Process(), DiffusionTask.step, dict[int, float]()
 
-    def step(self: DiffusionTask, seen: int) -> dict[str, float]:
+    def step(self: DiffusionTask, seen: int) -> None:
         if seen // BATCH % every == 0:
             memory[seen // BATCH] = process.memory_info().rss / 2**20
-        return original_step(self, seen)
+        original_step(self, seen)
 
     DiffusionTask.step = step  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as folder:

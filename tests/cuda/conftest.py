@@ -2,7 +2,8 @@
 
 Under `fake_cuda`, PyTorch's FakeTensorMode carries the tensors, so a tensor left on the CPU, a mixture of types and a
 wrong shape raise as they would on a GPU; autocast is that of CUDA. Everything that makes the CPU wait for the GPU
-(`item`, `tolist`, `bool`, `cpu`, …) is counted with the line of histosynth that asked, and answered with ones.
+(`item`, `tolist`, `bool`, `cpu`, …) is counted with the line of histosynth that asked, and answered with ones. So is a
+copy to the GPU that is not `non_blocking`, or not from pinned memory.
 
 What is not real: values, the time, and the backward pass. Autograd needs a CUDA context, so gradients are zeros of the
 right type; `norm_act` is our only backward pass, and has its own test. PyTorch has no public functions for some of
@@ -27,19 +28,23 @@ from torch.overrides import TorchFunctionMode
 import histosynth.diffusion.build
 import histosynth.diffusion.discrete
 import histosynth.training.classifier_task
+import histosynth.training.step_inputs
 from histosynth.diffusion.samplers.time_grid import TimeGrid
 from histosynth.diffusion.variational import Posterior
+from histosynth.training.data.ahead import Ahead
 
 _SOURCE = "/src/histosynth/"
 _READS = {"item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__"}
+_SENDS = {"to", "cuda", "tensor", "as_tensor"}
 
 
 class Waits(TorchFunctionMode):
     """Counts what waits for the GPU, by file, line and function; answers reads with ones (False for a truth value)."""
 
-    def __init__(self) -> None:
+    def __init__(self, pinned: "PinnedMemory") -> None:
         super().__init__()
         self.counts: Counter[tuple[str, str]] = Counter()
+        self._pinned = pinned
 
     @property
     def total(self) -> int:
@@ -49,6 +54,14 @@ class Waits(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name, x = getattr(func, "__name__", ""), args[0] if args else None
+        if not isinstance(x, Tensor) or (x.device.type == "cpu" and name not in _READS):
+            result = func(*args, **kwargs)
+            sent = isinstance(result, FakeTensor) and result.device.type == "cuda"
+            if sent and name in _SENDS and not (kwargs.get("non_blocking") and x in self._pinned):
+                self._add(name)
+            if name == "__getitem__" and x in self._pinned:  # rows of pinned memory
+                self._pinned.pin(result)
+            return result
         if not isinstance(x, FakeTensor):
             return func(*args, **kwargs)
         on_gpu = x.device.type == "cuda"
@@ -87,11 +100,27 @@ def _line_of_histosynth() -> str:
     return "outside"
 
 
+class PinnedMemory:
+    """Tensors that would be in pinned memory. They are kept, so that no other one takes their place."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[int, Tensor] = {}
+
+    def pin(self, x: Tensor) -> Tensor:
+        """Record a tensor as pinned."""
+        self._tensors[x.untyped_storage()._cdata] = x
+        return x
+
+    def __contains__(self, x: object) -> bool:
+        return isinstance(x, Tensor) and x.untyped_storage()._cdata in self._tensors
+
+
 class FakeCuda:
     """What a test needs of the fake device."""
 
-    def __init__(self) -> None:
+    def __init__(self, pinned: PinnedMemory) -> None:
         self.parameters: list[Tensor] = []
+        self.pinned, self.free_bytes = pinned, 0
 
     def accelerator(self, precision: str) -> Accelerator:
         """Return a real accelerator whose device is a GPU."""
@@ -110,9 +139,24 @@ class FakeCuda:
 
 
 @pytest.fixture
-def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCuda]:
+def pinned_memory() -> PinnedMemory:
+    return PinnedMemory()
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch: pytest.MonkeyPatch, pinned_memory: PinnedMemory) -> Iterator[FakeCuda]:
     """Make "cuda" a device of tensors without values."""
-    fake = FakeCuda()
+    fake = FakeCuda(pinned_memory)
+    empty = histosynth.training.step_inputs.empty
+    monkeypatch.setattr(
+        histosynth.training.step_inputs,
+        "empty",
+        lambda *shape, pinned, **named: pinned_memory.pin(empty(*shape, pinned=False, **named)),
+    )
+    monkeypatch.setattr(histosynth.training.step_inputs, "pin", pinned_memory.pin)
+    # Draws are made on the CPU, by a thread; fake tensors know one thread only.
+    monkeypatch.setattr(Ahead, "take", lambda self, position: _with_values(self._make)(position))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (fake.free_bytes, 1 << 40))
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     monkeypatch.setattr(nn.Module, "_apply", _apply)
@@ -191,6 +235,6 @@ def _patch_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def waits() -> Waits:
+def waits(pinned_memory: PinnedMemory) -> Waits:
     """A counter of waits, to be entered inside the test."""
-    return Waits()
+    return Waits(pinned_memory)

@@ -20,6 +20,7 @@ from histosynth.training.log import read_stats
 from histosynth.training.loop import train
 from histosynth.training.model_task import Images
 from histosynth.training.periodic_metric import PeriodicMetric
+from training_steps import images_at, take_step
 
 MakeStore = Callable[..., Path]
 
@@ -41,8 +42,8 @@ MakeTask = Callable[..., DiffusionTask]
 def test_the_random_variables_of_an_image_depend_only_on_its_position(make_task: MakeTask) -> None:
     overrides = ("train.stain_jitter=0.1", "train.label_drop=0.5")
     small, large = make_task(*overrides), make_task(*overrides, "train.batch=24")
-    parts = [small._draw(seen) for seen in (0, 8, 16)]
-    batch = large._draw(0)
+    parts = [images_at(small, seen) for seen in (0, 8, 16)]
+    batch = images_at(large, 0)
     assert all(
         torch.equal(torch.cat(pieces), all_) for pieces, all_ in zip(zip(*parts, strict=True), batch, strict=True)
     )
@@ -75,11 +76,11 @@ def test_out_of_memory_halves_the_microbatch_and_changes_nothing_else(
         return true_losses(self, images)
 
     plain = make_task("train.microbatch=2")
-    expected = [plain.step(8 * n) for n in range(3)]
+    expected = [take_step(plain, 8 * n) for n in range(3)]
     monkeypatch.setattr(DiffusionTask, "losses", losses)
     short = make_task()
     with pytest.warns(UserWarning, match=r"out of memory: from now on \d images per forward pass") as caught:
-        logged = [short.step(8 * n) for n in range(3)]
+        logged = [take_step(short, 8 * n) for n in range(3)]
     assert [str(one.message)[27] for one in caught] == ["4", "2"]
     assert sizes == [8, 4] + 3 * [2, 2, 2, 2]
     assert logged == expected
@@ -111,7 +112,7 @@ def test_failed_compilation_gives_a_warning_and_training_is_the_same(
     with pytest.warns(UserWarning, match=message):
         compiled = make_task("train.compile=true")
     plain = make_task()
-    assert [compiled.step(8 * n) for n in range(2)] == [plain.step(8 * n) for n in range(2)]
+    assert [take_step(compiled, 8 * n) for n in range(2)] == [take_step(plain, 8 * n) for n in range(2)]
 
 
 def test_fp16_needs_a_gpu() -> None:

@@ -22,6 +22,7 @@ from histosynth.training.launch import launch
 from histosynth.training.log import read_stats
 from histosynth.training.loop import train
 from histosynth.training.model_task import Images
+from training_steps import images_at, take_step
 
 MakeStore = Callable[..., Path]
 SameWeights = Callable[[Path, Path], bool]
@@ -91,7 +92,7 @@ def test_without_stain_jitter_no_random_numbers_are_drawn_for_it(
 
     def draw(*overrides: str) -> Images:
         settings = load_settings(tiny_settings, overrides=[f"train.{override}" for override in overrides])
-        return DiffusionTask(data, settings=settings, accelerator=launch("cpu"))._draw(0)
+        return images_at(DiffusionTask(data, settings=settings, accelerator=launch("cpu")), 0)
 
     plain, jittered = draw("flips=false"), draw("flips=false", "stain_jitter=0.1")
     assert torch.equal(plain.x, data.batch(0, 8, seed=3)[0])
@@ -143,6 +144,34 @@ def test_a_diverged_loss_names_step_and_patches_and_keeps_the_checkpoint(
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["images"] == 32
 
 
+@pytest.mark.parametrize(
+    "due",
+    ["train.checkpoint_every=48", "train.samples_every=48", "train.images=240"],
+    ids=["checkpoint", "grid", "early weights"],
+)
+def test_a_loss_that_diverged_between_lines_of_the_log_is_found_before_anything_is_kept(
+    make_store: MakeStore, tiny_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, due: str
+) -> None:
+    """The third step diverges, and the sixth is the first after which the weights would be used."""
+    true_losses, calls, run = DiffusionTask.losses, iter(range(1000)), tmp_path / "run"
+
+    def losses(self: DiffusionTask, images: Images) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        values, more = true_losses(self, images)
+        return values * (float("inf") if next(calls) == 2 else 1.0), more
+
+    monkeypatch.setattr(DiffusionTask, "losses", losses)
+    monkeypatch.setattr("histosynth.training.loop._LOG_LINES", 1)
+    settings = load_settings(
+        tiny_settings,
+        overrides=["train.images=9600", "train.checkpoint_every=9600", "train.samples_every=9600", due],
+    )
+    with pytest.raises(HistosynthError, match=r"training diverged after 16 images: the loss is inf .*8 of 8 patches"):
+        train(make_store(), out=run, settings=settings, device="cpu", progress=False)
+    assert next(calls) == 6
+    assert not [path for folder in ("state", "weights", "samples") for path in (run / folder).glob("*")]
+    assert read_stats(run) == []
+
+
 def test_a_diverged_gradient_of_a_finite_loss_names_the_first_patches(
     make_store: MakeStore, tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +181,7 @@ def test_a_diverged_gradient_of_a_finite_loss_names_the_first_patches(
     with pytest.raises(
         HistosynthError, match=r"after 60 images: .* gradient inf, on 20 of 20 .* and 4 more; check"
     ) as caught:
-        DiffusionTask(data, settings=settings, accelerator=launch("cpu")).step(60)
+        take_step(DiffusionTask(data, settings=settings, accelerator=launch("cpu")), 60)
     assert ", ".join(data.ids(60, 16, seed=3)) in str(caught.value)
 
 

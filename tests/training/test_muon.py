@@ -94,6 +94,21 @@ def test_the_others_are_adamws_to_the_bit() -> None:
         assert torch.equal(one, other)
 
 
+def test_a_step_whose_gradient_overflows_in_fp16_is_skipped() -> None:
+    matrix, other = weights_of((4, 8), (4,))
+    before = [weight.detach().clone() for weight in (matrix, other)]
+    optimizer, scaler = Muon([matrix], [other], lr=0.1, fused=True), torch.amp.GradScaler("cpu")
+    for overflow in (True, False):
+        scaler.scale((matrix.sum() + other.sum()) * (float("inf") if overflow else 1.0)).backward()
+        scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        for weight, old in zip((matrix, other), before, strict=True):
+            assert torch.equal(weight, old) == overflow
+            assert weight.isfinite().all()
+
+
 def test_a_state_continues_where_it_was_saved() -> None:
     shapes = [(4, 3, 3, 3), (4, 8), (4,)]
     whole, parts = weights_of(*shapes), weights_of(*shapes)

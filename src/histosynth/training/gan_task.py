@@ -10,7 +10,7 @@ Samples come from an averaged generator (`gan.ema_halflife`). Adam's moments are
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,18 +33,20 @@ from histosynth.training.cpu_copy import cpu_copy
 from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.ema import EMA
 from histosynth.training.launch import sum_over_processes
+from histosynth.training.step_inputs import Variables
 from histosynth.training.task import PREVIEW_BATCH, Task
+from histosynth.training.updates import Update
 
 _COLLAPSED = 0.25  # share of the distances between real images of the label; good runs stayed above 0.36
 
 
 class Images(NamedTuple):
-    """Images with their random variables, one row per image: latents of the fakes of both networks, and the mix."""
+    """Images with their random variables, one row per image."""
 
     x: Tensor
     label: Tensor
-    z_discriminator: Tensor
-    z_generator: Tensor
+    z: Tensor
+    """(B, 2, latent): latents of the fakes for the discriminator, and of those for the generator."""
     mix: Tensor
 
 
@@ -90,6 +92,7 @@ class GanTask(Task):
         }
         self.emas = [EMA(self.generator, halflife=gan.ema_halflife)]
         self.diversity, self.seen = DiversityMonitor(labels=len(data.labels)), 0
+        self._read = dict[str, float]()
         if self.images < full_size_at(gan, image_px=data.image_px):
             warnings.warn(
                 f"training ends after {self.images} images at {self.growth(self.images).px} px, and samples are "
@@ -106,48 +109,50 @@ class GanTask(Task):
         """Return the learning rate after `seen` images."""
         return self.settings.gan.lr * self.lr_factor(seen)
 
-    def step(self, seen: int) -> dict[str, float]:
-        """See `Task.step`; `docs/how-to/progan.md` documents the logged values."""
+    def draw_variables(self, label: Tensor, generators: Sequence[torch.Generator]) -> Variables:
+        """See `Task.draw_variables`: label, latents and mix."""
+        z = self.inputs.normal(2, self.settings.gan.latent, generators=generators)
+        mix = torch.cat([torch.rand(1, generator=generator) for generator in generators])
+        return label, z, mix
+
+    def step(self, seen: int) -> None:
+        """See `Task.step`."""
         # A new level: reset Adam's moments.
         batch, growth = self.settings.train.batch, self.growth(seen)
         if growth.level != self.growth(max(seen - batch, 0)).level:
             for optimizer in self.optimizers.values():
                 optimizer.state.clear()
         # Update the discriminator, the generator, and its average.
-        images = self._draw(seen)
-        lr = self.learning_rate(seen)
-        sums_d = self._update("discriminator", images, self._discriminator_losses, growth, seen=seen, lr=lr)
+        images = Images(*self.inputs.on_device(self.inputs.take(seen)))
+        x = real_images_at(images.x, growth).contiguous(memory_format=torch.channels_last)
+        images = images._replace(x=x)
+        self._update("discriminator", images, self._discriminator_losses, growth, seen=seen)
         self.discriminator.requires_grad_(False)
-        sums_g = self._update("generator", images, self._generator_losses, growth, seen=seen, lr=lr)
+        self._update("generator", images, self._generator_losses, growth, seen=seen)
         self.discriminator.requires_grad_(True)
         self.emas[0].update(self.generator, images=seen + batch, batch=batch)
         self.seen = seen + batch
-        # Diversity of the fakes, and the values to log.
-        of_labels = range(len(self.data.labels))
-        self._warn_on_collapse(
-            **{side: np.array([sums_d.pop(f"{side} {i}") for i in of_labels]) for side in ("fake", "real")}
-        )
-        return {
-            **{name: value / batch for name, value in sums_d.items() if name != "grad_norm"},
-            "grad_norm": sums_d["grad_norm"],
-            "loss_generator": sums_g["loss"] / batch,
-            "grad_norm_generator": sums_g["grad_norm"],
-            "lr": lr,
-            "microbatch": self.microbatch,
-            "px": growth.px,
-            "alpha": growth.alpha,
-            "diversity": float(self.diversity.ratios.min()),
-        }
 
-    def _draw(self, seen: int) -> Images:
-        """Return the share of this process of the batch, on the device."""
-        x, label, generators = self.load_share(seen)
-        size = self.settings.gan.latent
-        z = torch.stack([torch.randn(2, size, generator=generator) for generator in generators])
-        mix = torch.cat([torch.rand(1, generator=generator) for generator in generators])
-        x = real_images_at(self.augment(x, generators).to(self.device), self.growth(seen))
-        x = x.contiguous(memory_format=torch.channels_last)
-        return Images(x, *(part.to(self.device) for part in (label, z[:, 0], z[:, 1], mix)))
+    def read(self) -> dict[str, float]:
+        """See `Task.read`; `docs/how-to/progan.md` documents the logged values."""
+        batch, of_labels = self.settings.train.batch, range(len(self.data.labels))
+        for update, sums, norm in self.updates.read():
+            # Stop if training has diverged.
+            if not math.isfinite(sums["loss"]) or not math.isfinite(norm):
+                message = self.divergence_message(
+                    update.seen, loss=sums["loss"] / batch, gradient=norm, losses=update.losses
+                )
+                raise HistosynthError(f"{update.network}: {message}")
+            if update.network == "generator":
+                self._read |= {"loss_generator": sums["loss"] / batch, "grad_norm_generator": norm}
+                continue
+            # Diversity of the fakes, and the values to log.
+            distances = {side: np.array([sums.pop(f"{side} {i}") for i in of_labels]) for side in ("fake", "real")}
+            self._warn_on_collapse(**distances, seen=update.seen + batch)
+            growth, lr = self.growth(update.seen), self.learning_rate(update.seen)
+            self._read |= {name: value / batch for name, value in sums.items()} | {"grad_norm": norm, "lr": lr}
+            self._read |= {"px": growth.px, "alpha": growth.alpha, "diversity": float(self.diversity.ratios.min())}
+        return {**self._read, "microbatch": self.microbatch}
 
     def _update(
         self,
@@ -157,9 +162,8 @@ class GanTask(Task):
         growth: Growth,
         *,
         seen: int,
-        lr: float,
-    ) -> dict[str, float]:
-        """Train one network on the batch; return sums of the values to log, and the norm of its gradient."""
+    ) -> None:
+        """Train one network on the batch."""
         # Gradients, microbatch by microbatch.
         optimizer, batch = self.optimizers[name], self.settings.train.batch
         optimizer.zero_grad(set_to_none=True)
@@ -178,30 +182,21 @@ class GanTask(Task):
                     f"{STDDEV_GROUP} below {self.microbatch}"
                 ) from error
             parts.append({key: value.detach() for key, value in values.items()})
-        # Sums over microbatches and processes.
-        totals = sum_over_processes(
-            self.accelerator, torch.stack([torch.stack([part[key].sum() for part in parts]).sum() for key in parts[0]])
-        )
-        sums = dict(zip(parts[0], totals.tolist(), strict=True))
+        # The gradient of all processes, and the values to log.
         gradients = [weight.grad for weight in self.networks[name].parameters() if weight.grad is not None]
         self._sum_gradients(gradients)
-        sums["grad_norm"] = float(torch.nn.utils.get_total_norm(gradients))
-        # The step, unless training has diverged.
-        if not math.isfinite(sums["loss"]) or not math.isfinite(sums["grad_norm"]):
-            per_image = torch.cat([part["loss"] for part in parts])
-            raise HistosynthError(
-                f"{name}: "
-                + self.divergence_message(seen, loss=sums["loss"] / batch, gradient=sums["grad_norm"], losses=per_image)
-            )
+        sums = {key: torch.stack([part[key].sum() for part in parts]).sum() for key in parts[0]}
+        losses = torch.cat([part["loss"] for part in parts])
+        self.updates.add(Update(seen, name, sums, torch.nn.utils.get_total_norm(gradients), losses))
+        # The step.
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = self.learning_rate(seen)
         optimizer.step()
-        return sums
 
     def _discriminator_losses(self, images: Images, growth: Growth) -> dict[str, Tensor]:
         """Return the loss of the discriminator and the other values to log, per image."""
         with torch.no_grad():
-            fake = self.generator(images.z_discriminator, images.label, growth=growth)
+            fake = self.generator(images.z[:, 0], images.label, growth=growth)
         losses = discriminator_loss(
             lambda x: self.discriminator(x, images.label, growth=growth),
             images.x,
@@ -218,7 +213,7 @@ class GanTask(Task):
 
     def _generator_losses(self, images: Images, growth: Growth) -> dict[str, Tensor]:
         """Return the loss of the generator per image."""
-        fake = self.generator(images.z_generator, images.label, growth=growth)
+        fake = self.generator(images.z[:, 1], images.label, growth=growth)
         return {"loss": generator_loss(self.discriminator(fake, images.label, growth=growth), gan=self.settings.gan)}
 
     def _sum_gradients(self, gradients: list[Tensor]) -> None:
@@ -231,14 +226,14 @@ class GanTask(Task):
         ):
             gradient.copy_(part.view_as(gradient))
 
-    def _warn_on_collapse(self, *, fake: NDArray[np.float64], real: NDArray[np.float64]) -> None:
+    def _warn_on_collapse(self, *, fake: NDArray[np.float64], real: NDArray[np.float64], seen: int) -> None:
         """Warn where the diversity of the fakes of a label falls below a share of that of its reals."""
         before = self.diversity.ratios
         self.diversity.update(fake=fake, real=real, batch=self.settings.train.batch)
         for label, ratio, old in zip(self.data.labels, self.diversity.ratios, before, strict=True):
             if ratio < _COLLAPSED <= old and self.accelerator.is_main_process:
                 warnings.warn(
-                    f"after {self.seen} images, the diversity of fakes of {label} is {ratio:.2f} times that of real "
+                    f"after {seen} images, the diversity of fakes of {label} is {ratio:.2f} times that of real "
                     "patches: the generator may have collapsed; look at samples/, lower gan.lr, or start a new run",
                     stacklevel=3,
                 )

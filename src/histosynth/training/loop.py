@@ -3,7 +3,8 @@
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,42 +190,54 @@ def _loop(
         over = False
         while seen < total and not over:
             # One step.
-            try:
-                values = task.step(seen)
-            except HistosynthError as error:
-                raise HistosynthError(f"{error}; the last checkpoint is in {saver.latest_state()}") from error
+            with _naming_the_checkpoint(saver):
+                task.step(seen)
             before, seen = seen, seen + settings.batch
             writer.poll()
             over = stop.should_stop()
             ended = seen >= total or over
             bar.update(settings.batch)
+            # What is due. All of it needs weights that are known to be finite.
+            grid = (_crossed(before, seen, settings.samples_every) or ended) and not stop.signum
+            due = [each for each in metrics if (_crossed(before, seen, each.every) or ended) and not stop.signum]
+            snapshot = before < task.snapshot_at <= seen
+            checkpoint = _crossed(before, seen, settings.checkpoint_every) and not ended
+            logged = ended or bool(due) or _crossed(before, seen, log_every)
+            if grid or snapshot or checkpoint or logged or stop.signum:
+                with _naming_the_checkpoint(saver):
+                    values = task.read()
             # Sample grid, metrics, best weights.
-            if (_crossed(before, seen, settings.samples_every) or ended) and not stop.signum:
+            if grid:
                 _save_sample_grid(run, task, seen=seen)
-            measured = {
-                metric.name: _measure(task, metric)
-                for metric in metrics
-                if (_crossed(before, seen, metric.every) or ended) and not stop.signum
-            }
+            measured = {metric.name: _measure(task, metric) for metric in due}
             if metrics and measured.get(metrics[0].name, math.inf) < best:
                 best = measured[metrics[0].name]
                 saver.save_best(seen)
-            if before < task.snapshot_at <= seen:
+            if snapshot:
                 saver.save_early(seen)
             # Log, and checkpoint or stop.
-            if log and (measured or ended or _crossed(before, seen, log_every)):
+            if log and logged:
                 rate = (seen - first) / (time.perf_counter() - started)
                 log.write(seen, {**values, **measured, "images_per_second": round(rate, 2)})
                 bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
             if stop.signum:
                 saver.save_and_stop(seen)
-            if _crossed(before, seen, settings.checkpoint_every) and not ended:
+            if checkpoint:
                 saver.save(seen)
     finally:
         bar.close()
         if log:
             log.close()
     return seen
+
+
+@contextmanager
+def _naming_the_checkpoint(saver: Saver) -> Iterator[None]:
+    """Add the last checkpoint to the message of an error."""
+    try:
+        yield
+    except HistosynthError as error:
+        raise HistosynthError(f"{error}; the last checkpoint is in {saver.latest_state()}") from error
 
 
 def _save_sample_grid(run: Run, task: Task, *, seen: int) -> None:

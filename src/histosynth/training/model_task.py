@@ -24,7 +24,9 @@ from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.ema import EMA
 from histosynth.training.launch import sum_over_processes
 from histosynth.training.muon import build_optimizer
-from histosynth.training.task import Task, image_seed
+from histosynth.training.step_inputs import Draws, Variables, image_seed
+from histosynth.training.task import Task
+from histosynth.training.updates import Update
 
 _SMALLEST_SCALE = 2.0**-10  # of the fp16 loss; a gradient that overflows below this scale has diverged
 
@@ -62,6 +64,7 @@ class ModelTask(Task):
         optimizer = build_optimizer(self.model, train, fused=self.device.type in ("cpu", "cuda"))
         self.module, self.optimizer = accelerator.prepare(_Forward(self.model, self), optimizer)
         self.emas = [EMA(self.model, halflife=halflife) for halflife in train.ema_halflife]
+        self._read = dict[str, float]()
         self._trial_steps = 0 if accelerator.distributed_type == DistributedType.NO else 2
         if train.compile:
             self._compile()
@@ -71,58 +74,61 @@ class ModelTask(Task):
         """Draw times (count,) from the training distribution, on the CPU."""
 
     def training_label(self, label: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
-        """Return the labels to train with."""
+        """Return the labels to train with, on the CPU."""
         return label
 
     @abstractmethod
     def losses(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss per image (B,), and further values to log, (B,) each."""
 
-    def step(self, seen: int) -> dict[str, float]:
-        """See `Task.step`; the gradient norm is logged, too."""
-        # The batch, and a microbatch that fits the memory. It must be known before gradients are exchanged, where none
+    def draw_variables(self, label: Tensor, generators: Sequence[torch.Generator]) -> Variables:
+        """See `Task.draw_variables`: label, time and noise."""
+        label = self.training_label(label, generators=generators)
+        t = torch.cat([self.draw_times(1, generator=generator) for generator in generators])
+        return label, t, self.inputs.normal(3, self.data.image_px, self.data.image_px, generators=generators)
+
+    def step(self, seen: int) -> None:
+        """See `Task.step`."""
+        # The draws, and a microbatch that fits the memory. It must be known before gradients are exchanged, where none
         # may be missing, and is tested again once Adam's moments exist.
         train = self.settings.train
-        images = self._draw(seen)
+        draws = self.inputs.take(seen)
         self.model.train()
         if self._trial_steps:
-            self._fit_microbatch(seen, images)
+            self._fit_microbatch(seen, draws)
             self._trial_steps -= 1
         # Gradients, and the values to log.
-        losses, more = self._accumulate(seen, images)
-        sums = sum_over_processes(
-            self.accelerator, torch.stack([losses.sum(), *(value.sum() for value in more.values())])
-        )
-        loss, *others = (sums / train.batch).tolist()
-        norm = self.accelerator.clip_grad_norm_(self.module.parameters(), train.clip).item()
-        logged = {"loss": loss, **dict(zip(more, others, strict=True)), "grad_norm": norm}
-        logged |= {"lr": self.learning_rate(seen), "microbatch": self.microbatch}
-        if not math.isfinite(loss) or not (math.isfinite(norm) or self._loss_scale_settling()):
-            raise HistosynthError(self.divergence_message(seen, loss=loss, gradient=norm, losses=losses))
+        losses, more = self._accumulate(seen, draws)
+        norm = self.accelerator.clip_grad_norm_(self.module.parameters(), train.clip)
+        sums = {"loss": losses.sum(), **{name: value.sum() for name, value in more.items()}}
+        self.updates.add(Update(seen, "", sums, norm, losses))
         # Step and averages.
         for group in self.optimizer.param_groups:
-            group["lr"] = logged["lr"]
+            group["lr"] = self.learning_rate(seen)
         self.optimizer.step()
         for ema in self.emas:
             ema.update(self.model, images=seen + train.batch, batch=train.batch)
-        return logged
 
-    def _draw(self, seen: int) -> Images:
-        """Return the share of this process of the batch, on the CPU."""
-        x, label, generators = self.load_share(seen)
-        label = self.training_label(label, generators=generators)
-        t = torch.cat([self.draw_times(1, generator=generator) for generator in generators])
-        noise = torch.stack([torch.randn(x.shape[1:], generator=generator) for generator in generators])
-        return Images(self.augment(x, generators), label, t, noise)
+    def read(self) -> dict[str, float]:
+        """See `Task.read`; the gradient norm is logged, too."""
+        for update, sums, norm in self.updates.read():
+            means = {name: value / self.settings.train.batch for name, value in sums.items()}
+            loss = means["loss"]
+            if not math.isfinite(loss) or not (math.isfinite(norm) or self._loss_scale_settling()):
+                raise HistosynthError(
+                    self.divergence_message(update.seen, loss=loss, gradient=norm, losses=update.losses)
+                )
+            self._read = {**means, "grad_norm": norm, "lr": self.learning_rate(update.seen)}
+        return {**self._read, "microbatch": self.microbatch}
 
-    def _accumulate(self, seen: int, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
+    def _accumulate(self, seen: int, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the gradients of the batch; if memory runs out, halve the microbatch and start again."""
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             count = -(-self.share // self.microbatch)
             try:
                 passes = [
-                    self._forward_backward(seen, images, number, last=number == count - 1) for number in range(count)
+                    self._forward_backward(seen, draws, number, last=number == count - 1) for number in range(count)
                 ]
                 return torch.cat([losses for losses, _ in passes]), {
                     name: torch.cat([more[name] for _, more in passes]) for name in passes[0][1]
@@ -138,23 +144,23 @@ class ModelTask(Task):
             self._halve_microbatch()
 
     def _forward_backward(
-        self, seen: int, images: Images, number: int, *, last: bool
+        self, seen: int, draws: Draws, number: int, *, last: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Run forward and backward on a microbatch; processes exchange gradients after the last one."""
         first, train = number * self.microbatch, self.settings.train
-        x, label, t, noise = (part[first : first + self.microbatch].to(self.device) for part in images)
+        x, label, t, noise = self.inputs.on_device(draws, first, first + self.microbatch)
         torch.manual_seed(image_seed(train.seed, self.share_start(seen) + first))  # for dropout
         with nullcontext() if last else self.accelerator.no_sync(self.module):
             losses, more = self.module(x.contiguous(memory_format=torch.channels_last), label, t, noise)
             self.accelerator.backward(losses.sum() * (self.accelerator.num_processes / train.batch))
         return losses.detach(), more
 
-    def _fit_microbatch(self, seen: int, images: Images) -> None:
+    def _fit_microbatch(self, seen: int, draws: Draws) -> None:
         """Halve the microbatch until it fits into the memory of every process."""
         while True:
             failures = torch.zeros(1, device=self.device)
             try:
-                self._forward_backward(seen, images, 0, last=False)
+                self._forward_backward(seen, draws, 0, last=False)
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
@@ -183,7 +189,7 @@ class ModelTask(Task):
         network: nn.Module = self.model.network  # type: ignore[assignment]
         try:
             network.compile()
-            self._forward_backward(0, self._draw(0), 0, last=False)
+            self._forward_backward(0, self.inputs.take(0), 0, last=False)
         except Exception as error:  # compilers, drivers and missing headers raise errors of any type
             if isinstance(error, RuntimeError) and should_reduce_batch_size(error):
                 return
@@ -194,9 +200,9 @@ class ModelTask(Task):
             self.optimizer.zero_grad(set_to_none=True)
 
     def _loss_scale_settling(self) -> bool:
-        """Return whether the fp16 loss scale may still be lowered; a step whose gradient overflows is then skipped."""
+        """Return whether the fp16 loss scale may still be lowered, as by every overflow, whose step is skipped."""
         scaler = self.accelerator.scaler
-        return scaler is not None and scaler.get_scale() > _SMALLEST_SCALE
+        return scaler is not None and scaler.get_scale() >= _SMALLEST_SCALE
 
     def learning_rate(self, seen: int) -> float:
         """Return the learning rate after `seen` images: linear warm-up, then constant or half a cosine to zero."""

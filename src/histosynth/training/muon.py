@@ -50,6 +50,8 @@ class Muon(torch.optim.AdamW):
     ) -> None:
         groups = [{"params": list(matrices), "momentum": momentum}, {"params": list(others), "momentum": 0.0}]
         super().__init__([group for group in groups if group["params"]], lr=lr, weight_decay=weight_decay, fused=fused)
+        # The scaler of fp16 itself skips steps whose gradient overflows; fused AdamW would, orthogonal steps would not.
+        self._step_supports_amp_scaling = False
 
     @overload
     def step(self, closure: None = None) -> None: ...

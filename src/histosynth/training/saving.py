@@ -36,6 +36,7 @@ class Saver:
 
     def save(self, seen: int, *, status: str = "running") -> None:
         """Start to write a checkpoint."""
+        assert not self.task.updates.pending, "the weights may have diverged"
         if self._main:
             state = self.task.state() | {"images": seen, "seconds": self._stop.seconds}
             self._writer.submit(partial(self._write, state, status), what=f"the checkpoint after {seen} images")
@@ -97,6 +98,7 @@ class Saver:
         self.run.write_manifest(status, images=seen)
 
     def _save_weights(self, name: str, seen: int) -> None:
+        assert not self.task.updates.pending, "the weights may have diverged"
         if self._main:
             weights = cpu_copy(self.task.emas[0].weights)
             job = partial(self._write_weights, name, weights, seen)

@@ -1,10 +1,13 @@
 """The interface between a model in training and the loop: a step, the state to resume from, a preview.
 
-Image i of the endless sequence has its own random generator, seeded by (`train.seed`, i), for its noise, its symmetry
-and its stain jitter. A step takes the images `seen` to `seen + batch`; each process takes its share of them, in
-microbatches. Therefore neither of the two changes what is learned, except for rounding:
+A step takes the images `seen` to `seen + batch` of an endless sequence, each with its own random variables
+(`step_inputs`); each process takes its share of them, in microbatches. Therefore neither of the two changes what is
+learned, except for rounding:
 
     gradient = (1 / batch) Σ_processes Σ_microbatches ∇ Σ_images loss.
+
+A step does not wait for the device. Its values, and whether they are finite, stay there until `read` is called: to log,
+and before anything is saved or shown.
 """
 
 import math
@@ -20,9 +23,10 @@ from torch import Tensor, nn
 
 from histosynth.config import Settings
 from histosynth.errors import HistosynthError
-from histosynth.training.data.dataset import PatchDataset, random_symmetry
-from histosynth.training.data.stain_jitter import random_stain
+from histosynth.training.data.dataset import PatchDataset
 from histosynth.training.ema import EMA
+from histosynth.training.step_inputs import StepInputs, Variables
+from histosynth.training.updates import Updates
 
 _NAMED = 16  # largest number of patches that an error names
 _CONSTANT = 0.4  # share of training at the full learning rate if `train.lr_decay` is `linear`
@@ -42,6 +46,7 @@ class Task(ABC):
         model: everything that is trained.
         emas: averaged weights, one per half-life; previews use the first.
         share: images per step on each process.
+        inputs: what each step sees.
 
     Raises:
         HistosynthError: the batch cannot be divided evenly among the processes.
@@ -61,13 +66,36 @@ class Task(ABC):
                 "launch another number of processes"
             )
         self.share = batch // processes
+        self.inputs = StepInputs(
+            data,
+            settings.train,
+            device=self.device,
+            first=self.rank * self.share,
+            share=self.share,
+            draw_variables=self.draw_variables,
+        )
+        self.updates = Updates(accelerator)
 
     @abstractmethod
-    def step(self, seen: int) -> dict[str, float]:
-        """Train on the next batch, after `seen` images; return the values to log, which include `loss` and `lr`.
+    def draw_variables(self, label: Tensor, generators: Sequence[torch.Generator]) -> Variables:
+        """Draw what a step sees beside the images, from labels (B,) on the CPU and one generator per image."""
+
+    @abstractmethod
+    def step(self, seen: int) -> None:
+        """Train on the next batch, after `seen` images.
 
         Raises:
-            HistosynthError: loss or gradient is no longer a finite number, or one image is too large for memory.
+            HistosynthError: one image is too large for memory, or a patch cannot be read.
+        """
+
+    @abstractmethod
+    def read(self) -> dict[str, float]:
+        """Wait for the steps since the last call; return the values of the last one, which include `loss` and `lr`.
+
+        All processes must call it after the same step, before weights are saved or used.
+
+        Raises:
+            HistosynthError: loss or gradient of one of the steps is not a finite number.
         """
 
     @abstractmethod
@@ -79,7 +107,7 @@ class Task(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """Return the state to resume from: full tensors on the CPU, `emas` as weights. All processes must call it."""
+        """Return the state to resume from, after `read`: full tensors on the CPU, `emas` as weights."""
 
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
@@ -105,22 +133,6 @@ class Task(ABC):
         """Return the position of the first image of this process."""
         return seen + self.rank * self.share
 
-    def load_share(self, seen: int) -> tuple[Tensor, Tensor, list[torch.Generator]]:
-        """Load the share of this process of the batch on the CPU: images, labels, and one generator per image."""
-        train, start = self.settings.train, self.share_start(seen)
-        x, label = self.data.batch(start, self.share, seed=train.seed, stride=train.batch)
-        positions = range(start, start + self.share)
-        return x, label, [torch.Generator().manual_seed(image_seed(train.seed, position)) for position in positions]
-
-    def augment(self, x: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """Apply the augmentations: a random symmetry, and stain jitter."""
-        train = self.settings.train
-        if train.flips:
-            x = random_symmetry(x, generators=generators)
-        if train.stain_jitter:
-            x = random_stain(x.to(self.device), strength=train.stain_jitter, generators=generators)
-        return x
-
     def divergence_message(self, seen: int, *, loss: float, gradient: float, losses: Tensor) -> str:
         """Return the message of a diverged step, with the patches whose loss is not finite, else all of the batch.
 
@@ -140,12 +152,6 @@ class Task(ABC):
             f"{len(bad)} of {train.batch} patches of the batch: {', '.join(bad[:_NAMED])}{more}; check these patches, "
             f"lower {self.lr_setting}, or set train.precision=fp32"
         )
-
-
-def image_seed(seed: int, position: int) -> int:
-    """Return the seed of all random variables of the image at a position of the endless sequence."""
-
-    return int(np.random.SeedSequence((seed, position)).generate_state(1, np.uint64)[0])
 
 
 def remaining_rate(decay: Literal["none", "cosine", "linear"], *, done: float) -> float:

@@ -11,6 +11,7 @@ from histosynth.errors import HistosynthError
 from histosynth.store.part import Patch, part_path, write_part
 from histosynth.store.store import Store, write_manifest
 from histosynth.training.data import dataset
+from histosynth.training.data.ahead import Ahead
 from histosynth.training.data.dataset import PatchDataset, to_tensor
 
 COUNTS = {"a": 7, "b": 2, "c": 1}
@@ -66,8 +67,8 @@ def large(tmp_path: Path) -> Store:
     return Store(directory)
 
 
-def batch(data: PatchDataset, start: int, size: int, **options: Any) -> list[tuple[bytes, int]]:
-    images, labels = data.batch(start, size, seed=5, **options)
+def batch(data: PatchDataset, start: int, size: int) -> list[tuple[bytes, int]]:
+    images, labels = data.batch(start, size, seed=5)
     return [(image.numpy().tobytes(), label) for image, label in zip(images, labels.tolist(), strict=True)]
 
 
@@ -75,7 +76,7 @@ def batch(data: PatchDataset, start: int, size: int, **options: Any) -> list[tup
 def test_a_batch_does_not_depend_on_pixel_source_workers_or_slices(
     large: Store, tmp_path: Path, shares: dict[str, Any]
 ) -> None:
-    """For every cache and number of workers, for slices of ranks and microbatches, and with prefetching."""
+    """For every cache and number of workers, for slices of ranks and microbatches, and prepared ahead."""
     sequence = batch(PatchDataset(large, **shares), 0, 256)
     for options in [{"cache": "off", "workers": 1}, {"cache": "off", "workers": 5}, {"cache": str(tmp_path / "kept")}]:
         data = PatchDataset(large, **shares, **options)
@@ -85,10 +86,14 @@ def test_a_batch_does_not_depend_on_pixel_source_workers_or_slices(
         for ranks, micro in [(1, 64), (2, 16), (4, 4)]:
             for rank in range(ranks):
                 mine = PatchDataset(large, **shares, **options) if ranks > 1 else data
+                slices = [
+                    Ahead(lambda start, mine=mine, micro=micro: batch(mine, start, micro), stride=64)  # type: ignore[misc]
+                    for _ in range(64 // ranks // micro)
+                ]
                 for step in range(4):
-                    first = 64 * step + 64 // ranks * rank
-                    for start in range(first, first + 64 // ranks, micro):
-                        assert batch(mine, start, micro, stride=64) == sequence[start : start + micro]
+                    for number, each in enumerate(slices):
+                        start = 64 * step + 64 // ranks * rank + micro * number
+                        assert each.take(start) == sequence[start : start + micro]
 
 
 def test_each_pass_shows_every_patch_once_in_another_order(large: Store) -> None:
@@ -156,11 +161,12 @@ def test_the_settings_reach_the_dataset(large: Store) -> None:
     assert batch(data, 10, 50) == batch(expected, 10, 50)
 
 
-def test_an_error_while_prefetching_reaches_the_caller(large: Store) -> None:
+def test_an_error_while_preparing_reaches_the_caller(large: Store) -> None:
     data = PatchDataset(large, cache="off")
+    ahead = Ahead(lambda start: batch(data, start, 8), stride=8)
     for part in large.path.glob("part-*"):
         part.write_bytes(bytes(part.stat().st_size))
     with pytest.raises(HistosynthError, match=r"part-.* cannot be read"):
-        data.batch(0, 8, seed=0, stride=8)
+        ahead.take(0)
     with pytest.raises(HistosynthError, match=r"part-.* cannot be read"):
-        data.batch(8, 8, seed=0, stride=8)
+        ahead.take(8)

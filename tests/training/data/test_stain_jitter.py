@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from histosynth.stain.two_stains import TARGET
+from histosynth.training.data import stain_jitter
 from histosynth.training.data.dataset import to_bytes, to_tensor
-from histosynth.training.data.stain_jitter import jitter, random_stain
+from histosynth.training.data.stain_jitter import density_changes, draw_stain_changes
 
 ONE, NONE = torch.ones(1, 2), torch.zeros(1, 2)
+
+
+def jitter(x: torch.Tensor, *, factors: torch.Tensor, shifts: torch.Tensor) -> torch.Tensor:
+    return stain_jitter.jitter(x, density_changes(factors=factors, shifts=shifts))
 
 
 def pixels(*, least: int = 0, most: int = 256) -> torch.Tensor:
@@ -66,24 +71,27 @@ def seeded(count: int, *, first: int) -> list[torch.Generator]:
 
 def test_the_jitter_of_an_image_depends_only_on_its_generator() -> None:
     x = pixels(most=180).expand(200, -1, -1, -1)[:, :, :4, :4]
-    first, again = (random_stain(x, strength=0.2, generators=seeded(200, first=0)) for _ in range(2))
+
+    def jittered(x: torch.Tensor, generators: list[torch.Generator]) -> torch.Tensor:
+        factors, shifts = draw_stain_changes(0.2, generators=generators)
+        return jitter(x, factors=factors, shifts=shifts)
+
+    first, again = (jittered(x, seeded(200, first=0)) for _ in range(2))
     assert torch.equal(first, again)
-    assert not torch.equal(first, random_stain(x, strength=0.2, generators=seeded(200, first=200)))
+    assert not torch.equal(first, jittered(x, seeded(200, first=200)))
     assert len({tuple(image.flatten().tolist()) for image in first}) == 200
-    assert torch.equal(first[7:9], random_stain(x[7:9], strength=0.2, generators=seeded(2, first=7)))
+    assert torch.equal(first[7:9], jittered(x[7:9], seeded(2, first=7)))
 
 
-def test_factors_and_shifts_are_uniform_over_their_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, torch.Tensor] = {}
-    monkeypatch.setattr("histosynth.training.data.stain_jitter.jitter", lambda x, **drawn: seen.update(drawn))
-    random_stain(torch.zeros(4000, 3, 1, 1), strength=0.2, generators=seeded(4000, first=0))
-    for drawn, middle in ((seen["factors"], 1.0), (seen["shifts"], 0.0)):
+def test_factors_and_shifts_are_uniform_over_their_ranges() -> None:
+    factors, shifts = draw_stain_changes(0.2, generators=seeded(4000, first=0))
+    for drawn, middle in ((factors, 1.0), (shifts, 0.0)):
         low, high = drawn.aminmax(dim=0)
         assert low.tolist() == pytest.approx([middle - 0.2] * 2, abs=1e-3)
         assert high.tolist() == pytest.approx([middle + 0.2] * 2, abs=1e-3)
         assert drawn.mean(0).tolist() == pytest.approx([middle] * 2, abs=0.01)
         assert drawn.var(0).tolist() == pytest.approx([0.4**2 / 12] * 2, rel=0.05)
-    together = torch.cat([seen["factors"], seen["shifts"]], 1).T
+    together = torch.cat([factors, shifts], 1).T
     assert (torch.corrcoef(together) - torch.eye(4)).abs().max() < 0.06
 
 

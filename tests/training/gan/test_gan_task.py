@@ -27,6 +27,7 @@ from histosynth.training.loop import train
 from histosynth.training.origin import read_origin
 from histosynth.training.periodic_metric import PeriodicMetric
 from histosynth.training.run import Run
+from training_steps import take_step
 
 MakeStore = Callable[..., Path]
 MakeTask = Callable[..., GanTask]
@@ -61,7 +62,7 @@ def test_equal_seeds_give_equal_runs_and_another_seed_another(make_task: MakeTas
     runs = []
     for seed in (3, 3, 4):
         task = make_task(f"train.seed={seed}", f"gan.loss={loss}", f"train.precision={precision}")
-        runs.append([task.step(8 * n) for n in range(8)])
+        runs.append([take_step(task, 8 * n) for n in range(8)])
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
 
@@ -70,7 +71,7 @@ def test_neither_microbatch_nor_batch_position_changes_what_is_learned(make_task
     """Each microbatch contains complete groups of four, so only rounding differs."""
     one, split = make_task(), make_task("train.microbatch=4")
     for n in range(8):
-        logged, other = one.step(8 * n), split.step(8 * n)
+        logged, other = take_step(one, 8 * n), take_step(split, 8 * n)
         assert other["loss"] == pytest.approx(logged["loss"], rel=2e-4, abs=1e-5)
         assert other["diversity"] == pytest.approx(logged["diversity"], rel=1e-3)
     for name, weight in one.emas[0].weights.items():
@@ -141,11 +142,11 @@ def test_a_label_whose_fakes_collapse_gives_one_warning(make_task: MakeTask, mon
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert all(task.step(8 * n)["diversity"] > 0.5 for n in range(150))
+        assert all(take_step(task, 8 * n)["diversity"] > 0.5 for n in range(150))
     monkeypatch.setattr(Generator, "forward", collapsed)
 
     def train_until_detected() -> None:
-        assert any(task.step(8 * n)["diversity"] < 0.2 for n in range(150, 1200))
+        assert any(take_step(task, 8 * n)["diversity"] < 0.2 for n in range(150, 1200))
 
     message = r"the diversity of fakes of light is 0\.\d\d times that of .* the generator may have collapsed"
     with pytest.warns(UserWarning, match=message) as caught:

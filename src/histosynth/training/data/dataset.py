@@ -6,8 +6,7 @@ a file of decoded patches (`pixel_cache`), or from the store on demand; they are
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +23,6 @@ from histosynth.training.data.label_schedule import LabelSchedule
 from histosynth.training.data.pixel_cache import PixelCache, default_directory, file_bytes, space_problem
 
 _IN_MEMORY = 1 << 28  # up to this many bytes, pixels are kept in memory rather than in a file
-_AHEAD = 64  # largest number of batches decoded in advance
-Batch = tuple[Tensor, Tensor]
 
 
 class PatchDataset:
@@ -79,8 +76,6 @@ class PatchDataset:
         self.store, self._workers = store, workers or min(available_cores(), 16)
         self.image_px = store.patch_px
         self.pixel_source, self._read = self._pixels(cache, cache_gb, progress)
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="prefetch")
-        self._prefetched: dict[tuple[int, int, int], Future[Batch]] = {}
 
     @classmethod
     def of(cls, store: Store, settings: TrainSettings, *, progress: bool = False) -> "PatchDataset":
@@ -105,29 +100,22 @@ class PatchDataset:
         codes = self.store.codes("patient_id")[1][self.rows]
         return len(np.unique(codes[codes >= 0]))
 
-    def batch(self, start: int, size: int, *, seed: int, stride: int | None = None) -> Batch:
+    def batch(self, start: int, size: int, *, seed: int) -> tuple[Tensor, Tensor]:
         """Return the images `start` to `start + size` of an endless shuffled sequence.
 
         Each pass over the data has its own order, drawn from the seed and the number of the pass, so that any position
-        is reached without visiting those before it. One rank of several asks for its slice of the batch.
+        is reached without visiting those before it.
 
         Args:
             start: position of the first image.
             size: number of images.
             seed: seed of the order.
-            stride: distance to the next batch that this caller will ask for (the images per step on all ranks
-                together), which is prepared in advance. None prepares nothing in advance.
 
         Returns:
             Images (size, 3, S, S) in [-1, 1], and label indices (size,).
         """
-        prefetched = self._prefetched.pop((start, size, seed), None)
-        if stride is not None:
-            while len(self._prefetched) >= _AHEAD:
-                self._prefetched.pop(next(iter(self._prefetched))).cancel()
-            following = (start + stride, size, seed)
-            self._prefetched[following] = self._pool.submit(self._load, *following)
-        return prefetched.result() if prefetched else self._load(start, size, seed)
+        index = self.order(start, size, seed=seed)
+        return to_tensor(self.pixels(index)), torch.from_numpy(self.label_at(index))
 
     def ids(self, start: int, size: int, *, seed: int) -> list[str]:
         """Return the patch ids of that batch; this reads the whole column."""
@@ -149,10 +137,13 @@ class PatchDataset:
             )
         return indices
 
-    def _load(self, start: int, size: int, seed: int) -> Batch:
-        indices = self.order(start, size, seed=seed)
-        labels = np.searchsorted(self._ends, indices, side="right")
-        return to_tensor(self._read(self.rows[indices].astype(np.int64))), torch.from_numpy(labels)
+    def label_at(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the labels of these indices into `rows`."""
+        return np.searchsorted(self._ends, index, side="right")
+
+    def pixels(self, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the patches of these indices into `rows`: (size, S, S, 3)."""
+        return self._read(self.rows[index].astype(np.int64))
 
     def _label_schedule(self, balance: bool, weights: Mapping[str, float]) -> LabelSchedule | None:
         """Return the schedule of labels; None if labels occur as often as they have patches."""
@@ -200,7 +191,12 @@ def _permuted_passes(index: NDArray[np.int64], *, count: int, key: tuple[int, ..
 
 def to_tensor(images: NDArray[np.uint8]) -> Tensor:
     """Convert bytes (N, H, W, 3) to float32 (N, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
+    return from_bytes(torch.from_numpy(images))
+
+
+def from_bytes(pixels: Tensor) -> Tensor:
+    """Convert bytes (N, H, W, 3) on any device to float32 (N, 3, H, W) in [-1, 1], channels innermost in memory."""
+    return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(127.5).sub_(1)
 
 
 def to_bytes(x: Tensor) -> NDArray[np.uint8]:
@@ -208,10 +204,3 @@ def to_bytes(x: Tensor) -> NDArray[np.uint8]:
     scaled = (x.detach().float().clamp(-1, 1) + 1) * 127.5
     image: NDArray[np.uint8] = scaled.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return image
-
-
-def random_symmetry(x: Tensor, *, generators: Sequence[torch.Generator]) -> Tensor:
-    """Apply one of the eight symmetries of the square to each image of (N, C, S, S), chosen by its own generator."""
-    choices = [int(torch.randint(8, (), generator=generator)) for generator in generators]
-    rotated = [torch.rot90(image, k=choice % 4, dims=(1, 2)) for image, choice in zip(x, choices, strict=True)]
-    return torch.stack([i.flip(2) if c >= 4 else i for i, c in zip(rotated, choices, strict=True)])

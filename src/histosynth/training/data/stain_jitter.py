@@ -30,29 +30,31 @@ _STAINS = torch.tensor(TARGET.stains)
 _UNMIXING = torch.tensor(np.linalg.pinv(np.array(TARGET.stains)), dtype=torch.float32)
 
 
-def random_stain(x: Tensor, *, strength: float, generators: Sequence[torch.Generator]) -> Tensor:
-    """Jitter the stains of each image of (B, 3, H, W) by its own generator; `strength` is s of the equation above."""
+def draw_stain_changes(strength: float, *, generators: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
+    """Draw α and β of hematoxylin and eosin, (B, 2) each, by one generator per image; `strength` is s."""
     drawn = torch.stack([torch.rand(2, 2, generator=generator) for generator in generators], dim=1)
     factors, shifts = drawn.mul_(2 * strength).sub_(strength)
-    return jitter(x, factors=1 + factors, shifts=shifts)
+    return 1 + factors, shifts
 
 
-def jitter(x: Tensor, *, factors: Tensor, shifts: Tensor) -> Tensor:
-    """Scale and shift the concentrations of hematoxylin and eosin of each image.
+def density_changes(*, factors: Tensor, shifts: Tensor) -> Tensor:
+    """Return the change of the optical density as an affine map of each image, on the CPU: (B, 4, 3).
 
     Args:
-        x: (B, 3, H, W) in [-1, 1], on any device.
-        factors: α of hematoxylin and eosin, (B, 2), on the CPU.
-        shifts: β of both, (B, 2), on the CPU, in optical density along unit vectors.
-
+        factors: α of hematoxylin and eosin, (B, 2).
+        shifts: β of both, (B, 2), in optical density along unit vectors.
 
     Returns:
-        Images of the same shape and range.
+        The matrix od -> od pinv(S) (α - 1) S, and in the last row the offset β S.
     """
-    scaling = (_UNMIXING * (factors - 1)[:, None]) @ _STAINS  # (B, 3, 3): od -> (α - 1) c S
-    shift = shifts @ _STAINS
+    scaling = (_UNMIXING * (factors - 1)[:, None]) @ _STAINS
+    return torch.cat([scaling, (shifts @ _STAINS)[:, None]], dim=1)
+
+
+def jitter(x: Tensor, changes: Tensor) -> Tensor:
+    """Apply `density_changes` (B, 4, 3) to images (B, 3, H, W) in [-1, 1], on their device."""
     density = -torch.log(((x + 1) * 127.5 + 1) / I0)
     weight = (density.amax(1, keepdim=True) / GLASS_DENSITY - 1).clamp(0, 1)
-    change = torch.einsum("bchw,bcd->bdhw", density, scaling.to(x.device)) + shift.to(x.device)[..., None, None]
+    change = torch.einsum("bchw,bcd->bdhw", density, changes[:, :3]) + changes[:, 3, :, None, None]
     density = density + weight * change
     return ((I0 * torch.exp(-density) - 1) / 127.5 - 1).clamp(-1, 1)
