@@ -14,7 +14,6 @@ Torch's own group norm suits neither device. On CUDA it returns the channels out
 works group by group, and the few channels of a group do not fill a vector register.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -22,19 +21,16 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from histosynth.autocast import autocast_off
+
 _SMALL = 1024  # pixels; below this, torch's forward pass of group norm works group by group as well
 
 
 def norm_act(x: Tensor, a: Tensor, b: Tensor, *, groups: int, eps: float = 1e-5, silu: bool = True) -> Tensor:
     """Normalize `x` (B, C, H, W), apply `a` and `b`, (B, C) or (1, C), and then SiLU if `silu`."""
-    with _no_autocast(x):
+    with autocast_off(x):
         out: Tensor = _NormAct.apply(x, a, b, groups, eps, silu)
     return out
-
-
-def _no_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """Switch autocast off for operations on `x`; that of other devices than GPUs changes none of them."""
-    return torch.autocast("cuda", enabled=False) if x.device.type == "cuda" else nullcontext()
 
 
 class _NormAct(torch.autograd.Function):
@@ -49,7 +45,7 @@ class _NormAct(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        with _no_autocast(dy):
+        with autocast_off(dy):
             return _NormAct._gradients(ctx, dy)
 
     @staticmethod

@@ -13,13 +13,13 @@ Feature maps have their channels innermost (`channels_last`). `benchmarks/model/
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from histosynth.autocast import autocast_off
 from histosynth.diffusion.norm_act import norm_act
 
 
@@ -227,7 +227,7 @@ def resize(x: Tensor, scale: float) -> Tensor:
         return x
     if scale < 1:
         return F.avg_pool2d(x, 2)
-    with torch.autocast("cuda", enabled=False) if x.device.type == "cuda" else nullcontext():  # it returns float32
+    with autocast_off(x):  # it returns float32
         return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 

@@ -7,11 +7,12 @@ channel.
 """
 
 import math
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from histosynth.autocast import autocast_off
 
 STDDEV_GROUP = 4
 """Number of consecutive images per group of `minibatch_stddev`; splitting a batch between groups changes nothing."""
@@ -85,7 +86,7 @@ def upsample(x: Tensor, factor: int = 2) -> Tensor:
     """Repeat each pixel as a square of `factor`² pixels, in the type of `x`."""
     if factor == 1:
         return x
-    with torch.autocast("cuda", enabled=False) if x.device.type == "cuda" else nullcontext():  # it returns float32
+    with autocast_off(x):  # it returns float32
         return F.interpolate(x, scale_factor=float(factor), mode="nearest")
 
 
