@@ -86,7 +86,7 @@ class TrainSettings(Section):
     cache: str = "auto"
     """Location of decoded patches. `auto`: in memory up to 268 MB, otherwise in the user's cache directory; if that has
     no space, there is no cache and this is reported. A path: that directory. `off`: patches are read and decoded for
-    each step."""
+    each step. Decoded patches are also kept on the GPU if they take up to a quarter of its free memory."""
     cache_gb: float = Field(100.0, gt=0)
     """Maximum size of decoded patches in that directory, in GB; the least recently used are removed first."""
     workers: int = Field(0, ge=0)

@@ -138,4 +138,4 @@ def empty(*shape: int, dtype: torch.dtype = torch.float32, pinned: bool) -> Tens
 
 def pin(x: Tensor) -> Tensor:
     """Return the tensor in pinned memory: itself, or a copy."""
-    return x.pin_memory()
+    return x.pin_memory() if x.numel() else x
