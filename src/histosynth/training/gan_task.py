@@ -186,8 +186,8 @@ class GanTask(Task):
         gradients = [weight.grad for weight in self.networks[name].parameters() if weight.grad is not None]
         self._sum_gradients(gradients)
         sums = {key: torch.stack([part[key].sum() for part in parts]).sum() for key in parts[0]}
-        losses = torch.cat([part["loss"] for part in parts])
-        self.updates.add(Update(seen, name, sums, torch.nn.utils.get_total_norm(gradients), losses))
+        per_image = torch.cat([part["loss"] for part in parts])
+        self.updates.add(Update(seen, name, sums, torch.nn.utils.get_total_norm(gradients), per_image))
         # The step.
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate(seen)

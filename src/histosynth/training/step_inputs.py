@@ -31,7 +31,7 @@ class Draws(NamedTuple):
 
     pixels: Tensor
     """(B, S, S, 3) bytes, turned; (B, 0) if the device keeps the patches."""
-    index: Tensor
+    indices: Tensor
     """(B,) indices into the rows of the data set."""
     symmetry: Tensor
     """(B,) numbers of symmetries."""
@@ -76,9 +76,9 @@ class StepInputs:
 
     def on_device(self, draws: Draws, first: int = 0, last: int | None = None) -> tuple[Tensor, ...]:
         """Return the rows `first` to `last` on the device: images (B, 3, S, S) in [-1, 1], and the variables."""
-        pixels, index, symmetry, stain = (self._send(part[first:last]) for part in draws[:4])
+        pixels, indices, symmetry, stain = (self._send(part[first:last]) for part in draws[:4])
         if self._resident is not None:
-            pixels = self._resident.turned(index, symmetry)
+            pixels = self._resident.turned(indices, symmetry)
         x = from_bytes(pixels)
         if self._train.stain_jitter:
             x = jitter(x, stain)
@@ -102,27 +102,26 @@ class StepInputs:
     def _draw(self, seen: int) -> Draws:
         """Draw in the order in which a generator is used: variables, symmetry, stain."""
         train, start = self._train, seen + self._first
-        index = self._data.order(start, self._share, seed=train.seed)
+        indices = self._data.order(start, self._share, seed=train.seed)
         seeds = (image_seed(train.seed, position) for position in range(start, start + self._share))
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        variables = self._draw_variables(torch.from_numpy(self._data.label_at(index)), generators)
+        variables = self._draw_variables(torch.from_numpy(self._data.label_at(indices)), generators)
         turns = [int(torch.randint(COUNT, (), generator=g)) if train.flips else 0 for g in generators]
         stain = torch.empty(self._share, 0)
         if train.stain_jitter:
             factors, shifts = draw_stain_changes(train.stain_jitter, generators=generators)
             stain = density_changes(factors=factors, shifts=shifts)
-        drawn = self._pixels(index, turns), torch.from_numpy(index), torch.tensor(turns), stain
-        if not self._on_gpu:
-            return Draws(*drawn, variables)
-        return Draws(*map(pin, drawn), tuple(map(pin, variables)))
+        pixels = self._pixels(indices, turns)
+        draws = Draws(pixels, torch.from_numpy(indices), torch.tensor(turns), stain, variables)
+        return pinned(draws) if self._on_gpu else draws
 
-    def _pixels(self, index: NDArray[np.int64], turns: Sequence[int]) -> Tensor:
+    def _pixels(self, indices: NDArray[np.int64], turns: Sequence[int]) -> Tensor:
         """Read and turn the patches, unless the device has them."""
         if self._resident is not None:
-            return torch.empty(len(index), 0)
+            return torch.empty(len(indices), 0)
         side = self._data.image_px
-        pixels = empty(len(index), side, side, 3, dtype=torch.uint8, pinned=self._on_gpu)
-        turn_into(pixels.numpy(), self._data.pixels(index), turns)
+        pixels = empty(len(indices), side, side, 3, dtype=torch.uint8, pinned=self._on_gpu)
+        turn_into(pixels.numpy(), self._data.pixels(indices), turns)
         return pixels
 
 
@@ -136,6 +135,13 @@ def empty(*shape: int, dtype: torch.dtype = torch.float32, pinned: bool) -> Tens
     return torch.empty(shape, dtype=dtype, pin_memory=pinned)
 
 
+def pinned(draws: Draws) -> Draws:
+    """Return the draws in pinned memory, of which a copy is made where they are not."""
+    return Draws(
+        pin(draws.pixels), pin(draws.indices), pin(draws.symmetry), pin(draws.stain), tuple(map(pin, draws.variables))
+    )
+
+
 def pin(x: Tensor) -> Tensor:
-    """Return the tensor in pinned memory: itself, or a copy."""
+    """Return a tensor in pinned memory: itself, or a copy."""
     return x.pin_memory() if x.numel() else x
