@@ -2,8 +2,10 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +115,42 @@ def test_failed_compilation_gives_a_warning_and_training_is_the_same(
         compiled = make_task("train.compile=true")
     plain = make_task()
     assert [take_step(compiled, 8 * n) for n in range(2)] == [take_step(plain, 8 * n) for n in range(2)]
+
+
+@pytest.mark.parametrize("override", ["model.checkpoint=false", "model.checkpoint=true", "diffusion.variance=learned"])
+def test_the_network_is_compiled_once_and_whole_and_previews_run_it_as_written(
+    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, override: str
+) -> None:
+    expected = make_task(override).preview(2)
+    task, graphs = make_task(override), list[Any]()
+    network: Any = task.model.network
+
+    def backend(graph: Any, inputs: Sequence[Any]) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(network, "compile", partial(network.compile, backend=backend))
+    task._compile()
+    assert len(graphs) == 1
+    assert np.isfinite([take_step(task, 8 * n)["loss"] for n in range(2)]).all()
+    assert len(graphs) == 1
+    task.preview(2)
+    assert len(graphs) == 1
+    fresh = make_task(override)
+    monkeypatch.setattr(fresh.model.network, "compile", partial(fresh.model.network.compile, backend=backend))
+    fresh._compile()
+    for name, images in fresh.preview(2).items():
+        np.testing.assert_array_equal(images, expected[name])
+
+
+@pytest.mark.parametrize(
+    ("device", "images", "expected"),
+    [("cuda", 500_000, True), ("cuda", 499_000, False), ("cpu", 10_000_000, False)],
+)
+def test_long_runs_on_cuda_compile_by_themselves(make_task: MakeTask, device: str, images: int, expected: bool) -> None:
+    task = make_task(f"train.images={images}")
+    task.device = torch.device(device)
+    assert task._compiles_by_itself() == expected
 
 
 def test_fp16_needs_a_gpu() -> None:

@@ -27,9 +27,10 @@ class TrainSettings(Section):
     """Images per forward pass on each process; gradients are accumulated over a step. 0: the process's share of the
     batch. If memory runs out, it is halved and this is reported. Without dropout it affects results only by
     rounding."""
-    compile: bool = False
+    compile: bool | Literal["auto"] = "auto"
     """Compile the network with `torch.compile`: minutes at the start, faster steps. If compilation fails, training
-    continues without it."""
+    continues without it. `auto` compiles on CUDA for at least half a million images: fewer may take less time than the
+    compilation."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """`muon` takes orthogonal steps (Jordan et al. 2024) for the convolutions and matrices inside the network, and
     those of AdamW for its first and last layer, embeddings, gains and biases."""

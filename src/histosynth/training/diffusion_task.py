@@ -74,7 +74,7 @@ class DiffusionTask(ModelTask):
             seeds = range(start, min(start + PREVIEW_BATCH, per_label * len(labels)))
             noise = SeededNoise(seeds, image_px=self.data.image_px, device=self.device)
             label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), self.uncompiled():
                 batches.append(to_bytes(self.pipeline.images(self.denoiser, label, noise=noise)))
         self.denoiser.load_state_dict(current)
         images = np.concatenate(batches)

@@ -8,7 +8,7 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -28,6 +28,7 @@ from histosynth.training.step_inputs import Draws, Variables, image_seed
 from histosynth.training.task import Task
 from histosynth.training.updates import Update
 
+_WORTH_COMPILING = 500_000  # images: some minutes of a GPU at a thousand images per second
 _SMALLEST_SCALE = 2.0**-10  # of the fp16 loss; a gradient that overflows below this scale has diverged
 
 
@@ -66,7 +67,7 @@ class ModelTask(Task):
         self.emas = [EMA(self.model, halflife=halflife) for halflife in train.ema_halflife]
         self._read = dict[str, float]()
         self._trial_steps = 0 if accelerator.distributed_type == DistributedType.NO else 2
-        if train.compile:
+        if train.compile is True or (train.compile == "auto" and self._compiles_by_itself()):
             self._compile()
 
     @abstractmethod
@@ -184,11 +185,15 @@ class ModelTask(Task):
             stacklevel=2,
         )
 
+    def _compiles_by_itself(self) -> bool:
+        """Return whether compilation is likely to save more time than it takes."""
+        return self.device.type == "cuda" and self.images >= _WORTH_COMPILING
+
     def _compile(self) -> None:
         """Compile the network; if that fails, warn and continue without."""
         network: nn.Module = self.model.network  # type: ignore[assignment]
         try:
-            network.compile()
+            network.compile(fullgraph=True)
             self._forward_backward(0, self.inputs.take(0), 0, last=False)
         except Exception as error:  # compilers, drivers and missing headers raise errors of any type
             if isinstance(error, RuntimeError) and should_reduce_batch_size(error):
@@ -198,6 +203,11 @@ class ModelTask(Task):
             warnings.warn(f"train.compile failed ({reason}); training continues without compilation", stacklevel=2)
         finally:
             self.optimizer.zero_grad(set_to_none=True)
+
+    def uncompiled(self) -> AbstractContextManager[object]:
+        """Run the network as it is written: compiled, it would be compiled again for every other size of a batch."""
+        compiled = getattr(self.model.network, "_compiled_call_impl", None) is not None
+        return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
     def _loss_scale_settling(self) -> bool:
         """Return whether the fp16 loss scale may still be lowered, as by every overflow, whose step is skipped."""
