@@ -38,7 +38,8 @@ docs: .venv/installed  ## regenerate docs/reference from the code
 oldest: .venv-tools/installed  ## install the lower bounds of all dependencies into .venv-oldest (6 GB) and test them; not in CI
 	$(TOOLS)/uv venv --quiet --clear --python 3.11 .venv-oldest
 	$(TOOLS)/uv pip install --python .venv-oldest --resolution lowest-direct --editable '.[dev,remote]'
-	.venv-oldest/bin/python -m pytest -q -W default -m 'not slow' tests/test_config.py tests/store tests/cohort
+	.venv-oldest/bin/python -m pytest -q -W default -m 'not slow' tests/test_config.py tests/store tests/cohort \
+		tests/study/records tests/slides/test_image.py tests/slides/test_openslide.py
 
 constraints: .venv-tools/installed  ## write constraints.txt: versions and hashes of what users install, for any system
 	$(TOOLS)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
