@@ -29,7 +29,7 @@ class Normal(Denoiser):
         super().__init__(Labels(), schedule)
         self.deviation, self.images = deviation, 0
 
-    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+    def evaluate(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
         self.images += len(x)
         alpha, sigma = self.schedule.alpha(t)[:, None, None, None], self.schedule.sigma(t)[:, None, None, None]
         mean = torch.tensor([0.3, -0.3, 0.0], dtype=x.dtype)[label][:, None, None, None]

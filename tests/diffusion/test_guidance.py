@@ -32,7 +32,7 @@ class Mixture(Denoiser):
         super().__init__(Labels(), schedule)
         self.evaluated = 0
 
-    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+    def evaluate(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
         self.evaluated += len(x)
         alpha, sigma = self.schedule.alpha(t)[:, None], self.schedule.sigma(t)[:, None]
         means = (

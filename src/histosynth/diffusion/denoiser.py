@@ -69,6 +69,11 @@ class Denoiser(nn.Module):
         Raises:
             ValueError: a shape, time or label is invalid.
         """
+        self.check(x, t, label)
+        return self.evaluate(x, t, label)
+
+    def evaluate(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+        """Predict without any check: that of times and labels waits for the device, in each evaluation of a sampler."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
@@ -92,6 +97,13 @@ class Denoiser(nn.Module):
 
         A GPU would have to be waited for in every step. Training and sampling choose both on the CPU, by construction.
         """
+        self.check_shapes(x, t, label)
+        if t.device.type == "cpu":
+            self.check_times(t)
+            self.check_labels(label)
+
+    def check_shapes(self, x: Tensor, t: Tensor, label: Tensor) -> None:
+        """Raise ValueError if a shape, or the type of the times, is invalid; no value is read."""
         side = self.image_px or "S"
         if x.ndim != 4 or x.shape[1] != 3 or (self.image_px and x.shape[2:] != (self.image_px, self.image_px)):
             raise ValueError(f"images have shape {tuple(x.shape)}, expected (B, 3, {side}, {side})")
@@ -102,14 +114,17 @@ class Denoiser(nn.Module):
             )
         if t.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"times have type {t.dtype}, which rounds them; pass float32 or float64")
-        if t.device.type != "cpu":
-            return
-        bad_time, bad_label = ~self.schedule.contains(t), (label < 0) | (label > self.null_label)
-        if bool((bad_time | bad_label).any()):
-            if bool(bad_time.any()):
-                raise ValueError(f"time {t[bad_time][0].item():g} is out of range: {self.schedule.time_range}")
+
+    def check_times(self, t: Tensor) -> None:
+        """Raise ValueError if a time is out of range."""
+        if bool((bad := ~self.schedule.contains(t)).any()):
+            raise ValueError(f"time {t[bad][0].item():g} is out of range: {self.schedule.time_range}")
+
+    def check_labels(self, label: Tensor) -> None:
+        """Raise ValueError if a label is out of range."""
+        if bool((bad := (label < 0) | (label > self.null_label)).any()):
             raise ValueError(
-                f"label {label[bad_label][0].item():g} is out of range: 0 to {self.null_label - 1}, "
+                f"label {label[bad][0].item():g} is out of range: 0 to {self.null_label - 1}, "
                 f"or {self.null_label} for any label"
             )
 

@@ -58,9 +58,8 @@ class DiscreteDenoiser(Denoiser):
         self.prediction_type, self.variance, self.weighting = prediction_type, variance, weighting
         self.posterior = Posterior(schedule)
 
-    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
-        """See `Denoiser.predict`."""
-        self.check(x, t, label)
+    def evaluate(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+        """See `Denoiser.evaluate`."""
         x = at_least_float32(x)
         output, fraction = self._run_network(x, t, label)
         alpha, sigma = per_image(self.schedule.alpha(t)), per_image(self.schedule.sigma(t))

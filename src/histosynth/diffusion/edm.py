@@ -38,9 +38,8 @@ class EDMDenoiser(Denoiser):
         super().__init__(network, schedule, image_px=image_px)
         self.sigma_data, self.log_sigma_mean, self.log_sigma_std = sigma_data, log_sigma_mean, log_sigma_std
 
-    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
-        """See `Denoiser.predict`; `t` is σ."""
-        self.check(x, t, label)
+    def evaluate(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+        """See `Denoiser.evaluate`; `t` is σ."""
         return Prediction(self._clean(at_least_float32(x), t, label))
 
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:

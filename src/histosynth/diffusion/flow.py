@@ -39,9 +39,8 @@ class FlowDenoiser(Denoiser):
         super().__init__(network, schedule, image_px=image_px)
         self.times = times
 
-    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
-        """See `Denoiser.predict`."""
-        self.check(x, t, label)
+    def evaluate(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+        """See `Denoiser.evaluate`."""
         return Prediction(at_least_float32(x) - per_image(t) * self._velocity(at_least_float32(x), t, label))
 
     def draw_times(self, count: int, *, generator: torch.Generator) -> Tensor:

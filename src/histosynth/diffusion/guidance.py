@@ -62,23 +62,30 @@ def guided_denoiser(
         classifier_scale: s.
         early: worse version of the model that guides as well; None: no autoguidance.
         autoguidance: w of `early`; values other than 1 cost an evaluation of its network.
+
+    Raises:
+        ValueError: a label is invalid, or, when called, a shape or the time.
     """
+    # Labels are on the device, and reading them waits for it: once here, not in each evaluation.
+    denoiser.check_labels(label)
     null = torch.full_like(label, denoiser.null_label)
 
     def denoise(x: Tensor, t: Tensor) -> Prediction:
         # Classifier-free guidance
-        times = t.expand(len(x))
+        denoiser.check_times(t[None])
+        times = torch.full((len(x),), t.item(), dtype=t.dtype, device=x.device)
+        denoiser.check_shapes(x, times, label)
         active = in_guidance_interval(denoiser.schedule, t, low=low, high=high)
         w = guidance if active else 1.0
         asked = null if w == 0 else label
-        plain, variance_fraction = denoiser.predict(x, times, asked)
+        plain, variance_fraction = denoiser.evaluate(x, times, asked)
         clean = plain
         if w not in (0, 1):
-            unconditional: Tensor = denoiser(x, times, null)
+            unconditional = denoiser.evaluate(x, times, null).clean
             clean = unconditional + w * (plain - unconditional)
         # Autoguidance
         if early is not None and autoguidance != 1 and active:
-            clean = clean + (autoguidance - 1) * (plain - early(x, times, asked))
+            clean = clean + (autoguidance - 1) * (plain - early.evaluate(x, times, asked).clean)
         # Guidance by a classifier
         if classifier is not None and active:
             alpha, sigma = denoiser.schedule.alpha(t), denoiser.schedule.sigma(t)
@@ -92,7 +99,7 @@ def guided_denoiser(
 def in_guidance_interval(schedule: Schedule, t: Tensor, *, low: float, high: float) -> bool:
     """Return whether the noise level at time `t` lies in (low, high]."""
     if low == 0 and high == math.inf:
-        return True  # without synchronizing with the device
+        return True
     alpha, sigma = float(schedule.alpha(t)), float(schedule.sigma(t))
     return low * alpha < sigma and (high == math.inf or sigma <= high * alpha)
 

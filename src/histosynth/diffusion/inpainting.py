@@ -44,7 +44,7 @@ def inpaint(
     Returns:
         (B, 3, S, S); the known pixels equal those of `image` exactly.
     """
-    times = schedule.times(steps).to(image)
+    times = schedule.times(steps).to(image.dtype)  # on the CPU, where reading them does not wait for a GPU
     alpha, sigma = schedule.alpha(times), schedule.sigma(times)
     x = (alpha[0] * image + sigma[0] * draw()).where(known, sigma[0] * draw())
     for i in range(steps):

@@ -59,7 +59,7 @@ def integrate_flow(denoise: Denoise, schedule: Schedule, *, x: Tensor, times: Te
     The step to the data is an Euler step, which ends at x̂; any other would leave some of the noise. The step from the
     data inverts it to second order.
     """
-    times = times.to(x)
+    times = times.to(x.dtype)  # on the CPU, where reading them does not wait for a GPU
     alpha, sigma = schedule.alpha(times), schedule.sigma(times)
 
     def slopes(x: Tensor, k: int) -> tuple[Tensor, Tensor]:

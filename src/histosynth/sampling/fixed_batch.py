@@ -24,9 +24,9 @@ class FixedBatch(Denoiser):
         self.denoiser = denoiser
         self.group = group_size(device)
 
-    def predict(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
-        """See `Denoiser.predict`."""
-        predictions = [self.denoiser.predict(*trio) for trio in padded_groups(self.group, x, t, label)]
+    def evaluate(self, x: Tensor, t: Tensor, label: Tensor) -> Prediction:
+        """See `Denoiser.evaluate`."""
+        predictions = [self.denoiser.evaluate(*trio) for trio in padded_groups(self.group, x, t, label)]
         clean = torch.cat([prediction.clean for prediction in predictions])[: len(x)]
         variances = [part.variance_fraction for part in predictions if part.variance_fraction is not None]
         return Prediction(clean, torch.cat(variances)[: len(x)] if variances else None)

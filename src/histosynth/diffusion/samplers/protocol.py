@@ -13,7 +13,9 @@ from histosynth.errors import HistosynthError
 from histosynth.registry import Registry
 
 Denoise = Callable[[Tensor, Tensor], Prediction]
-"""A map from (B, 3, S, S) noisy images and one time to the expected clean images and, if learned, their variance."""
+"""A map from (B, 3, S, S) noisy images and one time to the expected clean images and, if learned, their variance.
+
+The time is a scalar on the CPU, whatever the device of the images."""
 
 
 class Sampler(Protocol):

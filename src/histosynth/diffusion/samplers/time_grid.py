@@ -23,15 +23,17 @@ from histosynth.diffusion.schedule import Schedule
 class TimeGrid:
     """The times that a sampler visits, with α and σ in double precision.
 
+    All of them are on the CPU: reading a time from a GPU would wait for it in each step.
+
     Args:
         schedule: the process.
         count: number of steps.
-        like: images whose type and device `times` are to have.
+        like: images whose type `times` are to have.
     """
 
     def __init__(self, schedule: Schedule, count: int, *, like: Tensor) -> None:
         times = schedule.times(count)
-        self.times = times.to(like)
+        self.times = times.to(like.dtype)
         self.alpha: list[float] = schedule.alpha(times.double()).tolist()
         self.sigma: list[float] = schedule.sigma(times.double()).tolist()
         self.last = count - 1
