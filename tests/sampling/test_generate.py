@@ -1,10 +1,13 @@
 """Sampling: an image depends only on its seed; stores are resumed, extended and marked as synthetic."""
 
+import errno
 import hashlib
 import json
+import threading
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,7 +16,10 @@ from PIL import Image
 from histosynth.config import SampleSettings
 from histosynth.errors import HistosynthError
 from histosynth.rundir import exclusive_lock
+from histosynth.sampling import generate as module
 from histosynth.sampling.generate import SamplingResult, generate, training_settings
+from histosynth.sampling.generative_model import DiffusionModel
+from histosynth.store.part import Patch
 from histosynth.store.store import Store
 
 MakeRun = Callable[..., Path]
@@ -62,6 +68,72 @@ def test_an_image_does_not_depend_on_the_other_seeds(make_run: MakeRun, tmp_path
     assert list(later) == [f"run_{seed}" for seed in range(9, 15)]
     assert list(one) == [f"run_{seed}" for seed in range(1, 18, 3)]
     assert {**everything, **later, **one} == everything
+
+
+def test_images_are_encoded_while_the_next_batch_is_generated(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both batches belong to one part, which is written at the end."""
+    first_is_encoded, calls = Event(), []
+    encode, generate_images = module.encode_row, DiffusionModel.images
+
+    def encode_row(patch: Patch) -> dict[str, Any]:
+        row = encode(patch)
+        if patch.patch_id == "run_7":
+            first_is_encoded.set()
+        return row
+
+    def images_after_encoding(self: DiffusionModel, seeds: Any, label: Any) -> Any:
+        calls.append(list(seeds))
+        assert len(calls) == 1 or first_is_encoded.wait(60)
+        return generate_images(self, seeds, label)
+
+    monkeypatch.setattr(module, "encode_row", encode_row)
+    monkeypatch.setattr(DiffusionModel, "images", images_after_encoding)
+    monkeypatch.setattr(module, "available_cores", lambda: 2)
+    sample(make_run(), tmp_path / "out", SampleSettings(steps=1, batch=8), per_label=5)
+    assert calls == [list(range(8)), list(range(8, 15))]
+
+
+def test_batches_continue_across_parts(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    generate_images = DiffusionModel.images
+
+    def count(self: DiffusionModel, seeds: Any, label: Any) -> Any:
+        sizes.append(len(seeds))
+        return generate_images(self, seeds, label)
+
+    monkeypatch.setattr(DiffusionModel, "images", count)
+    run = make_run()
+    sample(run, tmp_path / "one", SampleSettings(steps=1), labels=["b"], per_label=20)  # in parts of 5 and 6
+    assert sizes == [20]
+    sample(run, tmp_path / "all", SampleSettings(steps=1), per_label=20)
+    assert sizes == [20, 32, 28]
+    everything = images(tmp_path / "all")
+    assert {**everything, **images(tmp_path / "one")} == everything
+
+
+def test_a_full_disk_ends_the_command_and_keeps_finished_parts(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, run = module.write_rows, make_run()
+
+    def write_one(path: Path, *rows: Any, **options: Any) -> None:
+        if list(path.parent.glob("*.parquet")):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, *rows, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_rows", write_one)
+        before = threading.active_count()
+        with pytest.raises(OSError, match="No space left"):
+            sample(run, tmp_path / "full", SampleSettings(steps=1, batch=8), per_label=16)
+        assert threading.active_count() == before
+    assert sample(run, tmp_path / "full", SampleSettings(steps=1), per_label=16).generated == 48 - 16
+    sample(run, tmp_path / "at once", SampleSettings(steps=1), per_label=16)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "full").iterdir()} == {
+        p.name: p.read_bytes() for p in (tmp_path / "at once").iterdir()
+    }
 
 
 def test_labels_are_balanced_and_the_store_is_marked_synthetic(make_run: MakeRun, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from histosynth.cli.options import print_result
 if TYPE_CHECKING:
     from histosynth.sampling.edit import EditOptions
     from histosynth.sampling.edited_store import EditResult
+    from histosynth.sampling.precision import Precision
     from histosynth.sampling.sources import Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,6 +29,8 @@ class EditArguments:
     label: str | None = None
     steps: int = 0
     guidance: float = 1.0
+    batch: int | None = None
+    precision: "Precision | None" = None
     split: str = "all"
     per_label: int = 1
 
@@ -48,7 +51,14 @@ class EditArguments:
         """Return the options of the library function."""
         from histosynth.sampling.edit import EditOptions
 
-        return EditOptions(steps=self.steps, guidance=self.guidance, device=device, progress=not quiet)
+        return EditOptions(
+            steps=self.steps,
+            guidance=self.guidance,
+            batch=self.batch,
+            precision=self.precision,
+            device=device,
+            progress=not quiet,
+        )
 
 
 pass_edit_arguments = click.make_pass_decorator(EditArguments, ensure=True)
@@ -73,6 +83,10 @@ _EDIT_OPTIONS = (
                  **_SHARED),
     click.option("--guidance", default=1.0, show_default=True, type=click.FloatRange(0),
                  help="Classifier-free guidance toward the target label; 1 for none.", **_SHARED),
+    click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+                 help="Precision of the network. Default: sample.precision of the run.", **_SHARED),
+    click.option("--batch", type=click.IntRange(0), help="Images at a time. Default: sample.batch of the run.",
+                 **_SHARED),
 )  # fmt: skip
 _RANDOM_CHOICE = (
     click.option("--split", default="held_out", show_default=True, type=click.Choice(["held_out", "train", "all"]),
@@ -83,7 +97,7 @@ _RANDOM_CHOICE = (
 
 
 def edit_options(command: F) -> F:
-    """Add RUN, the sources, `--out`, `--patch`, `--label`, `--steps` and `--guidance`."""
+    """Add RUN, the sources, `--out`, and the options from `--patch` to `--batch`."""
     for option in reversed(_EDIT_OPTIONS):
         command = option(command)
     return command

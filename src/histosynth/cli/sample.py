@@ -56,7 +56,7 @@ def command(
 ) -> None:
     """Generate synthetic patches from RUN (a directory, or one of its .safetensors files).
 
-    Labels are balanced. Each image has its own seed, so it does not depend on the batch or on the number of processes
+    Labels are balanced. Each image has its own seed, so it does not depend on the number of images or of processes
     (`torchrun`, `accelerate launch`). Rerun the command to resume it, or with a larger --per-label to add images. By
     default, the training settings are used. Each image states in its metadata that it is synthetic. A GAN generates
     images in one pass: sampler, steps and guidance do not apply to it, and are rejected.

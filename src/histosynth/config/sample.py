@@ -38,5 +38,9 @@ class SampleSettings(Section):
     """Run or weights file of a classifier (`train.task = "classifier"`) used for guidance; empty: none."""
     classifier_scale: float = Field(1.0, ge=0)
     """Strength of classifier guidance: 1 adds the gradient of the classifier unscaled, as in Bayes' rule."""
-    batch: int = Field(16, ge=1)
-    """Images per batch; affects speed only, never an image."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "fp32"
+    """Type of the network's matrix products and convolutions; all else is in fp32. `auto` uses bf16 if the device
+    supports it natively."""
+    batch: int = Field(0, ge=0)
+    """Images at a time; 0: as many as fill the device and fit its memory. On a CPU it changes no image; on a GPU an
+    image is the same to the last bit only for the same number, which a store records and keeps."""

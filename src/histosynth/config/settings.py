@@ -19,7 +19,7 @@ NOT_APPLICABLE_TO: Mapping[str, Mapping[str, Collection[str]]] = {
         "model": set(ModelSettings.model_fields) - {"kind"},
         "diffusion": set(DiffusionSettings.model_fields),
         "train": {"task", "compile", "optimizer", "lr", "warmup", "weight_decay", "clip", "ema_halflife", "label_drop"},
-        "sample": set(SampleSettings.model_fields) - {"batch"},
+        "sample": set(SampleSettings.model_fields) - {"batch", "precision"},
     },
 }
 """Kind of model -> section -> settings that it does not use."""

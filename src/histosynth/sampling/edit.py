@@ -28,9 +28,13 @@ from histosynth.diffusion.samplers import Denoise
 from histosynth.diffusion.thresholding import no_clipping
 from histosynth.errors import HistosynthError
 from histosynth.rundir import locks_output
+from histosynth.sampling.batch_size import BatchSize, gpu_memory, pick_batch_size
 from histosynth.sampling.edited_store import Edit, EditResult, write_edit_sheet, write_edits
 from histosynth.sampling.fixed_batch import FixedBatch
+from histosynth.sampling.generative_model import evaluation_on_meta
+from histosynth.sampling.made_with import BATCH, kept_batch
 from histosynth.sampling.mask import central_square
+from histosynth.sampling.precision import TYPES, Precision, pick_precision
 from histosynth.sampling.sources import Selection, read_sources
 from histosynth.store.part import Patch
 from histosynth.training.checkpoint import find_weights, load_denoiser
@@ -48,14 +52,16 @@ class EditOptions:
     Attributes:
         steps: steps from noise to image.
         guidance: classifier-free guidance from noise to image; 1 for none.
-        batch: images at a time; it changes the speed, never an image.
+        batch: images at a time, see `sample.batch`; None: that of the run's settings.
+        precision: see `sample.precision`; None: that of the run's settings.
         device: name of the device (None: the best available).
         progress: show a progress bar.
     """
 
     steps: int = 40
     guidance: float = 1.0
-    batch: int = 16
+    batch: int | None = None
+    precision: Precision | None = None
     device: str | None = None
     progress: bool = True
 
@@ -84,7 +90,7 @@ def translate(
         HistosynthError: see `read_sources` and `write_edits`; an unknown label; more steps than the process has.
     """
     # Model, sources, and one edit per source and target label.
-    model = _Editor.load(source, options)
+    model = _Editor.load(source, options, out=out)
     patches = read_sources(selection, origin=model.origin)
     for name in to:  # rejects an unknown label before any work
         model.origin.label_index(name)
@@ -117,7 +123,7 @@ def interpolate(
         HistosynthError: see `translate`; the selection is not two patches.
     """
     # Model and the two ends.
-    model = _Editor.load(source, options)
+    model = _Editor.load(source, options, out=out)
     patches = read_sources(selection, origin=model.origin)
     if len(patches) != 2:
         raise HistosynthError(
@@ -177,7 +183,7 @@ def inpaint(
     Raises:
         HistosynthError: see `translate`; a mask of another size, or an empty one.
     """
-    model = _Editor.load(source, options)
+    model = _Editor.load(source, options, out=out)
     # The mask: everything outside it is kept.
     side = model.origin.image_px
     mask = central_square(side, share=hole) if isinstance(hole, float) else hole
@@ -218,22 +224,38 @@ class _Editor:
     """A trained denoiser on its device, with the provenance of its weights and the options of the edit."""
 
     def __init__(
-        self, denoiser: FixedBatch, origin: Origin, *, weights: Path, options: EditOptions, device: torch.device
+        self,
+        denoiser: FixedBatch,
+        origin: Origin,
+        *,
+        weights: Path,
+        options: EditOptions,
+        device: torch.device,
+        batch: BatchSize,
+        precision: str,
     ) -> None:
         self.denoiser, self.origin, self.weights, self.options, self.device = denoiser, origin, weights, options, device
-        self.schedule = denoiser.schedule
+        self.schedule, self.batch, self.precision = denoiser.schedule, batch, precision
 
     @classmethod
-    def load(cls, source: Path, options: EditOptions) -> "_Editor":
+    def load(cls, source: Path, options: EditOptions, *, out: Path) -> "_Editor":
         weights = find_weights(source)
         denoiser, origin = load_denoiser(weights)
-        device = pick_device(options.device)
+        device, settings = pick_device(options.device), origin.settings.sample
+        precision = pick_precision(options.precision or settings.precision, device)
         try:
             denoiser.schedule.times(options.steps)
         except ValueError as error:
             raise HistosynthError(f"--steps: {error}") from error
-        denoiser = FixedBatch(denoiser.to(device).to(memory_format=torch.channels_last), device=device)
-        return cls(denoiser, origin, weights=weights, options=options, device=device)
+        batch = pick_batch_size(
+            evaluation_on_meta(denoiser, image_px=origin.image_px),
+            gpu_memory=gpu_memory(device),
+            batch=settings.batch if options.batch is None else options.batch,
+            kept=kept_batch(out),
+        )
+        denoiser = denoiser.to(device).to(memory_format=torch.channels_last)
+        fixed = FixedBatch(denoiser, group=batch.evaluation, dtype=TYPES[precision])
+        return cls(fixed, origin, weights=weights, options=options, device=device, batch=batch, precision=precision)
 
     def label_index(self, label: str | None) -> int:
         """Return the index of a label, or the index of the null label if the model does not know it."""
@@ -269,11 +291,13 @@ class _Editor:
             "steps": self.options.steps,
             "guidance": self.options.guidance,
             "device": self.device.type,
+            "precision": self.precision,
+            BATCH: self.batch.evaluation,
             **settings,
         }
         generated = write_edits(
             out, edits, generate=generate, kind=kind, origin=self.origin, weights=self.weights, made_with=made_with,
-            batch=self.options.batch, progress=self.options.progress,
+            batch=self.batch.call, progress=self.options.progress,
         )  # fmt: skip
         sheet = write_edit_sheet(out, edits, sources=sources)
         return EditResult(store=out, sheet=sheet, images=len(edits), generated=generated)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from histosynth.errors import HistosynthError
 from histosynth.rundir import versions
-from histosynth.sampling.made_with import prepare_store, sha256_of
+from histosynth.sampling.made_with import BATCH, one_line_if_out_of_memory, prepare_store, sha256_of
 from histosynth.store.contact_sheet import save_contact_sheet
 from histosynth.store.part import Patch, part_fingerprint, part_path, write_part
 from histosynth.store.png import synthetic_mark
@@ -124,13 +124,13 @@ def write_edits(
                 patches = []
                 for i in range(0, len(block), batch):
                     part = block[i : i + batch]
-                    with torch.inference_mode():
+                    with torch.inference_mode(), one_line_if_out_of_memory(int(str(made_with[BATCH]))):
                         images = to_bytes(generate(part))
                     patches += [
                         _patch(edit, image, origin, made_with) for edit, image in zip(part, images, strict=True)
                     ]
                     bar.update(len(part))
-                write_part(path, patches, fingerprint=str(made_with))
+                write_part(path, patches, fingerprint=str(made_with), record={BATCH: made_with[BATCH]})
                 generated += len(block)
             else:
                 bar.update(len(block))

@@ -5,29 +5,42 @@ holds a block of seeds; under a launcher, blocks are dealt to the processes in t
 not: a repeated call, or one that asks for more, generates only the missing seeds and removes nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice, tee
 from pathlib import Path
-from typing import Never
+from typing import Any, NamedTuple, Never
 
 import torch
 from tqdm import tqdm
 
 from histosynth.config import SampleSettings, Settings
 from histosynth.rundir import versions
+from histosynth.sampling.batch_size import gpu_memory, pick_batch_size
 from histosynth.sampling.generative_model import GenerativeModel, load_generative_model
-from histosynth.sampling.made_with import prepare_store, sha256_of
+from histosynth.sampling.made_with import BATCH, kept_batch, one_line_if_out_of_memory, prepare_store, sha256_of
 from histosynth.store.contact_sheet import save_contact_sheet
-from histosynth.store.part import Patch, part_path, read_ids, read_part, write_part
+from histosynth.store.part import Patch, encode_row, part_path, read_ids, read_part, write_rows
 from histosynth.store.png import synthetic_mark
 from histosynth.store.store import Store, write_manifest
+from histosynth.store.threads import available_cores, map_in_threads
 from histosynth.training.checkpoint import find_weights
 from histosynth.training.data.dataset import to_bytes
-from histosynth.training.launch import broadcast_from_main, launch, main_process_lock, sum_over_processes, wait_for_all
+from histosynth.training.launch import (
+    broadcast_from_main,
+    gather_objects,
+    launch,
+    main_process_lock,
+    sum_over_processes,
+    wait_for_all,
+)
 from histosynth.training.origin import Origin, read_origin
 
 _BLOCK = 256  # seeds per part
 _SHOWN = 12  # images per label on the contact sheet
+_ENCODERS = 16  # threads that encode images, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +88,7 @@ def generate(
     Args:
         source: a run (its newest weights), or a weights file.
         out: the sample store.
-        settings: sampler, steps, guidance, classifier, batch; only `batch` applies to a GAN.
+        settings: sampler, steps, guidance, classifier, precision, batch; only the last two apply to a GAN.
         per_label: images per label.
         seed: the first seed; image i of the store has seed `seed + i`.
         labels: only these labels; if empty, all.
@@ -86,20 +99,23 @@ def generate(
 
     Raises:
         HistosynthError: no weights, an unknown label, settings that do not fit the process or each other, a classifier
-            that does not match, a directory that holds something else or samples of other weights or settings.
+            that does not match, a directory that holds something else or samples of other weights or settings; the
+            memory of the GPU is exhausted.
     """
     # Everything that determines the images.
     accelerator = launch(device)
     weights = find_weights(source)
     torch_device = accelerator.device
-    model = load_generative_model(weights, settings, device=torch_device)
+    memory = min(gather_objects(accelerator, gpu_memory(torch_device)), key=lambda each: each or 0)
+    pick_batch = partial(pick_batch_size, gpu_memory=memory, batch=settings.batch, kept=kept_batch(out))
+    model = load_generative_model(weights, settings, device=torch_device, pick_batch=pick_batch)
     origin = model.origin
     wanted = sorted(set(labels) or origin.labels, key=origin.label_index)
     facts = {"run": origin.run, "images_seen": origin.images, "data_hash": origin.data_hash}
     facts |= {"weights_sha256": sha256_of(weights), "device": torch_device.type}
     made_with = model.made_with(facts) | {"marked": mark}
     marks = _marks(made_with, model.description) if mark else None
-    generator = _PatchGenerator(model, torch_device, marks, settings.batch)
+    generator = _PatchGenerator(model, torch_device, marks)
     with main_process_lock(accelerator, out):
         if accelerator.is_main_process:
             prepare_store(out, made_with)
@@ -113,17 +129,17 @@ def generate(
         with tqdm(
             total=_count(seeds, blocks, wanted, origin), unit="img", desc=f"sample{share}", disable=hidden
         ) as bar:
-            for block in blocks:
-                requested = _requested_seeds(seeds, block, wanted, origin)
-                path = part_path(out, f"{origin.run}-{block * _BLOCK:010d}")
-                stored = {_seed_of(name) for name in (read_ids(path) if path.exists() else [])}
-                missing = [s for s in requested if s not in stored]
-                bar.update(len(requested) - len(missing))
-                if missing:
-                    old = {_seed_of(patch.patch_id): patch for patch in (read_part(path) if stored else [])}
-                    patches = old | dict(zip(missing, generator.patches(missing, bar=bar), strict=True))
-                    write_part(path, [patches[s] for s in sorted(patches)], fingerprint=str(made_with))
-                missing_count += len(missing)
+            requested = (_requested_seeds(seeds, block, wanted, origin) for block in blocks)
+            paths = (part_path(out, f"{origin.run}-{block * _BLOCK:010d}") for block in blocks)
+            # Batches go on across blocks: the seeds of the next ones are known while a part is written.
+            ahead, parts = tee(_missing(zip(paths, requested, strict=True), bar=bar))
+            with closing(generator.rows(chain.from_iterable(part.seeds for part in ahead), bar=bar)) as rows:
+                for part in parts:
+                    old = map_in_threads(encode_row, read_part(part.path) if part.path.exists() else [])
+                    all_rows = sorted([*old, *islice(rows, len(part.seeds))], key=lambda row: _seed_of(row["patch_id"]))
+                    record = {BATCH: model.batch.evaluation}
+                    write_rows(part.path, all_rows, fingerprint=str(made_with), record=record)
+                    missing_count += len(part.seeds)
         # Manifest and contact sheet, once every process has finished: the sum waits for all.
         generated = int(sum_over_processes(accelerator, torch.tensor([missing_count], device=torch_device)).item())
         sheet = out / "contact_sheet.png"
@@ -149,17 +165,21 @@ class _PatchGenerator:
     model: GenerativeModel
     device: torch.device
     marks: dict[str, str] | None
-    batch: int
+
+    def rows(self, seeds: Iterable[int], *, bar: "tqdm[Never]") -> Generator[dict[str, Any], None, None]:
+        """Yield the rows of these seeds; the images of a batch are encoded while the next is generated."""
+        size, threads = self.model.batch.call, min(available_cores(), _ENCODERS)
+        yield from map_in_threads(encode_row, self.patches(seeds, bar=bar), threads=threads, in_flight=size)
 
     @torch.inference_mode()
-    def patches(self, seeds: Sequence[int], *, bar: "tqdm[Never]") -> Iterator[Patch]:
+    def patches(self, seeds: Iterable[int], *, bar: "tqdm[Never]") -> Iterator[Patch]:
         """Yield the patches of these seeds, generated batch by batch."""
-        origin, size = self.model.origin, self.batch
-        for i in range(0, len(seeds), size):
-            batch = seeds[i : i + size]
+        origin, seeds = self.model.origin, iter(seeds)
+        while batch := list(islice(seeds, self.model.batch.call)):
             label = torch.tensor([s % len(origin.labels) for s in batch], device=self.device)
-            x = self.model.images(batch, label)
-            for s, image in zip(batch, to_bytes(x), strict=True):
+            with one_line_if_out_of_memory(self.model.batch.evaluation):
+                images = to_bytes(self.model.images(batch, label))
+            for s, image in zip(batch, images, strict=True):
                 name = origin.labels[s % len(origin.labels)]
                 texts = None if self.marks is None else {**self.marks, "Label": name, "Seed": str(s)}
                 yield Patch(
@@ -180,6 +200,21 @@ def _marks(made_with: dict[str, object], description: str) -> dict[str, str]:
         "Weights": str(made_with["weights_sha256"]),
         "Sampler": description,
     }
+
+
+class _MissingPart(NamedTuple):
+    path: Path
+    seeds: list[int]
+
+
+def _missing(parts: Iterable[tuple[Path, list[int]]], *, bar: "tqdm[Never]") -> Iterator[_MissingPart]:
+    """Yield the parts that lack requested seeds, with these seeds; `bar` advances by the seeds that are there."""
+    for path, requested in parts:
+        stored = {_seed_of(name) for name in (read_ids(path) if path.exists() else [])}
+        missing = [seed for seed in requested if seed not in stored]
+        bar.update(len(requested) - len(missing))
+        if missing:
+            yield _MissingPart(path, missing)
 
 
 def _requested_seeds(seeds: range, block: int, labels: Sequence[str], origin: Origin) -> list[int]:

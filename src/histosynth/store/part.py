@@ -92,8 +92,14 @@ def write_part(
         fingerprint: identifies what they were made from; a resumed command keeps a part whose fingerprint is equal.
         record: facts about this part for the manifest; stored with the rows, so that a resumed command has them too.
     """
-    # Encoded rows, and the metadata of the file
-    rows = list(map_in_threads(_row, patches))
+    write_rows(path, list(map_in_threads(encode_row, patches)), fingerprint=fingerprint, record=record)
+
+
+def write_rows(
+    path: Path, rows: Sequence[Mapping[str, Any]], *, fingerprint: str, record: Mapping[str, Any] | None = None
+) -> None:
+    """Write the rows of `encode_row`; otherwise like `write_part`."""
+    # The metadata of the file
     record_json = json.dumps(record or {}, ensure_ascii=False, allow_nan=False)
     images_hash = hash_sequence(image_sha256(row["image"]["bytes"]) for row in rows)
     schema = SCHEMA.with_metadata(
@@ -109,7 +115,7 @@ def write_part(
     size = sum(len(row["image"]["bytes"]) for row in rows)
     with atomic_write(path) as file:
         pq.write_table(
-            pa.Table.from_pylist(rows, schema=schema),
+            pa.Table.from_pylist(list(rows), schema=schema),
             file,
             compression=dict.fromkeys(_ZSTD, "zstd") | {"image.bytes": "none"},  # PNG does not compress further
             use_dictionary=_TEXTS,
@@ -124,7 +130,8 @@ def image_sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def _row(patch: Patch) -> dict[str, Any]:
+def encode_row(patch: Patch) -> dict[str, Any]:
+    """Return the row of a patch, with its image as a PNG."""
     row: dict[str, Any] = {field.name: getattr(patch, field.name) for field in SCHEMA}
     return row | {"image": {"bytes": encode_png(patch.image, patch.texts), "path": f"{patch.patch_id}.png"}}
 

@@ -12,8 +12,10 @@ R = TypeVar("R")
 _MAX_THREADS = 4
 
 
-def map_in_threads(function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None) -> Iterator[R]:
-    """Yield the results in the order of the items, with a few items in flight.
+def map_in_threads(
+    function: Callable[[T], R], items: Iterable[T], *, threads: int | None = None, in_flight: int | None = None
+) -> Iterator[R]:
+    """Yield the results in the order of the items, with `in_flight` items in flight (None: two per thread).
 
     A worker process, one of which runs per core, has no other core to use: it works through the items in sequence,
     unless the number of threads is given.
@@ -27,7 +29,7 @@ def map_in_threads(function: Callable[[T], R], items: Iterable[T], *, threads: i
     with ThreadPoolExecutor(threads) as pool:
         for item in items:
             pending.append(pool.submit(function, item))
-            if len(pending) > 2 * threads:
+            if len(pending) > (in_flight or 2 * threads):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
