@@ -1,9 +1,10 @@
-"""JSON and other text from files that somebody else may have written: read in bounds, and checked by a pydantic model.
+"""JSON, text and bytes from files that somebody else may have written: read in bounds, and checked by pydantic models.
 
 Whatever the file holds, a caller gets content of the type that it asked for, or one line that names the file and the
 remedy.
 """
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -18,11 +19,11 @@ _MAX_BYTES = 256 << 20  # a manifest of a million patches has a third of it
 T = TypeVar("T")
 
 
-def read_text(path: Path) -> str:
-    """Read a UTF-8 text file.
+def read_bytes(path: Path) -> bytes:
+    """Read a file that is to be kept in memory.
 
     Raises:
-        HistosynthError: it is no regular file, too large, or not UTF-8.
+        HistosynthError: it is no regular file, or too large.
         FileNotFoundError: it does not exist.
     """
     # A named pipe would otherwise block until somebody writes to it.
@@ -32,9 +33,17 @@ def read_text(path: Path) -> str:
             raise HistosynthError(f"{path} is not a regular file; name a file")
         if facts.st_size > _MAX_BYTES:
             raise HistosynthError(f"{path} has {facts.st_size:,} bytes, more than any file of its kind; check the path")
-        content = file.read(_MAX_BYTES)
+        return file.read(_MAX_BYTES)
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file; see `read_bytes`.
+
+    Raises:
+        HistosynthError: it is not UTF-8.
+    """
     try:
-        return content.decode()
+        return read_bytes(path).decode()
     except UnicodeDecodeError as error:
         raise HistosynthError(
             f"{path} is damaged: it is not UTF-8 text ({error.reason} at byte {error.start})"
@@ -64,6 +73,42 @@ def check(content: Any, expected: type[T] | TypeAdapter[T], *, where: object, fi
         return adapter.validate_python(content)
     except ValidationError as error:
         raise HistosynthError(f"{where} is damaged ({first_problem(error)}); {fix}") from error
+
+
+def read_facts(path: Path, expected: type[T], *, kind: str, verb: str, version: int | None = None) -> tuple[T, str]:
+    """Read the results that `histosynth <verb>` writes into a directory, such as `report.json`; also return the text.
+
+    Raises:
+        HistosynthError: they are absent, damaged, of another kind or `schema_version`, or not what is expected.
+    """
+    try:
+        text = read_text(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise HistosynthError(
+            f"{path.parent} is not a {kind}: it has no {path.name}; make one with `histosynth {verb}`"
+        ) from None
+    fix = f"{verb} again"
+    facts = parse_json(text, where=path, fix=fix)
+    if not isinstance(facts, dict) or facts.get("kind") != kind:
+        raise HistosynthError(f"{path} is not a {kind} of histosynth; make one with `histosynth {verb}`")
+    if (actual := facts.get("schema_version")) != version:
+        raise HistosynthError(
+            f"{path} has schema version {str(actual)[:20]}, but this histosynth reads {version}; {fix}"
+        )
+    require_json(facts, where=path, fix=fix)
+    return check(facts, expected, where=path, fix=fix), text
+
+
+def require_json(content: Any, *, where: object, fix: str) -> None:
+    """Check that content can be written as JSON again, for what quotes it.
+
+    Raises:
+        HistosynthError: a number is not finite.
+    """
+    try:
+        json.dumps(content, allow_nan=False)
+    except ValueError as error:
+        raise HistosynthError(f"{where} is damaged ({error}); {fix}") from error
 
 
 def first_problem(error: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from histosynth.cohort.labels import read_labels
 from histosynth.cohort.table import read_table
 from histosynth.errors import HistosynthError
+from limits import bounded
 
 ROWS = "slide_id,patient_id,label\nS1,P1,wt\nS2,P2,codel\n"
 
@@ -96,6 +98,12 @@ def test_tables_written_by_csv_are_read_back(
     path = write(tmp_path_factory.getbasetemp(), buffer.getvalue())
     stripped = [tuple(text.strip() for text in row) for row in rows]
     assert [cells for _, cells in read_table(path, what="x", example="a").rows] == [r for r in stripped if any(r)]
+
+
+def test_a_pipe_is_rejected_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "labels.csv")
+    with bounded("a pipe", seconds=1), pytest.raises(HistosynthError, match=r"labels\.csv is not a regular file"):
+        read_labels(tmp_path / "labels.csv")
 
 
 rough = st.text('ab1,;\t"#\n\r \x00ä', max_size=40)

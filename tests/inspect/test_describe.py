@@ -96,25 +96,6 @@ def test_weights_are_described_without_their_run(tmp_path: Path) -> None:
     assert facts["settings"]["model"] == settings.model_dump(mode="json")["model"]
 
 
-def test_a_report(tmp_path: Path) -> None:
-    content = {
-        "stores": {"real": {"path": "store"}, "fake": {"path": "samples"}},
-        "labels": {"IDHwt": {}},
-        "verdict": ["It is far."],
-        "cautions": [{"level": "note", "text": "Few patches."}],
-    }
-    write_json(tmp_path / "report.json", content)
-    facts = describe(tmp_path / "report.json")
-    assert facts == {
-        "kind": "report",
-        "real": "store",
-        "fake": "samples",
-        "labels": ["IDHwt"],
-        "verdict": ["It is far."],
-        "cautions": ["Few patches."],
-    }
-
-
 def test_settings_by_path_and_by_name(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[patches]\ncap = 7\n")
     assert describe(tmp_path / "own.toml")["patches"]["cap"] == 7

@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from histosynth.errors import HistosynthError
+from histosynth.inspect.describe import describe
 from histosynth.metrics.frechet import frechet_distance
 from histosynth.metrics.manifold import precision_recall
 from histosynth.metrics.statistics import Statistics
@@ -223,6 +224,18 @@ def test_provenance_is_human_readable(real, fake, report):
     assert {key: shown[key] for key in ("weights", "flag", "sections", "empty")} == {
         "weights": "not set", "flag": "yes", "sections": "a, b", "empty": "none",
     }  # fmt: skip
+
+
+def test_info_describes_a_report(real, fake, report, tmp_path):
+    content = report(real, fake)
+    assert describe(tmp_path / "report" / "report.json") == {
+        "kind": "report",
+        "real": content["stores"]["real"]["path"],
+        "fake": content["stores"]["fake"]["path"],
+        "labels": ["IDHmut", "IDHwt"],
+        "verdict": content["verdict"],
+        "cautions": [caution["text"] for caution in content["cautions"]],
+    }
 
 
 def test_the_record_follows_its_schema(real, fake, report):

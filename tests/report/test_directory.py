@@ -1,5 +1,6 @@
 """A report replaces files that a report wrote, and no others."""
 
+import os
 import subprocess
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from histosynth.errors import HistosynthError
 from histosynth.report.directory import check_output, replace_directory
 from histosynth.rundir import write_json
+from limits import attempt, bounded
+from mutations import Mutations
 
 
 @pytest.fixture
@@ -31,6 +34,23 @@ def test_what_was_written_may_be_replaced(out):
     with replace_directory(out) as directory:
         write_json(directory / "facts.json", {"kind": "thing"})
     assert sorted(p.name for p in out.iterdir()) == ["SHA256SUMS", "facts.json"]
+
+
+@pytest.mark.parametrize("name", ["facts.json", "SHA256SUMS"])
+def test_damaged_facts_and_lists_end_in_success_or_one_line(out, name):
+    refused = 0
+    for copy in Mutations((out / name).read_bytes(), count=500):
+        (out / name).write_bytes(copy)
+        refused += attempt(lambda: check(out)) is not None
+    assert 50 < refused < 500
+
+
+@pytest.mark.parametrize("name", ["facts.json", "SHA256SUMS"])
+def test_a_pipe_is_refused_and_not_waited_for(out, name):
+    (out / name).unlink()
+    os.mkfifo(out / name)
+    with bounded("a pipe", seconds=1), pytest.raises(HistosynthError, match=r"exists and is not|did not write"):
+        check(out)
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "figures/mine.png", "data/raw.csv", "a b\u00e9.txt", ".hidden"])

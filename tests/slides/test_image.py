@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from histosynth.errors import HistosynthError
+from histosynth.slides.compositing import composite_on_white
 from histosynth.slides.image import ImageReader
 from histosynth.slides.open import open_slide
 from histosynth.slides.types import Box
+from limits import bounded
 
 RGB = np.random.default_rng(1).integers(0, 256, (30, 40, 3), dtype=np.uint8)
 
@@ -104,6 +107,23 @@ def test_only_images_beyond_the_limit_are_rejected(tmp_path: Path, monkeypatch: 
         open_slide(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30 * 40 - 1)
     open_slide(path).close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
+def test_an_image_takes_eleven_bytes_per_pixel(tmp_path: Path, mode: str) -> None:
+    """So that one of Pillow's limit, 179 million pixels, takes 2 GB; its pixels are those of the whole image."""
+    side = 2500
+    gradient = np.linspace(0, 255, side, dtype=np.uint8)[:, None].repeat(side, 1)
+    whole = Image.merge("RGBA", [Image.fromarray(c) for c in (gradient, gradient.T, gradient, gradient[::-1])])
+    path = save(
+        tmp_path / "a.png", whole.convert("RGB" if mode in {"L", "P"} else mode).convert(mode), compress_level=1
+    )
+    with bounded(mode, memory_bytes=11 * side**2):
+        image = ImageReader(path)
+    with Image.open(path) as reference:
+        expected = composite_on_white(np.asarray(reference.convert("RGBA")))
+    assert np.array_equal(image.read(Box(x=0, y=0, width=side, height=side)), expected)
 
 
 @pytest.mark.parametrize(("dpi", "mpp"), [(0, None), (72, None), (300, None), (25_400, 1.0), (50_800, 0.5)])

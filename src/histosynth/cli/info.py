@@ -8,6 +8,7 @@ import click
 from histosynth.cli.options import json_option, print_result
 
 _MAX_ITEMS = 8  # of a list in text; --json prints all
+_MAX_WIDTH = 40  # of the names before the values
 
 
 @click.command(short_help="Describe a slide, store, run, weights file, report or settings file.")
@@ -27,7 +28,7 @@ def command(thing: Path, as_json: bool) -> None:
 
 def as_lines(facts: dict[str, Any], *, indent: int = 2) -> str:
     """Return facts as aligned lines, with nested tables indented below their names."""
-    width = max(map(len, facts), default=0)
+    width = min(max(map(len, facts), default=0), _MAX_WIDTH)
     lines = []
     for key, value in facts.items():
         if isinstance(value, dict) and value:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from histosynth.errors import HistosynthError
+from histosynth.json_files import read_bytes
 from histosynth.text import nfc, unescape_formula
 
 SLIDE_COLUMNS = ("slide_id", "slide", "slide_name", "filename", "file_name", "file", "image", "image_id")
@@ -107,7 +108,7 @@ def read_table(path: Path, *, what: str, example: str) -> Table:
 
 def _text(path: Path, *, name: str) -> str:
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise HistosynthError(f"{name} cannot be read: {error.strerror}; give the path of a CSV file") from error
     try:

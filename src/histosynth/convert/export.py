@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from pydantic import BaseModel, ConfigDict
 from tqdm import tqdm
 
 from histosynth.convert.export_formats import WRITERS, Row, Selection
 from histosynth.errors import HistosynthError, did_you_mean
-from histosynth.json_files import parse_json, read_text
+from histosynth.json_files import read_facts
 from histosynth.rundir import exclusive_replacement, require_directory, write_json
 from histosynth.store.manifest import read_store_manifest
 from histosynth.store.part import SCHEMA, stream_rows
@@ -26,6 +27,34 @@ from histosynth.store.source import made_by_model
 
 RECORD = "export.json"
 EXPORT = "export of patches"
+
+
+class ExportRecord(BaseModel):
+    """The content of `export.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kind: Literal["export of patches"] = "export of patches"
+    format: str
+    split: str | None
+    only_labels: list[str]
+    patches: int
+    synthetic: int
+    description: str
+    sources: list[str]
+    labels: dict[str, int]
+    by_label: dict[str, int]
+    store_sha256: str
+
+
+def read_export(directory: Path) -> ExportRecord:
+    """Read and check `export.json`.
+
+    Raises:
+        HistosynthError: the directory is not an export, or its record is damaged.
+    """
+    record, _ = read_facts(directory / RECORD, ExportRecord, kind=EXPORT, verb="export")
+    return record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,19 +125,18 @@ def export(
     by_label: Counter[str] = Counter()
     for (label, _, _), number in kinds.items():
         by_label[label or "null"] += number
-    record = {
-        "kind": EXPORT,
-        "format": format,
-        "split": split,
-        "only_labels": sorted(labels),
-        "patches": selection.patches,
-        "synthetic": selection.synthetic,
-        "description": SYNTHETIC if selection.synthetic else "real patches",
-        "sources": sorted({source for _, _, source in kinds}),
-        "labels": selection.numbers,
-        "by_label": dict(sorted(by_label.items())),
-        "store_sha256": _digest(parts),
-    }
+    record = ExportRecord(
+        format=format,
+        split=split,
+        only_labels=sorted(labels),
+        patches=selection.patches,
+        synthetic=selection.synthetic,
+        description=SYNTHETIC if selection.synthetic else "real patches",
+        sources=sorted({source for _, _, source in kinds}),
+        labels=dict(selection.numbers),
+        by_label=dict(sorted(by_label.items())),
+        store_sha256=_digest(parts),
+    )
 
     # Files
     with exclusive_replacement(out.absolute()):
@@ -135,14 +163,14 @@ def _digest(parts: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _is_complete(out: Path, record: Mapping[str, Any]) -> bool:
+def _is_complete(out: Path, record: ExportRecord) -> bool:
     """Return True if `out` is the same export, False if it is absent or empty; raise if it is anything else."""
     require_directory(out)
     if not out.exists() or not any(out.iterdir()):
         return False
     try:
-        existing = parse_json(read_text(out / RECORD), where=out / RECORD, fix="export again")
-    except (OSError, HistosynthError):
+        existing = read_export(out)
+    except HistosynthError:
         existing = None
     if existing != record:
         what = "an export of other patches or in another format" if existing else f"files without {RECORD}"
@@ -150,7 +178,7 @@ def _is_complete(out: Path, record: Mapping[str, Any]) -> bool:
     return True
 
 
-def _write(out: Path, write: Callable[[Path], None], record: Mapping[str, Any]) -> None:
+def _write(out: Path, write: Callable[[Path], None], record: ExportRecord) -> None:
     """Write into a hidden directory beside `out`, and rename it once it is complete."""
     out = out.absolute()
     temporary = out.with_name(f".{out.name}.tmp")
@@ -158,7 +186,7 @@ def _write(out: Path, write: Callable[[Path], None], record: Mapping[str, Any]) 
     temporary.mkdir(parents=True)
     try:
         write(temporary)
-        write_json(temporary / RECORD, record)
+        write_json(temporary / RECORD, record.model_dump())
         if out.exists():
             out.rmdir()
         temporary.rename(out)

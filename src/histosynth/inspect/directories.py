@@ -6,7 +6,6 @@ from typing import Any
 
 from histosynth.errors import HistosynthError
 from histosynth.inspect.facts import KNOWN, Facts
-from histosynth.json_files import parse_json, read_text
 from histosynth.rundir import MANIFEST, read_manifest
 
 REPORT = "report.json"
@@ -78,56 +77,55 @@ def _run(path: Path, manifest: Facts) -> Facts:
 
 def _study(path: Path, manifest: Facts) -> Facts:
     """Return the design of a study, without truth and readings: they stay blinded until the analysis."""
-    settings = manifest["settings"]
+    from histosynth.study.design.manifest import check_study_manifest
+
+    study = check_study_manifest(path, manifest)
     cases: dict[str, dict[str, int]] = {}
-    for cell in manifest["cases"]:
-        name = f"{cell['source']}, {cell['label']}" if cell["label"] else cell["source"]
-        cases.setdefault(cell["part"], {})[name] = cell["cases"]
+    for cell in study.cases:
+        name = f"{cell.source}, {cell.label}" if cell.label else cell.source
+        cases.setdefault(cell.part, {})[name] = cell.cases
+    shown = {"title", "readers", "repeats", "margin", "area_margin", "alpha", "seed"}
     return {
         "kind": "reader study",
-        **{key: settings[key] for key in ("title", "readers", "repeats", "margin", "area_margin", "alpha", "seed")},
+        **study.settings.model_dump(include=shown),
         "cases": cases,
-        "side_px": manifest["patch_px"],
-        "mpp": manifest["mpp"],
-        "patients": {str(side["label"]): side["patients"] for side in manifest["patients"]},
-        "warnings": manifest["warnings"],
+        "side_px": study.patch_px,
+        "mpp": study.mpp,
+        "patients": {str(side.label): side.patients for side in study.patients},
+        "warnings": study.warnings,
     }
 
 
 def _report(path: Path) -> Facts:
-    try:
-        content = parse_json(read_text(path / REPORT), where=path / REPORT, fix="evaluate again")
-        return {
-            "kind": "report",
-            **{side: content["stores"][side]["path"] for side in ("real", "fake")},
-            "labels": list(content["labels"]),
-            "verdict": content["verdict"],
-            "cautions": [caution["text"] for caution in content["cautions"]],
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise HistosynthError(f"{path / REPORT} is damaged, or not written by histosynth; evaluate again") from error
+    from histosynth.report.schema import read_report
+
+    report, _ = read_report(path)
+    return {
+        "kind": "report",
+        **{side: report.stores[side].path for side in ("real", "fake")},
+        "labels": list(report.labels),
+        "verdict": report.verdict,
+        "cautions": [caution.text for caution in report.cautions],
+    }
 
 
 def _comparison(path: Path) -> Facts:
-    try:
-        content = parse_json(read_text(path / COMPARISON), where=path / COMPARISON, fix="compare the reports again")
-        return {
-            "kind": "comparison",
-            "models": {name: model["report"] for name, model in content["models"].items()},
-            "labels": list(content["labels"]),
-            "verdict": content["verdict"],
-            "cautions": [caution["text"] for caution in content["cautions"]],
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise HistosynthError(f"{path / COMPARISON} is damaged; compare the reports again") from error
+    from histosynth.report.compare.schema import read_comparison
+
+    comparison = read_comparison(path)
+    return {
+        "kind": "comparison",
+        "models": {name: model.report for name, model in comparison.models.items()},
+        "labels": list(comparison.labels),
+        "verdict": comparison.verdict,
+        "cautions": [caution.text for caution in comparison.cautions],
+    }
 
 
 def _export(path: Path) -> Facts:
-    try:
-        record: Facts = parse_json(read_text(path / EXPORT), where=path / EXPORT, fix="export again")
-        return {"kind": "export of a store", **{key: record[key] for key in record if key != "kind"}}
-    except (KeyError, TypeError) as error:
-        raise HistosynthError(f"{path / EXPORT} is damaged ({error}); export again") from error
+    from histosynth.convert.export import read_export
+
+    return {**read_export(path).model_dump(), "kind": "export of a store"}
 
 
 def _folder(path: Path) -> Facts:

@@ -21,7 +21,7 @@ from histosynth.report.comparison import compare_sides
 from histosynth.report.directory import check_output, replace_directory
 from histosynth.report.page import render
 from histosynth.report.record import provenance_tables, record
-from histosynth.report.schema import KIND
+from histosynth.report.schema import FACTS, KIND
 from histosynth.report.sections.build import build_sections
 from histosynth.report.sections.section import ExtractFeatures, SectionInputs
 from histosynth.report.sides import Plan, SideName, plan
@@ -30,7 +30,6 @@ from histosynth.rundir import write_json, write_text
 from histosynth.store.pair import check_pair
 from histosynth.store.store import Store
 
-FACTS = "report.json"
 PAGE = "report.html"
 
 

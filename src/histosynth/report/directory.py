@@ -5,13 +5,13 @@ no longer as listed, is somebody's work, such as notes or an edited page: the di
 """
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from histosynth.errors import HistosynthError
+from histosynth.json_files import parse_json, read_text
 from histosynth.rundir import exclusive_replacement, write_text
 
 SUMS = "SHA256SUMS"
@@ -26,8 +26,8 @@ def check_output(out: Path, *, facts: str, kind: str) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
-        existing = json.loads((out / facts).read_text("utf-8"))["kind"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        existing = parse_json(read_text(out / facts), where=out / facts, fix="")["kind"]
+    except (OSError, HistosynthError, KeyError, TypeError):
         existing = None
     if existing != kind:
         raise HistosynthError(f"--out {out} exists and is not a {kind}; give a new or an empty directory")
@@ -85,7 +85,7 @@ def _sha256(path: Path) -> str:
 
 def _listed(directory: Path) -> Mapping[str, str]:
     try:
-        lines = (directory / SUMS).read_text("utf-8").splitlines()
-    except (OSError, ValueError):
+        lines = read_text(directory / SUMS).splitlines()
+    except (OSError, HistosynthError):
         return {}
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}

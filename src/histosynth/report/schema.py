@@ -4,16 +4,19 @@ The meaning of a key never changes within a `schema_version`. The key of a secti
 requested (`evaluate.sections`) and applies to the stores.
 """
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from histosynth.caution import Caution
+from histosynth.json_files import read_facts
 from histosynth.metrics.inception_score import InceptionScore
 from histosynth.report.comparison import MEASURES, PAIRS, Comparison, Matrix
 from histosynth.report.sides import SideName
 
 KIND = "report"
+FACTS = "report.json"
 SCHEMA_VERSION = 2
 
 REQUIRED = frozenset({"frechet_distance", "precision", "recall", "density", "coverage"})
@@ -127,3 +130,12 @@ class ReportFacts(_Table):
                 if unknown := comparison.measures.keys() - MEASURES.keys():
                     raise ValueError(f"unknown measure '{min(unknown)}'")
         return self
+
+
+def read_report(directory: Path) -> tuple[ReportFacts, str]:
+    """Read and check `report.json`, whoever wrote it; also return its text.
+
+    Raises:
+        HistosynthError: the directory is not a report, or its facts are damaged or of another version.
+    """
+    return read_facts(directory / FACTS, ReportFacts, kind=KIND, verb="evaluate", version=SCHEMA_VERSION)

@@ -17,6 +17,7 @@ from histosynth.slides.types import Box, SlideReader
 _OPAQUE_MODES = frozenset({"1", "L", "P", "RGB", "RGBX", "YCbCr"})
 _ALPHA_MODES = frozenset({"LA", "PA", "RGBA", "La", "RGBa"})
 _MICRONS_PER_INCH = 25_400
+_BLOCK_ROWS = 256
 
 
 class ImageReader(SlideReader):
@@ -61,10 +62,7 @@ def _load(path: Path) -> tuple[NDArray[np.uint8], float | None]:
                 raise HistosynthError(f"image {path} has several pages; save the page you need as a separate file")
             if image.mode not in _OPAQUE_MODES | _ALPHA_MODES:
                 raise HistosynthError(f"image {path} has pixels of type {image.mode}; save it as 8-bit RGB")
-            has_alpha = image.mode in _ALPHA_MODES or "transparency" in image.info
-            pixels = (
-                composite_on_white(np.asarray(image.convert("RGBA"))) if has_alpha else np.asarray(image.convert("RGB"))
-            )
+            pixels = _rgb(image)
             if image.format == "JPEG" and (damage := find_jpeg_damage(path.read_bytes())):
                 raise HistosynthError(f"image {path} is damaged: {damage}; save it again or leave it out")
             return pixels, _stated_mpp(image)
@@ -77,6 +75,18 @@ def _load(path: Path) -> tuple[NDArray[np.uint8], float | None]:
     except Exception as error:  # Pillow raises anything for an invalid structure
         reason = "the file is empty" if path.stat().st_size == 0 else str(error)
         raise HistosynthError(f"image {path} cannot be read ({reason}); save it again or leave it out") from error
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the pixels, (H, W, 3), converted in blocks, because an image may take a gigabyte."""
+    has_alpha = image.mode in _ALPHA_MODES or "transparency" in image.info
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _BLOCK_ROWS):
+        block = image.crop((0, top, image.width, min(top + _BLOCK_ROWS, image.height)))
+        pixels[top : top + block.height] = (
+            composite_on_white(np.asarray(block.convert("RGBA"))) if has_alpha else np.asarray(block.convert("RGB"))
+        )
+    return pixels
 
 
 def _stated_mpp(image: Image.Image) -> float | None:

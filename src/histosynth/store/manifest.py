@@ -4,14 +4,12 @@ A store may come from elsewhere. Names of parts therefore stay inside its direct
 the types that readers expect.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from histosynth.errors import HistosynthError
-from histosynth.json_files import check
+from histosynth.json_files import check, require_json
 from histosynth.rundir import MANIFEST, read_manifest
 
 KIND = "patch store"
@@ -47,8 +45,5 @@ def read_store_manifest(directory: Path, *, content: str | None = None) -> dict[
     where, fix = directory / MANIFEST, "make the store again"
     manifest = read_manifest(directory, kind=KIND, content=content)
     check(manifest, _Manifest, where=where, fix=fix)
-    try:
-        json.dumps(manifest, allow_nan=False)  # other manifests and reports quote it
-    except ValueError as error:
-        raise HistosynthError(f"{where} is damaged ({error}); {fix}") from error
+    require_json(manifest, where=where, fix=fix)  # other manifests and reports quote it
     return manifest

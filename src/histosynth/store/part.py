@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from histosynth.errors import HistosynthError
-from histosynth.json_files import parse_json
+from histosynth.json_files import parse_json, require_json
 from histosynth.rundir import atomic_write
 from histosynth.store.part_files import require_columns
 from histosynth.store.png import decode_png, encode_png, read_texts
@@ -201,10 +201,7 @@ def part_record(path: Path) -> dict[str, Any]:
     """
     where, fix = f"the record of {path}", "delete the part and rerun the command"
     record = parse_json(_metadata(path).get(b"histosynth.record", b"{}"), where=where, fix=fix)
-    try:
-        json.dumps(record, allow_nan=False)  # manifests quote it
-    except ValueError as error:
-        raise HistosynthError(f"{where} is damaged ({error}); {fix}") from error
+    require_json(record, where=where, fix=fix)  # manifests quote it
     return dict(record) if isinstance(record, dict) else {}
 
 

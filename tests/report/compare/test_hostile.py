@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 
+from histosynth.cli.info import as_lines
 from histosynth.errors import HistosynthError
+from histosynth.inspect.describe import describe
 from histosynth.report.compare import build, charts
 from histosynth.report.compare.build import as_text, compare
 from histosynth.report.compare.schema import ComparisonFacts
@@ -13,8 +15,12 @@ from limits import attempt
 from mutations import JsonMutations
 
 
+def describes(path):
+    return attempt(lambda: as_lines(describe(path))) is None
+
+
 def test_changed_reports_end_in_a_message_or_a_comparison(paths, tmp_path, monkeypatch):
-    """500 mutations; charts, which take most of the time, are drawn for every fiftieth."""
+    """500 mutations, which `info` and `compare` read; charts, which take most time, are drawn for every fiftieth."""
     content, refused = (paths[1] / "report.json").read_bytes(), 0
 
     def use():
@@ -28,8 +34,19 @@ def test_changed_reports_end_in_a_message_or_a_comparison(paths, tmp_path, monke
                 patch.setattr(build, "chart_files", lambda *_, **__: {})
                 patch.setattr(build, "contact_sheet", lambda *_, **__: b"")
                 patch.setattr(build, "shown_sides", lambda *_, **__: ([], []))
-            refused += attempt(use) is not None
+            compared = attempt(use) is None
+        assert describes(paths[1]) >= compared, "info accepts what compare does"
+        refused += not compared
     assert 50 < refused < 450, "one-sided mutations test little"
+
+
+def test_changed_comparisons_are_described_or_end_in_a_message(paths, tmp_path):
+    compare(reports=paths, out=tmp_path / "both")
+    file, described = tmp_path / "both" / "compare.json", 0
+    for copy in JsonMutations(file.read_bytes(), count=500):
+        file.write_bytes(copy)
+        described += describes(tmp_path / "both")
+    assert 10 < described < 450
 
 
 @pytest.mark.parametrize(

@@ -14,18 +14,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, FiniteFloat
 from torch import Tensor
 
 from histosynth.errors import HistosynthError
+from histosynth.json_files import check
 from histosynth.metrics.extractors import FEATURES
 from histosynth.metrics.extractors.loading import resolve_device, run_in_chunks, state_sha256
 
 _CPU_CHUNK = 8
+_Side = Annotated[int, Field(ge=1, le=2048)]
+_Positive = Annotated[FiniteFloat, Field(gt=0)]
 _OFFLINE = "without internet access, pass its weights to --weights"
 _EXAMPLES = {"timm": "timm:resnet50.a1_in1k", "hf-hub": "hf-hub:MahmoodLab/UNI2-h"}
 _FIDELITY = {"dinov2": ("dinov2-vit-l-14", "DINOv2 ViT-L/14"), "clip": ("clip-vit-b-32", "CLIP ViT-B/32")}
@@ -90,6 +94,15 @@ def from_torch_fidelity(name: str, *, device: str | None, weights: Path | None) 
     )
 
 
+class _Preprocessing(BaseModel):
+    """The preprocessing that timm states for a network, from a file where a copy of a repository is passed."""
+
+    input_size: tuple[Literal[3], _Side, _Side]
+    interpolation: str
+    mean: tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+    std: tuple[_Positive, _Positive, _Positive]
+
+
 def from_timm(model: str, *, source: str, device: str | None, weights: Path | None) -> Encoder:
     """Build the encoder `timm:MODEL` or `hf-hub:MODEL`; its features are those before the classifier.
 
@@ -121,23 +134,29 @@ def from_timm(model: str, *, source: str, device: str | None, weights: Path | No
             network = timm.create_model(location, pretrained=True, num_classes=0, **arguments)
     network.to(target).eval()
     # Preprocess like its training, but without cropping.
-    config = timm.data.resolve_model_data_config(network)
-    size, mode = config["input_size"][-2:], config["interpolation"]
+    with _one_line_errors(name, remedy=_OFFLINE):
+        content = timm.data.resolve_model_data_config(network)
+    config = check(
+        content, _Preprocessing, where=f"the configuration of {name}", fix="pass an intact copy to --weights"
+    )
+    size, mode = config.input_size[1:], config.interpolation
     mode = mode if mode in ("bilinear", "bicubic") else "bicubic"
-    mean, std = (255 * torch.tensor(config[key], device=target)[:, None, None] for key in ("mean", "std"))
+    mean, std = (255 * torch.tensor(values, device=target)[:, None, None] for values in (config.mean, config.std))
 
     def run(x: Tensor) -> Tensor:
         x = torch.nn.functional.interpolate(x, size, mode=mode, antialias=True)
         x = network((x - mean) / std)
         return x if x.ndim == 2 else torch.cat([x[:, 0], x[:, network.num_prefix_tokens :].mean(1)], 1)
 
+    with _one_line_errors(name, remedy=_OFFLINE):
+        dimension = _dimension(run, torch.zeros(1, 3, *size, device=target))
     return Encoder(
         name=name,
         title=model,
-        dimension=_dimension(run, torch.zeros(1, 3, *size, device=target)),
+        dimension=dimension,
         weights_sha256=state_sha256(network.state_dict()),
         preprocessing=f"antialiased {mode} to {size[0]} x {size[1]} px in float32, neither rounded nor clipped nor "
-        f"cropped; (value / 255 - {tuple(config['mean'])}) / {tuple(config['std'])}",
+        f"cropped; (value / 255 - {config.mean}) / {config.std}",
         device=target,
         network=run,
     )

@@ -14,13 +14,12 @@ from histosynth.report.compare.charts import contact_sheet, intervals_chart, sho
 from histosynth.report.compare.page import render
 from histosynth.report.compare.record import record
 from histosynth.report.compare.reports import read_reports
-from histosynth.report.compare.schema import KIND, ComparisonFacts
+from histosynth.report.compare.schema import FACTS, KIND, ComparisonFacts
 from histosynth.report.compare.tables import as_markdown, legend, tables
 from histosynth.report.compare.wording import alarmed, cautions, verdict
 from histosynth.report.directory import check_output, replace_directory
 from histosynth.rundir import write_json, write_text
 
-FACTS = "compare.json"
 PAGE = "compare.html"
 TABLES = "compare.md"
 

@@ -5,18 +5,15 @@ two reports, the result differs whatever the models do. Such reports are rejecte
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from histosynth.errors import HistosynthError
-from histosynth.json_files import check, parse_json, read_text
-from histosynth.report.build import FACTS, PAGE
+from histosynth.report.build import PAGE
 from histosynth.report.comparison import Comparison
-from histosynth.report.schema import KIND, SCHEMA_VERSION, Pair, ReportFacts
+from histosynth.report.schema import FACTS, Pair, ReportFacts, read_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +47,7 @@ def read_reports(paths: Sequence[Path]) -> list[ModelReport]:
             raise HistosynthError(f"{directory} is given twice; give each report once")
 
     # Their content, then every pair of them.
-    contents = [_read(directory) for directory in directories]
-    facts = [_facts(directory, content) for directory, content in zip(directories, contents, strict=True)]
+    facts, contents = zip(*map(read_report, directories), strict=True)
     rows = zip(_names(directories, facts), directories, contents, facts, strict=True)
     reports = [
         ModelReport(name=name, path=directory, sha256=hashlib.sha256(content.encode()).hexdigest(), facts=report_facts)
@@ -72,31 +68,6 @@ def shared_sources(reports: Sequence[ModelReport]) -> list[str]:
     """Return the sources that more than one report names."""
     all_sources = [source for report in reports for source in report.facts.stores["fake"].sources]
     return sorted({source for source in all_sources if all_sources.count(source) > 1})
-
-
-def _read(directory: Path) -> str:
-    try:
-        return read_text(directory / FACTS)
-    except (FileNotFoundError, NotADirectoryError):
-        raise HistosynthError(
-            f"{directory} is not a report: it has no {FACTS}; make one with `histosynth evaluate`"
-        ) from None
-
-
-def _facts(directory: Path, content: str) -> ReportFacts:
-    path = directory / FACTS
-    facts: Any = parse_json(content, where=path, fix="evaluate again")
-    if not isinstance(facts, dict) or facts.get("kind") != KIND:
-        raise HistosynthError(f"{path} is not a report of histosynth; make one with `histosynth evaluate`")
-    if (version := facts.get("schema_version")) != SCHEMA_VERSION:
-        raise HistosynthError(
-            f"{path} has schema version {str(version)[:20]}, but this histosynth reads {SCHEMA_VERSION}; evaluate again"
-        )
-    try:
-        json.dumps(facts, allow_nan=False)
-    except ValueError as error:
-        raise HistosynthError(f"{path} is damaged ({error}); evaluate again") from error
-    return check(facts, ReportFacts, where=path, fix="evaluate again")
 
 
 def _names(directories: Sequence[Path], facts: Sequence[ReportFacts]) -> list[str]:

@@ -3,17 +3,20 @@
 The meaning of a key never changes within a `schema_version`. Results are those of the reports, digit for digit.
 """
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from histosynth.caution import Caution
+from histosynth.json_files import read_facts
 from histosynth.metrics.inception_score import InceptionScore
 from histosynth.report.compare.ranking import Best
 from histosynth.report.comparison import Comparison
 from histosynth.report.schema import ExtractorFacts, StoreFacts
 
 KIND = "comparison"
+FACTS = "compare.json"
 SCHEMA_VERSION = 1
 
 ReferencePair = Literal["fake_vs_held_out", "fake_vs_train"]
@@ -74,3 +77,13 @@ class ComparisonFacts(_Table):
     def rows(self) -> dict[str, Row]:
         """The rows of a table: the overall results, then each label where there are several."""
         return {"Overall": self.overall, **(self.labels if len(self.labels) > 1 else {})}
+
+
+def read_comparison(directory: Path) -> ComparisonFacts:
+    """Read and check `compare.json`, whoever wrote it.
+
+    Raises:
+        HistosynthError: the directory is not a comparison, or its facts are damaged or of another version.
+    """
+    facts, _ = read_facts(directory / FACTS, ComparisonFacts, kind=KIND, verb="compare", version=SCHEMA_VERSION)
+    return facts

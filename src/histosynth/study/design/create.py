@@ -22,6 +22,7 @@ from histosynth.rundir import MANIFEST, exclusive_replacement, provenance, write
 from histosynth.store.store import Store
 from histosynth.study.design.candidates import Candidates, find_candidates
 from histosynth.study.design.design import REAL
+from histosynth.study.design.manifest import KIND
 from histosynth.study.design.pictures import picture_px
 from histosynth.study.design.pixel_check import pixel_warning
 from histosynth.study.design.populate import populate
@@ -30,7 +31,6 @@ from histosynth.study.records.database import Database, sqlite_url
 from histosynth.study.records.links import reader_link
 from histosynth.study.records.tokens import new_token
 
-KIND = "reader study"
 SETTINGS = "study.toml"
 
 
