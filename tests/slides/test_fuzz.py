@@ -28,6 +28,7 @@ from histosynth.slides.annotations import SlideFrame, read_outlines, summarize_o
 from histosynth.slides.open import open_slide
 from histosynth.slides.tissue import tissue_mask
 from histosynth.slides.types import Box
+from mutations import VALUES
 
 MUTATIONS = int(os.environ.get("HISTOSYNTH_FUZZ", "500"))
 MEMORY_BYTES, CASE_S = 2 << 30, 30
@@ -153,7 +154,7 @@ def mutate(content: bytes, rng: np.random.Generator, *, is_text: bool) -> bytes:
     for _ in range(rng.integers(1, 4)):
         limit = len(data) if rng.random() < 0.5 else min(len(data), 600)
         at = int(rng.integers(0, max(limit, 1)))
-        match int(rng.integers(0, 7 if is_text else 6)):
+        match int(rng.integers(0, 8 if is_text else 6)):
             case 0:
                 data[at : at + 1] = rng.integers(0, 256, 1, np.uint8).tobytes()
             case 1:
@@ -167,6 +168,8 @@ def mutate(content: bytes, rng: np.random.Generator, *, is_text: bool) -> bytes:
                 data[at:at] = data[start : start + int(rng.integers(1, 200))]
             case 5:
                 data[at : at + 64] = bytes(len(data[at : at + 64]))
+            case 6:
+                data[at:at] = VALUES[int(rng.integers(len(VALUES)))]
             case _:
                 digits = [n for n, byte in enumerate(data) if chr(byte).isdigit()] or [0]
                 at = int(rng.choice(digits))

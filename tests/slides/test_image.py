@@ -110,15 +110,23 @@ def test_only_images_beyond_the_limit_are_rejected(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux only")
-@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA"])
-def test_an_image_takes_eleven_bytes_per_pixel(tmp_path: Path, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [
+        *((mode, "a.png") for mode in ("L", "LA", "P", "RGB", "RGBA")),
+        ("L", "a.jpg"),
+        ("RGB", "a.jpg"),
+        ("RGB", "a.tif"),
+    ],
+)
+def test_an_image_takes_eleven_bytes_per_pixel(tmp_path: Path, mode: str, name: str) -> None:
     """So that one of Pillow's limit, 179 million pixels, takes 2 GB; its pixels are those of the whole image."""
     side = 2500
     gradient = np.linspace(0, 255, side, dtype=np.uint8)[:, None].repeat(side, 1)
     whole = Image.merge("RGBA", [Image.fromarray(c) for c in (gradient, gradient.T, gradient, gradient[::-1])])
-    path = save(
-        tmp_path / "a.png", whole.convert("RGB" if mode in {"L", "P"} else mode).convert(mode), compress_level=1
-    )
+    whole = whole.convert("RGB" if mode in {"L", "P"} else mode).convert(mode)
+    options = {"a.png": {"compress_level": 1}, "a.jpg": {"progressive": True, "subsampling": 0}}
+    path = save(tmp_path / name, whole, **options.get(name, {}))
     with bounded(mode, memory_bytes=11 * side**2):
         image = ImageReader(path)
     with Image.open(path) as reference:

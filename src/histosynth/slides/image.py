@@ -62,8 +62,10 @@ def _load(path: Path) -> tuple[NDArray[np.uint8], float | None]:
                 raise HistosynthError(f"image {path} has several pages; save the page you need as a separate file")
             if image.mode not in _OPAQUE_MODES | _ALPHA_MODES:
                 raise HistosynthError(f"image {path} has pixels of type {image.mode}; save it as 8-bit RGB")
+            # Before the pixels take memory: the check decodes them too.
+            damage = find_jpeg_damage(path.read_bytes()) if image.format == "JPEG" else None
             pixels = _rgb(image)
-            if image.format == "JPEG" and (damage := find_jpeg_damage(path.read_bytes())):
+            if damage:
                 raise HistosynthError(f"image {path} is damaged: {damage}; save it again or leave it out")
             return pixels, _stated_mpp(image)
     except Image.DecompressionBombError as error:
