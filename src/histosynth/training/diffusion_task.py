@@ -17,7 +17,7 @@ from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.pipeline import SamplingPipeline
 from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.model_task import Images, ModelTask
-from histosynth.training.task import PREVIEW_BATCH
+from histosynth.training.preview import generate_preview
 
 _EARLY = 0.2  # share of training; an eighth was too early on osteosarcoma, a quarter worked as well
 _FITTED = 20_000  # largest number of patches that a mixture is fitted to
@@ -62,24 +62,26 @@ class DiffusionTask(ModelTask):
         """See `ModelTask.losses`."""
         return self.denoiser.loss_at(images.x, images.label, t=images.t, noise=images.noise).weighted, {}
 
-    @torch.no_grad()
     def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
         """See `Task.preview`."""
-        labels = self.data.labels
+        return generate_preview(
+            self._generate, labels=self.data.labels, per_label=per_label, accelerator=self.accelerator
+        )
+
+    @torch.no_grad()
+    def _generate(self, batches: Sequence[range]) -> list[NDArray[np.uint8]]:
+        """Generate images from these seeds with the averaged weights, one array per batch."""
+        labels, generated = len(self.data.labels), []
         current = {name: value.clone() for name, value in self.denoiser.state_dict().items()}
         self.denoiser.load_state_dict(self.emas[0].weights)
         self.denoiser.eval()
-        batches = []
-        for start in range(0, per_label * len(labels), PREVIEW_BATCH):
-            seeds = range(start, min(start + PREVIEW_BATCH, per_label * len(labels)))
+        for seeds in batches:
             noise = SeededNoise(seeds, image_px=self.data.image_px, device=self.device)
-            label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
+            label = torch.tensor([seed % labels for seed in seeds], device=self.device)
             with self.accelerator.autocast(), self.uncompiled():
-                batches.append(to_bytes(self.pipeline.images(self.denoiser, label, noise=noise)))
+                generated.append(to_bytes(self.pipeline.images(self.denoiser, label, noise=noise)))
         self.denoiser.load_state_dict(current)
-        images = np.concatenate(batches)
-
-        return {name: images[i :: len(labels)] for i, name in enumerate(labels)}
+        return generated
 
 
 def _fit(mixture: Mixture, data: PatchDataset, train: TrainSettings) -> None:

@@ -33,8 +33,9 @@ from histosynth.training.cpu_copy import cpu_copy
 from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.ema import EMA
 from histosynth.training.launch import sum_over_processes
+from histosynth.training.preview import generate_preview
 from histosynth.training.step_inputs import Variables
-from histosynth.training.task import PREVIEW_BATCH, Task
+from histosynth.training.task import Task
 from histosynth.training.updates import Update
 
 _COLLAPSED = 0.25  # share of the distances between real images of the label; good runs stayed above 0.36
@@ -238,18 +239,22 @@ class GanTask(Task):
                     stacklevel=3,
                 )
 
-    @torch.no_grad()
     def preview(self, per_label: int = 6) -> dict[str, NDArray[np.uint8]]:
         """See `Task.preview`."""
-        labels, growth, batches = self.data.labels, self.growth(self.seen), []
-        for start in range(0, per_label * len(labels), PREVIEW_BATCH):
-            seeds = range(start, min(start + PREVIEW_BATCH, per_label * len(labels)))
+        return generate_preview(
+            self._generate, labels=self.data.labels, per_label=per_label, accelerator=self.accelerator
+        )
+
+    @torch.no_grad()
+    def _generate(self, batches: Sequence[range]) -> list[NDArray[np.uint8]]:
+        """Generate images from these seeds with the averaged weights, one array per batch."""
+        labels, growth, generated = len(self.data.labels), self.growth(self.seen), []
+        for seeds in batches:
             z = seeded_latents(seeds, size=self.settings.gan.latent).to(self.device)
-            label = torch.tensor([seed % len(labels) for seed in seeds], device=self.device)
+            label = torch.tensor([seed % labels for seed in seeds], device=self.device)
             x = functional_call(self.generator, self.emas[0].weights, (z, label), {"growth": growth})
-            batches.append(to_bytes(upsample(x, self.data.image_px // growth.px)))
-        images = np.concatenate(batches)
-        return {name: images[i :: len(labels)] for i, name in enumerate(labels)}
+            generated.append(to_bytes(upsample(x, self.data.image_px // growth.px)))
+        return generated
 
     def state(self) -> dict[str, Any]:
         """See `Task.state`."""

@@ -30,8 +30,6 @@ from histosynth.training.updates import Updates
 
 _NAMED = 16  # largest number of patches that an error names
 _CONSTANT = 0.4  # share of training at the full learning rate if `train.lr_decay` is `linear`
-PREVIEW_BATCH = 64
-"""Images of a preview that are generated at a time."""
 
 
 class Task(ABC):
