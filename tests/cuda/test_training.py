@@ -13,9 +13,11 @@ from histosynth.diffusion.build import build_denoiser
 from histosynth.diffusion.norm_act import _NormAct
 from histosynth.diffusion.unet import resize
 from histosynth.gan.layers import upsample
+from histosynth.training import launch
 from histosynth.training.classifier_task import ClassifierTask
 from histosynth.training.diffusion_task import DiffusionTask
 from histosynth.training.gan_task import GanTask
+from histosynth.training.stopping import StopCondition
 
 UNET = [
     "model.channels=32", "model.channel_mult=[1,2]", "model.blocks=1", "model.attention_px=[16]", "model.heads=2",
@@ -113,6 +115,25 @@ def test_gan_takes_a_step_in_the_fade(fake_cuda: Any, waits: Any, loss: str, pre
     settings = load_settings(None, overrides=[*GAN, f"gan.loss={loss}"])
     with waits:
         take_steps(fake_cuda, waits, GanTask, settings, precision=precision)
+
+
+def test_asking_whether_to_stop_does_not_wait_for_the_gpu(
+    fake_cuda: Any, waits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sums: list[tuple[str, str]] = []
+
+    def all_reduce(tensor: Tensor, *, group: str) -> None:
+        sums.append((tensor.device.type, group))
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    monkeypatch.setattr(launch, "_waiting_group", "gloo")
+    several: Any = SimpleNamespace(
+        num_processes=2, is_main_process=True, device=torch.device("cuda"), reduce=lambda values, reduction: values
+    )
+    with waits, StopCondition(several, hours=1, seconds=0) as stop:
+        stop.should_stop()  # its answer is one of a tensor without values
+    assert waits.total == 0
+    assert sums == [("cpu", "gloo")]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -33,7 +33,7 @@ from histosynth.training.launch import (
     gather_objects,
     launch,
     main_process_lock,
-    sum_over_processes,
+    sum_numbers,
     wait_for_all,
 )
 from histosynth.training.origin import Origin, read_origin
@@ -140,8 +140,8 @@ def generate(
                     record = {BATCH: model.batch.evaluation}
                     write_rows(part.path, all_rows, fingerprint=str(made_with), record=record)
                     missing_count += len(part.seeds)
-        # Manifest and contact sheet, once every process has finished: the sum waits for all.
-        generated = int(sum_over_processes(accelerator, torch.tensor([missing_count], device=torch_device)).item())
+        # Manifest and contact sheet, once every process has finished: the sum waits for all, for hours if need be.
+        (generated,) = sum_numbers(accelerator, [missing_count])
         sheet = out / "contact_sheet.png"
         if accelerator.is_main_process:
             manifest = {"synthetic": True, "source": origin.run, "weights": str(weights), "made_with": made_with}

@@ -5,7 +5,8 @@ per GPU (or on CPUs, with gloo). Accelerate then wraps the model in DDP.
 
 Processes communicate in two groups. Gradients and sums are exchanged by Accelerate, with NCCL on GPUs: all processes
 arrive at about the same time, and if one does not, its machine is gone, so the others end after 15 minutes. The other
-group, with gloo, is for waiting: while the main process decodes patches, measures or writes, which can take hours.
+group, with gloo, is for waiting: while some process decodes patches, measures or writes, which can take hours. It also
+serves numbers that are on the CPU, since an exchange between GPUs would have to wait for all work before it.
 """
 
 import atexit
@@ -113,6 +114,15 @@ def main_process_lock(accelerator: Accelerator, directory: Path) -> AbstractCont
 def sum_over_processes(accelerator: Accelerator, values: Tensor) -> Tensor:
     """Return the sums of the values over all processes."""
     return cast(Tensor, accelerator.reduce(values, reduction="sum"))
+
+
+def sum_numbers(accelerator: Accelerator, numbers: Sequence[int]) -> list[int]:
+    """Return the sums of numbers over all processes, which wait for each other but not for their GPUs."""
+    if accelerator.num_processes == 1:
+        return list(numbers)
+    sums = torch.tensor(numbers)
+    torch.distributed.all_reduce(sums, group=_waiting_group)
+    return sums.tolist()
 
 
 def wait_for_all(accelerator: Accelerator) -> None:

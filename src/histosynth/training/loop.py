@@ -119,6 +119,7 @@ def _train(
     if accelerator.is_main_process and (caution := mixed_colors(store)):
         warnings.warn(caution, stacklevel=2)
     data = PatchDataset.of(store, settings.train, progress=progress and accelerator.is_main_process)
+    wait_for_all(accelerator)  # one process per machine has decoded the patches, perhaps for hours
     task = _TASKS[settings.model_role](data, settings=settings, accelerator=accelerator)
     facts = {
         "labels": data.labels,

@@ -11,10 +11,9 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 
-from histosynth.training.launch import sum_over_processes
+from histosynth.training.launch import sum_numbers
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -47,11 +46,9 @@ class StopCondition:
         if self.accelerator.num_processes == 1:
             self.signum = self._received
             return timed_out or self.signum > 0
-        flags = torch.zeros(len(_SIGNALS) + 1, device=self.accelerator.device)
-        flags[-1] = timed_out and self.accelerator.is_main_process
-        if self._received:
-            flags[_SIGNALS.index(signal.Signals(self._received))] = 1
-        *counts, timed_out_count = sum_over_processes(self.accelerator, flags).tolist()
+        flags = [number == self._received for number in _SIGNALS]
+        flags.append(timed_out and self.accelerator.is_main_process)
+        *counts, timed_out_count = sum_numbers(self.accelerator, list(map(int, flags)))
         self.signum = next((int(number) for number, count in zip(_SIGNALS, counts, strict=True) if count), 0)
         return bool(timed_out_count) or self.signum > 0
 
