@@ -147,10 +147,14 @@ def test_the_network_is_compiled_once_and_whole_and_previews_run_it_as_written(
     ("device", "images", "expected"),
     [("cuda", 500_000, True), ("cuda", 499_000, False), ("cpu", 10_000_000, False)],
 )
-def test_long_runs_on_cuda_compile_by_themselves(make_task: MakeTask, device: str, images: int, expected: bool) -> None:
+def test_long_runs_on_cuda_compile_by_themselves_unless_they_must_be_deterministic(
+    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, device: str, images: int, expected: bool
+) -> None:
     task = make_task(f"train.images={images}")
     task.device = torch.device(device)
     assert task._compiles_by_itself() == expected
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    assert not task._compiles_by_itself()
 
 
 def test_fp16_needs_a_gpu() -> None:

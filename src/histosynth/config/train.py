@@ -29,8 +29,8 @@ class TrainSettings(Section):
     rounding."""
     compile: bool | Literal["auto"] = "auto"
     """Compile the network with `torch.compile`: minutes at the start, faster steps. If compilation fails, training
-    continues without it. `auto` compiles on CUDA for at least half a million images: fewer may take less time than the
-    compilation."""
+    continues without it. `auto` compiles on CUDA for at least half a million images, as fewer may take less time
+    than the compilation, and not with `--deterministic`."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """`muon` takes orthogonal steps (Jordan et al. 2024) for the convolutions and matrices inside the network, and
     those of AdamW for its first and last layer, embeddings, gains and biases."""

@@ -186,8 +186,9 @@ class ModelTask(Task):
         )
 
     def _compiles_by_itself(self) -> bool:
-        """Return whether compilation is likely to save more time than it takes."""
-        return self.device.type == "cuda" and self.images >= _WORTH_COMPILING
+        """Return whether compilation is likely to save more time than it takes, and may choose its own algorithms."""
+        on_gpu = self.device.type == "cuda" and not torch.are_deterministic_algorithms_enabled()
+        return on_gpu and self.images >= _WORTH_COMPILING
 
     def _compile(self) -> None:
         """Compile the network; if that fails, warn and continue without."""
