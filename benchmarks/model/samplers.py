@@ -42,10 +42,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="stores sampled at a time, one thread each")
     parser.add_argument("--quick", action="store_true", help="under a minute; only shows that the script runs")
     options = parser.parse_args()
-    out, images, counts, reference = options.out, IMAGES, EVALUATIONS, REFERENCE
+    out, images, counts, samplers, reference, default = options.out, IMAGES, EVALUATIONS, SAMPLERS, REFERENCE, DEFAULT
     if options.quick:
-        out, images, counts, options.per_label = Path(f"{out}-quick"), 32, (5, 20), 4
-        reference = ("ddpm", 20)
+        out, images, counts, options.per_label = Path(f"{out}-quick"), 32, (5,), 4
+        samplers, reference, default = ("heun", "ddpm", "dpmpp_2m"), ("ddpm", 5), ("dpmpp_2m", 5)
     # Model
     config, store = make_store(options.data, out, tissue=options.tissue, quick=options.quick)
     run = options.run or out / "run"
@@ -60,7 +60,7 @@ def main() -> None:
             *set_options([*EDM, f"train.images={images}"]),
         )
     # Samples
-    tasks = [(name, n) for n in sorted(counts, reverse=True) for name in SAMPLERS if n <= LIMITS.get(name, n)]
+    tasks = [(name, n) for n in sorted(counts, reverse=True) for name in samplers if n <= LIMITS.get(name, n)]
 
     def sample(task: tuple[str, int]) -> Store:
         name, evaluations = task
@@ -78,16 +78,16 @@ def main() -> None:
     color = {task: real.color(samples)[0] for task, samples in stores.items()}
     print(f"n = {len(next(iter(stores.values())))}; Fréchet distance (color distance in optical density)")
     print(f"| sampler | {' | '.join(map(str, counts))} |\n| --- |{' --- |' * len(counts)}")
-    for name in SAMPLERS:
+    for name in samplers:
         cells = [f"{frechet[name, n][0]:.1f} ({color[name, n]:.3f})" if (name, n) in stores else "" for n in counts]
         print(f"| {name} | {' | '.join(cells)} |")
-    ratios = [a / b for a, b in zip(frechet[DEFAULT], frechet[reference], strict=True)]
+    ratios = [a / b for a, b in zip(frechet[default], frechet[reference], strict=True)]
     result = {
         "name": "samplers",
         "ratio": round(ratios[0], 3),
         "low": round(min(ratios[1:]), 3),
         "high": round(max(ratios[1:]), 3),
-        "unit": f"Fréchet distance, {DEFAULT[0]} at {DEFAULT[1]} evaluations over {reference[0]} at {reference[1]}",
+        "unit": f"Fréchet distance, {default[0]} at {default[1]} evaluations over {reference[0]} at {reference[1]}",
     }
     print(json.dumps(result, ensure_ascii=False))
 
