@@ -13,6 +13,7 @@ this; the private ones are patched in this file only.
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,10 @@ class FakeCuda:
             accelerator.scaler = torch.amp.GradScaler("cuda")
         return accelerator
 
+    def with_values(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function with real tensors on the CPU, as it is outside the fixture."""
+        return _with_values(function)
+
     def receives_gradients(self, model: nn.Module) -> None:
         """Make `backward` fill the gradients of this model."""
         self.parameters = list(model.parameters())
@@ -160,6 +165,8 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch, pinned_memory: PinnedMemory) -> I
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     monkeypatch.setattr(nn.Module, "_apply", _apply)
+    monkeypatch.setattr(torch.inference_mode, "__enter__", _enter_no_grad)
+    monkeypatch.setattr(torch.inference_mode, "__exit__", _exit_no_grad)
     monkeypatch.setattr(torch.Tensor, "backward", lambda loss, *_, **__: _backward(loss, fake.parameters))
     monkeypatch.setattr(torch.autograd, "grad", _grad)
     _patch_convolutions(monkeypatch)
@@ -192,6 +199,16 @@ def _apply(self: nn.Module, function: Callable[[Tensor], Tensor], recurse: bool 
     return self
 
 
+def _enter_no_grad(self: Any) -> None:
+    """Enter `no_grad` instead of the inference mode, in which fake constants would move to a real GPU."""
+    self.fake_context = torch.no_grad() if self.mode else nullcontext()
+    self.fake_context.__enter__()
+
+
+def _exit_no_grad(self: Any, *error: Any) -> None:
+    self.fake_context.__exit__(*error)
+
+
 def _backward(loss: Tensor, parameters: list[Tensor]) -> None:
     assert loss.requires_grad
     assert loss.device.type == "cuda"
@@ -218,7 +235,7 @@ def _time_grid(self: TimeGrid, schedule: Any, count: int, *, like: Tensor) -> No
     with unset_fake_temporarily():
         times = schedule.times(count)
         self.alpha, self.sigma = schedule.alpha(times.double()).tolist(), schedule.sigma(times.double()).tolist()
-    self.last, self.times = count - 1, torch.empty(count + 1).to(like)
+    self.last, self.times = count - 1, times.to(like.dtype)
 
 
 def _patch_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
