@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import annotated_types
 import pytest
@@ -50,6 +50,10 @@ def values(field: FieldInfo) -> st.SearchStrategy[Any]:
         item = st.sampled_from(get_args(kind)) if get_origin(kind) is Literal else st.integers(1, 512)
         item = st.text() if kind is str else item
         return st.lists(item, min_size=least, max_size=6).map(tuple)
+    if get_origin(field.annotation) is Union:  # such as bool | Literal["auto"]
+        return st.one_of(
+            st.booleans() if kind is bool else st.sampled_from(get_args(kind)) for kind in get_args(field.annotation)
+        )
     return st.sampled_from(get_args(field.annotation))
 
 

@@ -114,13 +114,13 @@ def findings_of(packages: Iterable[metadata.Distribution]) -> Iterator[str]:
 
 def stated(package: metadata.Distribution) -> list[str]:
     """Return the licenses that the package states, all of which apply."""
-    if expression := package.metadata["License-Expression"]:
+    if expression := package.metadata.get("License-Expression"):
         return [expression]
     classifiers = package.metadata.get_all("Classifier") or []
     names = [line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License :: ")]
     if names := [name for name in names if name != "OSI Approved"]:
         return names
-    text = (package.metadata["License"] or "").strip()
+    text = (package.metadata.get("License") or "").strip()
     return [] if text in ("", "UNKNOWN") else [text.splitlines()[0]]
 
 
