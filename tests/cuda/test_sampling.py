@@ -1,4 +1,4 @@
-"""Samples and features on a fake GPU: devices, types, and no wait for the GPU in an evaluation.
+"""Samples and edits on a fake GPU: devices, types, and no wait for the GPU in an evaluation, whatever guides it.
 
 The whole commands run, from a weights file to a store; `Waits` answers reads with ones, so the images are gray.
 """
@@ -18,7 +18,11 @@ from histosynth.diffusion.noise import SeededNoise
 from histosynth.diffusion.samplers.time_grid import TimeGrid
 from histosynth.metrics.extractors.efficientnet_lite0 import EfficientNetLite0
 from histosynth.sampling import edit, generate, generative_model
+from histosynth.sampling.edit import EditOptions
 from histosynth.sampling.fixed_batch import FixedBatch
+from histosynth.sampling.sources import Selection
+from histosynth.store.part import Patch, part_path, write_part
+from histosynth.store.store import write_manifest
 from histosynth.training.checkpoint import load_classifier, load_denoiser, save_weights
 from histosynth.training.origin import Origin
 
@@ -95,9 +99,60 @@ def test_samplers(runs: Any, waits: Any, tmp_path: Path, sampler: str, process: 
     )
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"guidance": 2.0, "clip": "dynamic"},
+        {"guidance": 0.0},
+        {"autoguidance": 1.5},
+        {"guidance": 2.0, "autoguidance": 1.5, "guidance_low": 0.1, "guidance_high": 5.0},
+        {"classifier": "classifier", "guidance_high": 5.0},
+        {"classifier": "classifier", "precision": "fp16"},
+    ],
+    ids=["guidance", "unconditional", "autoguidance", "limits", "classifier", "classifier in fp16"],
+)
+def test_guidance(runs: Any, waits: Any, tmp_path: Path, settings: dict[str, Any]) -> None:
+    run = runs("run", "diffusion.process=edm")
+    if "classifier" in settings:
+        classifier = runs("classifier", "diffusion.process=edm", "train.task=classifier")
+        settings = {**settings, "classifier": str(classifier)}
+    assert_waits_only_per_call(
+        waits, lambda steps: sample(run, tmp_path / f"{steps}", steps=steps, **{"precision": "bf16", **settings})
+    )
+
+
 def test_mixture_of_an_analytic_start(runs: Any, waits: Any, tmp_path: Path) -> None:
     run = runs("run", "diffusion.process=edm", "diffusion.mixture=2")
     assert_waits_only_per_call(waits, lambda steps: sample(run, tmp_path / f"{steps}", steps=steps, precision="bf16"))
+
+
+@pytest.fixture
+def selection(tmp_path: Path) -> Selection:
+    """Two real patches of different labels."""
+    (tmp_path / "store").mkdir()
+    patches = [
+        Patch(patch_id=f"S{i}", image=np.full((PX, PX, 3), 40 * i, np.uint8), source="real", label=label)
+        for i, label in enumerate("ab")
+    ]
+    write_part(part_path(tmp_path / "store", "S"), patches, fingerprint="x")
+    write_manifest(tmp_path / "store", {})
+    return Selection(paths=[tmp_path / "store"], patches=["S0", "S1"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "few"),
+    [("translate", "bf16", {}), ("interpolate", "fp16", {"frames": 3}), ("inpaint", "bf16", {"repeats": 2})],
+)
+def test_edits(
+    runs: Any, selection: Selection, waits: Any, tmp_path: Path, kind: str, precision: Any, few: dict[str, int]
+) -> None:
+    run = runs("run", "diffusion.process=edm")
+
+    def call(steps: int) -> None:
+        options = EditOptions(steps=steps, guidance=2.0, batch=4, precision=precision, device="cuda", progress=False)
+        getattr(edit, kind)(run, selection, out=tmp_path / f"{steps}", options=options, **few)
+
+    assert_waits_only_per_call(waits, call)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
