@@ -86,6 +86,15 @@ def test_denoiser_takes_a_step(fake_cuda: Any, waits: Any, overrides: list[str],
         take_steps(fake_cuda, waits, DiffusionTask, settings, precision=precision)
 
 
+def test_work_per_image_is_counted_beside_a_model_on_the_gpu(fake_cuda: Any, waits: Any) -> None:
+    settings = load_settings(None, overrides=UNET)
+    with waits:
+        task = DiffusionTask(FakeData(), settings=settings, accelerator=fake_cuda.accelerator("bf16"))  # type: ignore[arg-type]
+        before = next(task.model.parameters()).device
+        assert task.flop_per_image > 1e6
+        assert next(task.model.parameters()).device == before
+
+
 @pytest.mark.parametrize("overrides", [[], ["train.stain_jitter=0.1", "train.microbatch=4"]], ids=["plain", "options"])
 def test_patches_that_fit_into_the_memory_of_the_gpu_stay_there(
     fake_cuda: Any, waits: Any, overrides: list[str]

@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from histosynth.config import SampleSettings, load_settings
-from histosynth.diffusion.build import build_classifier, build_denoiser, build_schedule
+from histosynth.config import SampleSettings
 from histosynth.errors import HistosynthError
 from histosynth.sampling import batch_size, edit, generate
-from histosynth.sampling.batch_size import Cost, measure, on_meta, pick_batch_size
+from histosynth.sampling.batch_size import Cost, pick_batch_size
 from histosynth.sampling.edit import EditOptions, translate
-from histosynth.sampling.generative_model import evaluation_on_meta
 from histosynth.sampling.sources import Selection
 from histosynth.store.store import Store
 
@@ -28,17 +25,6 @@ def pick(*, flop: float, memory: float, gpu: int | None = 80 * GIB, batch: int =
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batch_size, "measure", lambda run: Cost(flop * run(), memory * run()))
         return pick_batch_size(lambda images: images, gpu_memory=gpu, batch=batch, kept=kept)
-
-
-def test_cost_is_that_of_the_operations() -> None:
-    def chain() -> None:
-        x = torch.empty(100, 50, device="meta")  # 20,000 bytes
-        y = x @ torch.empty(50, 200, device="meta")  # 40,000 and 80,000 bytes
-        del x
-        z = y.relu()  # 80,000 bytes, when only y is alive
-        z.view(200, 100).add_(1)  # in place
-
-    assert measure(chain) == Cost(flop=2 * 100 * 50 * 200, memory=160_000)
 
 
 @pytest.mark.parametrize(
@@ -63,34 +49,6 @@ def test_a_number_that_is_stated_or_kept_is_not_computed() -> None:
 @pytest.mark.parametrize(("batch", "call"), [(0, 32), (1, 8), (5, 8), (64, 64)])
 def test_a_cpu_always_evaluates_as_many_and_pads_no_call_but_the_last(batch: int, call: int) -> None:
     assert pick(flop=1e9, memory=1e5, gpu=None, batch=batch, kept=48) == (call, 8)
-
-
-@pytest.mark.parametrize("overrides", [["edm"], ["flow"], ["ddpm"], ["edm", "diffusion.mixture=2"]])
-def test_networks_are_measured_without_memory(overrides: list[str]) -> None:
-    process, *others = overrides
-    model = ["model.channels=32", "model.channel_mult=[1,2]", "model.attention_px=[8]", "model.heads=2"]
-    settings = load_settings(None, overrides=[*model, f"diffusion.process={process}", *others])
-    denoiser = build_denoiser(settings.model, settings.diffusion, image_px=16, labels=3)
-    schedule = build_schedule(settings.diffusion)
-    classifier = build_classifier(settings.model, schedule, image_px=16, labels=3)
-    alone = evaluation_on_meta(denoiser, image_px=16)
-    one, two = measure(lambda: alone(2)), measure(lambda: alone(4))
-    assert one.flop > 0
-    assert two.flop == pytest.approx(2 * one.flop, rel=0.01)
-    assert one.memory < two.memory <= 2 * one.memory
-    guided = evaluation_on_meta(denoiser, image_px=16, classifier=classifier)
-    assert measure(lambda: guided(2)).flop > 1.2 * one.flop
-    assert {each.device.type for each in on_meta(denoiser).parameters()} == {"meta"}
-    assert {each.device.type for each in denoiser.parameters()} == {"cpu"}
-
-
-def test_a_copy_on_meta_takes_other_values_from_the_module() -> None:
-    module = nn.BatchNorm1d(3).eval()
-    module.eps = 0.5
-    copy = on_meta(module)
-    assert copy.eps == 0.5
-    assert not copy.training
-    assert copy(torch.empty(2, 3, device="meta")).shape == (2, 3)
 
 
 @pytest.fixture

@@ -5,24 +5,15 @@ for, nor on what else is in the memory of a GPU at the moment. It is recorded wi
 
 On a CPU it is fixed: more images leave the cache. On a GPU, few images leave it waiting for the launch of each kernel,
 and many are wasted where the last batch is not full. The number is therefore the smallest power of two whose evaluation
-takes `_ENOUGH_FLOP`, unless memory ends before: one evaluation may take half of the total memory. Both are computed by
-running the network on the meta device, where tensors have shapes but no values.
+takes `_ENOUGH_FLOP`, unless memory ends before: one evaluation may take half of the total memory (`network_cost`).
 """
 
-import copy
 from collections.abc import Callable
-from itertools import chain
-from typing import Any, NamedTuple, TypeVar
-from weakref import finalize
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
-from torch.utils.weak import WeakIdKeyDictionary
 
-Module = TypeVar("Module", bound=nn.Module)
+from histosynth.training.network_cost import Cost, measure
 
 _WITHOUT_MEASUREMENT = 8  # CPU and MPS; a change alters images in the last bit
 _CPU_CALL = 32
@@ -39,14 +30,6 @@ class BatchSize(NamedTuple):
     """Per call of the sampler; it changes no image."""
     evaluation: int
     """Per evaluation of the network; smaller calls are padded to it."""
-
-
-class Cost(NamedTuple):
-    """What an evaluation takes."""
-
-    flop: float
-    memory: float
-    """In bytes, at the peak."""
 
 
 PickBatch = Callable[[Callable[[int], object]], BatchSize]
@@ -80,46 +63,3 @@ def _automatic(cost: Cost, memory: int) -> int:
     while size < _LARGEST and size / _TRACED * cost.flop < _ENOUGH_FLOP and 2 * size / _TRACED * cost.memory <= limit:
         size *= 2
     return size
-
-
-def measure(function: Callable[[], object]) -> Cost:
-    """Run a function on tensors of the meta device; return its arithmetic, and the peak of the memory it allocates."""
-    with _Counter() as counter:
-        function()
-    return Cost(flop=counter.flop, memory=counter.peak)
-
-
-def on_meta(module: Module) -> Module:
-    """Return a copy of a module with its parameters and buffers on the meta device, where they take no memory."""
-    tensors = chain(module.parameters(), module.buffers())
-    return copy.deepcopy(module, {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors})
-
-
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts operations, and the bytes of the tensors that are alive at the same time."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.flop = self.now = self.peak = 0
-        self._known: Any = WeakIdKeyDictionary()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        if (count := flop_registry.get(func._overloadpacket)) is not None:
-            self.flop += count(*args, **kwargs, out_val=result)
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor) and leaf.device.type == "meta":
-                self._add(leaf.untyped_storage())
-        return result
-
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        if storage in self._known:
-            return
-        self._known[storage] = size = storage.nbytes()
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        finalize(storage, self._free, size)
-
-    def _free(self, size: int) -> None:
-        self.now -= size

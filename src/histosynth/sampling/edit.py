@@ -31,7 +31,6 @@ from histosynth.rundir import locks_output
 from histosynth.sampling.batch_size import BatchSize, gpu_memory, pick_batch_size
 from histosynth.sampling.edited_store import Edit, EditResult, write_edit_sheet, write_edits
 from histosynth.sampling.fixed_batch import FixedBatch
-from histosynth.sampling.generative_model import evaluation_on_meta
 from histosynth.sampling.made_with import BATCH, kept_batch
 from histosynth.sampling.mask import central_square
 from histosynth.sampling.precision import TYPES, Precision, pick_precision
@@ -40,6 +39,7 @@ from histosynth.store.part import Patch
 from histosynth.training.checkpoint import find_weights, load_denoiser
 from histosynth.training.data.dataset import to_tensor
 from histosynth.training.device import pick_device
+from histosynth.training.network_cost import evaluation_on_meta
 from histosynth.training.origin import Origin
 
 UNKNOWN = "no label"

@@ -1,6 +1,6 @@
 """Trained models that generate images from seeds: a denoiser or a GAN, behind one protocol."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,18 +8,17 @@ import torch
 from torch import Tensor
 
 from histosynth.config import NOT_APPLICABLE_TO, SampleSettings
-from histosynth.diffusion.denoiser import Denoiser
 from histosynth.diffusion.noise import SeededNoise
-from histosynth.diffusion.noisy_classifier import NoisyClassifier
 from histosynth.diffusion.pipeline import SamplingPipeline
 from histosynth.errors import HistosynthError
 from histosynth.gan.growth import growth_at
 from histosynth.gan.progan import seeded_latents
-from histosynth.sampling.batch_size import BatchSize, Module, PickBatch, on_meta
+from histosynth.sampling.batch_size import BatchSize, PickBatch
 from histosynth.sampling.fixed_batch import FixedBatch, FixedBatchGuide, autocast_to, padded_groups
 from histosynth.sampling.made_with import BATCH, sha256_of
 from histosynth.sampling.precision import TYPES, pick_precision
 from histosynth.training.checkpoint import find_early, find_weights, load_classifier, load_denoiser, load_generator
+from histosynth.training.network_cost import Module, evaluation_on_meta, on_meta
 from histosynth.training.origin import Origin, read_origin
 
 
@@ -146,22 +145,3 @@ class GanModel:
 
 def _placed(module: Module, device: torch.device) -> Module:
     return module.to(device).to(memory_format=torch.channels_last)
-
-
-def evaluation_on_meta(
-    denoiser: Denoiser, *, image_px: int, classifier: NoisyClassifier | None = None
-) -> Callable[[int], None]:
-    """Return a function that evaluates a denoiser and a guiding classifier on the meta device, for a number of images.
-
-    One time serves all denoisers: the values do not matter, and neither do those of the images.
-    """
-
-    def run(images: int) -> None:
-        x, t = torch.zeros(images, 3, image_px, image_px, device="meta"), torch.zeros(images, device="meta")
-        label = torch.zeros(images, dtype=torch.int64, device="meta")
-        with torch.no_grad():
-            on_meta(denoiser).evaluate(x, t, label)
-        if classifier is not None:
-            on_meta(classifier).gradient(x, t, label)
-
-    return run

@@ -18,6 +18,7 @@ from histosynth.diffusion.pipeline import SamplingPipeline
 from histosynth.training.data.dataset import PatchDataset, to_bytes
 from histosynth.training.model_task import Images, ModelTask
 from histosynth.training.preview import generate_preview
+from histosynth.training.throughput import training_flop
 
 _EARLY = 0.2  # share of training; an eighth was too early on osteosarcoma, a quarter worked as well
 _FITTED = 20_000  # largest number of patches that a mixture is fitted to
@@ -43,6 +44,11 @@ class DiffusionTask(ModelTask):
         plain = settings.sample.model_copy(update={"autoguidance": 1.0})  # a preview is of one set of weights
         self.pipeline = SamplingPipeline(plain, self.denoiser.schedule)
         super().__init__(data, self.denoiser, settings=settings, accelerator=accelerator)
+
+    @property
+    def flop_per_image(self) -> float:
+        """See `Task.flop_per_image`."""
+        return training_flop(self.denoiser, image_px=self.data.image_px)
 
     @property
     def snapshot_at(self) -> int:

@@ -29,6 +29,7 @@ from histosynth.training.run import Run
 from histosynth.training.saving import Saver
 from histosynth.training.stopping import StopCondition
 from histosynth.training.task import Task
+from histosynth.training.throughput import Throughput, peak_tflops
 from histosynth.training.writer import BackgroundWriter, warn_if_unwritten
 
 _LOG_LINES = 500  # approximate number of lines in stats.jsonl, whatever the length of the run
@@ -185,6 +186,7 @@ def _loop(
     log_every = max(total // _LOG_LINES, settings.batch)
     started, first = time.perf_counter(), seen
     log = Log(run.path, images=seen, accelerator=task.accelerator, settings=run.settings) if main else None
+    throughput = _throughput(task) if main else None
     best = broadcast_from_main(task.accelerator, _lowest(run, metrics[0].name) if metrics else math.inf)
     bar = tqdm(total=total, initial=seen, unit="img", desc="train", disable=not (progress and main), smoothing=0.05)
     try:
@@ -219,7 +221,8 @@ def _loop(
             # Log, and checkpoint or stop.
             if log and logged:
                 rate = (seen - first) / (time.perf_counter() - started)
-                log.write(seen, {**values, **measured, "images_per_second": round(rate, 2)})
+                work = throughput.values(rate) if throughput else {}
+                log.write(seen, {**values, **measured, "images_per_second": round(rate, 2), **work})
                 bar.set_postfix(loss=f"{values['loss']:.4f}", refresh=False)
             if stop.signum:
                 saver.save_and_stop(seen)
@@ -230,6 +233,15 @@ def _loop(
         if log:
             log.close()
     return seen
+
+
+def _throughput(task: Task) -> Throughput | None:
+    """Return the throughput of training on GPUs, None on other devices or if the work per image changes."""
+    accelerator = task.accelerator
+    if accelerator.device.type != "cuda" or (flop := task.flop_per_image) is None:
+        return None
+    peak = peak_tflops(accelerator.device, precision=accelerator.mixed_precision)
+    return Throughput(flop_per_image=flop, gpus=accelerator.num_processes, peak_tflops=peak)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Progress of a run, read from its files only: during training, from another machine, or afterwards."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -101,11 +102,19 @@ def progress_text(progress: RunProgress) -> str:
         lines.append("diversity   {diversity:.2f} of the diversity of real patches".format(**progress.last))
     if progress.images_per_second:
         left = "" if progress.seconds_left is None else f", {_duration(progress.seconds_left)} left"
-        lines.append(f"rate        {progress.images_per_second:.1f} images/s{left}")
+        lines.append(f"rate        {progress.images_per_second:.1f} images/s{_work(progress.last)}{left}")
     lines += [f"{name:<10}  {last:.4g}, lowest {low:.4g}" for name, (last, low) in progress.metrics.items()]
     lines.append(f"checkpoint  {progress.checkpoint or 'none yet'}")
     lines.append(f"samples     {progress.samples or 'none yet'}")
     return "\n".join(lines)
+
+
+def _work(last: Mapping[str, float]) -> str:
+    """Return the throughput of a run on GPUs as text (`throughput`)."""
+    if "tflops" not in last:
+        return ""
+    share = f" ({100 * last['share_of_peak']:.1f} % of its peak)" if "share_of_peak" in last else ""
+    return f", {last['tflops']:.1f} TFLOP/s per GPU{share}"
 
 
 def _duration(seconds: float) -> str:

@@ -119,6 +119,11 @@ class Task(ABC):
         return -(-images // train.batch) * train.batch
 
     @property
+    def flop_per_image(self) -> float | None:
+        """Floating-point operations to train on one image; None if they change during training."""
+        return None
+
+    @property
     def snapshot_at(self) -> int:
         """Number of images after which the averaged weights are saved as early weights; 0: never."""
         return 0
