@@ -29,8 +29,8 @@ licenses: .venv/installed  ## licenses of all installed packages
 
 check: lint types contracts words licenses  ## lint, types, contracts, words and licenses
 
-benchmarks: .venv/installed  ## run a third of the benchmarks with --quick, another third for each commit
-	$(BIN)/python benchmarks/quick.py --third
+benchmarks: .venv/installed  ## run a sixth of the benchmarks with --quick, other ones for each commit
+	$(BIN)/python benchmarks/quick.py --parts 6
 
 docs: .venv/installed  ## regenerate docs/reference from the code
 	$(BIN)/python docs/reference/generate.py

@@ -1,7 +1,7 @@
-"""Run the benchmarks with `--quick`, all or a rotating third, so that none breaks unseen.
+"""Run the benchmarks with `--quick`, all or a rotating part, so that none breaks unseen.
 
     python benchmarks/quick.py                    # all scripts, about half an hour on two cores
-    python benchmarks/quick.py --third            # the third whose turn it is by the number of commits, as in CI
+    python benchmarks/quick.py --parts 6          # the sixth whose turn it is by the number of commits, as in CI
     python benchmarks/quick.py samplers stain     # these scripts
 
 `--quick` only shows that a script runs: its numbers mean nothing. Each script must end within `--limit` seconds with
@@ -53,7 +53,7 @@ def main() -> None:
     """Run the chosen scripts one after another; exit with 1 if any fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="names of scripts; default: all")
-    parser.add_argument("--third", action="store_true", help="only a third, another one for each commit")
+    parser.add_argument("--parts", type=int, default=1, metavar="N", help="only one part of N, another for each commit")
     parser.add_argument("--limit", type=float, default=LIMIT_S, metavar="SECONDS", help="of each script")
     given = parser.parse_args()
     scripts = sorted(script_names())
@@ -61,8 +61,7 @@ def main() -> None:
         parser.error(f"no script '{unknown[0]}' with --quick")
     if given.names:
         scripts = [script for script in scripts if Path(script).name in given.names]
-    if given.third:
-        scripts = scripts[commit_count() % 3 :: 3]
+    scripts = scripts[commit_count() % given.parts :: given.parts]
     failed = []
     with tempfile.TemporaryDirectory() as scratch:
         for script in scripts:

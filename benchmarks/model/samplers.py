@@ -45,7 +45,7 @@ def main() -> None:
     out, images, counts, samplers, reference, default = options.out, IMAGES, EVALUATIONS, SAMPLERS, REFERENCE, DEFAULT
     if options.quick:
         out, images, counts, options.per_label = Path(f"{out}-quick"), 32, (5,), 4
-        samplers, reference, default = ("heun", "ddpm", "dpmpp_2m"), ("ddpm", 5), ("dpmpp_2m", 5)
+        samplers, reference, default = ("heun", "ddpm"), ("ddpm", 5), ("heun", 5)
     # Model
     config, store = make_store(options.data, out, tissue=options.tissue, quick=options.quick)
     run = options.run or out / "run"
