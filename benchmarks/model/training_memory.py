@@ -1,7 +1,7 @@
 """Memory growth during training: 5,000 steps of a toy model, including checkpoints and previews.
 
 The script prints resident memory every 500 steps and its growth from step 1,000 on (before that, caches fill). It needs
-only a CPU and takes some minutes on two cores. `--quick` takes a twentieth of the steps, during which caches still fill.
+only a CPU and takes some minutes on two cores. `--quick` takes 250 of the steps, during which caches still fill.
 The last line is JSON.
 
     .venv/bin/python benchmarks/model/training_memory.py [--quick]
@@ -44,7 +44,7 @@ def main() -> None:
     """Train while measuring memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--quick", action="store_true", help="a twentieth of the steps; only shows that the script runs"
+        "--quick", action="store_true", help="250 steps; only shows that the script runs"
     )
     steps = STEPS // 20 if parser.parse_args().quick else STEPS
     every = steps // 10
