@@ -35,7 +35,7 @@ benchmarks: .venv/installed  ## run a sixth of the benchmarks with --quick, othe
 docs: .venv/installed  ## regenerate docs/reference from the code
 	$(BIN)/python docs/reference/generate.py
 
-oldest: .venv-tools/installed  ## install the lower bounds of all dependencies into .venv-oldest (6 GB) and test them; not in CI
+oldest: .venv-tools/installed  ## install the lower bounds of all dependencies into .venv-oldest (6 GB) and test them
 	$(TOOLS)/uv venv --quiet --clear --python 3.11 .venv-oldest
 	$(TOOLS)/uv pip install --python .venv-oldest --resolution lowest-direct --editable '.[dev,remote]'
 	.venv-oldest/bin/python -m pytest -q -W default -m 'not slow' tests/test_config.py tests/store tests/cohort \

@@ -81,7 +81,9 @@ def main() -> None:
     gpu.check_and_time()
     gpu.train()
     gpu.gather_evidence()
-    print(json.dumps(gpu.summary()))
+    summary = gpu.summary()
+    print(json.dumps(summary))
+    sys.exit(bool(options.quick and summary["failed"]))  # on a GPU, a stage that fails costs only its own figures
 
 
 class Conductor:
@@ -140,7 +142,7 @@ class Conductor:
         words = ["sample", self._path("run"), "--out", self._path("samples"), "--per-label", count, *device]
         self.finish(self.start("sample", *self._verb(*words)), seconds=self.left - 25)
         self._keep("samples/contact_sheet.png")
-        for sections in ("[]", '["color", "morphology", "memorization", "labels"]'):
+        for sections in ("[]", '["color", "morphology", "memorization", "label_check"]'):
             if self.left < 12:
                 return
             words = [
