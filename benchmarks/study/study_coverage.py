@@ -10,7 +10,7 @@ measured where it is false, at an accuracy of exactly 60%.
 
     .venv/bin/python benchmarks/study/study_coverage.py [--simulations 1000] [--seed 0] [--quick]
 
-Takes two minutes of processor time; `--quick` takes six seconds and only shows that the script runs. The last line is
+Takes seven minutes of processor time; `--quick` takes six seconds and only shows that the script runs. The last line is
 JSON: `low` and `high` are the lowest and highest coverage of all intervals, `ratio` is the lowest over the nominal
 coverage, and `size` is the highest rate at which equivalence was declared falsely.
 """

@@ -55,7 +55,7 @@ def test_help_is_fast_and_complete(words: tuple[str, ...]) -> None:
     [
         (
             ("patchs",),
-            "no verb 'patchs' (did you mean 'patches'?); the verbs are demo, patches, pack, normalize, train, ",
+            "no verb 'patchs' (did you mean 'patches'?); the verbs are demo, annotate, patches, ",
         ),
         (("qqqq",), "no verb 'qqqq'; the verbs are demo"),
         (("--verion",), "No such option '--verion'"),

@@ -16,8 +16,8 @@ from histosynth.cli.options import echo, main_process
 from histosynth.errors import HistosynthError, Stopped, did_you_mean
 
 VERBS = (
-    "demo", "patches", "pack", "normalize", "train", "watch", "sample", "translate", "interpolate", "inpaint",
-    "evaluate", "compare", "study", "export", "info", "doctor",
+    "demo", "annotate", "patches", "pack", "normalize", "train", "watch", "sample", "translate", "interpolate",
+    "inpaint", "evaluate", "compare", "study", "export", "info", "doctor",
 )  # fmt: skip
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 

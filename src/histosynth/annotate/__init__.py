@@ -1,0 +1,1 @@
+"""Outlines: the agreement of two annotators."""
