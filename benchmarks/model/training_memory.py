@@ -43,9 +43,7 @@ def make_store(directory: Path) -> Path:
 def main() -> None:
     """Train while measuring memory."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="250 steps; only shows that the script runs"
-    )
+    parser.add_argument("--quick", action="store_true", help="250 steps; only shows that the script runs")
     steps = STEPS // 20 if parser.parse_args().quick else STEPS
     every = steps // 10
     settings = load_settings(

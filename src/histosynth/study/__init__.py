@@ -1,8 +1,6 @@
 """The blinded reader study: its design, its database, the page that readers answer on, and its statistics."""
 
-from importlib import import_module
-
-from histosynth.errors import HistosynthError
+from histosynth.web_server.extras import require_extra
 
 
 def require(*packages: str) -> None:
@@ -11,10 +9,4 @@ def require(*packages: str) -> None:
     Raises:
         HistosynthError: one cannot; it says how to install it.
     """
-    for package in packages:
-        try:
-            import_module(package)
-        except ImportError as error:
-            raise HistosynthError(
-                f"a reader study needs {package} ({error}); install it with: pip install 'histosynth[study]'"
-            ) from error
+    require_extra("study", *packages, purpose="a reader study")

@@ -46,7 +46,8 @@ def serve(study: Any) -> Iterator[str]:
     """Serve a study from a thread, with the settings of `study serve`, and yield its address."""
     import uvicorn
 
-    from histosynth.study.app import create_app, server_settings
+    from histosynth.study.app import create_app
+    from histosynth.web_server.timeouts import server_settings
 
     settings = server_settings()
     running = uvicorn.Server(uvicorn.Config(create_app(study.database), port=0, log_level="warning", **settings))

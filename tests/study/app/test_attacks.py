@@ -20,8 +20,8 @@ Slow clients, path traversal and oversized headers need a real server: `test_att
 import pytest
 from sqlalchemy import func, select
 
-from histosynth.study.app.limits import RateLimiter
 from histosynth.study.records.tables import Picture, Presentation, Reading
+from histosynth.web_server.limits import RateLimiter
 
 JSON = {"Accept": "application/json"}
 

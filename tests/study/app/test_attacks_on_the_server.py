@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from histosynth.study.app import timeouts
-from histosynth.study.app.limits import RateLimiter
 from histosynth.study.app.state import create_state
+from histosynth.web_server import timeouts
+from histosynth.web_server.limits import RateLimiter
 
 
 def logged(study) -> list[str]:
@@ -22,7 +22,7 @@ def port(monkeypatch, request) -> int:
     """The port of a server with short timeouts."""
     monkeypatch.setattr(timeouts, "HEADER_TIMEOUT_S", 1)
     monkeypatch.setattr(timeouts, "_log_limit", RateLimiter(burst=1, per_second=1 / 60))
-    monkeypatch.setattr("histosynth.study.app.middleware.BODY_TIMEOUT_S", 0.4)
+    monkeypatch.setattr("histosynth.web_server.security.BODY_TIMEOUT_S", 0.4)
     return int(request.getfixturevalue("server").rpartition(":")[2])
 
 

@@ -178,7 +178,8 @@ def test_a_visit_that_ends_during_a_case(open_reader_page, server, tiny_study) -
 def start(study, port: int) -> subprocess.Popen:
     """Start the server in its own process, which can be killed."""
     code = (
-        "import sys, uvicorn; from histosynth.study.app import create_app, server_settings; "
+        "import sys, uvicorn; from histosynth.study.app import create_app; "
+        "from histosynth.web_server.timeouts import server_settings; "
         "from histosynth.study.records.database import Database; app = create_app(Database(sys.argv[1])); "
         "uvicorn.run(app, port=int(sys.argv[2]), log_level='warning', **server_settings())"
     )

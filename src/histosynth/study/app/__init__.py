@@ -1,6 +1,5 @@
 """The web page on which pathologists read, and the organizer's page: FastAPI, rendered and hardened on the server."""
 
 from histosynth.study.app.factory import create_app
-from histosynth.study.app.timeouts import server_settings
 
-__all__ = ["create_app", "server_settings"]
+__all__ = ["create_app"]

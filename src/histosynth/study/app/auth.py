@@ -9,8 +9,9 @@ from fastapi import Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from histosynth.study.app.errors import RequestRejected
-from histosynth.study.app.state import app_state, client_address, client_network
+from histosynth.study.app.state import app_state
 from histosynth.study.records.answers import ORGANIZER, ReaderState
+from histosynth.web_server.clients import client_address, client_network, cookie_name
 
 INVALID_LINK = (
     "This link is not valid. It may be incomplete, expired, or replaced by a newer one. Please copy the whole link, or "
@@ -31,11 +32,6 @@ class Visitor:
     def csrf(self) -> str:
         """The token in the forms of this visit, derived from the cookie, which no script can read."""
         return hmac.digest(self.cookie.encode(), b"form", hashlib.sha256).hex()
-
-
-def cookie_name(request: Request, role: Role) -> str:
-    """Return the cookie's name; over https it starts with `__Host-`, so that browsers let only this host set it."""
-    return f"__Host-{role}" if request.url.scheme == "https" else role
 
 
 def start_visit(request: Request, role: Role, token: str) -> Response:

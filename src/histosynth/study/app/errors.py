@@ -6,8 +6,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from histosynth.study.app.state import app_state, client_address, client_network
+from histosynth.study.app.state import app_state
 from histosynth.study.records.answers import ANONYMOUS
+from histosynth.web_server.clients import client_address, client_network
 
 MESSAGES = {
     400: ("This request could not be read", "Please go back and try again."),

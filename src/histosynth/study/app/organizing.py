@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from histosynth.study.app.auth import cookie_name, start_visit
+from histosynth.study.app.auth import start_visit
 from histosynth.study.app.errors import RequestRejected
 from histosynth.study.app.state import app_state
 from histosynth.study.records.answers import ORGANIZER, Progress
 from histosynth.study.records.tables import now
+from histosynth.web_server.clients import cookie_name
 
 router = APIRouter()
 

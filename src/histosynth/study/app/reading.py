@@ -6,11 +6,12 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from pydantic import ValidationError
 
-from histosynth.study.app.auth import SignedIn, SignedInPost, Visitor, cookie_name, start_visit
+from histosynth.study.app.auth import SignedIn, SignedInPost, Visitor, start_visit
 from histosynth.study.app.errors import RequestRejected, wants_json
 from histosynth.study.app.state import app_state
 from histosynth.study.records.answers import MAX_COMMENT_LENGTH, Answer, NotAllowed, Progress, Step, Truth
 from histosynth.study.records.timing import practice_answer, reading_seconds, record_shown
+from histosynth.web_server.clients import cookie_name
 
 router = APIRouter()
 CONFIDENCE_ANCHORS = {1: "1 = a guess", 5: "5 = certain"}

@@ -9,10 +9,10 @@ from fastapi import Request
 from jinja2 import Environment, Template
 
 from histosynth.pages import environment
-from histosynth.study.app.limits import RateLimiter, network
 from histosynth.study.records.answers import Answers
 from histosynth.study.records.database import Database
 from histosynth.study.records.visits import Visits
+from histosynth.web_server.limits import RateLimiter
 
 STATIC = Path(__file__).with_name("static")
 
@@ -63,13 +63,3 @@ def app_state(request: Request) -> AppState:
     """Return the state of the app that serves this request."""
     state: AppState = request.app.state.study
     return state
-
-
-def client_address(request: Request) -> str:
-    """Return the client's IP address."""
-    return request.client.host if request.client else ""
-
-
-def client_network(request: Request) -> str:
-    """Return the network of the client, which shares one rate limit."""
-    return network(client_address(request))

@@ -1,25 +1,25 @@
-"""The middleware around the app: security headers on every response, a size limit for bodies, no cross-site POST.
+"""The middleware around an app: security headers on every response, a size limit for bodies, no cross-site POST.
 
 Three defenses keep cross-site requests out. The cookie is SameSite. Here, the headers of a POST must name our own
-origin (`Sec-Fetch-Site`, which all browsers have sent since 2023 and no script can forge, else `Origin`). And the form
-must hold the token of its visit (`auth`). Older browsers send `Origin: null` from a page without a referrer, as ours
-are: they are checked by the cookie and the token.
+origin (`Sec-Fetch-Site`, which all browsers have sent since 2023 and no script can forge, else `Origin`). And the app
+requires something that no other site can send: a form with the token of its visit, or a header of its own. Older
+browsers send `Origin: null` from a page without a referrer, as ours are: they are checked by the last of these.
 
 The body is read here, before any route: a client that sends it slowly keeps a coroutine waiting, not a thread.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from histosynth.study.app.errors import log_rejection, render_error
-
 BODY_TIMEOUT_S = 10
-MAX_BODY_BYTES = 64 * 1024
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -33,18 +33,32 @@ HEADERS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class SecurityPolicy:
+    """What differs between apps."""
+
+    max_body_bytes: int
+    log_rejection: Callable[[Request, int, str], None]
+    """Writes a rejected request, its status and the reason to the audit log of the app."""
+    render_error: Callable[[Request, int], Response]
+    """Returns the page, or the JSON, of a status."""
+    headers: Mapping[str, str] = field(default_factory=lambda: HEADERS)
+    """Headers of every response."""
+    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("uvicorn.error"))
+
+
 class SecurityMiddleware:
     """ASGI middleware that checks every request and sets headers on every response."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, policy: SecurityPolicy) -> None:
+        self._app, self._policy = app, policy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on to the app, or reject it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request, started = Request(scope), False
+        request, policy, started = Request(scope), self._policy, False
 
         # Outgoing: headers on every response.
         async def send_with_headers(message: Message) -> None:
@@ -52,17 +66,17 @@ class SecurityMiddleware:
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in policy.headers.items():
                     headers[name] = value
-                # No browser or proxy may cache pages and pictures. Scripts and styles are cached: a page that was half
-                # loaded when the server died can then still resend its answer.
+                # No browser or proxy may cache pages and pictures, unless their route says so. Scripts and styles are
+                # cached: a page that was half loaded when the server died can then still resend its answer.
                 cacheable = message["status"] == 200 and request.url.path.startswith("/static/")
-                headers["Cache-Control"] = "public, max-age=31536000, immutable" if cacheable else "no-store"
+                headers.setdefault("Cache-Control", "public, max-age=31536000, immutable" if cacheable else "no-store")
             await send(message)
 
         async def reject(status: int, reason: str) -> None:
-            await run_in_threadpool(log_rejection, request, status, reason)
-            await render_error(request, status)(scope, receive, send_with_headers)
+            await run_in_threadpool(policy.log_rejection, request, status, reason)
+            await policy.render_error(request, status)(scope, receive, send_with_headers)
 
         # Incoming: the origin, then the body.
         try:
@@ -70,18 +84,18 @@ class SecurityMiddleware:
                 await reject(403, "from another origin")
                 return
             try:
-                body = await read_body(request, receive)
+                body = await read_body(request, receive, max_bytes=policy.max_body_bytes)
             except TimeoutError:
                 await reject(408, f"body incomplete after {BODY_TIMEOUT_S} s")
                 return
             if body is None:
-                await reject(413, f"body larger than {MAX_BODY_BYTES:,} bytes")
+                await reject(413, f"body larger than {policy.max_body_bytes:,} bytes")
                 return
             await self._app(scope, replay(body, receive), send_with_headers)
         except Exception:
-            request.app.state.study.logger.exception("%s failed", request.method)
+            policy.logger.exception("%s failed", request.method)
             if not started:
-                await render_error(request, 500)(scope, receive, send_with_headers)
+                await policy.render_error(request, 500)(scope, receive, send_with_headers)
 
 
 def is_same_origin(request: Request) -> bool:
@@ -93,14 +107,14 @@ def is_same_origin(request: Request) -> bool:
     return origin in (None, "null", f"{request.url.scheme}://{request.headers.get('host', '')}")
 
 
-async def read_body(request: Request, receive: Receive) -> bytes | None:
+async def read_body(request: Request, receive: Receive, *, max_bytes: int) -> bytes | None:
     """Return the body; None if it is too large.
 
     Raises:
         TimeoutError: the body was not complete in time.
     """
     length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+    if not length.isdecimal() or int(length) > max_bytes:
         return None
     body = bytearray()
     async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -109,7 +123,7 @@ async def read_body(request: Request, receive: Receive) -> bytes | None:
             if message["type"] == "http.disconnect":
                 return bytes(body)
             body += message.get("body", b"")
-            if len(body) > MAX_BODY_BYTES:
+            if len(body) > max_bytes:
                 return None
             if not message.get("more_body", False):
                 return bytes(body)

@@ -1,4 +1,4 @@
-"""Limits for slow clients: a deadline for headers (here) and one for bodies (`middleware`); both are limited in size.
+"""Limits for slow clients: a deadline for headers (here) and one for bodies (`security`); both are limited in size.
 
 Uvicorn's keep-alive timeout starts after the first response, and any byte cancels it: a client that sends one byte of
 its headers per minute would hold a connection indefinitely. `HeaderTimeoutProtocol` closes the connection unless the
@@ -13,7 +13,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from histosynth.study.app.limits import RateLimiter, network
+from histosynth.web_server.limits import RateLimiter, network
 
 HEADER_TIMEOUT_S = 10
 _KEEP_ALIVE_TIMEOUT_S = 30

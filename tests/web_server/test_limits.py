@@ -1,6 +1,6 @@
 """Rate limits."""
 
-from histosynth.study.app.limits import RateLimiter, network
+from histosynth.web_server.limits import RateLimiter, network
 
 
 def test_a_bucket_is_refilled_slowly() -> None:
@@ -17,7 +17,7 @@ def test_a_bucket_is_refilled_slowly() -> None:
 
 
 def test_the_least_recently_used_bucket_is_discarded_first(monkeypatch) -> None:
-    monkeypatch.setattr("histosynth.study.app.limits._MAX_KEYS", 2)
+    monkeypatch.setattr("histosynth.web_server.limits._MAX_KEYS", 2)
     limiter = RateLimiter(burst=1, per_second=0.001, clock=lambda: 0.0)
     for key in "abc":
         assert limiter.take(key) == 0

@@ -1,0 +1,1 @@
+"""Parts that every web server of histosynth shares: security headers, limits for clients, cookies, start and stop."""
