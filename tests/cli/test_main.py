@@ -25,7 +25,7 @@ def main_with(
     def verb() -> None:
         raise error
 
-    monkeypatch.setattr(cli.Verbs, "get_command", lambda *_: verb)
+    monkeypatch.setattr(cli.histosynth, "get_command", lambda *_: verb)
     monkeypatch.setattr(sys, "argv", ["histosynth", "train"])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
@@ -119,7 +119,7 @@ def test_a_bug_keeps_its_traceback(bug: Exception, monkeypatch: pytest.MonkeyPat
     def verb() -> None:
         raise bug
 
-    monkeypatch.setattr(cli.Verbs, "get_command", lambda *_: verb)
+    monkeypatch.setattr(cli.histosynth, "get_command", lambda *_: verb)
     monkeypatch.setattr(sys, "argv", ["histosynth", "train"])
     with pytest.raises(type(bug)):
         cli.main()

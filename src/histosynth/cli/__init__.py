@@ -5,15 +5,15 @@ import signal
 import sys
 import threading
 import warnings
-from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
 import click
 
 from histosynth import __version__
+from histosynth.cli.lazy_group import lazy_group
 from histosynth.cli.options import echo, main_process
-from histosynth.errors import HistosynthError, Stopped, did_you_mean
+from histosynth.errors import HistosynthError, Stopped
 
 VERBS = (
     "demo", "annotate", "patches", "pack", "normalize", "train", "watch", "sample", "translate", "interpolate",
@@ -22,22 +22,10 @@ VERBS = (
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-class Verbs(click.Group):
-    """A group that imports the module of a verb on demand, which keeps `--help` fast."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in their order of use."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """Return the command of `histosynth.cli.<verb>`."""
-        if cmd_name not in VERBS:
-            ctx.fail(f"no verb '{cmd_name}'{did_you_mean(cmd_name, VERBS)}; the verbs are {', '.join(VERBS)}")
-        command: click.Command = import_module(f"histosynth.cli.{cmd_name}").command
-        return command
-
-
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    cls=lazy_group(__name__, VERBS, noun="verb"),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="histosynth")
 def histosynth() -> None:
     """Synthetic histology by genotype: from slides and outlines to a diffusion model, its patches and the evidence.
