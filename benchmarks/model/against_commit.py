@@ -22,11 +22,9 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from histosynth.slides.phantom import draw_cohort
+
 HERE = Path(__file__).resolve().parents[2]
-DRAW = (
-    "import sys; from pathlib import Path; from histosynth.slides.phantom import draw_cohort; "
-    "draw_cohort(Path(sys.argv[1]), size_px=1024, progress=False)"
-)
 SAMPLER = ["--sampler", "dpmpp_2m", "--steps", "20", "--set", "sample.spacing=angle"]
 
 
@@ -65,10 +63,9 @@ def main() -> None:
 def compare(folder: Path, options: argparse.Namespace) -> dict[str, list[float]]:
     """Return the ratios of speed of all repeats."""
     now, then = HERE / "src", folder / "then" / "src"
-    cohort, store = folder / "cohort", folder / "store"
-    python(now, ["-c", DRAW, str(cohort)])
-    tables = ["--outlines", str(cohort / "outlines"), "--labels", str(cohort / "labels.csv")]
-    verb(now, "patches", str(cohort / "slides"), *tables, "--out", str(store), "--config", "demo", "--quiet")
+    cohort, store = draw_cohort(folder / "cohort", size_px=1024, progress=False), folder / "store"
+    tables = ["--outlines", str(cohort.outlines), "--labels", str(cohort.labels)]
+    verb(now, "patches", str(cohort.slides), *tables, "--out", str(store), "--config", "demo", "--quiet")
     ratios: dict[str, list[float]] = {"training": [], "sampling": []}
     for repeat in range(options.repeats):
         training, sampling = {}, {}
@@ -97,15 +94,10 @@ def sample(code: Path, run: Path, per_label: int) -> float:
 
 
 def verb(code: Path, *words: str) -> float:
-    """Run a verb of the command line, and return the seconds."""
-    return python(code, ["-m", "histosynth", *words])
-
-
-def python(code: Path, words: list[str]) -> float:
-    """Run Python with the code of one version, and return the seconds of processor time."""
+    """Run a verb of the command line with the code of one version, and return the seconds of processor time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = os.environ | {"PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, *words], env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "histosynth", *words], env=environment, check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -110,13 +110,13 @@ def _kappa(table: NDArray[np.int64]) -> float | None:
 
 def _distances(a: shapely.MultiPolygon, b: shapely.MultiPolygon, *, mpp: float) -> NDArray[np.float64]:
     """Return the distance in microns of points on the boundary of `a` to the boundary of `b`."""
-    rings = [ring for part in a.geoms for ring in (part.exterior, *part.interiors)]
-    length = sum(ring.length for ring in rings)
+    rings = shapely.get_rings(shapely.get_parts(a))
+    length = shapely.length(rings).sum()
     spacing = max(_SPACING_UM / mpp, length / _MAX_POINTS)
     points = np.concatenate(
         [shapely.line_interpolate_point(ring, np.arange(0, ring.length, spacing)) for ring in rings]
     )
-    corners = [shapely.get_coordinates(ring) for part in b.geoms for ring in (part.exterior, *part.interiors)]
+    corners = [shapely.get_coordinates(ring) for ring in shapely.get_rings(shapely.get_parts(b))]
     ends = np.concatenate([np.stack([ring[:-1], ring[1:]], axis=1) for ring in corners])
     segments = np.asarray(shapely.linestrings(ends))
     _, distances = shapely.STRtree(segments).query_nearest(points, return_distance=True, all_matches=False)

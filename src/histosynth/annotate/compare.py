@@ -135,10 +135,9 @@ def _draw(slide: SlideReader, areas: Sequence[TumorArea]) -> str:
     scale = image.width / slide.width_px, image.height / slide.height_px
     pen = ImageDraw.Draw(image)
     for area, color in zip(areas, COLORS.values(), strict=True):
-        for part in area.polygons.geoms:
-            for ring in (part.exterior, *part.interiors):
-                points = shapely.get_coordinates(ring) * scale
-                pen.line([(x, y) for x, y in points.tolist()], fill=color, width=_LINE_PX, joint="curve")
+        for ring in shapely.get_rings(shapely.get_parts(area.polygons)):
+            points = shapely.get_coordinates(ring) * scale
+            pen.line([(x, y) for x, y in points.tolist()], fill=color, width=_LINE_PX, joint="curve")
     buffer = BytesIO()
     image.save(buffer, format="JPEG", quality=_JPEG_QUALITY)
     return data_uri(buffer.getvalue(), "jpeg")

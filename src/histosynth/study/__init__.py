@@ -1,6 +1,8 @@
 """The blinded reader study: its design, its database, the page that readers answer on, and its statistics."""
 
-from histosynth.web_server.extras import require_extra
+from importlib import import_module
+
+from histosynth.errors import HistosynthError
 
 
 def require(*packages: str) -> None:
@@ -9,4 +11,10 @@ def require(*packages: str) -> None:
     Raises:
         HistosynthError: one cannot; it says how to install it.
     """
-    require_extra("study", *packages, purpose="a reader study")
+    for package in packages:
+        try:
+            import_module(package)
+        except ImportError as error:
+            raise HistosynthError(
+                f"a reader study needs {package} ({error}); install it with: pip install 'histosynth[study]'"
+            ) from error

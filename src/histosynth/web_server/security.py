@@ -10,8 +10,8 @@ The body is read here, before any route: a client that sends it slowly keeps a c
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -20,6 +20,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_TIMEOUT_S = 10
+_LOGGER = logging.getLogger("uvicorn.error")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -42,9 +43,6 @@ class SecurityPolicy:
     """Writes a rejected request, its status and the reason to the audit log of the app."""
     render_error: Callable[[Request, int], Response]
     """Returns the page, or the JSON, of a status."""
-    headers: Mapping[str, str] = field(default_factory=lambda: HEADERS)
-    """Headers of every response."""
-    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("uvicorn.error"))
 
 
 class SecurityMiddleware:
@@ -66,12 +64,12 @@ class SecurityMiddleware:
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
-                for name, value in policy.headers.items():
+                for name, value in HEADERS.items():
                     headers[name] = value
-                # No browser or proxy may cache pages and pictures, unless their route says so. Scripts and styles are
-                # cached: a page that was half loaded when the server died can then still resend its answer.
+                # No browser or proxy may cache pages and pictures. Scripts and styles are cached: a page that was half
+                # loaded when the server died can then still resend its answer.
                 cacheable = message["status"] == 200 and request.url.path.startswith("/static/")
-                headers.setdefault("Cache-Control", "public, max-age=31536000, immutable" if cacheable else "no-store")
+                headers["Cache-Control"] = "public, max-age=31536000, immutable" if cacheable else "no-store"
             await send(message)
 
         async def reject(status: int, reason: str) -> None:
@@ -93,7 +91,7 @@ class SecurityMiddleware:
                 return
             await self._app(scope, replay(body, receive), send_with_headers)
         except Exception:
-            policy.logger.exception("%s failed", request.method)
+            _LOGGER.exception("%s failed", request.method)
             if not started:
                 await policy.render_error(request, 500)(scope, receive, send_with_headers)
 
