@@ -16,9 +16,9 @@ from histosynth.annotate.agreement import Agreement, Comparison, agreement, comp
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.pages import data_uri, environment
-from histosynth.patches.extract_slide import TumorArea, tumor_area
 from histosynth.patches.placement import inside_share
 from histosynth.patches.region import region_extent
+from histosynth.patches.selection import TumorArea, tumor_area
 from histosynth.rundir import exclusive_lock, write_json, write_text
 from histosynth.slides.annotations import find_outlines
 from histosynth.slides.files import find_slides, slide_id_of

@@ -21,8 +21,9 @@ from histosynth.cohort.split_table import SplitTable
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
 from histosynth.normalization.staining import StainNormalization
-from histosynth.patches.extract_slide import Job, tumor_area
+from histosynth.patches.extract_slide import Job
 from histosynth.patches.region import region_extent
+from histosynth.patches.selection import tumor_area
 from histosynth.remote import file_name, open_binary
 from histosynth.slides.annotations import find_outlines
 from histosynth.slides.dicom import other_files_of_series

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from histosynth.pages import data_uri, environment
 from histosynth.patches.candidate_regions import CandidateRegions
-from histosynth.patches.extract_slide import FLAWED, Job, propose_regions
+from histosynth.patches.extract_slide import FLAWED, Job
+from histosynth.patches.selection import propose_regions
 from histosynth.rundir import atomic_write, write_text
 from histosynth.slides.open import open_slide
 from histosynth.store.part import part_record, read_corners

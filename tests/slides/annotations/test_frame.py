@@ -11,7 +11,7 @@ from PIL import Image
 
 from histosynth.config import PatchSettings
 from histosynth.errors import HistosynthError
-from histosynth.patches.extract_slide import tumor_area
+from histosynth.patches.selection import tumor_area
 from histosynth.slides.annotations import SlideFrame
 from histosynth.slides.open import open_slide
 from histosynth.slides.types import Box

@@ -8,14 +8,23 @@ downward.
 
 from histosynth.slides.annotations.find import OUTLINE_SUFFIXES, find_outlines
 from histosynth.slides.annotations.frame import SlideFrame
-from histosynth.slides.annotations.read import Outlines, outlined_classes, read_outlines, summarize_outlines
+from histosynth.slides.annotations.read import (
+    ClassedArea,
+    Outlines,
+    outlined_classes,
+    read_areas,
+    read_outlines,
+    summarize_outlines,
+)
 
 __all__ = [
     "OUTLINE_SUFFIXES",
+    "ClassedArea",
     "Outlines",
     "SlideFrame",
     "find_outlines",
     "outlined_classes",
+    "read_areas",
     "read_outlines",
     "summarize_outlines",
 ]

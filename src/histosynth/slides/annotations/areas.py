@@ -28,6 +28,7 @@ class Area:
         within: names of the groups that enclose its class (ASAP).
         layer: number of the layer that the area belongs to.
         negative: True for a hole in the areas of its layer.
+        comment: the annotator's description (QuPath).
     """
 
     name: str
@@ -35,6 +36,7 @@ class Area:
     within: tuple[str, ...] = ()
     layer: int = 0
     negative: bool = False
+    comment: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

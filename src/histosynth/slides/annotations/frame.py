@@ -75,44 +75,48 @@ class SlideFrame:
 
 
 def to_level0(
-    tumor: MultiPolygon, parsed: ParsedAnnotations, *, frame: SlideFrame | None, origin: str, path: Path
+    areas: MultiPolygon, parsed: ParsedAnnotations, *, frame: SlideFrame | None, origin: str, path: Path
 ) -> MultiPolygon:
-    """Convert the tumor to level-0 pixels of the whole slide.
+    """Convert areas to level-0 pixels of the whole slide.
 
     Args:
-        tumor: in the coordinates of the file.
+        areas: in the coordinates of the file; not empty, and each polygon valid, though they may overlap.
         parsed: the annotations of the file.
         frame: of the slide; without it, pixels are assumed to count from the corner of the whole slide.
         origin: `slide`, `bounds`, or `auto` for the default of the tool.
         path: the file, for error messages.
 
     Raises:
-        HistosynthError: the slide does not state a required property, or with `auto` the tumor lies off the scanned
-            part and with the other origin it would not.
+        HistosynthError: the slide does not state a required property, or with `auto` the areas lie off the scanned
+            part and with the other origin they would not.
     """
     # NDPA states its origin; without scanned bounds there is only one.
     if parsed.nanometers:
-        return _from_nanometers(tumor, frame, path)
+        return _from_nanometers(areas, frame, path)
     if frame is None or frame.bounds is None or (frame.bounds.x, frame.bounds.y) == (0, 0):
-        return tumor
+        return areas
     bounds = frame.bounds
-    by_origin = {"slide": tumor, "bounds": _affine(tumor, np.ones(2), np.array([bounds.x, bounds.y], float))}
+    by_origin = {"slide": areas, "bounds": _affine(areas, np.ones(2), np.array([bounds.x, bounds.y], float))}
     if origin != "auto":
         return by_origin[origin]
-    # Use the default of the tool; reject it if the tumor fits the scanned part clearly better with the other origin.
+    # Use the default of the tool; reject it if the areas fit the scanned part clearly better with the other origin.
     scanned = shapely.box(bounds.x, bounds.y, bounds.x + bounds.width, bounds.y + bounds.height)
-    share = {name: shapely.intersection(area, scanned).area / area.area for name, area in by_origin.items()}
+    parts = {name: shapely.get_parts(area) for name, area in by_origin.items()}
+    share = {
+        name: float(shapely.area(shapely.intersection(each, scanned)).sum() / shapely.area(each).sum())
+        for name, each in parts.items()
+    }
     usual, other = ("bounds", "slide") if parsed.cropped else ("slide", "bounds")
     if share[other] > share[usual] + _MIN_DIFFERENCE:
         raise HistosynthError(
             f"outlines {path}: with coordinates from the corner of the {usual}, the default of {parsed.format}, "
-            f"{share[usual]:.0%} of the tumor lies on the scanned part of slide {frame.slide_id}; from the corner of "
+            f"{share[usual]:.0%} of the area lies on the scanned part of slide {frame.slide_id}; from the corner of "
             f"the {other}, {share[other]:.0%}; choose with --outline-origin {other} or --outline-origin {usual}"
         )
     return by_origin[usual]
 
 
-def _from_nanometers(tumor: MultiPolygon, frame: SlideFrame | None, path: Path) -> MultiPolygon:
+def _from_nanometers(areas: MultiPolygon, frame: SlideFrame | None, path: Path) -> MultiPolygon:
     if frame is None:
         raise HistosynthError(
             f"outlines {path} count from the center of the glass slide (NDPA); read them together with their slide"
@@ -130,7 +134,7 @@ def _from_nanometers(tumor: MultiPolygon, frame: SlideFrame | None, path: Path) 
     nm_per_px = 1000 * np.array([frame.mpp_x, frame.mpp_y], float)
     center_nm = np.array([frame.center_x_nm, frame.center_y_nm], float)
     center_px = np.array([frame.width_px, frame.height_px]) / 2
-    return _affine(tumor, 1 / nm_per_px, center_px - center_nm / nm_per_px)
+    return _affine(areas, 1 / nm_per_px, center_px - center_nm / nm_per_px)
 
 
 def _affine(area: MultiPolygon, scale: NDArray[np.float64], shift: NDArray[np.float64]) -> MultiPolygon:

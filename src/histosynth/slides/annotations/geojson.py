@@ -34,7 +34,7 @@ def parse_geojson(data: bytes, where: str) -> ParsedAnnotations:
             continue
         for part in _parts(feature, f"{where}, feature {number}"):
             if isinstance(part, Polygon):
-                parsed.areas.append(Area(name=_class_of(feature), polygon=part))
+                parsed.areas.append(Area(name=_class_of(feature), polygon=part, comment=_comment_of(feature)))
             else:
                 parsed.ignored["ignored_points" if part.geom_type == "Point" else "ignored_lines"] += 1
     return parsed
@@ -96,3 +96,9 @@ def _class_of(feature: dict[str, Any]) -> str:
         names = classification.get("names")
         classification = classification.get("name") or (": ".join(map(str, names)) if isinstance(names, list) else None)
     return str(classification or properties.get("name") or NO_CLASS).strip()
+
+
+def _comment_of(feature: dict[str, Any]) -> str:
+    """Return the description, which QuPath keeps under this key (PathAnnotationObject.java)."""
+    metadata = _properties(feature).get("metadata")
+    return str(metadata.get("ANNOTATION_DESCRIPTION") or "") if isinstance(metadata, dict) else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import shapely
-from shapely.geometry import MultiPolygon
+from shapely.geometry import MultiPolygon, Polygon
 
 from histosynth.errors import HistosynthError
 from histosynth.slides.annotations.areas import NO_CLASS, Area, ParsedAnnotations, polygon_parts
@@ -101,6 +101,39 @@ def read_outlines(
         counts={key: count for key, count in sorted(counts.items()) if count},
         format=parsed.format,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassedArea:
+    """An outlined area of any class, in level-0 pixels of the whole slide; valid, in one or more polygons."""
+
+    name: str
+    polygons: Sequence[Polygon]
+    comment: str
+
+
+def read_areas(path: Path, *, frame: SlideFrame | None = None, origin: str = "auto") -> list[ClassedArea]:
+    """Read all areas of a file of any supported format, with their holes subtracted, in the order of the file.
+
+    Args:
+        path: the file; its content determines the format.
+        frame: of the slide; see `read_outlines`.
+        origin: see `read_outlines`.
+
+    Raises:
+        HistosynthError: the file is of an unknown format or invalid, or the slide does not state a property that the
+            conversion requires.
+    """
+    parsed = parse_annotations(path)
+    areas = [net for net in subtract_holes(parsed.areas) if net.parts]
+    if not areas:
+        return []
+    whole = MultiPolygon([part for net in areas for part in net.parts])
+    parts = iter(to_level0(whole, parsed, frame=frame, origin=origin, path=path).geoms)
+    return [
+        ClassedArea(name=net.area.name, polygons=[next(parts) for _ in net.parts], comment=net.area.comment)
+        for net in areas
+    ]
 
 
 def summarize_outlines(path: Path) -> dict[str, Any]:
