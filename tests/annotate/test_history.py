@@ -22,8 +22,12 @@ CLASSES = st.sampled_from(["Tumor", "Necrosis"])
 # Some points lie off the slide.
 POINTS = st.tuples(st.floats(-40, 440), st.floats(-40, 340))
 BRUSHES = st.builds(
-    Brush, class_name=CLASSES, add=st.booleans(), radius_px=st.floats(0.5, 90), points=st.lists(POINTS, min_size=1, max_size=6)
-)  # fmt: skip
+    Brush,
+    class_name=CLASSES,
+    add=st.booleans(),
+    radius_px=st.floats(0.5, 90),
+    points=st.lists(POINTS, min_size=1, max_size=6),
+)
 AREAS = st.builds(Area, class_name=CLASSES, add=st.booleans(), points=st.lists(POINTS, min_size=3, max_size=9))
 ERASERS = st.builds(Area, class_name=st.none(), add=st.just(False), points=st.lists(POINTS, min_size=3, max_size=5))
 NUMBERS = st.integers(0, 8)
@@ -38,11 +42,18 @@ KINDS = st.one_of(
     st.builds(Done, done=st.booleans()),
     # On an outline and a vertex that exist, if there are any: their numbers are taken modulo.
     st.builds(
-        dict, kind=st.sampled_from(["vertex", "vertex_insert", "vertex_remove", "class", "comment", "delete", "boundary"]),
-        of=NUMBERS, index=NUMBERS, to=POINTS, path=st.lists(POINTS, min_size=2, max_size=5), text=st.text(max_size=5),
+        dict,
+        kind=st.sampled_from(
+            ["vertex", "vertex_insert", "vertex_remove", "class", "comment", "delete", "boundary"],
+        ),
+        of=NUMBERS,
+        index=NUMBERS,
+        to=POINTS,
+        path=st.lists(POINTS, min_size=2, max_size=5),
+        text=st.text(max_size=5),
         class_name=CLASSES,
     ),
-)  # fmt: skip
+)
 
 
 def stroke_on(drawing: Drawing, drawn: object) -> Stroke | None:
@@ -188,19 +199,22 @@ def test_redrawing_a_part_of_the_boundary_keeps_the_rest() -> None:
     )
 
 
+HEADER = '{"format":"histosynth-strokes","version":1,"slide_id":"%s","width_px":400,"height_px":300}\n'
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"{}\n", "is no stroke log of this version"),
-        (b'{"format":"histosynth-strokes","version":1,"slide_id":"b","width_px":400,"height_px":300}\n', "another slide"),
-        (b'{"format":"histosynth-strokes","version":1,"slide_id":"a","width_px":400,"height_px":300}\n{"n":2}\n', "stroke 1 is damaged"),
-        (b'{"format":"histosynth-strokes","version":1,"slide_id":"a","width_px":400,"height_px":300}\nnull\n', "stroke 1 is damaged"),
-        (b'{"format":"histosynth-strokes","version":1,"slide_id":"a","width_px":400,"height_px":300}\n?\n', "stroke 1"),
+        ("{}\n", "is no stroke log of this version"),
+        (HEADER % "b", "another slide"),
+        (HEADER % "a" + '{"n":2}\n', "stroke 1 is damaged"),
+        (HEADER % "a" + "null\n", "stroke 1 is damaged"),
+        (HEADER % "a" + "?\n", "stroke 1"),
     ],
-)  # fmt: skip
-def test_a_damaged_log_says_where(tmp_path: Path, content: bytes, message: str) -> None:
+)
+def test_a_damaged_log_says_where(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "a.strokes.jsonl"
-    path.write_bytes(content)
+    path.write_text(content)
     with pytest.raises(HistosynthError, match=message):
         StrokeLog(path, slide_id="a", canvas=CANVAS)
-    assert path.read_bytes() == content
+    assert path.read_text() == content

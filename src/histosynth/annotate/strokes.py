@@ -1,7 +1,7 @@
 """Strokes: what an annotator did, one after the other, as the page sends it and the log keeps it.
 
-Coordinates are level-0 pixels of the whole slide, rounded to the grid of `geometry`. Each kind has its own model, so that everything that comes from a
-browser or from a log is checked in this one place.
+Coordinates are level-0 pixels of the whole slide, rounded to the grid of `geometry`. Each kind has its own model, so
+that everything that comes from a browser or from a log is checked in this one place.
 """
 
 from collections.abc import Sequence

@@ -10,6 +10,7 @@ The body is read here, before any route: a client that sends it slowly keeps a c
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ class SecurityPolicy:
     """Writes a rejected request, its status and the reason to the audit log of the app."""
     render_error: Callable[[Request, int], Response]
     """Returns the page, or the JSON, of a status."""
+    cached: tuple[str, ...] = ()
+    """Patterns of addresses whose responses say themselves how long a browser may keep them."""
 
 
 class SecurityMiddleware:
@@ -66,10 +69,7 @@ class SecurityMiddleware:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                # No browser or proxy may cache pages and pictures. Scripts and styles are cached: a page that was half
-                # loaded when the server died can then still resend its answer.
-                cacheable = message["status"] == 200 and request.url.path.startswith("/static/")
-                headers["Cache-Control"] = "public, max-age=31536000, immutable" if cacheable else "no-store"
+                headers["Cache-Control"] = self._cache_control(request, message["status"], headers)
             await send(message)
 
         async def reject(status: int, reason: str) -> None:
@@ -94,6 +94,18 @@ class SecurityMiddleware:
             _LOGGER.exception("%s failed", request.method)
             if not started:
                 await policy.render_error(request, 500)(scope, receive, send_with_headers)
+
+    def _cache_control(self, request: Request, status: int, headers: MutableHeaders) -> str:
+        """Return how long browsers may keep a response: pages and pictures not at all, unless the policy says so.
+
+        Scripts and styles are kept: a page that was half loaded when the server died can then still send again.
+        """
+        path = request.url.path
+        if status == 200 and path.startswith("/static/"):
+            return "public, max-age=31536000, immutable"
+        if status in (200, 304) and any(re.fullmatch(pattern, path) for pattern in self._policy.cached):
+            return headers.get("Cache-Control", "no-store")
+        return "no-store"
 
 
 def is_same_origin(request: Request) -> bool:
