@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from histosynth.annotate.app.auth import Annotator, SignedIn, Visitor
 from histosynth.annotate.app.errors import RequestRejected
@@ -53,7 +53,10 @@ def add_stroke(
     base, stroke_id = body.pop("base", None), body.pop("id", None)
     if not isinstance(base, int) or not isinstance(stroke_id, str) or not _ID.fullmatch(stroke_id):
         raise RequestRejected(422)
-    stroke = STROKE.validate_python(body)
+    try:
+        stroke = STROKE.validate_python(body)
+    except ValidationError as error:
+        raise RequestRejected(422, text=f"This stroke could not be read: {error.errors()[0]['msg']}.") from None
     if isinstance(stroke, Import):
         raise RequestRejected(422)
     state.see(visitor.name, slide_id)
