@@ -43,7 +43,7 @@ oldest: .venv-tools/installed  ## install the lower bounds of all dependencies i
 
 constraints: .venv-tools/installed  ## write constraints.txt: versions and hashes of what users install, for any system
 	$(TOOLS)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
-		--extra cluster --extra encoders --extra remote --extra study --extra tensorboard \
+		--extra annotate --extra cluster --extra encoders --extra remote --extra study --extra tensorboard \
 		--custom-compile-command 'make constraints' --output-file constraints.txt pyproject.toml
 
 audit: .venv-tools/installed licenses  ## licenses, and known vulnerabilities of the installed versions (asks the internet)

@@ -10,6 +10,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from histosynth.annotate import local_overlay
 from histosynth.annotate.drawing import Canvas, Drawing, apply_edit
 from histosynth.annotate.encoding import decode_rings, encode_rings
 from histosynth.annotate.history import History
@@ -121,10 +122,13 @@ def test_the_shown_drawing_is_the_one_computed_from_scratch(strokes: list[object
     assert facts(History(entries, canvas=CANVAS).drawing) == facts(drawing)
 
 
+@pytest.mark.parametrize("few", [0, 1000], ids=["in windows", "as a whole"])
 @settings(max_examples=150)
-@given(st.lists(KINDS, max_size=20))
-def test_outlines_are_valid_on_the_slide_and_on_the_grid(strokes: list[object]) -> None:
-    history, _ = draw(strokes)
+@given(strokes=st.lists(KINDS, max_size=20))
+def test_outlines_are_valid_on_the_slide_and_on_the_grid(few: int, strokes: list[object]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_overlay, "_FEW_VERTICES", few)
+        history, _ = draw(strokes)
     slide = shapely.box(0, 0, CANVAS.width_px, CANVAS.height_px)
     ids = [each.id for each in history.drawing]
     assert len(ids) == len(set(ids))

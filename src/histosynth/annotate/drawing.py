@@ -25,6 +25,7 @@ from histosynth.annotate.geometry import (
     redraw_boundary,
     rings_of,
 )
+from histosynth.annotate.local_overlay import combine
 from histosynth.annotate.strokes import (
     Area,
     Boundary,
@@ -114,8 +115,11 @@ def _add(drawing: Drawing, class_name: str, shape: shapely.MultiPolygon, new_ids
     touched = [each for each in drawing if each.class_name == class_name and shapely.intersects(each.polygon, shape)]
     if any(shapely.covers(each.polygon, shape) for each in touched):
         return drawing
-    united = shapely.union_all([shape, *(each.polygon for each in touched)], grid_size=GRID_PX)
-    parts = polygons_on_grid(united)
+    # The shape unites with the small outlines first, and what results with the largest one.
+    *small, large = sorted((each.polygon for each in touched), key=shapely.get_num_coordinates) or [None]
+    if small:
+        shape = shapely.MultiPolygon(polygons_on_grid(shapely.union_all([shape, *small], grid_size=GRID_PX)))
+    parts = list(shape.geoms) if large is None else combine(large, shape, add=True)
     # Each part continues the oldest outline inside it.
     owners: dict[str, Polygon] = {}
     new = []
@@ -140,11 +144,7 @@ def _erase(drawing: Drawing, class_name: str | None, shape: shapely.MultiPolygon
         of_class = class_name is None or each.class_name == class_name
         return of_class and bool(shapely.relate_pattern(each.polygon, shape, "T********"))  # their interiors meet
 
-    changed = {
-        each.id: polygons_on_grid(shapely.difference(each.polygon, shape, grid_size=GRID_PX))
-        for each in drawing
-        if overlaps(each)
-    }
+    changed = {each.id: combine(each.polygon, shape, add=False) for each in drawing if overlaps(each)}
     return _replace(drawing, changed, new_ids)
 
 

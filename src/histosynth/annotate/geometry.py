@@ -15,7 +15,7 @@ from shapely.geometry import LineString, Point, Polygon
 from histosynth.slides.annotations.areas import check_crossings, make_valid, polygon_parts
 
 GRID_PX = 0.25
-_MIN_AREA_PX2 = 1.0
+MIN_AREA_PX2 = 1.0
 _TOLERANCE_PX, _TOLERANCE_OF_RADIUS = 1.0, 0.1
 _QUARTER_SEGMENTS = 16  # of a circle: within 0.12 % of its radius
 
@@ -23,11 +23,12 @@ _QUARTER_SEGMENTS = 16  # of a circle: within 0.12 % of its radius
 def polygons_on_grid(geometry: shapely.Geometry) -> list[Polygon]:
     """Return the polygons of a valid geometry on the grid, without parts and holes smaller than 1 px²."""
     snapped = shapely.set_precision(geometry, GRID_PX)
-    return [_without_specks(part) for part in polygon_parts(snapped) if part.area >= _MIN_AREA_PX2]
+    return [without_specks(part) for part in polygon_parts(snapped) if part.area >= MIN_AREA_PX2]
 
 
-def _without_specks(polygon: Polygon) -> Polygon:
-    holes = [ring for ring in polygon.interiors if Polygon(ring).area >= _MIN_AREA_PX2]
+def without_specks(polygon: Polygon) -> Polygon:
+    """Return a polygon without holes smaller than 1 px²."""
+    holes = [ring for ring in polygon.interiors if Polygon(ring).area >= MIN_AREA_PX2]
     return polygon if len(holes) == len(polygon.interiors) else Polygon(polygon.exterior, holes)
 
 
