@@ -115,11 +115,13 @@ def _add(drawing: Drawing, class_name: str, shape: shapely.MultiPolygon, new_ids
     touched = [each for each in drawing if each.class_name == class_name and shapely.intersects(each.polygon, shape)]
     if any(shapely.covers(each.polygon, shape) for each in touched):
         return drawing
-    # The shape unites with the small outlines first, and what results with the largest one.
-    *small, large = sorted((each.polygon for each in touched), key=shapely.get_num_coordinates) or [None]
-    if small:
-        shape = shapely.MultiPolygon(polygons_on_grid(shapely.union_all([shape, *small], grid_size=GRID_PX)))
-    parts = list(shape.geoms) if large is None else combine(large, shape, add=True)
+    parts = list(shape.geoms)
+    if touched:
+        # The shape unites with the small outlines first, and what results with the largest one.
+        *small, large = sorted((each.polygon for each in touched), key=shapely.get_num_coordinates)
+        if small:
+            parts = polygons_on_grid(shapely.union_all([shape, *small], grid_size=GRID_PX))
+        parts = combine(large, shapely.MultiPolygon(parts), add=True)
     # Each part continues the oldest outline inside it.
     owners: dict[str, Polygon] = {}
     new = []
