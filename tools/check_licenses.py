@@ -89,7 +89,7 @@ EXCEPTIONS = {
 """Package, without the suffix of its CUDA version -> why it is used without a license from the list."""
 DEVELOPMENT_ONLY = {"krippendorff": "GPL-3.0-or-later; one test compares our α with it, nothing imports it"}
 """The same for packages that must not be among those that users install."""
-USER_EXTRAS = ("cluster", "encoders", "remote", "study", "tensorboard")
+USER_EXTRAS = ("annotate", "cluster", "encoders", "remote", "study", "tensorboard")
 
 
 def main() -> None:

@@ -302,8 +302,8 @@ def test_other_sites_cannot_draw(open_page: Start) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/static/../index.html", "/static/%2e%2e/index.html", "/static/..%2findex.html", "/static/.hidden",
-        "/static/b.js", "/api/slides/..%2f..%2fetc/outlines", "/api/slides/%2e%2e/outlines",
+        "/static/assets/../index.html", "/static/assets/%2e%2e/index.html", "/static/assets/..%2findex.html", "/static/assets/.hidden",
+        "/static/assets/b.js", "/api/slides/..%2f..%2fetc/outlines", "/api/slides/%2e%2e/outlines",
         "/api/slides/c/outlines",
         "/api/slides/a/tiles/99/0_0.jpg", "/api/slides/a/tiles/11/9_9.jpg", "/api/slides/a/tiles/11/0_0.png",
         "/api/slides/a/tiles/11/-1_0.jpg", "/api/slides/a/tiles/11/0.jpg", "/api/slides/a/tiles/11/²_0.jpg",
@@ -317,7 +317,7 @@ def test_nothing_else_is_reached(open_page: Start, path: str) -> None:
 
 def test_headers_of_pages_pictures_and_scripts(open_page: Start) -> None:
     client = open_page().client
-    kept = {"/": "no-store", "/static/a.js": "public, max-age=31536000, immutable", "/api/slides": "no-store"}
+    kept = {"/": "no-store", "/static/assets/a.js": "public, max-age=31536000, immutable", "/api/slides": "no-store"}
     kept |= {
         "/api/slides/a/tiles/11/0_0.jpg": "private, max-age=86400",
         "/api/slides/a/thumbnail": "private, max-age=86400",

@@ -23,7 +23,7 @@ def show_page(request: Request) -> Response:
     return FileResponse(app_state(request).page / "index.html", media_type="text/html")
 
 
-@router.get("/static/{name}")
+@router.get("/static/assets/{name}")
 def show_asset(request: Request, name: str) -> Response:
     """Return a script or a style sheet of the page."""
     folder = app_state(request).page / ASSETS
