@@ -302,7 +302,8 @@ def test_other_sites_cannot_draw(open_page: Start) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/static/assets/../index.html", "/static/assets/%2e%2e/index.html", "/static/assets/..%2findex.html", "/static/assets/.hidden",
+        "/static/assets/../index.html", "/static/assets/%2e%2e/index.html",
+        "/static/assets/..%2findex.html", "/static/assets/.hidden",
         "/static/assets/b.js", "/api/slides/..%2f..%2fetc/outlines", "/api/slides/%2e%2e/outlines",
         "/api/slides/c/outlines",
         "/api/slides/a/tiles/99/0_0.jpg", "/api/slides/a/tiles/11/9_9.jpg", "/api/slides/a/tiles/11/0_0.png",

@@ -53,7 +53,7 @@ def test_the_window_gives_what_the_whole_gives(
 
 def test_the_window_is_used_and_leaves_distant_vertices_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     polygon = wavy(5000, 3)
-    monkeypatch.setattr(local_overlay, "polygons_on_grid", None)  # the way of the whole would need it
+    monkeypatch.setattr(local_overlay, "polygons_on_grid", None)  # combining the whole would need it
     x, y = polygon.exterior.coords[100]
     (part,) = combine(polygon, shapely.MultiPolygon(polygons_on_grid(brush_shape([(x, y)], 25))), add=True)
     before, after = ({tuple(point) for point in shapely.get_coordinates(each)} for each in (polygon, part))

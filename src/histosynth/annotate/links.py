@@ -53,10 +53,10 @@ class Links:
         return hmac.digest(self._key, f"{purpose}:{name}".encode(), sha256).hex()[:32]
 
     def _find(self, purpose: str, secret: str) -> str | None:
-        found = [
-            name for name in self.names if hmac.compare_digest(self._secret(purpose, name).encode(), secret.encode())
-        ]
-        return found[0] if found else None
+        for name in self.names:
+            if hmac.compare_digest(self._secret(purpose, name).encode(), secret.encode()):
+                return name
+        return None
 
 
 def _read_key(path: Path) -> bytes:

@@ -181,8 +181,8 @@ def _check(altered: list[Points], rings: list[Points]) -> None:
     if not altered:
         return
     moved = np.stack(altered)
-    found = [(ring, _edges_near(ring, moved.min(axis=(0, 1)), moved.max(axis=(0, 1)))) for ring in rings]
-    edges = np.concatenate([np.stack([ring[near], ring[near + 1]], axis=1) for ring, near in found])
+    near_edges = [(ring, _edges_near(ring, moved.min(axis=(0, 1)), moved.max(axis=(0, 1)))) for ring in rings]
+    edges = np.concatenate([np.stack([ring[near], ring[near + 1]], axis=1) for ring, near in near_edges])
     low, high = edges.min(axis=1), edges.max(axis=1)
     for edge in moved:
         near = np.all((low <= edge.max(axis=0)) & (high >= edge.min(axis=0)), axis=1)

@@ -1,7 +1,7 @@
 """Which regions of a slide become patches: inside the outline, with enough tissue, without a flaw, at most `cap`.
 
 Extraction and the live preview of the outlining tool both decide here. Candidates are examined in their order until
-enough of them have passed, so that no region is read in vain.
+enough of them have passed, so that no region is read without need.
 """
 
 from collections.abc import Callable, Mapping
