@@ -75,8 +75,8 @@ def main() -> None:
 
 
 def script_names() -> list[str]:
-    """Return `folder/name` of each script that has `--quick`, and `gpu`."""
-    files = [HERE / "gpu.py", *HERE.glob("*/*.py")]
+    """Return `folder/name` of each script that has `--quick`; `annotate` and `gpu` have no folder."""
+    files = [HERE / "annotate.py", HERE / "gpu.py", *HERE.glob("*/*.py")]
     texts = {file: file.read_text("utf-8") for file in files}
     scripts = [file for file, text in texts.items() if "__main__" in text and "--quick" in text]
     return [str(file.relative_to(HERE).with_suffix("")) for file in scripts]

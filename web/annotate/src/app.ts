@@ -62,6 +62,7 @@ export class App {
   private hover: Point | null = null;
   private cross = false;
   private visible = true;
+  private readonly begun = new Map<string, number>();
   private painting = false;
   private showsPreview = false;
   private squares: Squares | null = null;
@@ -85,6 +86,8 @@ export class App {
       known: (slide) => (slide === this.drawing.slide ? this.drawing.position.n : 0),
       saved: (entry, reply) => {
         this.drawing.apply(entry.slide, reply);
+        this.paint();
+        this.measure("stroke", this.begun.get(entry.id));
         this.askForPreview();
         void this.loadHistory();
         this.refreshList();
@@ -135,6 +138,7 @@ export class App {
   // Slides
 
   private async open(id: string): Promise<void> {
+    const start = performance.now();
     this.tool?.cancel();
     const empty = byId("empty");
     empty.textContent = "Opening …";
@@ -147,6 +151,7 @@ export class App {
       empty.textContent = message(error);
       return;
     }
+    void this.viewer.complete().then(() => this.measure("open", start));
     empty.hidden = true;
     byId("title").textContent = id;
     byId("scale").hidden = false;
@@ -191,7 +196,14 @@ export class App {
   private send(stroke: Stroke): void {
     const { slide, position } = this.drawing;
     if (slide === null || this.session.read_only) return;
-    this.queue.add({ id: newId(), slide, stroke, madeAt: position.n });
+    const id = newId();
+    this.begun.set(id, performance.now());
+    this.queue.add({ id, slide, stroke, madeAt: position.n });
+  }
+
+  /** Note how long something took, for the performance panel of the browser and for the benchmark. */
+  private measure(what: string, start: number | undefined): void {
+    if (start !== undefined) performance.measure(what, { start });
   }
 
   private pendingHere(): readonly Pending[] {

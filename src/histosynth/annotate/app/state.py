@@ -1,6 +1,7 @@
 """The state that all routes share. One per server process."""
 
 import json
+import os
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
+from anyio import CapacityLimiter
 from fastapi import Request
 
 from histosynth.annotate.links import Links
@@ -64,6 +66,8 @@ class AppState:
     """Per annotator: faster than anyone can draw."""
     rejections: RateLimiter = field(default_factory=lambda: RateLimiter(burst=60, per_second=1))
     """Per network: lines of the audit log, so that rejections do not fill the disk."""
+    drawing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(os.cpu_count() or 1))
+    """Threads that draw images. More would decode the same part of a slide at the same time."""
     _seen: dict[tuple[str, str], float] = field(default_factory=dict)
     _audit_lock: Lock = field(default_factory=Lock)
 

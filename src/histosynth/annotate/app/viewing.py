@@ -1,8 +1,11 @@
 """Routes that only show: the session, the slides, their tiles, and outlines of others."""
 
+import re
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
@@ -21,6 +24,7 @@ IMAGE_PATH = r"/api/slides/[^/]+/(tiles/.*|thumbnail)"
 """Addresses that browsers may keep and ask about again."""
 _THUMBNAIL_PX = 256
 _KEPT = "private, max-age=86400"
+_TILE_NAME = re.compile(rf"([0-9]{{1,7}})_([0-9]{{1,7}})\.({JPEG}|{WEBP})")
 
 
 @router.get("/session")
@@ -92,40 +96,43 @@ def show_slide(request: Request, visitor: SignedIn, slide_id: str) -> dict[str, 
 
 
 @router.get("/slides/{slide_id}/thumbnail")
-def show_thumbnail(request: Request, visitor: SignedIn, slide_id: str) -> Response:
+async def show_thumbnail(request: Request, visitor: SignedIn, slide_id: str) -> Response:
     """Return the whole slide, at most 256 px wide and high."""
-    state = app_state(request)
-    find_slide(state, slide_id)
-    key = slide_id, "thumbnail"
-    if (image := state.images.get(key)) is None:
+
+    def draw(state: AppState) -> bytes:
+        find_slide(state, slide_id)
         with state.workspace.catalog.opened(slide_id) as slide:
-            image = encode_image(slide.thumbnail(_THUMBNAIL_PX), JPEG)
-        state.images.put(key, image)
-    return _image(request, image, JPEG)
+            return encode_image(slide.thumbnail(_THUMBNAIL_PX), JPEG)
+
+    return await _image(request, (slide_id, "thumbnail"), draw, JPEG)
 
 
 @router.get("/slides/{slide_id}/tiles/{level}/{name}")
-def show_tile(request: Request, visitor: SignedIn, slide_id: str, level: int, name: str) -> Response:
+async def show_tile(request: Request, visitor: SignedIn, slide_id: str, level: int, name: str) -> Response:
     """Return a Deep Zoom tile: `{column}_{row}.jpg`, or `.webp`."""
-    state = app_state(request)
-    frame, _ = find_slide(state, slide_id)
-    position, _, kind = name.partition(".")
-    column, _, row = position.partition("_")
-    if kind not in (JPEG, WEBP) or not (column.isascii() and column.isdecimal() and row.isascii() and row.isdecimal()):
+    matched = _TILE_NAME.fullmatch(name)
+    if matched is None:
         raise RequestRejected(404)
-    key = slide_id, level, int(column), int(row), kind
-    if (image := state.images.get(key)) is None:
+    column, row, kind = int(matched[1]), int(matched[2]), matched[3]
+
+    def draw(state: AppState) -> bytes:
+        frame, _ = find_slide(state, slide_id)
         pyramid = DeepZoom(width_px=frame.width_px, height_px=frame.height_px)
-        box = pyramid.tile_box(level, int(column), int(row))
+        box = pyramid.tile_box(level, column, row)
         if box is None:
             raise RequestRejected(404)
         with state.workspace.catalog.opened(slide_id) as slide:
-            image = encode_image(read_tile(slide, box, scale=1 << (pyramid.max_level - level)), kind)
+            return encode_image(read_tile(slide, box, scale=1 << (pyramid.max_level - level)), kind)
+
+    return await _image(request, (slide_id, level, column, row, kind), draw, kind)
+
+
+async def _image(request: Request, key: tuple[object, ...], draw: Callable[[AppState], bytes], kind: str) -> Response:
+    """Return an image, drawn in a thread unless it is kept. As many are drawn at once as there are processors."""
+    state = app_state(request)
+    if (image := state.images.get(key)) is None:
+        image = await run_sync(draw, state, limiter=state.drawing)
         state.images.put(key, image)
-    return _image(request, image, kind)
-
-
-def _image(request: Request, image: bytes, kind: str) -> Response:
     etag = f'"{sha256(image).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Cache-Control": _KEPT}
     if request.headers.get("if-none-match") == etag:

@@ -58,6 +58,13 @@ export class SlideViewer {
     });
   }
 
+  /** Resolves when all tiles of the view are drawn. */
+  complete(): Promise<void> {
+    const item = this.osd.world.getItemAt(0);
+    if (item.getFullyLoaded()) return Promise.resolve();
+    return new Promise((resolve) => item.addOnceHandler("fully-loaded-change", () => resolve()));
+  }
+
   close(): void {
     this.details = null;
     this.osd.close();
