@@ -1,49 +1,31 @@
-/** The page: what the pointers, the keys and the buttons do, and what is shown. */
+/** The page: the open slide, its strokes on their path to the server, the tools, and the picture of all this. */
 
-import { ApiError, type Client } from "./api/client";
-import type { PreviewReply, Session, Stroke } from "./api/types";
+import { viewActions } from "./actions";
+import type { Client } from "./api/client";
+import type { Session, Stroke } from "./api/types";
 import { concerns, Drawing } from "./drawing";
-import { decodeIntegers } from "./geometry/rings";
-import { lengthLabel, scaleBar } from "./geometry/scale_bar";
 import { apply, invert } from "./geometry/transform";
 import type { Point } from "./geometry/types";
-import { actionOf, keysOf, type Action } from "./input/keys";
-import { PointerRouter, type PointerKind, type Sample } from "./input/pointer";
+import { listenToKeys, listenToPointers } from "./input/events";
+import type { Action } from "./input/keys";
+import { PointerRouter, type Actions } from "./input/pointer";
+import { PatchPreview } from "./preview";
 import { newId, SendQueue, type Pending } from "./sending/queue";
 import { StrokeStorage } from "./sending/storage";
-import { BoundaryTool } from "./tools/boundary";
-import { BrushTool } from "./tools/brush";
-import { PolygonTool } from "./tools/polygon";
-import { RectangleTool } from "./tools/rectangle";
-import { SelectTool } from "./tools/select";
+import { makeTools } from "./tools/all";
 import type { Tool, ToolContext, ToolName } from "./tools/tool";
-import { VertexTool } from "./tools/vertices";
-import { byId, create } from "./ui/dom";
+import { makeButtons, markTool, Sliders } from "./ui/controls";
+import { byId } from "./ui/dom";
 import { fillHelp } from "./ui/help";
-import { icon, type IconName } from "./ui/icons";
-import { ClassPicker, showHistory, showPatches, showSelection } from "./ui/panel";
+import { ClassPicker, showHistory, showSelection } from "./ui/panel";
 import { SlideList } from "./ui/slide_list";
-import { Overlay, type Squares } from "./viewer/overlay";
+import { messageOf, notify, showSaved, showScale } from "./ui/status";
+import { Overlay } from "./viewer/overlay";
 import { SlideViewer } from "./viewer/viewer";
 
 const POLL_MS = 20_000;
-const PREVIEW_DELAY_MS = 300;
 const LIST_DELAY_MS = 1000;
-const NOTICE_MS = 6000;
-const BRUSH_PX = { least: 2, most: 160, initial: 24, step: 1.2 } as const;
-const WHEEL_ZOOM = 0.0018;
-const SCALE_BAR_PX = 140;
-
-const TOOLS: readonly { name: ToolName; title: string; icon: IconName }[] = [
-  { name: "select", title: "Select", icon: "select" },
-  { name: "pan", title: "Pan", icon: "pan" },
-  { name: "brush", title: "Brush", icon: "brush" },
-  { name: "eraser", title: "Eraser", icon: "eraser" },
-  { name: "polygon", title: "Polygon", icon: "polygon" },
-  { name: "rectangle", title: "Rectangle", icon: "rectangle" },
-  { name: "boundary", title: "Redraw boundary", icon: "boundary" },
-  { name: "vertices", title: "Vertices", icon: "vertices" },
-];
+const UNKNOWN_COLOR = "#8c6bb1";
 
 export class App {
   private readonly viewer: SlideViewer;
@@ -51,25 +33,22 @@ export class App {
   private readonly drawing: Drawing;
   private readonly queue: SendQueue;
   private readonly storage: StrokeStorage;
+  private readonly preview: PatchPreview;
+  private readonly sliders: Sliders;
   private readonly list: SlideList;
   private readonly classes: ClassPicker;
   private readonly pointers: PointerRouter;
   private readonly tools: Record<Exclude<ToolName, "pan">, Tool>;
+  private readonly actions: Partial<Record<Action, () => void>>;
   private readonly colors: ReadonlyMap<string, string>;
+  private readonly begun = new Map<string, number>();
   private toolName: ToolName = "brush";
   private className: string;
-  private brushPx: number = BRUSH_PX.initial;
   private hover: Point | null = null;
-  private cross = false;
-  private visible = true;
-  private readonly begun = new Map<string, number>();
-  private painting = false;
-  private showsPreview = false;
-  private squares: Squares | null = null;
-  private previewTimer: ReturnType<typeof setTimeout> | undefined;
-  private previewAbort = new AbortController();
+  private hasCross = false;
+  private isVisible = true;
+  private isPaintDue = false;
   private listTimer: ReturnType<typeof setTimeout> | undefined;
-  private noticeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly client: Client,
@@ -77,54 +56,31 @@ export class App {
   ) {
     this.colors = new Map(session.classes.map(({ name, color }) => [name, color]));
     this.className = session.classes[0]!.name;
+    const repaint = (): void => this.requestPaint();
     this.viewer = new SlideViewer(byId("viewer"), byId("navigator"), () => this.paint());
     this.drawing = new Drawing(client, session, () => this.drawingChanged());
     this.storage = new StrokeStorage(session.annotator);
-    this.queue = new SendQueue({
-      post: (slide, body) => client.stroke(slide, body),
-      storage: this.storage,
-      known: (slide) => (slide === this.drawing.slide ? this.drawing.position.n : 0),
-      saved: (entry, reply) => {
-        this.drawing.apply(entry.slide, reply);
-        this.paint();
-        this.measure("stroke", this.begun.get(entry.id));
-        this.askForPreview();
-        void this.loadHistory();
-        this.refreshList();
-      },
-      refused: (_, error) => {
-        this.notify(error.message);
-        void this.drawing.refresh(-1);
-      },
-      conflict: () => void this.drawing.refresh(-1),
-      changed: () => {
-        this.showSaved();
-        this.requestPaint();
-      },
-    });
-    const context = this.context();
-    this.tools = {
-      select: new SelectTool(context),
-      brush: new BrushTool(context, false),
-      eraser: new BrushTool(context, true),
-      polygon: new PolygonTool(context),
-      rectangle: new RectangleTool(context, (a, b) => this.screenRectangle(a, b)),
-      boundary: new BoundaryTool(context),
-      vertices: new VertexTool(context),
-    };
+    this.queue = this.makeQueue();
+    this.preview = new PatchPreview(client, session, () => this.drawing.slide, repaint, notify);
+    this.tools = makeTools(this.toolContext(), (a, b) => this.screenRectangle(a, b));
     this.list = new SlideList((id) => void this.open(id));
     this.classes = new ClassPicker(session.classes, (name) => this.chooseClass(name));
     this.pointers = new PointerRouter(this.pointerActions());
+    this.actions = this.makeActions();
+    makeButtons((action) => this.act(action), session.read_only);
+    this.sliders = new Sliders(
+      repaint,
+      (brightness, contrast) => this.viewer.setFilter(brightness, contrast),
+      (degrees) => this.viewer.rotateTo(degrees),
+      () => this.viewer.home(),
+    );
   }
 
   async start(): Promise<void> {
-    this.wireButtons();
-    this.wirePointers();
-    this.wireKeys();
+    this.listen();
     fillHelp();
     this.chooseTool(this.session.read_only ? "pan" : "brush");
     this.chooseClass(this.className);
-    this.setBrush(BRUSH_PX.initial);
     this.showSaved();
     const slides = await this.client.slides();
     this.list.set(slides);
@@ -148,29 +104,21 @@ export class App {
       await this.drawing.open(id);
       await this.viewer.open(this.drawing.details!);
     } catch (error) {
-      empty.textContent = message(error);
+      empty.textContent = messageOf(error);
       return;
     }
-    void this.viewer.complete().then(() => this.measure("open", start));
+    void this.viewer.complete().then(() => measure("open", start));
     empty.hidden = true;
     byId("title").textContent = id;
     byId("scale").hidden = false;
     history.replaceState(null, "", `#${encodeURIComponent(id)}`);
     this.list.mark(id);
-    this.squares = null;
-    this.askForPreview();
+    this.preview.refresh();
     void this.loadHistory();
     this.paint();
   }
 
-  /** Show the new state of the slide in the list, soon. */
-  private refreshList(): void {
-    clearTimeout(this.listTimer);
-    this.listTimer = setTimeout(() => {
-      this.client.slides().then((slides) => this.list.set(slides), () => undefined);
-    }, LIST_DELAY_MS);
-  }
-
+  /** See what other tabs, other annotators and other programs have done meanwhile. */
   private async poll(): Promise<void> {
     try {
       this.list.set(await this.client.slides());
@@ -178,6 +126,16 @@ export class App {
     } catch {
       // The next stroke, or the next poll, tells.
     }
+  }
+
+  private refreshList(): void {
+    clearTimeout(this.listTimer);
+    this.listTimer = setTimeout(() => {
+      this.client.slides().then(
+        (slides) => this.list.set(slides),
+        () => undefined,
+      );
+    }, LIST_DELAY_MS);
   }
 
   private async loadHistory(): Promise<void> {
@@ -193,6 +151,32 @@ export class App {
 
   // Strokes
 
+  private makeQueue(): SendQueue {
+    return new SendQueue({
+      post: (slide, body) => this.client.stroke(slide, body),
+      storage: this.storage,
+      known: (slide) => (slide === this.drawing.slide ? this.drawing.position.n : 0),
+      saved: (entry, reply) => {
+        this.drawing.apply(entry.slide, reply);
+        this.paint();
+        measure("stroke", this.begun.get(entry.id));
+        this.begun.delete(entry.id);
+        this.preview.refresh();
+        void this.loadHistory();
+        this.refreshList();
+      },
+      refused: (_, error) => {
+        notify(error.message);
+        void this.drawing.refresh(-1);
+      },
+      conflict: () => void this.drawing.refresh(-1),
+      changed: () => {
+        this.showSaved();
+        this.requestPaint();
+      },
+    });
+  }
+
   private send(stroke: Stroke): void {
     const { slide, position } = this.drawing;
     if (slide === null || this.session.read_only) return;
@@ -201,34 +185,31 @@ export class App {
     this.queue.add({ id, slide, stroke, madeAt: position.n });
   }
 
-  /** Note how long something took, for the performance panel of the browser and for the benchmark. */
-  private measure(what: string, start: number | undefined): void {
-    if (start !== undefined) performance.measure(what, { start });
-  }
-
   private pendingHere(): readonly Pending[] {
     return this.queue.pending.filter((entry) => entry.slide === this.drawing.slide);
   }
 
+  private showSaved(): void {
+    showSaved(this.queue.state, this.session.annotator, this.session.read_only);
+  }
+
   private drawingChanged(): void {
-    const { position, selected } = this.drawing;
+    const { position, selected, slide } = this.drawing;
+    const readOnly = this.session.read_only;
     byId<HTMLButtonElement>("undo").disabled = !position.can_undo;
     byId<HTMLButtonElement>("redo").disabled = !position.can_redo;
     const done = byId<HTMLButtonElement>("done");
-    done.disabled = this.drawing.slide === null || this.session.read_only;
+    done.disabled = slide === null || readOnly;
     done.setAttribute("aria-pressed", String(position.done));
     done.textContent = position.done ? "Done" : "Mark done";
-    showSelection(selected, this.session.read_only);
-    if (selected !== null) this.classes.mark(selected.className);
-    else this.classes.mark(this.className);
-    if (position.conflict !== null) this.askAboutConflict(position.conflict);
+    showSelection(selected, readOnly);
+    this.classes.mark(selected?.className ?? this.className);
+    if (position.conflict !== null) {
+      byId("conflict-text").textContent = position.conflict;
+      const dialog = byId<HTMLDialogElement>("conflict-dialog");
+      if (!dialog.open) dialog.showModal();
+    }
     this.requestPaint();
-  }
-
-  private askAboutConflict(text: string): void {
-    const dialog = byId<HTMLDialogElement>("conflict-dialog");
-    byId("conflict-text").textContent = text;
-    if (!dialog.open) dialog.showModal();
   }
 
   private async settleConflict(choice: string): Promise<void> {
@@ -239,82 +220,26 @@ export class App {
       this.queue.resume();
       void this.loadHistory();
     } catch (error) {
-      this.notify(message(error));
+      notify(messageOf(error));
     }
-  }
-
-  private showSaved(): void {
-    const { state } = this.queue;
-    const element = byId("saved");
-    element.className = state.kind === "failing" || state.kind === "blocked" ? "failing" : "";
-    const strokes = state.kind === "idle" ? "" : `${state.waiting} stroke${state.waiting === 1 ? "" : "s"}`;
-    if (this.session.read_only) element.textContent = "View only";
-    else if (state.kind === "sending") element.textContent = "Saving …";
-    else if (state.kind === "failing") element.textContent = `${strokes} not saved: ${state.reason} Trying again.`;
-    else if (state.kind === "blocked") element.textContent = `${strokes} not saved: ${state.reason}.`;
-    else element.textContent = state.savedAt === null ? this.session.annotator : `${this.session.annotator}: saved`;
-  }
-
-  // Preview of patches
-
-  private askForPreview(): void {
-    clearTimeout(this.previewTimer);
-    this.previewAbort.abort();
-    if (!this.showsPreview) return;
-    this.previewTimer = setTimeout(() => void this.loadPreview(), PREVIEW_DELAY_MS);
-  }
-
-  private async loadPreview(): Promise<void> {
-    const { slide } = this.drawing;
-    if (slide === null) return;
-    this.previewAbort = new AbortController();
-    try {
-      const reply = await this.client.preview(slide, this.session.annotators[0] ?? "", this.previewAbort.signal);
-      if (slide === this.drawing.slide && this.showsPreview) this.showPreview(reply);
-    } catch (error) {
-      if (error instanceof ApiError) this.notify(error.message);
-    }
-  }
-
-  private showPreview(reply: PreviewReply | null): void {
-    this.squares = null;
-    if (reply !== null) {
-      const rejected = Object.entries(reply.rejected)
-        .filter(([reason]) => reason !== "outside_tumor" && reason !== "outside_slide" && reason !== "too_close")
-        .flatMap(([, corners]) => [...decodeIntegers(corners)]);
-      this.squares = {
-        extent: reply.extent_px,
-        accepted: decodeIntegers(reply.accepted),
-        rejected: Int32Array.from(rejected),
-      };
-    }
-    showPatches(reply, this.session.preview);
-    this.requestPaint();
-  }
-
-  private togglePreview(): void {
-    this.showsPreview = !this.showsPreview;
-    byId("preview").setAttribute("aria-pressed", String(this.showsPreview));
-    if (this.showsPreview) this.askForPreview();
-    else this.showPreview(null);
   }
 
   // Painting
 
   private requestPaint(): void {
-    if (this.painting) return;
-    this.painting = true;
+    if (this.isPaintDue) return;
+    this.isPaintDue = true;
     requestAnimationFrame(() => {
-      this.painting = false;
+      this.isPaintDue = false;
       this.paint();
     });
   }
 
   private paint(): void {
     if (!this.viewer.isOpen) return;
-    const { transform } = this.viewer;
-    const tip = this.toolName === "brush" || this.toolName === "eraser" ? this.hover : null;
-    const erases = this.toolName === "eraser";
+    const { transform, scale } = this.viewer;
+    const isBrush = this.toolName === "brush" || this.toolName === "eraser";
+    const { brushPx, opacity } = this.sliders;
     this.overlay.paint(
       {
         outlines: this.drawing.outlines.all,
@@ -322,44 +247,22 @@ export class App {
         showVertices: this.toolName === "vertices",
         pending: this.pendingHere().map((entry) => entry.stroke),
         draft: this.tool?.draft() ?? null,
-        tip: tip === null ? null : { at: tip, radius: this.brushPx * this.viewer.scale },
-        cross: this.cross,
-        squares: this.squares,
+        tip: isBrush && this.hover !== null ? { at: this.hover, radius: brushPx * scale } : null,
+        cross: this.hasCross,
+        squares: this.preview.squares,
         colorOf: (name) => this.colorOf(name),
-        draftColor: erases ? "#ffffff" : this.colorOf(this.className),
-        opacity: Number(byId<HTMLInputElement>("opacity").value),
-        visible: this.visible,
+        draftColor: this.colorOf(this.className),
+        opacity,
+        visible: this.isVisible,
       },
       transform,
     );
     byId("overlay").dataset.transform = Object.values(transform).join(" ");
-    this.showScale();
-  }
-
-  private showScale(): void {
-    const mpp = this.drawing.details?.mpp ?? null;
-    const perScreenPx = this.viewer.scale * (mpp ?? 1);
-    const bar = scaleBar(perScreenPx, mpp === null ? "px" : "µm", SCALE_BAR_PX);
-    byId("scale-bar").style.width = `${bar.lengthPx}px`;
-    setText(byId("scale-label"), bar.label);
-    const now = mpp === null ? "no microns per pixel" : `${perScreenPx.toPrecision(3)} µm per screen pixel (slide: ${mpp.toPrecision(3)})`;
-    setText(byId("mpp"), now);
-    const radius = this.brushPx * perScreenPx;
-    setText(byId("radius-label"), mpp === null ? `${Math.round(2 * radius)} px` : lengthLabel(2 * radius));
+    showScale(scale, this.drawing.details?.mpp ?? null, brushPx);
   }
 
   private colorOf(name: string | null): string {
-    return (name === null ? undefined : this.colors.get(name)) ?? "#8c6bb1";
-  }
-
-  private notify(text: string): void {
-    const notice = byId("notice");
-    notice.textContent = text;
-    notice.hidden = false;
-    clearTimeout(this.noticeTimer);
-    this.noticeTimer = setTimeout(() => {
-      notice.hidden = true;
-    }, NOTICE_MS);
+    return (name === null ? undefined : this.colors.get(name)) ?? UNKNOWN_COLOR;
   }
 
   // Tools
@@ -368,7 +271,7 @@ export class App {
     return this.toolName === "pan" ? null : this.tools[this.toolName];
   }
 
-  private context(): ToolContext {
+  private toolContext(): ToolContext {
     const app = this as App;
     return {
       get className() {
@@ -378,7 +281,7 @@ export class App {
         return app.viewer.scale;
       },
       get radius() {
-        return app.brushPx * app.viewer.scale;
+        return app.sliders.brushPx * app.viewer.scale;
       },
       get outlines() {
         return app.drawing.outlines;
@@ -392,7 +295,7 @@ export class App {
       },
       send: (stroke) => app.send(stroke),
       select: (id) => app.drawing.select(id),
-      notify: (text) => app.notify(text),
+      notify,
       redraw: () => app.requestPaint(),
     };
   }
@@ -401,11 +304,7 @@ export class App {
     if (this.session.read_only && name !== "select" && name !== "pan") return;
     if (name !== this.toolName && this.tool?.draft() != null) this.tool.cancel();
     this.toolName = name;
-    for (const { name: other } of TOOLS) {
-      byId(`tool-${other}`).setAttribute("aria-pressed", String(other === name));
-    }
-    byId("overlay").className = name === "pan" ? "pan" : name === "select" ? "select" : "";
-    byId("radius-row").hidden = name !== "brush" && name !== "eraser";
+    markTool(name);
     this.requestPaint();
   }
 
@@ -417,13 +316,6 @@ export class App {
     this.requestPaint();
   }
 
-  private setBrush(px: number): void {
-    this.brushPx = Math.min(BRUSH_PX.most, Math.max(BRUSH_PX.least, px));
-    const share = Math.log(this.brushPx / BRUSH_PX.least) / Math.log(BRUSH_PX.most / BRUSH_PX.least);
-    byId<HTMLInputElement>("radius").value = String(Math.round(100 * share));
-    this.requestPaint();
-  }
-
   /** The rectangle between two corners whose sides are parallel to those of the screen. */
   private screenRectangle(a: Point, b: Point): Point[] {
     const { transform } = this.viewer;
@@ -432,24 +324,20 @@ export class App {
     return [first, { x: last.x, y: first.y }, last, { x: first.x, y: last.y }].map((corner) => apply(back, corner));
   }
 
-  private toSlide(at: Point): Point {
-    return apply(invert(this.viewer.transform), at);
-  }
+  // Pointers, keys and buttons
 
-  // Pointers
-
-  private pointerActions(): ConstructorParameters<typeof PointerRouter>[0] {
+  private pointerActions(): Actions {
+    const toSlide = (at: Point): Point => apply(invert(this.viewer.transform), at);
     return {
-      drawing: () => this.tool !== null && this.viewer.isOpen && this.visible,
+      drawing: () => this.tool !== null && this.viewer.isOpen && this.isVisible,
       taps: () => this.toolName === "select",
       fingerDraws: () => byId<HTMLInputElement>("finger").checked,
       press: (at, { invert: inverted, clicks }) => {
-        this.cross = false;
-        this.tool?.down({ at: this.toSlide(at), invert: inverted, clicks });
+        this.hasCross = false;
+        this.tool?.down({ at: toSlide(at), invert: inverted, clicks });
       },
       drag: (points) => {
-        const back = invert(this.viewer.transform);
-        const there = points.map((point) => apply(back, point));
+        const there = points.map(toSlide);
         this.hover = there.at(-1) ?? this.hover;
         this.tool?.move(there);
       },
@@ -460,7 +348,7 @@ export class App {
       },
       hover: (at) => {
         if (!this.viewer.isOpen) return;
-        this.hover = this.toSlide(at);
+        this.hover = toSlide(at);
         this.tool?.hover?.(this.hover);
         this.requestPaint();
       },
@@ -473,102 +361,25 @@ export class App {
     };
   }
 
-  private wirePointers(): void {
-    const canvas = byId<HTMLCanvasElement>("overlay");
-    const sample = (event: PointerEvent): Sample => ({
-      id: event.pointerId,
-      type: event.pointerType as PointerKind,
-      at: position(event),
-      button: event.button,
-      buttons: event.buttons,
-      alt: event.altKey,
-      timeMs: event.timeStamp,
-      contactPx: event.pointerType === "touch" ? Math.max(event.width, event.height) : 0,
-    });
-    const position = (event: { clientX: number; clientY: number }): Point => {
-      const { left, top } = canvas.getBoundingClientRect();
-      return { x: event.clientX - left, y: event.clientY - top };
-    };
-    canvas.addEventListener("pointerdown", (event) => {
-      event.preventDefault();
-      byId("stage").focus({ preventScroll: true });
-      canvas.setPointerCapture(event.pointerId);
-      this.pointers.down(sample(event));
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      const coalesced = event.getCoalescedEvents();
-      this.pointers.move(sample(event), (coalesced.length > 0 ? coalesced : [event]).map(position));
-    });
-    canvas.addEventListener("pointerup", (event) => this.pointers.up(sample(event)));
-    canvas.addEventListener("pointercancel", (event) => this.pointers.cancel(event.pointerId));
-    canvas.addEventListener("pointerleave", () => {
-      this.hover = null;
-      this.requestPaint();
-    });
-    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-    canvas.addEventListener(
-      "wheel",
-      (event) => {
-        event.preventDefault();
-        if (!this.viewer.isOpen) return;
-        const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 40 : 1;
-        this.viewer.zoom(Math.exp(-event.deltaY * lines * WHEEL_ZOOM), position(event), false);
+  private listen(): void {
+    listenToPointers(byId<HTMLCanvasElement>("overlay"), this.pointers, {
+      pressed: () => byId("stage").focus({ preventScroll: true }),
+      left: () => {
+        this.hover = null;
+        this.requestPaint();
       },
-      { passive: false },
-    );
-  }
-
-  // Buttons
-
-  private wireButtons(): void {
-    for (const { name, title, icon: picture } of TOOLS) {
-      const button = create("button", { class: "icon" }, [icon(picture)]);
-      button.id = `tool-${name}`;
-      button.type = "button";
-      button.disabled = this.session.read_only && name !== "select" && name !== "pan";
-      label(button, title, `tool:${name}`);
-      button.addEventListener("click", () => this.chooseTool(name));
-      byId("tools").append(button);
-    }
-    const buttons: readonly [id: string, picture: IconName, title: string, action: Action][] = [
-      ["toggle-slides", "slides", "List of slides", "toggle-slides"],
-      ["undo", "undo", "Undo", "undo"],
-      ["redo", "redo", "Redo", "redo"],
-      ["preview", "preview", "Preview of patches", "toggle-preview"],
-      ["visible", "visible", "Show outlines", "toggle-outlines"],
-      ["help", "help", "Help", "help"],
-    ];
-    for (const [id, picture, title, action] of buttons) {
-      byId(id).append(icon(picture));
-      label(byId(id), title, action);
-      byId(id).addEventListener("click", () => this.act(action));
-    }
-    byId("done").addEventListener("click", () => this.act("done"));
+      zoomed: (factor, at) => {
+        if (this.viewer.isOpen) this.viewer.zoom(factor, at, false);
+      },
+    });
+    listenToKeys(this.pointers, (action) => this.act(action));
     byId("delete").addEventListener("click", () => this.tools.select.remove?.());
     byId("comment").addEventListener("change", (event) => {
       const { selected } = this.drawing;
       const text = (event.target as HTMLTextAreaElement).value;
       if (selected !== null && text !== selected.comment) this.send({ kind: "comment", outline: selected.id, text });
     });
-    const sliders = ["opacity", "brightness", "contrast", "rotation", "radius"].map((id) => byId<HTMLInputElement>(id));
-    const [, brightness, contrast, rotation, radius] = sliders as [HTMLInputElement, HTMLInputElement, HTMLInputElement, HTMLInputElement, HTMLInputElement];
-    for (const slider of sliders) {
-      slider.addEventListener("input", () => {
-        this.viewer.setFilter(Number(brightness.value), Number(contrast.value));
-        if (slider === rotation) this.viewer.rotateTo(Number(rotation.value));
-        if (slider === radius) {
-          this.setBrush(BRUSH_PX.least * (BRUSH_PX.most / BRUSH_PX.least) ** (Number(radius.value) / 100));
-        }
-        this.requestPaint();
-      });
-    }
-    byId("reset-view").addEventListener("click", () => {
-      for (const slider of sliders) slider.value = slider.defaultValue;
-      this.viewer.setFilter(1, 1);
-      this.setBrush(BRUSH_PX.initial);
-      this.viewer.home();
-    });
-    byId<HTMLDialogElement>("conflict-dialog").addEventListener("close", (event) => {
+    byId("conflict-dialog").addEventListener("close", (event) => {
       const dialog = event.target as HTMLDialogElement;
       void this.settleConflict(dialog.returnValue);
       dialog.returnValue = "";
@@ -579,126 +390,85 @@ export class App {
     addEventListener("online", () => this.queue.resume());
   }
 
-  // Keys
-
-  private wireKeys(): void {
-    document.addEventListener("keydown", (event) => {
-      const target = event.target as HTMLElement;
-      if (document.querySelector("dialog[open]") !== null || target.matches("textarea, input[type=search]")) return;
-      if (event.key === " " && !target.matches("button, input")) {
-        event.preventDefault();
-        this.pointers.holdsPan = true;
-        return;
-      }
-      const action = actionOf(event);
-      const used = target.matches("button, input") && ["Enter", " "].includes(event.key);
-      const slides = target.matches("input[type=range]") && event.key.startsWith("Arrow");
-      if (action === null || used || slides) return;
-      event.preventDefault();
-      this.act(action);
-    });
-    document.addEventListener("keyup", (event) => {
-      if (event.key === " ") this.pointers.holdsPan = false;
-    });
-  }
-
   private act(action: Action): void {
     const [kind, value] = action.split(":");
-    if (kind === "tool") return this.chooseTool(value as ToolName);
-    if (kind === "class") {
+    if (kind === "tool") {
+      this.chooseTool(value as ToolName);
+    } else if (kind === "class") {
       const chosen = this.session.classes[Number(value) - 1];
       if (chosen !== undefined) this.chooseClass(chosen.name);
-      return;
+    } else {
+      this.actions[action]?.();
     }
-    switch (action) {
-      case "toggle-slides": {
+  }
+
+  private makeActions(): Partial<Record<Action, () => void>> {
+    const onSlide: Partial<Record<Action, () => void>> = {
+      ...viewActions(this.viewer),
+      undo: () => this.unlessDrafting({ kind: "undo" }),
+      redo: () => this.unlessDrafting({ kind: "redo" }),
+      done: () => this.send({ kind: "done", done: !this.drawing.position.done }),
+      confirm: () => this.tool?.confirm?.(),
+      cancel: () => {
+        if (this.tool?.cancel() !== true) this.drawing.select(null);
+        this.requestPaint();
+      },
+      remove: () => {
+        if (this.tool?.remove?.() !== true) this.tools.select.remove?.();
+      },
+      press: () => this.pressAtCenter(),
+      "toggle-outlines": () => {
+        this.isVisible = !this.isVisible;
+        byId("visible").setAttribute("aria-pressed", String(this.isVisible));
+        this.requestPaint();
+      },
+      "toggle-preview": () => this.preview.toggle(),
+      "next-outline": () => this.selectNext(),
+      comment: () => {
+        if (this.drawing.selected === null) notify("Select an outline first (V, then click it; or J).");
+        else byId("comment").focus();
+      },
+    };
+    for (const action of Object.keys(onSlide) as Action[]) {
+      const run = onSlide[action]!;
+      onSlide[action] = () => {
+        if (this.viewer.isOpen) run();
+      };
+    }
+    return {
+      ...onSlide,
+      smaller: () => this.sliders.enlargeBrush(-1),
+      larger: () => this.sliders.enlargeBrush(1),
+      "toggle-slides": () => {
         const slides = byId("slides");
         slides.hidden = !slides.hidden;
         byId("toggle-slides").setAttribute("aria-expanded", String(!slides.hidden));
-        return;
-      }
-      case "toggle-view":
-        return byId("opacity").focus();
-      case "toggle-history":
-        return byId("history").focus();
-      case "help":
-        return byId<HTMLDialogElement>("help-dialog").showModal();
-      case "previous-slide":
-      case "next-slide": {
-        const next = this.list.next(action === "next-slide" ? 1 : -1);
-        if (next !== null) void this.open(next);
-        return;
-      }
-      default:
-        if (this.viewer.isOpen) this.actOnSlide(action);
-    }
+      },
+      "toggle-view": () => byId("opacity").focus(),
+      "toggle-history": () => byId("history").focus(),
+      help: () => byId<HTMLDialogElement>("help-dialog").showModal(),
+      "previous-slide": () => this.openNext(-1),
+      "next-slide": () => this.openNext(1),
+    };
   }
 
-  private actOnSlide(action: Action): void {
-    const { viewer } = this;
-    switch (action) {
-      case "undo":
-      case "redo":
-        if (this.tool?.cancel() === true) return this.requestPaint();
-        return this.send({ kind: action });
-      case "done":
-        return this.send({ kind: "done", done: !this.drawing.position.done });
-      case "confirm":
-        return void this.tool?.confirm?.();
-      case "cancel":
-        if (this.tool?.cancel() !== true) this.drawing.select(null);
-        return this.requestPaint();
-      case "remove":
-        if (this.tool?.remove?.() !== true) this.tools.select.remove?.();
-        return;
-      case "press":
-        return this.pressAtCenter();
-      case "smaller":
-        return this.setBrush(this.brushPx / BRUSH_PX.step);
-      case "larger":
-        return this.setBrush(this.brushPx * BRUSH_PX.step);
-      case "zoom-in":
-        return viewer.zoomStep(1);
-      case "zoom-out":
-        return viewer.zoomStep(-1);
-      case "home":
-        return viewer.home();
-      case "full-resolution":
-        return viewer.fullResolution();
-      case "pan-left":
-        return viewer.panStep(-1, 0);
-      case "pan-right":
-        return viewer.panStep(1, 0);
-      case "pan-up":
-        return viewer.panStep(0, -1);
-      case "pan-down":
-        return viewer.panStep(0, 1);
-      case "rotate-left":
-        return viewer.rotate(-15);
-      case "rotate-right":
-        return viewer.rotate(15);
-      case "rotate-reset":
-        return viewer.rotateTo(0);
-      case "toggle-outlines":
-        this.visible = !this.visible;
-        byId("visible").setAttribute("aria-pressed", String(this.visible));
-        return this.requestPaint();
-      case "toggle-preview":
-        return this.togglePreview();
-      case "next-outline":
-        return this.selectNext();
-      case "comment":
-        if (this.drawing.selected === null) this.notify("Select an outline first (V, then click it; or J).");
-        else byId("comment").focus();
-        return;
-    }
+  private openNext(step: number): void {
+    const next = this.list.next(step);
+    if (next !== null) void this.open(next);
+  }
+
+  /** Undo or redo; while something is being drawn, only forget that. */
+  private unlessDrafting(stroke: Stroke): void {
+    if (this.tool?.draft() != null) this.tool.cancel();
+    else this.send(stroke);
+    this.requestPaint();
   }
 
   /** Draw without a mouse: a press at the center of the view, where a cross is shown from then on. */
   private pressAtCenter(): void {
-    this.cross = true;
+    this.hasCross = true;
     const { clientWidth, clientHeight } = byId("stage");
-    const at = this.toSlide({ x: clientWidth / 2, y: clientHeight / 2 });
+    const at = apply(invert(this.viewer.transform), { x: clientWidth / 2, y: clientHeight / 2 });
     this.tool?.down({ at, invert: false, clicks: 1 });
     this.tool?.up();
     this.requestPaint();
@@ -715,16 +485,7 @@ export class App {
   }
 }
 
-function label(button: HTMLElement, title: string, action: Action): void {
-  const keys = keysOf(action).join(", ");
-  button.setAttribute("aria-label", title);
-  button.title = keys === "" ? title : `${title} (${keys})`;
-}
-
-function setText(element: HTMLElement, text: string): void {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function message(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** Note how long something took, for the performance panel of browsers and for `benchmarks/annotate.py`. */
+function measure(what: string, start: number | undefined): void {
+  if (start !== undefined) performance.measure(what, { start });
 }
