@@ -1,4 +1,4 @@
-"""The outlining tool on a slide of 100,000 x 100,000 px: tiles beside OpenSlide's own Deep Zoom server, memory, strokes.
+"""The outlining tool on a slide of 100,000 px per side: tiles beside OpenSlide's Deep Zoom server, memory, strokes.
 
 Tiles: eight viewers pan on the same slide at the same time, each with up to six requests at once, as a browser. Each
 server gets the same views in the same order: first cold (just started), then warm (the same views again). The peer is
@@ -12,7 +12,7 @@ and long tasks (over 50 ms) of the page while it pans.
 
     .venv/bin/python benchmarks/annotate.py [--size 100000] [--repeats 3] [--peer deepzoom_server.py] [--quick]
 
-Without `--peer`, the source distribution of openslide-python is fetched by pip. Needs the extras `annotate` and `bench`,
+Without `--peer`, pip fetches the source distribution of openslide-python. Needs the extras `annotate` and `bench`,
 Chromium and the built page (`make page`) for the strokes. Takes ten minutes on two otherwise idle cores. The last line
 is JSON: `ratio` is the peer's 95th percentile of the latency of warm tiles divided by ours, the median of the repeats.
 """
@@ -119,10 +119,12 @@ class Server:
     cookie: str = ""
 
     def stop(self) -> None:
+        """End the process."""
         self.process.terminate()
         self.process.wait()
 
     def resident_mb(self) -> float:
+        """Return its resident memory."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         match = re.search(r"VmRSS:\s+(\d+)", status)
         return int(match[1]) / 1000 if match else float("nan")
@@ -145,6 +147,7 @@ class KeepRedirect(urllib.request.HTTPRedirectHandler):
     """Return a redirection instead of following it."""
 
     def http_error_303(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        """Return the response, with its headers."""
         fp.headers = headers
         return fp
 
@@ -237,6 +240,7 @@ class Connection:
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def get(self, path: str) -> bytes:
+        """Return the body of a response with status 200."""
         if self.streams is None:
             self.streams = await asyncio.open_connection("127.0.0.1", self.server.port)
         reader, writer = self.streams
@@ -252,6 +256,7 @@ class Connection:
         return body
 
     def close(self) -> None:
+        """Close the connection."""
         if self.streams is not None:
             self.streams[1].close()
             self.streams = None
