@@ -11,6 +11,10 @@ _HELP = ("--help", "-h")
 class _DefaultGroup(lazy_group(__name__, TASKS, noun="task")):  # type: ignore[misc]
     """A group whose first task need not be named: `annotate SLIDES …` is `annotate serve SLIDES …`."""
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command: click.Command | None = super().get_command(ctx, cmd_name if cmd_name in TASKS else TASKS[0])
+        return command
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in (*TASKS, *_HELP):
             args = [TASKS[0], *args]
